@@ -1,0 +1,3 @@
+//! catnap-activator
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! catnap-autoscaler
+
+fn main() {}

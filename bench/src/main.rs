@@ -1,0 +1,3 @@
+//! catnap-bench
+
+fn main() {}

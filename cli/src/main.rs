@@ -1,0 +1,3 @@
+//! catnap
+
+fn main() {}

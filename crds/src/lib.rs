@@ -1,0 +1,1 @@
+//! catnap-crds

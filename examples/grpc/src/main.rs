@@ -1,0 +1,3 @@
+//! catnap-example-grpc
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! catnap-example-hello
+
+fn main() {}

@@ -1,0 +1,47 @@
+//! Checked conversion between the plain messages and their protobuf form.
+//!
+//! Decoding refuses what is malformed or oversized, naming the field; encoding cannot fail.
+
+mod decode;
+mod encode;
+
+#[cfg(test)]
+mod tests;
+
+/// Longest name, namespace or UID accepted, in bytes (RFC 1123 subdomain: 253).
+pub const MAX_NAME_BYTES: usize = 253;
+/// Most buckets of one revision in a frame: 64 of one second and 60 of a longer window.
+pub const MAX_BUCKETS: usize = 124;
+/// Most pods of one revision in a frame: the API's largest `scale.max`.
+pub const MAX_PODS: usize = 10_000;
+/// Largest integral of one bucket, in request-microseconds: 100,000 requests for a minute.
+pub const MAX_REQUEST_MICROSECONDS: u64 = 100_000 * 60 * 1_000_000;
+
+/// A frame that was refused.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    /// A field that must be there is not.
+    #[error("{field} is missing")]
+    Missing {
+        /// The field.
+        field: &'static str,
+    },
+    /// A string is empty or too long.
+    #[error("{field} must have 1 to {MAX_NAME_BYTES} bytes, has {bytes}")]
+    BadName {
+        /// The field.
+        field: &'static str,
+        /// Its length.
+        bytes: usize,
+    },
+    /// A list or number is larger than allowed.
+    #[error("{field} is {value}, at most {most} is allowed")]
+    TooLarge {
+        /// The field.
+        field: &'static str,
+        /// What was sent.
+        value: u64,
+        /// What is allowed.
+        most: u64,
+    },
+}

@@ -1,0 +1,3 @@
+//! catnap-operator
+
+fn main() {}
