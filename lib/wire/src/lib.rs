@@ -16,6 +16,6 @@ pub mod proto {
 }
 
 pub use message::{
-    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, PodUid, Pressure, RevisionId, RevisionReport,
-    Term, Verdict, WakeAnswer, Welcome,
+    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, PodUid, Pressure, RevisionId,
+    RevisionReport, Term, Verdict, WakeAnswer, Welcome,
 };

@@ -1,7 +1,7 @@
 use super::{DecodeError, MAX_NAME_BYTES};
 use crate::message::{
-    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, Pressure, RevisionId, RevisionReport, Term,
-    Verdict, WakeAnswer, Welcome,
+    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, Pressure, RevisionId,
+    RevisionReport, Term, Verdict, WakeAnswer, Welcome,
 };
 use crate::proto;
 
@@ -30,7 +30,8 @@ fn every_activator_frame_survives_the_wire() {
         buckets: buckets.clone(),
         pods: pods.clone(),
     };
-    let hello = Hello { boot: 4, pod_uid: "me".into(), clock_milliseconds: 12, revisions: vec![report], more: true };
+    let hello =
+        Hello { boot: 4, pod_uid: "me".into(), clock_milliseconds: 12, revisions: vec![report], more: true };
     for frame in [
         ActivatorFrame::Hello(hello),
         ActivatorFrame::Buckets { revision: revision(), buckets },
@@ -54,7 +55,9 @@ fn every_leader_frame_survives_the_wire() {
         LeaderFrame::Open(verdict()),
         LeaderFrame::Zero(verdict()),
     ];
-    for answer in [WakeAnswer::Queued, WakeAnswer::Written { replicas: 4 }, WakeAnswer::Open, WakeAnswer::AtMax] {
+    for answer in
+        [WakeAnswer::Queued, WakeAnswer::Written { replicas: 4 }, WakeAnswer::Open, WakeAnswer::AtMax]
+    {
         frames.push(LeaderFrame::WakeReply { revision: revision(), answer });
     }
     for frame in frames {
