@@ -1,0 +1,143 @@
+//! The Function under test: applied, put to rest, asked once.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
+use kube::Client;
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use serde_json::json;
+use tokio::time::{Instant, interval, timeout};
+
+use super::wire;
+
+/// Name of the Function.
+const NAME: &str = "hello";
+/// Longest wait for a state of the cluster.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Between two looks at the cluster.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A Function that rests at zero between requests.
+pub(super) struct ColdFunction {
+    deployments: Api<Deployment>,
+    pods: Api<Pod>,
+    namespace: String,
+    activator: SocketAddr,
+}
+
+impl ColdFunction {
+    /// Applies it and waits until it is Ready.
+    pub(super) async fn apply(
+        client: &Client,
+        namespace: &str,
+        image: &str,
+        activator: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("catnap.dev", "v1alpha1", "Function"));
+        let functions: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+        let object = serde_json::from_value(json!({
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": NAME},
+            "spec": {"image": image, "imagePullPolicy": "IfNotPresent", "scale": {"idle": {"after": "1s"}}},
+        }))
+        .context("the Function is malformed")?;
+        functions.create(&PostParams::default(), &object).await.context("cannot create the Function")?;
+        eventually("the Function is Ready", async || {
+            let function = functions.get_status(NAME).await?;
+            let conditions = function.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            Ok(conditions
+                .iter()
+                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True"))
+        })
+        .await?;
+        Ok(Self {
+            deployments: Api::namespaced(client.clone(), namespace),
+            pods: Api::namespaced(client.clone(), namespace),
+            namespace: namespace.to_owned(),
+            activator,
+        })
+    }
+
+    /// Its Deployment.
+    pub(super) async fn deployment(&self) -> anyhow::Result<Deployment> {
+        let found = self.deployments.list(&ListParams::default().labels(&selector())).await?;
+        found.items.into_iter().next().context("the Function has no Deployment")
+    }
+
+    /// Waits until it rests at zero: replicas 0 and no pod object left.
+    pub(super) async fn rest(&self) -> anyhow::Result<()> {
+        eventually("the Function rests at zero", async || {
+            let spec = self.deployment().await?.spec;
+            Ok(spec.and_then(|spec| spec.replicas) == Some(0))
+        })
+        .await?;
+        no_pods(&self.pods, &selector()).await
+    }
+
+    /// One request: time to the first byte, connecting included, and the phases that the activator reports.
+    pub(super) async fn request(&self) -> anyhow::Result<(Duration, Vec<(String, f64)>)> {
+        let start = Instant::now();
+        let stream = wire::connect(self.activator, Duration::from_secs(5))
+            .await
+            .context("cannot reach the activator")?;
+        let answer = wire::get(stream, &format!("{NAME}.{}", self.namespace)).await?;
+        let phases = wire::phases(&answer.head);
+        if phases.is_empty() {
+            bail!("the response has no Server-Timing: the function was not cold");
+        }
+        Ok((answer.first_byte - start, phases))
+    }
+}
+
+/// The port that a rendered pod template listens on.
+pub(super) fn port_of(template: &PodTemplateSpec) -> anyhow::Result<u16> {
+    let spec = template.spec.as_ref().context("the template has no spec")?;
+    let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
+    let port = ports.map(|port| port.container_port).next().context("the template names no port")?;
+    u16::try_from(port).context("the port is out of range")
+}
+
+/// Waits until no pod matches the selector.
+pub(super) async fn no_pods(pods: &Api<Pod>, selector: &str) -> anyhow::Result<()> {
+    eventually("no pod is left", async || {
+        Ok(pods.list_metadata(&ListParams::default().labels(selector)).await?.items.is_empty())
+    })
+    .await
+}
+
+/// Makes the namespace of the run.
+pub(super) async fn make_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let mut namespace = Namespace::default();
+    namespace.metadata.name = Some(name.to_owned());
+    Api::all(client.clone())
+        .create(&PostParams::default(), &namespace)
+        .await
+        .with_context(|| format!("cannot create the namespace {name}; is one left from another run?"))?;
+    Ok(())
+}
+
+/// Deletes the namespace and waits until it is gone.
+pub(super) async fn delete_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    namespaces.delete(name, &DeleteParams::default()).await.context("cannot delete the namespace")?;
+    eventually("the namespace is gone", async || Ok(namespaces.get_opt(name).await?.is_none())).await
+}
+
+fn selector() -> String {
+    format!("catnap.dev/function={NAME}")
+}
+
+async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let wait = async {
+        let mut looks = interval(LOOK_EVERY);
+        loop {
+            looks.tick().await;
+            if holds().await? {
+                return Ok(());
+            }
+        }
+    };
+    timeout(LIMIT, wait).await.with_context(|| format!("waited {} s in vain: {what}", LIMIT.as_secs()))?
+}

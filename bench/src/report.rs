@@ -1,0 +1,128 @@
+//! Result tables: one for people on standard output, one as JSON under `target/bench`.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// All that one benchmark found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// Name of the benchmark, and of its file.
+    pub(crate) name: &'static str,
+    /// Commit that was measured, with `+` when the checkout had other changes.
+    pub(crate) commit: String,
+    /// When it ended.
+    pub(crate) unix_seconds: u64,
+    /// One row a figure.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// One figure with what it is held against.
+#[derive(Debug, Serialize)]
+pub(crate) struct Row {
+    /// What was measured.
+    pub(crate) what: String,
+    /// Unit of `ours`, `floor` and `peers`.
+    pub(crate) unit: &'static str,
+    /// Catnap's figure.
+    pub(crate) ours: f64,
+    /// The least that the platform alone needs.
+    pub(crate) floor: Option<f64>,
+    /// Others, measured in the same run.
+    pub(crate) peers: BTreeMap<String, f64>,
+    /// `ours / floor`.
+    pub(crate) ratio: Option<f64>,
+    /// The largest ratio that counts as holding.
+    pub(crate) bar: Option<f64>,
+    /// Whether it does.
+    pub(crate) holds: Option<bool>,
+}
+
+impl Row {
+    /// A figure without anything to hold it against.
+    pub(crate) fn plain(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+        Self {
+            what: what.into(),
+            unit,
+            ours,
+            floor: None,
+            peers: BTreeMap::new(),
+            ratio: None,
+            bar: None,
+            holds: None,
+        }
+    }
+
+    /// A figure against the floor, with the ratio that was agreed on.
+    pub(crate) fn against(
+        what: impl Into<String>,
+        unit: &'static str,
+        ours: f64,
+        floor: f64,
+        ratio: f64,
+        bar: f64,
+    ) -> Self {
+        Self {
+            floor: Some(floor),
+            ratio: Some(ratio),
+            bar: Some(bar),
+            holds: Some(ratio <= bar),
+            ..Self::plain(what, unit, ours)
+        }
+    }
+}
+
+impl Report {
+    /// A report of the commit that is checked out, made now.
+    pub(crate) fn new(name: &'static str, rows: Vec<Row>) -> anyhow::Result<Self> {
+        let unix_seconds =
+            SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+        Ok(Self { name, commit: commit()?, unix_seconds, rows })
+    }
+
+    /// The table for people.
+    pub(crate) fn table(&self) -> String {
+        let mut lines = vec![format!(
+            "{:<34} {:>10} {:>10} {:>7} {:>6}  {}",
+            "what", "ours", "floor", "ratio", "bar", "holds"
+        )];
+        for row in &self.rows {
+            lines.push(format!(
+                "{:<34} {:>10} {:>10} {:>7} {:>6}  {}",
+                row.what,
+                format!("{:.1} {}", row.ours, row.unit),
+                row.floor.map_or(String::new(), |floor| format!("{floor:.1} {}", row.unit)),
+                row.ratio.map_or(String::new(), |ratio| format!("{ratio:.3}")),
+                row.bar.map_or(String::new(), |bar| format!("{bar:.2}")),
+                match row.holds {
+                    Some(true) => "yes",
+                    Some(false) => "NO",
+                    None => "",
+                },
+            ));
+        }
+        lines.join("\n")
+    }
+
+    /// Writes `<directory>/<name>.json`.
+    pub(crate) fn write(&self, directory: &Path) -> anyhow::Result<()> {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+        let path = directory.join(format!("{}.json", self.name));
+        let text = serde_json::to_string_pretty(self).context("cannot write the report as JSON")?;
+        std::fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))
+    }
+}
+
+fn commit() -> anyhow::Result<String> {
+    let git = |arguments: &[&str]| -> anyhow::Result<String> {
+        let output = Command::new("git").args(arguments).output().context("cannot run git")?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let head = git(&["rev-parse", "--short=12", "HEAD"])?;
+    let changed = !git(&["status", "--porcelain"])?.is_empty();
+    Ok(if changed { head + "+" } else { head })
+}
