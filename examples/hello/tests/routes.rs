@@ -1,0 +1,123 @@
+//! The built function as a process: what it answers, what it counts, and how it stops.
+
+use std::net::TcpListener as PortFinder;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+const BOUND: Duration = Duration::from_secs(20);
+
+struct Function {
+    process: Child,
+    address: String,
+}
+
+async fn start(environment: &[(&str, &str)]) -> Function {
+    let port = PortFinder::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    let process = Command::new(env!("CARGO_BIN_EXE_hello"))
+        .env("PORT", port.to_string())
+        .env("K_REVISION", "hello-1")
+        .envs(environment.iter().copied())
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let listening = async { while TcpStream::connect(("127.0.0.1", port)).await.is_err() {} };
+    timeout(BOUND, listening).await.expect("the function listens");
+    Function { process, address: format!("http://127.0.0.1:{port}") }
+}
+
+impl Function {
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.address)
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let response = timeout(BOUND, reqwest::get(self.url(path))).await.unwrap().unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+
+    /// Waits until this many requests were in flight at once.
+    async fn met(&self, requests: usize) {
+        let seen = async { while self.get("/concurrency").await.1.trim() != requests.to_string() {} };
+        timeout(BOUND, seen).await.expect("the requests arrive");
+    }
+}
+
+#[tokio::test]
+async fn routes_answer_as_documented() {
+    let function = start(&[]).await;
+    assert_eq!(function.get("/").await, (200, "Hello from hello-1\n".to_owned()));
+    assert_eq!(function.get("/status/418").await.0, 418);
+    assert_eq!(function.get("/status/100").await.0, 400);
+    assert_eq!(function.get("/sleep?ms=1").await, (200, "slept 1 ms\n".to_owned()));
+    assert_eq!(function.get("/sleep?ms=long").await.0, 400);
+    assert_eq!(function.get("/stream?chunks=2&interval_ms=1").await, (200, "chunk 0\nchunk 1\n".to_owned()));
+    assert!(function.get("/env").await.1.contains("K_REVISION=hello-1\n"));
+    assert_eq!(function.get("/nothing").await.0, 404);
+    let body = vec![7; 100_000];
+    let echo = reqwest::Client::new().post(function.url("/echo")).body(body.clone()).send().await.unwrap();
+    assert_eq!(echo.bytes().await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn prior_knowledge_http2_is_answered() {
+    let function = start(&[]).await;
+    let client = reqwest::Client::builder().http2_prior_knowledge().build().unwrap();
+    let response = client.get(function.url("/")).send().await.unwrap();
+    assert_eq!(response.version(), reqwest::Version::HTTP_2);
+    assert_eq!(response.text().await.unwrap(), "Hello from hello-1\n");
+}
+
+#[tokio::test]
+async fn more_than_the_limit_at_once_is_marked() {
+    let function = start(&[("MAX_CONCURRENCY", "1")]).await;
+    let url = function.url("/sleep?ms=60000");
+    let slow = tokio::spawn(async move { reqwest::get(url).await });
+    function.met(1).await;
+    let over = reqwest::get(function.url("/")).await.unwrap();
+    assert_eq!(over.status(), 500);
+    assert_eq!(over.headers()["hello-concurrency-exceeded"], "2");
+    assert_eq!(function.get("/concurrency").await.1, "2\n");
+    slow.abort();
+}
+
+#[tokio::test]
+async fn an_id_is_at_the_sink_before_the_answer() {
+    let sink = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}/ids", sink.local_addr().unwrap());
+    let function = start(&[("SINK_URL", &url)]).await;
+    let request = tokio::spawn(reqwest::Client::new().post(function.url("/record?id=a-1")).send());
+    let (mut stream, _) = timeout(BOUND, sink.accept()).await.unwrap().unwrap();
+    let mut received = Vec::new();
+    while !received.ends_with(b"a-1") {
+        let mut buffer = [0; 1024];
+        let length = timeout(BOUND, stream.read(&mut buffer)).await.unwrap().unwrap();
+        assert_ne!(length, 0, "the id comes whole");
+        received.extend_from_slice(&buffer[..length]);
+    }
+    assert!(received.starts_with(b"POST /ids HTTP/1.1\r\n"));
+    assert!(!request.is_finished(), "the answer waits for the sink's");
+    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let answer = timeout(BOUND, request).await.unwrap().unwrap().unwrap();
+    assert_eq!(answer.text().await.unwrap(), "a-1\n");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_at_sigterm_is_finished() {
+    let mut function = start(&[]).await;
+    let url = function.url("/stream?chunks=3&interval_ms=100");
+    let stream = tokio::spawn(async move { reqwest::get(url).await?.text().await });
+    function.met(1).await;
+    let pid = i32::try_from(function.process.id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    let body = timeout(BOUND, stream).await.unwrap().unwrap().unwrap();
+    assert_eq!(body, "chunk 0\nchunk 1\nchunk 2\n");
+    assert!(timeout(BOUND, function.process.wait()).await.unwrap().unwrap().success());
+}
