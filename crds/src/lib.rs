@@ -1,1 +1,21 @@
-//! catnap-crds
+//! The Function API (`catnap.dev/v1alpha1`): types, defaults, admission rules, names and labels.
+//!
+//! Nothing here talks to a cluster. The manifest that users install is generated from these types by
+//! [`crd_yaml`]; a field is in it only when something acts on it.
+
+mod defaults;
+mod duration;
+mod function;
+pub mod labels;
+pub mod names;
+mod scale;
+mod schema;
+mod status;
+
+pub use duration::{Duration, ParseDurationError};
+pub use function::{
+    Concurrency, Function, FunctionSpec, ImagePullPolicy, Protocol, Queue, Readiness, Timeouts,
+};
+pub use scale::{Idle, Panic, Scale};
+pub use schema::{RenderError, crd, crd_yaml};
+pub use status::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};

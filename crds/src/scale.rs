@@ -1,0 +1,128 @@
+//! `spec.scale`: how many replicas a Function may have and what decides the number. Never forms a revision.
+
+#![expect(unreachable_pub, reason = "KubeSchema copies each struct into a function body")]
+
+use kube::KubeSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Duration, defaults};
+
+/// How many replicas there may be, and what decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.min <= self.max")
+    .message("scale.min must be at most scale.max").field_path(".min"))]
+#[x_kube(validation = Rule::new("self.initial <= self.max")
+    .message("scale.initial must be at most scale.max").field_path(".initial"))]
+#[x_kube(validation = Rule::new("self.wake <= self.max")
+    .message("scale.wake must be at most scale.max").field_path(".wake"))]
+#[x_kube(validation = Rule::new("duration(self.panic.window) <= duration(self.window)")
+    .message("scale.panic.window must be at most scale.window").field_path(".panic.window"))]
+pub struct Scale {
+    /// Fewest replicas; 0 lets the function rest at none.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub min: i32,
+    /// Most replicas.
+    #[serde(default = "defaults::scale_max")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max: i32,
+    /// Ready replicas that prove a new revision before it takes traffic; 0 lets it take traffic unproven.
+    #[serde(default = "defaults::scale_initial")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub initial: i32,
+    /// Replicas to start when waking from none.
+    #[serde(default = "defaults::scale_wake")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub wake: i32,
+    /// Requests at once that one replica is meant for; 0 stands for concurrency.limit, or 100 without one.
+    #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000))]
+    pub target: i32,
+    /// Percent of the target to aim for.
+    #[serde(default = "defaults::scale_utilization")]
+    #[schemars(range(min = 1, max = 100))]
+    pub utilization: i32,
+    /// The stable window: decides between one replica and many.
+    #[serde(default = "defaults::scale_window")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('6s') && duration(self) <= duration('1h')")
+        .message("scale.window must be between 6s and 1h"))]
+    pub window: Duration,
+    /// The short window that notices bursts.
+    #[serde(default)]
+    pub panic: Panic,
+    /// When the last replica goes.
+    #[serde(default)]
+    pub idle: Idle,
+}
+
+/// The short window that notices bursts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Panic {
+    /// Length of the window.
+    #[serde(default = "defaults::panic_window")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s')")
+        .message("scale.panic.window must be at least 1s and at most scale.window"))]
+    pub window: Duration,
+    /// Percent of what the ready replicas are meant for, from which a burst counts as one.
+    #[serde(default = "defaults::panic_threshold")]
+    #[schemars(range(min = 110, max = 1000))]
+    pub threshold: i32,
+}
+
+/// When the last replica goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Idle {
+    /// How long there must be no request (when scale.min is 0).
+    #[serde(default = "defaults::idle_after")]
+    #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")
+        .message("scale.idle.after must be between 1s and 24h"))]
+    pub after: Duration,
+}
+
+impl Scale {
+    /// Replicas that a new revision's Deployment starts with.
+    pub fn initial_replicas(&self) -> i32 {
+        self.initial.max(self.min)
+    }
+
+    /// Ready replicas that prove a new revision: at least [`min`](Self::min), and 0 only where the user wrote 0.
+    pub fn proof_replicas(&self) -> i32 {
+        if self.initial == 0 { 0 } else { self.initial_replicas() }
+    }
+
+    /// Replicas to start when waking: at least [`min`](Self::min).
+    pub fn wake_replicas(&self) -> i32 {
+        self.wake.max(self.min)
+    }
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self {
+            min: 0,
+            max: defaults::scale_max(),
+            initial: defaults::scale_initial(),
+            wake: defaults::scale_wake(),
+            target: 0,
+            utilization: defaults::scale_utilization(),
+            window: defaults::scale_window(),
+            panic: Panic::default(),
+            idle: Idle::default(),
+        }
+    }
+}
+
+impl Default for Panic {
+    fn default() -> Self {
+        Self { window: defaults::panic_window(), threshold: defaults::panic_threshold() }
+    }
+}
+
+impl Default for Idle {
+    fn default() -> Self {
+        Self { after: defaults::idle_after() }
+    }
+}
