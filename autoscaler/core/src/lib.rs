@@ -1,1 +1,16 @@
-//! catnap-autoscaler-core
+//! The autoscaler without I/O: what the activators measured and what the API server said go in, frames and writes come out.
+//!
+//! [`Leader`] is the whole of one leading process; [`decide()`] is the formula alone. Nothing here reads a clock, knows
+//! Kubernetes or waits: `now` is the time since the process started, and every answer of the API server is an input.
+
+pub mod decide;
+pub mod effect;
+pub mod leader;
+pub mod policy;
+pub mod settings;
+
+pub use decide::{Decision, History, Observation, Reason, decide};
+pub use effect::{Effect, Event, ReadOutcome, Scale, StreamId, Token, WriteOutcome};
+pub use leader::{Leader, PodFact, ScaleFact};
+pub use policy::{Policy, Stage};
+pub use settings::Settings;

@@ -1,0 +1,97 @@
+//! What a Function's owner asked for: the `scale` block and the limit, as plain numbers.
+//!
+//! Defaults and their checks belong to the CRD; here every value is already filled in.
+
+use std::time::Duration;
+
+/// The user's part of every decision about one revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Fewest replicas while routed.
+    pub min: u32,
+    /// Most replicas ever.
+    pub max: u32,
+    /// Ready replicas that prove a new revision.
+    pub initial: u32,
+    /// Replicas to start when waking.
+    pub wake: u32,
+    /// Requests at once that one pod is meant to have; 0: the limit, or 100 without one.
+    pub target: u32,
+    /// Hard cap of requests at once in one pod; 0: none.
+    pub limit: u32,
+    /// Percent of the target to aim for, 1 to 100.
+    pub utilization: u32,
+    /// Stable window.
+    pub window: Duration,
+    /// Panic window, not longer than the stable one.
+    pub panic_window: Duration,
+    /// Percent of the ready capacity above which panic begins, at least 110.
+    pub panic_threshold: u32,
+    /// No request for this long: zero.
+    pub idle_after: Duration,
+}
+
+impl Default for Policy {
+    /// The defaults of the Function API.
+    fn default() -> Self {
+        Self {
+            min: 0,
+            max: 100,
+            initial: 1,
+            wake: 1,
+            target: 0,
+            limit: 0,
+            utilization: 70,
+            window: Duration::from_secs(60),
+            panic_window: Duration::from_secs(6),
+            panic_threshold: 200,
+            idle_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Where a revision is in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// New; has not yet shown that it can serve.
+    #[default]
+    Proving,
+    /// Takes traffic.
+    Routed,
+    /// Takes no new traffic; goes to zero as soon as nothing is in flight.
+    Retiring,
+}
+
+/// Requests at once in one pod when neither a target nor a limit is set.
+const DEFAULT_CONCURRENCY: u32 = 100;
+
+impl Policy {
+    /// Requests at once that one pod takes when it is full.
+    pub fn total(&self) -> u32 {
+        match (self.target, self.limit) {
+            (0, 0) => DEFAULT_CONCURRENCY,
+            (0, limit) => limit,
+            (target, 0) => target,
+            (target, limit) => target.min(limit),
+        }
+    }
+
+    /// Requests at once that one pod is aimed at.
+    pub fn goal(&self) -> f64 {
+        (f64::from(self.total()) * f64::from(self.utilization) / 100.0).max(0.01)
+    }
+
+    /// Fewest replicas at this stage of the revision's life.
+    pub fn floor(&self, stage: Stage) -> u32 {
+        match stage {
+            Stage::Proving => self.initial.max(self.min).min(self.max),
+            Stage::Routed => self.min.min(self.max),
+            Stage::Retiring => 0,
+        }
+    }
+
+    /// Replicas to start when waking, never fewer than one.
+    pub fn first(&self) -> u32 {
+        self.wake.max(self.min).min(self.max).max(1)
+    }
+}
