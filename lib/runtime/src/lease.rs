@@ -1,0 +1,248 @@
+//! Leadership by a Lease: one process of several acts, the others stand by.
+//!
+//! No wall clock is trusted: a candidate takes a Lease over after it saw it unchanged for its whole duration on its own clock, and
+//! a leader stops acting two thirds into the duration after it sent the last renewal that was accepted. Every write carries the
+//! resourceVersion it is based on.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+mod advertised;
+mod object;
+
+pub use advertised::{ADDRESS_ANNOTATION, Advertised, FINGERPRINT_ANNOTATION, advertised};
+use object::LeaseObject;
+
+/// For how long others leave a Lease alone that its holder does not renew.
+pub const DURATION: Duration = Duration::from_secs(6);
+/// How often a leader renews.
+pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+/// How long a leader acts after it sent the last renewal that was accepted.
+pub const ACT_WITHIN: Duration = Duration::from_secs(4);
+/// How often a candidate looks, and how soon a leader tries again after a failure.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What to campaign for.
+#[derive(Clone, Debug)]
+pub struct LeaseSettings {
+    /// Namespace of the Lease.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Holder, different for every start of a process ([`crate::identity::holder`]).
+    pub holder: String,
+    /// Annotations that the Lease carries while this process leads.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// The right to act, for as long as [`Leadership::is_valid`] says so.
+#[derive(Clone, Debug)]
+pub struct Leadership {
+    /// `spec.leaseTransitions`: one more with every acquisition.
+    pub transitions: u64,
+    deadline: Arc<Mutex<Instant>>,
+}
+
+impl Leadership {
+    /// To be asked right before every act: leadership may have run out before anybody could say so.
+    pub fn is_valid(&self, now: Instant) -> bool {
+        now < *self.deadline.lock()
+    }
+}
+
+/// Why a step of the election failed.
+#[derive(Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// The Lease cannot be read.
+    #[error("cannot read lease {name}")]
+    Read {
+        /// The Lease.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// The Lease cannot be written.
+    #[error("cannot write lease {name}")]
+    Write {
+        /// The Lease.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// No answer in time: a write may have landed or not.
+    #[error("no answer about lease {name} in time")]
+    Timeout {
+        /// The Lease.
+        name: String,
+    },
+}
+
+/// A campaign for a Lease. Leadership is published on the channel that [`Election::new`] gives.
+pub struct Election {
+    object: LeaseObject,
+    leadership: watch::Sender<Option<Leadership>>,
+}
+
+/// A Lease as a candidate saw it, and since when.
+struct Sighting {
+    resource_version: Option<String>,
+    since: Instant,
+}
+
+/// A Lease that this process holds.
+struct Held {
+    lease: Lease,
+    /// When the write that was accepted last was sent.
+    sent: Instant,
+}
+
+impl Election {
+    /// A campaign that begins with [`Election::run`], and the channel that tells who leads: `Some` while this process does.
+    pub fn new(client: Client, settings: LeaseSettings) -> (Self, watch::Receiver<Option<Leadership>>) {
+        let (leadership, watched) = watch::channel(None);
+        let api = Api::namespaced(client, &settings.namespace);
+        (Self { object: LeaseObject { api, settings }, leadership }, watched)
+    }
+
+    /// Campaigns and leads until `release` is cancelled, then gives the Lease back.
+    ///
+    /// Whoever leads must have stopped acting, writes in flight included, before it cancels `release`.
+    pub async fn run(self, release: CancellationToken) {
+        let mut sighting = None;
+        let mut transitions = 0;
+        while !release.is_cancelled() {
+            match self.try_acquire(&mut sighting, &mut transitions).await {
+                Ok(Some(held)) => self.lead(held, &release).await,
+                Ok(None) => {}
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot campaign"),
+            }
+            // After a loss too, so that whoever watches sees it before the next term begins.
+            wait_until(Instant::now() + LOOK_EVERY, &release).await;
+        }
+    }
+
+    /// `transitions` are the most seen so far: terms rise even when somebody deletes the Lease.
+    async fn try_acquire(
+        &self,
+        sighting: &mut Option<Sighting>,
+        transitions: &mut i32,
+    ) -> Result<Option<Held>, LeaseError> {
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        let Some(lease) = self.object.read(until).await? else {
+            let sent = Instant::now();
+            let created = self.object.create(*transitions, sent + REQUEST_TIMEOUT).await?;
+            return Ok(created.map(|lease| Held { lease, sent }));
+        };
+        *transitions = object::transitions(&lease).max(*transitions);
+        let now = Instant::now();
+        if !self.object.is_free(&lease) && !is_expired(&lease, sighting, now) {
+            return Ok(None);
+        }
+        let taken = self.object.taken(lease, *transitions);
+        let written = self.object.write(&taken, now + REQUEST_TIMEOUT).await?;
+        Ok(written.map(|lease| Held { lease, sent: now }))
+    }
+
+    /// Acts as the leader until the Lease is lost or released.
+    async fn lead(&self, mut held: Held, release: &CancellationToken) {
+        let transitions = object::transitions(&held.lease).unsigned_abs().into();
+        let deadline = Arc::new(Mutex::new(held.sent + ACT_WITHIN));
+        tracing::info!(lease = %self.object.settings.name, transitions, "leading");
+        self.leadership.send_replace(Some(Leadership { transitions, deadline: Arc::clone(&deadline) }));
+        let mut next = held.sent + RENEW_EVERY;
+        loop {
+            let valid_until = held.sent + ACT_WITHIN;
+            wait_until(next.min(valid_until), release).await;
+            if release.is_cancelled() {
+                self.leadership.send_replace(None);
+                if let Err(error) = self.release().await {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot release; it will expire"
+                    );
+                }
+                return;
+            }
+            let now = Instant::now();
+            let renewed =
+                if now < valid_until { self.renew(&held, now, valid_until).await } else { Ok(None) };
+            match renewed {
+                Ok(Some(renewed)) => {
+                    held = renewed;
+                    *deadline.lock() = held.sent + ACT_WITHIN;
+                    next = held.sent + RENEW_EVERY;
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew");
+                    next = Instant::now() + RETRY_AFTER;
+                }
+            }
+        }
+        tracing::warn!(lease = %self.object.settings.name, transitions, "no longer leading");
+        // Somebody else may hold it before the deadline is over: nothing may be done with it any more.
+        *deadline.lock() = held.sent;
+        self.leadership.send_replace(None);
+    }
+
+    /// `None` when another holds the Lease now.
+    async fn renew(&self, held: &Held, sent: Instant, until: Instant) -> Result<Option<Held>, LeaseError> {
+        let until = until.min(sent + REQUEST_TIMEOUT);
+        let renewed = self.object.renewed(held.lease.clone());
+        if let Some(lease) = self.object.write(&renewed, until).await? {
+            return Ok(Some(Held { lease, sent }));
+        }
+        // An earlier renewal without an answer may have landed, or somebody edited labels: look who holds it.
+        let Some(lease) = self.object.read(until).await?.filter(|lease| self.object.is_ours(lease)) else {
+            return Ok(None);
+        };
+        let sent = Instant::now();
+        let renewed = self.object.renewed(lease);
+        let written = self.object.write(&renewed, until).await?;
+        Ok(written.map(|lease| Held { lease, sent }))
+    }
+
+    async fn release(&self) -> Result<(), LeaseError> {
+        let until = Instant::now() + REQUEST_TIMEOUT;
+        if let Some(lease) = self.object.read(until).await?.filter(|lease| self.object.is_ours(lease)) {
+            self.object.write(&self.object.released(lease), until).await?;
+        }
+        Ok(())
+    }
+}
+
+/// True when the Lease has not changed for its whole duration while this process looked.
+fn is_expired(lease: &Lease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
+    let resource_version = lease.metadata.resource_version.clone();
+    match sighting {
+        Some(seen) if seen.resource_version == resource_version => {
+            now >= seen.since + object::duration(lease)
+        }
+        _ => {
+            *sighting = Some(Sighting { resource_version, since: now });
+            false
+        }
+    }
+}
+
+async fn wait_until(instant: Instant, release: &CancellationToken) {
+    tokio::select! {
+        () = release.cancelled() => {}
+        () = sleep_until(instant) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;
