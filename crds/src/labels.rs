@@ -12,7 +12,5 @@ pub const REVISION: &str = "catnap.dev/revision";
 pub const FUNCTION_UID: &str = "catnap.dev/function-uid";
 /// Annotation of a ControllerRevision: the whole SHA-256, in hex, of the content that its name abbreviates.
 pub const CONTENT_DIGEST: &str = "catnap.dev/content-digest";
-/// Annotation of a Function: a new value makes a revision that failed try again.
-pub const RETRY: &str = "catnap.dev/retry";
 /// Namespace label of Pod Security admission, with the level that it enforces.
 pub const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";

@@ -20,16 +20,16 @@ pub fn crd() -> CustomResourceDefinition {
     let mut crd = Function::crd();
     for version in &mut crd.spec.versions {
         let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
-        let spec = root.and_then(|root| root.properties.as_mut()).and_then(|fields| fields.get_mut("spec"));
-        if let Some(fields) = spec.and_then(|spec| spec.properties.as_mut()) {
-            // Kubernetes' own documentation of these would be most of the file.
-            for name in ["env", "envFrom", "resources"] {
-                if let Some(field) = fields.get_mut(name) {
-                    strip_inner_descriptions(field);
-                }
-            }
+        let Some(fields) = root.and_then(|root| root.properties.as_mut()) else { continue };
+        // Kubernetes' own documentation of these would be most of the file.
+        for (part, names) in [("spec", &["env", "envFrom", "resources"][..]), ("status", &["conditions"][..])]
+        {
+            let Some(part) = fields.get_mut(part).and_then(|part| part.properties.as_mut()) else { continue };
+            part.iter_mut()
+                .filter(|(name, _)| names.contains(&name.as_str()))
+                .for_each(|(_, field)| strip_inner_descriptions(field));
             // Claims refer to a pod's `resourceClaims`, which a Function cannot have.
-            if let Some(resources) = fields.get_mut("resources").and_then(|field| field.properties.as_mut()) {
+            if let Some(resources) = part.get_mut("resources").and_then(|field| field.properties.as_mut()) {
                 resources.remove("claims");
             }
         }
