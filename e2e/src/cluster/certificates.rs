@@ -16,6 +16,9 @@ use super::{
 /// Port of the API server.
 pub(super) const API_PORT: u16 = 6443;
 
+/// The name under which the API server calls aggregated API servers.
+pub(super) const FRONT_PROXY: &str = "front-proxy-client";
+
 struct Authority {
     certificate: String,
     issuer: Issuer<'static, KeyPair>,
@@ -40,6 +43,7 @@ pub(super) fn create(directory: &Path, nodes: usize) -> Result<(), Error> {
     write_pair(directory, "kube-apiserver", &server)?;
     let client = authority.sign("kube-apiserver-kubelet-client", Some("system:masters"), &[])?;
     write_pair(directory, "kubelet-client", &client)?;
+    write_pair(directory, "front-proxy", &authority.sign(FRONT_PROXY, None, &[])?)?;
 
     let users = [
         ("admin", "catnap-admin", Some("system:masters")),

@@ -118,10 +118,12 @@ impl Cluster {
         self.prepare()?;
         let nodes = || self.nodes().into_iter();
         self.spawn("etcd")?;
-        self.spawn("kube-apiserver")?;
         for node in nodes() {
             node.component("containerd").spawn()?;
         }
+        // An API server that does not find etcd at once tries again only after a second.
+        self.component("etcd")?.wait_until_ready().await?;
+        self.spawn("kube-apiserver")?;
         // The API server takes a second; the nodes get their images meanwhile.
         let import = async {
             for node in nodes() {

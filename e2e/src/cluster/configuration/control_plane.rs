@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        certificates::API_PORT,
+        certificates::{API_PORT, FRONT_PROXY},
         cgroup,
         network::{HOST_ADDRESS, POD_RANGE, SERVICE_RANGE},
         record::{ComponentRecord, Ready},
@@ -83,6 +83,13 @@ fn api_server(layout: &Layout<'_>) -> Vec<String> {
         format!("--kubelet-client-certificate={}", file("kubelet-client.crt")),
         format!("--kubelet-client-key={}", file("kubelet-client.key")),
         "--kubelet-preferred-address-types=InternalIP".into(),
+        format!("--requestheader-client-ca-file={}", file("ca.crt")),
+        format!("--requestheader-allowed-names={FRONT_PROXY}"),
+        "--requestheader-username-headers=X-Remote-User".into(),
+        "--requestheader-group-headers=X-Remote-Group".into(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".into(),
+        format!("--proxy-client-cert-file={}", file("front-proxy.crt")),
+        format!("--proxy-client-key-file={}", file("front-proxy.key")),
         "--service-account-issuer=https://kubernetes.default.svc.cluster.local".into(),
         format!("--service-account-key-file={}", file("service-account.pub")),
         format!("--service-account-signing-key-file={}", file("service-account.key")),
@@ -100,6 +107,9 @@ fn controller_manager(layout: &Layout<'_>) -> Vec<String> {
         "--allocate-node-cidrs=true".into(),
         format!("--cluster-cidr={POD_RANGE}"),
         "--node-cidr-mask-size=24".into(),
+        // The defaults of 20 and 30 make the start alone take five seconds; hosted control planes raise them too.
+        "--kube-api-qps=100".into(),
+        "--kube-api-burst=200".into(),
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
     ];
     arguments.extend(controller(layout, "kube-controller-manager"));
