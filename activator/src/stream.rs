@@ -1,0 +1,260 @@
+//! The stream to the leading autoscaler: found by the Lease, its certificate pinned, proved with this pod's token.
+//!
+//! Connects again whenever the stream ends or the Lease names another leader. What the frames mean is the core's matter.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use catnap_runtime::failpoint;
+use catnap_runtime::lease::Advertised;
+use catnap_runtime::tls::{TlsError, pinning_client_config};
+use catnap_wire::codec::DecodeError;
+use catnap_wire::proto::measurements_client::MeasurementsClient;
+use catnap_wire::{ActivatorFrame, LeaderFrame, proto};
+use futures::{Stream, StreamExt};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Status, Streaming};
+use tracing::{info, warn};
+
+use crate::backoff::GrowingDelay;
+
+/// Longest time for the connection, its handshake and the leader's check of who we are.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often the connection is pinged.
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+/// A ping that stays unanswered for this long ends the connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+/// Frames that may wait for the network; the control loop gives a stream up that is further behind.
+const OUTGOING_FRAMES: usize = 4_096;
+/// Largest frame accepted from the leader: a part of a Welcome with a thousand revisions and their condemned pods.
+const MAX_FRAME_BYTES: usize = 16 << 20;
+
+/// What happens on the stream, in order.
+#[derive(Debug)]
+pub(crate) enum StreamEvent {
+    /// The leader let us in; frames go in here.
+    Connected(mpsc::Sender<ActivatorFrame>),
+    /// The leader said something.
+    Frame(LeaderFrame),
+    /// The stream ended. Frames sent since may or may not have arrived.
+    Lost,
+}
+
+/// Why there is no stream, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StreamError {
+    /// The token that proves who we are cannot be read.
+    #[error("cannot read the token in {}", path.display())]
+    ReadToken {
+        /// Where it should be.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token cannot be sent.
+    #[error("the token in {} is no header value", path.display())]
+    BadToken {
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// TLS could not be set up.
+    #[error("cannot set up TLS")]
+    Configure {
+        /// What is wrong.
+        #[source]
+        source: TlsError,
+    },
+    /// The leader cannot be reached, or has another certificate than its Lease says.
+    #[error("cannot connect to {holder}")]
+    Connect {
+        /// The leader.
+        holder: String,
+        /// What the network or TLS said.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The leader did not answer in time.
+    #[error("{holder} did not answer within {CONNECT_TIMEOUT:?}")]
+    Timeout {
+        /// The leader.
+        holder: String,
+    },
+    /// The leader did not let us in, or ended the stream with an error.
+    #[error("{holder} ended the stream")]
+    Ended {
+        /// The leader.
+        holder: String,
+        /// What it said.
+        #[source]
+        source: Box<Status>,
+    },
+    /// The leader sent something malformed.
+    #[error("{holder} sent a frame that is refused")]
+    Malformed {
+        /// The leader.
+        holder: String,
+        /// What is wrong with it.
+        #[source]
+        source: DecodeError,
+    },
+}
+
+/// Keeps a stream to whoever leads, for ever; ends when nobody listens to `events` or the Lease is no longer followed.
+pub(crate) async fn keep_connected(
+    mut leader: watch::Receiver<Option<Advertised>>,
+    token_file: PathBuf,
+    events: mpsc::Sender<StreamEvent>,
+) {
+    let mut delay = GrowingDelay::for_streams();
+    loop {
+        let current = match leader.wait_for(Option::is_some).await {
+            Ok(found) => found.clone(),
+            Err(_) => return,
+        };
+        let Some(current) = current else { continue };
+        leader.mark_unchanged();
+        let attempt = timeout(CONNECT_TIMEOUT, Connection::open(&current, &token_file));
+        let opened = tokio::select! {
+            opened = attempt => opened.unwrap_or_else(|_| Err(StreamError::Timeout { holder: current.holder.clone() })),
+            () = replaced(&mut leader, &current) => continue,
+        };
+        let ended = match opened {
+            Ok(connection) => {
+                info!(holder = current.holder, "connected to the leading autoscaler");
+                delay.start_over();
+                let ended = tokio::select! {
+                    ended = connection.run(&current, &events) => ended,
+                    () = replaced(&mut leader, &current) => Ok(()),
+                };
+                if events.send(StreamEvent::Lost).await.is_err() {
+                    return;
+                }
+                ended
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
+            Ok(()) => info!(holder = current.holder, "the stream to the autoscaler ended"),
+            Err(error) => warn!(error = &error as &dyn std::error::Error, "no stream to the autoscaler"),
+        }
+        // A leader that crashed is still in the Lease for some seconds; another one is tried at once.
+        tokio::select! {
+            () = tokio::time::sleep(delay.delay()) => {}
+            () = replaced(&mut leader, &current) => delay.start_over(),
+        }
+    }
+}
+
+/// Returns when the Lease names somebody else. One that names nobody does not end a stream that works.
+async fn replaced(leader: &mut watch::Receiver<Option<Advertised>>, current: &Advertised) {
+    let other = |leader: &Option<Advertised>| leader.as_ref().is_some_and(|leader| leader != current);
+    if leader.wait_for(other).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+struct Connection {
+    outgoing: mpsc::Sender<ActivatorFrame>,
+    incoming: Streaming<proto::LeaderFrame>,
+}
+
+impl Connection {
+    async fn open(leader: &Advertised, token_file: &Path) -> Result<Self, StreamError> {
+        let holder = || leader.holder.clone();
+        // Read each time: kubelet replaces the token long before it expires.
+        let authorization = read_token(token_file).await?;
+        let channel = open_channel(leader).await?;
+        let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
+        let mut request = Request::new(encoded(frames));
+        request.metadata_mut().insert("authorization", authorization);
+        let mut client = MeasurementsClient::new(channel).max_decoding_message_size(MAX_FRAME_BYTES);
+        let response = client.connect(request).await;
+        let response =
+            response.map_err(|status| StreamError::Ended { holder: holder(), source: Box::new(status) })?;
+        Ok(Self { outgoing, incoming: response.into_inner() })
+    }
+
+    /// Hands on what the leader says until it ends the stream.
+    async fn run(self, leader: &Advertised, events: &mpsc::Sender<StreamEvent>) -> Result<(), StreamError> {
+        let Self { outgoing, mut incoming } = self;
+        let holder = || leader.holder.clone();
+        let gone = outgoing.downgrade();
+        if events.send(StreamEvent::Connected(outgoing)).await.is_err() {
+            return Ok(());
+        }
+        loop {
+            let message = incoming.message().await;
+            let message = message
+                .map_err(|status| StreamError::Ended { holder: holder(), source: Box::new(status) })?;
+            let Some(message) = message else { return Ok(()) };
+            let frame = LeaderFrame::try_from(message)
+                .map_err(|source| StreamError::Malformed { holder: holder(), source })?;
+            // The control loop lets go of the sender when it gives the stream up.
+            if gone.upgrade().is_none() || events.send(StreamEvent::Frame(frame)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, StreamError> {
+    let token = tokio::fs::read_to_string(path)
+        .await
+        .map_err(|source| StreamError::ReadToken { path: path.to_owned(), source })?;
+    let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
+        .map_err(|_| StreamError::BadToken { path: path.to_owned() })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+async fn open_channel(leader: &Advertised) -> Result<Channel, StreamError> {
+    let tls = pinning_client_config(leader.fingerprint, &[b"h2"])
+        .map_err(|source| StreamError::Configure { source })?;
+    let (address, tls) = (leader.address, TlsConnector::from(tls));
+    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+        let tls = tls.clone();
+        async move {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            // The name is not checked: the certificate is pinned.
+            let socket = tls.connect(ServerName::IpAddress(address.ip().into()), socket).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(socket))
+        }
+    });
+    // The connector does TLS itself, so the scheme must not ask for it again.
+    Endpoint::from_shared(format!("http://{address}"))
+        .map(|endpoint| {
+            endpoint
+                .http2_keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .keep_alive_while_idle(true)
+        })
+        .map_err(|source| StreamError::Connect { holder: leader.holder.clone(), source })?
+        .connect_with_connector(connector)
+        .await
+        .map_err(|source| StreamError::Connect { holder: leader.holder.clone(), source })
+}
+
+/// The frames as messages. After an Ack was handed to the network it stops at the fail point `ack-sent`.
+fn encoded(frames: mpsc::Receiver<ActivatorFrame>) -> impl Stream<Item = proto::ActivatorFrame> {
+    futures::stream::unfold((frames, false), |(mut frames, ack_sent)| async move {
+        if ack_sent {
+            failpoint::reach("ack-sent").await;
+        }
+        let frame = frames.recv().await?;
+        let is_ack = matches!(frame, ActivatorFrame::Ack { .. });
+        Some((proto::ActivatorFrame::from(&frame), (frames, is_ack)))
+    })
+    .boxed()
+}
+
+#[cfg(test)]
+mod tests;
