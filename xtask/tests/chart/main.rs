@@ -1,0 +1,126 @@
+//! What the chart renders: exactly the permissions that the reference lists, a definition that is kept, and pods
+//! that Pod Security `restricted` lets in.
+//!
+//! Rendering needs Helm: `$HELM`, one on `PATH`, or the one that the test cluster's programs include. Without one
+//! these tests say so and pass, unless `$CATNAP_REQUIRE_HELM` is set, as it is in CI.
+
+#[cfg(test)]
+mod helm;
+#[cfg(test)]
+mod permissions;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+#[test]
+fn permissions_are_those_of_the_reference() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let reference = fs::read_to_string(helm::repository().join("docs/reference/rbac.md")).unwrap();
+    let documented = permissions::documented(&reference);
+    let granted = permissions::granted(&objects);
+    assert!(documented.len() > 50, "the tables are read");
+    let unwritten: Vec<_> = granted.difference(&documented).collect();
+    let missing: Vec<_> = documented.difference(&granted).collect();
+    assert!(unwritten.is_empty(), "granted, but not in docs/reference/rbac.md: {unwritten:#?}");
+    assert!(missing.is_empty(), "in docs/reference/rbac.md, but not granted: {missing:#?}");
+}
+
+#[test]
+fn every_role_is_bound_to_the_process_of_its_name_only() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let mut bound = BTreeSet::new();
+    for binding in of_kind(&objects, "ClusterRoleBinding").chain(of_kind(&objects, "RoleBinding")) {
+        let name = binding["metadata"]["name"].as_str().unwrap();
+        let subjects = binding["subjects"].as_array().unwrap();
+        assert_eq!(binding["roleRef"]["name"], name);
+        assert_eq!(subjects.len(), 1, "{name}");
+        assert_eq!(subjects[0]["kind"], "ServiceAccount");
+        assert_eq!(subjects[0]["name"], name);
+        assert_eq!(subjects[0]["namespace"], "catnap-system");
+        bound.insert((binding["kind"].as_str().unwrap(), name));
+    }
+    let roles = of_kind(&objects, "ClusterRole").count() + of_kind(&objects, "Role").count();
+    assert_eq!(bound.len(), roles, "{bound:?}");
+}
+
+#[test]
+fn uninstalling_keeps_the_definition_and_a_reinstall_takes_it_over() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let definition = of_kind(&objects, "CustomResourceDefinition").next().unwrap();
+    assert_eq!(definition["metadata"]["name"], "functions.catnap.dev");
+    assert_eq!(definition["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    // With Helm's own two annotations, this is what an existing object must carry to be taken over.
+    assert_eq!(definition["metadata"]["labels"]["app.kubernetes.io/managed-by"], "Helm");
+    let objects = helm::render(&["--set", "crds.install=false"]).unwrap();
+    assert_eq!(of_kind(&objects, "CustomResourceDefinition").count(), 0);
+}
+
+#[test]
+fn the_rendered_definition_is_the_generated_one() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let definition = of_kind(&objects, "CustomResourceDefinition").next().unwrap();
+    let generated = fs::read_to_string(helm::repository().join("crds/generated/functions.yaml")).unwrap();
+    let generated: Value = serde_saphyr::from_str(&generated).unwrap();
+    assert_eq!(with_floats(&definition["spec"]), with_floats(&generated["spec"]));
+}
+
+/// Helm writes a limit of 1.0 as 1.
+fn with_floats(value: &Value) -> Value {
+    match value {
+        Value::Number(number) => number.as_f64().into(),
+        Value::Array(items) => items.iter().map(with_floats).collect(),
+        Value::Object(fields) => {
+            fields.iter().map(|(name, field)| (name.clone(), with_floats(field))).collect()
+        }
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn pods_keep_to_pod_security_restricted() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let deployments: Vec<_> = of_kind(&objects, "Deployment").collect();
+    assert_eq!(deployments.len(), 3);
+    for deployment in deployments {
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        for container in pod["containers"].as_array().unwrap() {
+            let security = &container["securityContext"];
+            assert_eq!(security["allowPrivilegeEscalation"], false);
+            assert_eq!(security["readOnlyRootFilesystem"], true);
+            assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+        }
+    }
+}
+
+#[test]
+fn an_activators_grace_outlasts_its_drain() {
+    let Some(objects) = helm::render(&["--set", "activator.drainTimeoutSeconds=20"]) else { return };
+    let activator = of_kind(&objects, "Deployment")
+        .find(|deployment| deployment["metadata"]["name"] == "catnap-activator")
+        .unwrap();
+    assert_eq!(activator["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 30);
+}
+
+#[test]
+fn a_misspelled_value_is_refused() {
+    let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
+    assert!(error.contains("replica"), "{error}");
+}
+
+#[test]
+fn several_activators_get_a_disruption_budget() {
+    let Some(objects) = helm::render(&["--set", "activator.replicas=2"]) else { return };
+    assert_eq!(of_kind(&objects, "PodDisruptionBudget").count(), 1);
+    assert_eq!(of_kind(&helm::render(&[]).unwrap(), "PodDisruptionBudget").count(), 0);
+}
+
+fn of_kind<'objects>(
+    objects: &'objects [Value],
+    kind: &'objects str,
+) -> impl Iterator<Item = &'objects Value> {
+    objects.iter().filter(move |object| object["kind"] == kind)
+}
