@@ -4,4 +4,5 @@
 //! registry; [`fixture`] gives each test a namespace, bounded waits and a record of what went wrong.
 
 pub mod cluster;
+pub mod images;
 pub mod oci;

@@ -1,2 +1,61 @@
-//! placeholder
-fn main() {}
+//! `catnap-images`: builds Catnap's programs and the examples into OCI archives under `target/images`.
+
+use std::{io::Write as _, process::ExitCode};
+
+use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES};
+use clap::{Parser, ValueEnum};
+
+#[derive(Parser)]
+#[command(about = "Builds Catnap's images as OCI archives under target/images", version)]
+struct Arguments {
+    /// What to build; without any, `examples` and `catnap`.
+    #[arg(value_enum)]
+    images: Vec<Name>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Name {
+    /// All of Catnap's programs, `catnap:dev`.
+    Catnap,
+    /// The same with fail points, for tests: `catnap:failpoints`.
+    Failpoints,
+    /// The example functions, `catnap-examples:dev`.
+    Examples,
+    /// Only what is below the programs, `catnap-base:dev`.
+    Base,
+    /// Everything but the base.
+    All,
+}
+
+fn main() -> ExitCode {
+    let Arguments { mut images } = Arguments::parse();
+    if images.is_empty() {
+        images = vec![Name::Examples, Name::Catnap];
+    }
+    for name in images {
+        let recipes: &[&images::Recipe] = match name {
+            Name::Catnap => &[&CATNAP],
+            Name::Failpoints => &[&CATNAP_WITH_FAIL_POINTS],
+            Name::Examples => &[&EXAMPLES],
+            Name::All => &ALL,
+            Name::Base => &[],
+        };
+        let base = matches!(name, Name::Base).then(images::build_base);
+        let built = recipes.iter().map(|recipe| recipe.build()).chain(base);
+        for result in built {
+            match result {
+                Ok(path) => say(&path.display().to_string()),
+                Err(error) => {
+                    say(&format!("{:#}", anyhow::Error::new(error)));
+                    return ExitCode::FAILURE;
+                }
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// To standard error, which may be closed.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,175 @@
+//! The images of this workspace: Catnap's programs in one, the example functions in another.
+//!
+//! Both are a small layer of Debian packages (see [`base`]) below a layer with the programs, built here with Cargo.
+//! They land as OCI archives under `target/images`; `deploy/Containerfile` builds the same elsewhere.
+
+mod base;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::oci::{self, FinishedLayer, Image, Layer};
+
+/// User and group of every image; in neither does anything belong to it.
+const USER: &str = "65532:65532";
+const PROGRAM_DIRECTORY: &str = "usr/local/bin";
+
+/// Why images could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Cargo could not be started or did not build the programs.
+    #[error("building the programs of {image}: {reason}")]
+    Build {
+        /// The image that they are for.
+        image: &'static str,
+        /// What happened.
+        reason: String,
+    },
+    /// A Debian package could not be fetched or unpacked.
+    #[error("`{command}` failed: {output}")]
+    Package {
+        /// The command with its arguments.
+        command: String,
+        /// What it wrote to its standard error.
+        output: String,
+    },
+    /// A file operation failed.
+    #[error("{operation} {}", path.display())]
+    File {
+        /// What was tried, as a verb.
+        operation: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The archive could not be written.
+    #[error("writing {image}")]
+    Write {
+        /// The image.
+        image: &'static str,
+        /// Why.
+        #[source]
+        source: oci::Error,
+    },
+}
+
+impl Error {
+    fn file(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { operation, path, source }
+    }
+}
+
+/// An image of this workspace.
+#[derive(Debug)]
+pub struct Recipe {
+    /// Name with tag, as manifests say it.
+    pub name: &'static str,
+    packages: &'static [&'static str],
+    programs: &'static [&'static str],
+    /// Features, as Cargo takes them; the first program is what the image runs by default.
+    features: &'static [&'static str],
+}
+
+/// Catnap's programs.
+pub const CATNAP: Recipe = Recipe {
+    name: "catnap:dev",
+    packages: &["catnap-cli", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
+    programs: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
+    features: &[],
+};
+
+/// Catnap's programs with the points where a test can hold them.
+pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
+    name: "catnap:failpoints",
+    features: &[
+        "catnap-operator/failpoints",
+        "catnap-activator/failpoints",
+        "catnap-autoscaler/failpoints",
+    ],
+    ..CATNAP
+};
+
+/// The example functions.
+pub const EXAMPLES: Recipe = Recipe {
+    name: "catnap-examples:dev",
+    packages: &["catnap-example-hello", "catnap-example-grpc"],
+    programs: &["hello", "grpc"],
+    features: &[],
+};
+
+/// Every image that tests and charts name.
+pub const ALL: [&Recipe; 3] = [&EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
+
+impl Recipe {
+    /// Where the archive of this image is, once built.
+    pub fn archive(&self) -> PathBuf {
+        target_directory().join("images").join(format!("{}.tar", self.name.replace(':', "-")))
+    }
+
+    /// Builds the programs and writes the archive; its path.
+    pub fn build(&self) -> Result<PathBuf, Error> {
+        self.compile()?;
+        let base = base::layer()?;
+        let written = |source| Error::Write { image: self.name, source };
+        let mut layer = Layer::new().map_err(written)?;
+        for program in self.programs {
+            let source = target_directory().join("image").join(program);
+            layer.add_file(&format!("{PROGRAM_DIRECTORY}/{program}"), &source, 0o755).map_err(written)?;
+        }
+        let layer = layer.finish().map_err(written)?;
+        self.write(vec![base, layer])
+    }
+
+    fn compile(&self) -> Result<(), Error> {
+        let failed = |reason| Error::Build { image: self.name, reason };
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.current_dir(workspace()).args(["build", "--profile", "image", "--bins", "--locked"]);
+        for package in self.packages {
+            cargo.args(["--package", package]);
+        }
+        if !self.features.is_empty() {
+            cargo.args(["--features", &self.features.join(",")]);
+        }
+        let status = cargo.status().map_err(|error| failed(error.to_string()))?;
+        if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+    }
+
+    fn write(&self, layers: Vec<FinishedLayer>) -> Result<PathBuf, Error> {
+        let path = self.archive();
+        let directory = target_directory().join("images");
+        fs::create_dir_all(&directory).map_err(Error::file("creating", &directory))?;
+        let image = Image {
+            name: format!("docker.io/library/{}", self.name),
+            entrypoint: self.programs.iter().take(1).map(|program| format!("/{PROGRAM_DIRECTORY}/{program}")).collect(),
+            environment: vec![format!("PATH=/{PROGRAM_DIRECTORY}:/usr/bin:/bin")],
+            user: USER.into(),
+            layers,
+        };
+        // Whoever imports it sees a whole archive.
+        let part = path.with_extension("part");
+        image.write(&part).map_err(|source| Error::Write { image: self.name, source })?;
+        fs::rename(&part, &path).map_err(Error::file("renaming", &part))?;
+        Ok(path)
+    }
+}
+
+/// Writes the base layer as an image of its own, for `BASE` of `deploy/Containerfile`; its path.
+pub fn build_base() -> Result<PathBuf, Error> {
+    const BASE: Recipe = Recipe { name: "catnap-base:dev", packages: &[], programs: &[], features: &[] };
+    BASE.write(vec![base::layer()?])
+}
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/"))
+}
+
+/// The workspace's target directory.
+pub fn target_directory() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+}
