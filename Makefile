@@ -1,0 +1,63 @@
+# What a person types. Each target installs what it needs on Debian when run as root, or says what is missing.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+# Nodes of the test cluster, 1 to 3.
+NODES ?= 2
+
+cluster := $(CARGO) run --quiet --package catnap-e2e --bin catnap-cluster --
+images := $(CARGO) run --quiet --package catnap-e2e --bin catnap-images --
+
+.PHONY: help
+help: ## Show this.
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+.PHONY: deps deps-build deps-cluster
+deps: ## Install what is needed to build and to test.
+	@deploy/dependencies.sh build cluster
+deps-build:
+	@deploy/dependencies.sh build
+deps-cluster:
+	@deploy/dependencies.sh build cluster
+
+.PHONY: check
+check: deps-build ## Format, lint, and every test that needs no cluster.
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test --workspace --exclude catnap-e2e
+	$(CARGO) test --package catnap-e2e --lib --bins
+
+.PHONY: test
+test: check e2e ## Everything: `check`, then `e2e`.
+
+.PHONY: e2e
+e2e: deps-cluster images-all ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
+	e2e/run.sh
+
+.PHONY: images images-all
+images: deps-cluster ## Build the images into target/images.
+	$(images)
+images-all: deps-cluster
+	$(images) all
+
+.PHONY: cluster-up cluster-down cluster-env cluster-status
+cluster-up: deps-cluster ## Start a Kubernetes cluster of NODES nodes on this machine.
+	$(cluster) up --nodes $(NODES)
+cluster-down: ## End it.
+	$(cluster) down
+cluster-env: ## Print the lines that make kubectl and helm use it: eval "$$(make -s cluster-env)"
+	@$(cluster) env
+cluster-status: ## Show what runs of it.
+	@$(cluster) status
+
+.PHONY: demo
+demo: deps-build ## A function that wakes, grows and rests on this machine, without a cluster.
+	$(CARGO) build --package catnap-cli --package catnap-example-hello
+	examples/demo.sh
+
+.PHONY: bench-cold
+bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
+	$(CARGO) run --package catnap-bench --profile image -- cold

@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs what building (`build`) and the test cluster (`cluster`) need on Debian, as root; as anybody else, says what
+# is missing and how to get it. Rust and Go are taken as given and only looked for.
+set -eu
+
+missing=""
+packages=""
+
+# need COMMAND-OR-FILE PACKAGE
+need() {
+    case $1 in
+    /*) [ -e "$1" ] && return 0 ;;
+    *) command -v "$1" >/dev/null 2>&1 && return 0 ;;
+    esac
+    missing="$missing $1"
+    case " $packages " in *" $2 "*) ;; *) packages="$packages $2" ;; esac
+}
+
+tool() {
+    command -v "$1" >/dev/null 2>&1 && return 0
+    echo "missing: $1 ($2)" >&2
+    exit 1
+}
+
+# Programs of the system are in sbin, which is not on everybody's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
+for group in "$@"; do
+    case $group in
+    build)
+        tool cargo "https://rustup.rs"
+        need cc gcc
+        need /usr/include/stdio.h libc6-dev
+        ;;
+    cluster)
+        tool go "https://go.dev/dl, 1.26 or later"
+        need ip iproute2
+        need nsenter util-linux
+        need runc runc
+        need nft nftables
+        need iptables iptables
+        need conntrack conntrack
+        need socat socat
+        need /usr/lib/cni/bridge containernetworking-plugins
+        need /etc/ssl/certs/ca-certificates.crt ca-certificates
+        ;;
+    *)
+        echo "usage: $0 [build] [cluster]" >&2
+        exit 2
+        ;;
+    esac
+done
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" -ne 0 ]; then
+    echo "missing:$missing" >&2
+    echo "run as root: apt-get update && apt-get install --yes --no-install-recommends$packages" >&2
+    exit 1
+fi
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086 # a list of words
+apt-get install --yes -qq --no-install-recommends $packages

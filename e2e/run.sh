@@ -1,0 +1,29 @@
+#!/bin/bash
+# Runs the end-to-end tests: the launcher's own, those that run side by side, then the faults one after the other.
+#
+# With KUBECONFIG set they run on that cluster, and what needs the launcher is skipped. Otherwise a cluster is started
+# and ended here, unless one is up already: that one is used and stays.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mkdir -p target/e2e
+rm -f target/e2e/skipped.txt
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+cargo build --package catnap-e2e --bins --tests
+cluster=${CARGO_TARGET_DIR:-target}/debug/catnap-cluster
+
+if [ -z "${KUBECONFIG:-}" ] && ! "$cluster" status >/dev/null 2>&1; then
+    cargo test --package catnap-e2e --test launcher -- --test-threads 1
+    trap '"$cluster" down' EXIT
+    "$cluster" up
+fi
+
+result=0
+cargo test --package catnap-e2e --test parallel || result=$?
+cargo test --package catnap-e2e --test faults -- --test-threads 1 || result=$?
+
+if [ -s target/e2e/skipped.txt ]; then
+    echo "skipped: $(wc -l <target/e2e/skipped.txt) tests" >&2
+    cat target/e2e/skipped.txt >&2
+fi
+exit $result
