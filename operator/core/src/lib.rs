@@ -1,1 +1,35 @@
-//! catnap-operator-core
+//! What a Function becomes, as pure functions: which revision its spec forms, which objects it needs, where each
+//! revision is in its life, and what its status says.
+//!
+//! No I/O and no clock: what the cluster holds and what time it is are parameters. `catnap-operator` reads the one
+//! and writes the results, in the order of the modules: validate, advance, build, (apply,) report.
+
+mod build;
+mod condition;
+mod content;
+mod drift;
+mod failure;
+#[cfg(test)]
+mod fixtures;
+mod lifecycle;
+mod observe;
+mod owner;
+mod problem;
+mod quantity;
+mod record;
+mod status;
+mod template;
+mod validate;
+
+pub use build::{DeploymentResource, Obsolete, Resources, build};
+pub use content::{ContentError, DIGEST_CHARACTERS, content_digest, revision_name};
+pub use drift::{Write, in_sync, write_needed};
+pub use failure::{Failure, QUOTA_PATIENCE, pod_failure};
+pub use lifecycle::{GIVE_UP_AFTER, Plan, advance};
+pub use observe::{Cluster, Facts, Observed, Wanted, facts, wanted};
+pub use owner::{Owner, Ownership};
+pub use problem::{Finality, Problem, Reason, Scope};
+pub use record::{RecordError, RevisionRecord};
+pub use status::{News, Report, report};
+pub use template::render_template;
+pub use validate::{CurrentRevision, ValidateError, ValidatedFunction, validate};

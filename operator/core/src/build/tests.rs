@@ -1,0 +1,116 @@
+use serde_json::json;
+
+use super::*;
+use crate::fixtures::{FIRST, World, cluster, edit, function, now, ready_pod, stored_record};
+use crate::{Observed, advance, in_sync, validate};
+
+#[test]
+fn the_smallest_function_becomes_these_objects() {
+    let function = function(json!({}));
+    let valid = validate(&function, Observed::default(), cluster()).unwrap();
+    let resources = build(&valid, &advance(&valid, now())).unwrap();
+    insta::assert_yaml_snapshot!("controller_revision", resources.controller_revision.unwrap());
+    insta::assert_yaml_snapshot!("deployment", resources.deployments[0].deployment);
+    insta::assert_yaml_snapshot!("service", resources.service);
+    insta::assert_yaml_snapshot!("endpoint_slices", resources.endpoint_slices);
+    assert_eq!(resources.deployments[0].replicas_when_created, 1);
+    assert!(resources.obsolete.is_empty());
+}
+
+#[test]
+fn every_field_reaches_the_pod() {
+    let function = function(json!({
+        "imagePullPolicy": "Never", "command": ["/serve"], "args": ["--fast"], "port": 9000, "protocol": "HTTP1",
+        "env": [{"name": "GREETING", "value": "$(PORT)"}, {"name": "PORT", "value": "1"}],
+        "envFrom": [{"configMapRef": {"name": "settings"}}],
+        "resources": {"limits": {"memory": "64Mi"}}, "terminationGracePeriodSeconds": 5,
+        "readiness": {"path": "/ready"}, "concurrency": {"limit": 3},
+    }));
+    insta::assert_yaml_snapshot!("record", stored_record(&function));
+}
+
+#[test]
+fn h2c_is_probed_by_its_port() {
+    let record = stored_record(&function(json!({"protocol": "H2C", "readiness": {"path": "/ready"}})));
+    let container = &record.template.spec.unwrap().containers[0];
+    assert!(container.readiness_probe.as_ref().unwrap().tcp_socket.is_some());
+    assert_eq!(record.readiness_path, "/ready", "the activator asks for it");
+}
+
+#[test]
+fn a_restricted_namespace_gets_what_it_demands() {
+    let mut facts = cluster();
+    facts.restricted = true;
+    let valid = validate(&function(json!({})), Observed::default(), facts).unwrap();
+    let pod = valid.current.unwrap().record.template.spec.unwrap();
+    assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
+    let container = pod.containers[0].security_context.as_ref().unwrap();
+    assert_eq!(container.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+}
+
+#[test]
+fn a_deleted_deployment_comes_back_from_its_record_at_the_floor() {
+    for (min, replicas) in [(0, 0), (2, 2)] {
+        let (mut world, mut function) = (World::default(), function(json!({"scale": {"min": min}})));
+        world.step(&mut function, now());
+        let made = world.deployment(FIRST).unwrap().clone();
+        world.pods(FIRST, &[ready_pod(), ready_pod()]);
+        world.step(&mut function, now());
+        world.observed.deployments.clear();
+        world.observed.pods.clear();
+        let valid = world.validated(&function);
+        let again = &build(&valid, &advance(&valid, now())).unwrap().deployments[0];
+        assert_eq!(again.deployment.spec.as_ref().unwrap().template, made.spec.unwrap().template);
+        assert_eq!(again.replicas_when_created, replicas);
+    }
+}
+
+#[test]
+fn history_is_kept_up_to_its_limit() {
+    let (mut world, mut function) =
+        (World::default(), function(json!({"revisionHistoryLimit": 2, "scale": {"initial": 0}})));
+    for version in 1..=6 {
+        edit(&mut function, |function| function.spec.image = format!("example/hello:{version}"));
+        world.step(&mut function, now());
+        world.step(&mut function, now());
+        world.step(&mut function, now());
+    }
+    let mut kept: Vec<_> = world.observed.controller_revisions.iter().map(|stored| stored.revision).collect();
+    kept.sort_unstable();
+    assert_eq!(kept, [4, 5, 6]);
+    assert_eq!(world.observed.deployments.len(), 1);
+}
+
+#[test]
+fn both_families_are_served_and_a_vanished_one_is_removed() {
+    let function = function(json!({}));
+    let mut facts = cluster();
+    facts.activator_addresses.push("fd00::1".parse().unwrap());
+    let valid = validate(&function, Observed::default(), facts).unwrap();
+    let slices = build(&valid, &advance(&valid, now())).unwrap().endpoint_slices;
+    assert_eq!(slices.iter().map(|slice| slice.address_type.as_str()).collect::<Vec<_>>(), ["IPv4", "IPv6"]);
+
+    let observed = Observed {
+        endpoint_slices: slices.into_iter().map(std::sync::Arc::new).collect(),
+        ..Observed::default()
+    };
+    let valid = validate(&function, observed.clone(), cluster()).unwrap();
+    let obsolete = build(&valid, &advance(&valid, now())).unwrap().obsolete;
+    assert_eq!(obsolete, [Obsolete::EndpointSlice { name: "hello-ipv6".into(), uid: String::new() }]);
+
+    let valid = validate(&function, observed, crate::Cluster::default()).unwrap();
+    assert!(build(&valid, &advance(&valid, now())).unwrap().obsolete.is_empty(), "the last good ones stay");
+}
+
+#[test]
+fn what_was_built_is_in_sync_with_itself() {
+    let valid = validate(&function(json!({})), Observed::default(), cluster()).unwrap();
+    let resources = build(&valid, &advance(&valid, now())).unwrap();
+    let desired = serde_json::to_value(&resources.deployments[0].deployment).unwrap();
+    let mut live = desired.clone();
+    live["spec"]["replicas"] = json!(7);
+    live["metadata"]["uid"] = json!("u");
+    assert!(in_sync(&desired, &live));
+    live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    assert!(!in_sync(&desired, &live));
+}

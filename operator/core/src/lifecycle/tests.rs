@@ -1,0 +1,183 @@
+use catnap_crds::RevisionState::{Proving, Retiring, Routed};
+use serde_json::json;
+
+use crate::fixtures::*;
+
+fn set_image(function: &mut catnap_crds::Function, image: &str) {
+    edit(function, |function| function.spec.image = image.to_owned());
+}
+
+fn current(function: &catnap_crds::Function) -> String {
+    function.status.as_ref().unwrap().latest_created_revision.clone().unwrap()
+}
+
+#[test]
+fn a_new_function_proves_itself_before_it_takes_traffic() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Proving));
+    assert!(plan.traffic.is_empty());
+    assert_eq!(world.deployment(FIRST).unwrap().spec.as_ref().unwrap().replicas, Some(1));
+
+    world.pods(FIRST, &[ready_pod()]);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Routed));
+    assert_eq!(plan.traffic[0].revision, FIRST);
+    assert_eq!(plan.latest_ready.as_deref(), Some(FIRST));
+    assert_eq!(plan.revisions[0].image_ids, ["sha256:aa"]);
+
+    world.pods(FIRST, &[]);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Routed), "resting at zero");
+    assert_eq!(plan.revisions[0].image_ids, ["sha256:aa"], "remembered");
+}
+
+#[test]
+fn proof_needs_as_many_ready_replicas_as_initial_and_min_say() {
+    for (scale, needed) in [(json!({"initial": 3}), 3), (json!({"min": 2}), 2), (json!({}), 1)] {
+        let (mut world, mut function) = (World::default(), function(json!({"scale": scale})));
+        world.step(&mut function, now());
+        for ready in 0..needed {
+            world.pods(FIRST, &vec![ready_pod(); ready]);
+            assert_eq!(world.step(&mut function, now()).0.state(FIRST), Some(Proving));
+        }
+        world.pods(FIRST, &vec![ready_pod(); needed]);
+        assert_eq!(world.step(&mut function, now()).0.state(FIRST), Some(Routed));
+    }
+}
+
+#[test]
+fn initial_zero_takes_traffic_at_once() {
+    let (mut world, mut function) = (World::default(), function(json!({"scale": {"initial": 0, "min": 2}})));
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Routed));
+    assert_eq!(world.deployment(FIRST).unwrap().spec.as_ref().unwrap().replicas, Some(2), "the floor");
+}
+
+/// A served revision and a new one that proves itself.
+fn rolling() -> (World, catnap_crds::Function, String) {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    world.step(&mut function, now());
+    set_image(&mut function, "example/hello:2");
+    world.step(&mut function, now());
+    let second = current(&function);
+    assert_eq!(states(function.status.as_ref().unwrap()), [(FIRST, Routed), (second.as_str(), Proving)]);
+    (world, function, second)
+}
+
+#[test]
+fn the_old_revision_serves_until_the_new_one_is_proven_then_retires() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[ready_pod()]);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Retiring), Some(Routed)));
+    assert_eq!(plan.traffic.len(), 1);
+    assert_eq!(plan.traffic[0].revision, second);
+
+    world.scale(FIRST, 0);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Retiring), "its pod is still ending");
+    assert!(world.deployment(FIRST).is_some());
+
+    world.pods(FIRST, &[]);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), None);
+    assert!(world.deployment(FIRST).is_none());
+    assert!(world.record(FIRST).is_some(), "history");
+}
+
+#[test]
+fn going_back_uses_the_old_record_and_proves_again() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[ready_pod()]);
+    world.step(&mut function, now());
+    world.pods(FIRST, &[]);
+    world.step(&mut function, now());
+    set_image(&mut function, "example/hello:1");
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Proving), Some(Routed)));
+    assert_eq!(world.observed.controller_revisions.len(), 2);
+    assert!(world.deployment(FIRST).is_some(), "made again");
+}
+
+#[test]
+fn going_back_while_the_new_one_still_proves_is_no_new_proof() {
+    let (mut world, mut function, second) = rolling();
+    set_image(&mut function, "example/hello:1");
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), Some(Retiring)));
+}
+
+#[test]
+fn a_broken_revision_is_given_up_after_a_minute_and_stays_so_until_the_next_edit() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[unpullable_pod()]);
+    let (plan, report) = world.step(&mut function, now());
+    assert_eq!(plan.state(&second), Some(Proving));
+    assert_eq!(report.next_look, Some(seconds(60)));
+    assert_eq!(world.step(&mut function, seconds(59)).0.state(&second), Some(Proving));
+    let (plan, _) = world.step(&mut function, seconds(60));
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), Some(Retiring)));
+
+    world.pods(&second, &[]);
+    for at in 61..64 {
+        let (plan, _) = world.step(&mut function, seconds(at));
+        assert_eq!(plan.state(&second), None);
+        assert!(plan.rejected);
+        assert!(world.deployment(&second).is_none());
+    }
+    edit(&mut function, |function| function.spec.scale.max = 7);
+    assert_eq!(world.step(&mut function, seconds(70)).0.state(&second), Some(Proving));
+}
+
+#[test]
+fn a_failure_that_passes_is_forgiven() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[unpullable_pod()]);
+    world.step(&mut function, now());
+    world.pods(&second, &[json!({"phase": "Pending"})]);
+    world.step(&mut function, seconds(30));
+    world.pods(&second, &[unpullable_pod()]);
+    world.step(&mut function, seconds(50));
+    assert_eq!(world.step(&mut function, seconds(70)).0.state(&second), Some(Proving));
+}
+
+#[test]
+fn without_another_one_that_serves_nothing_is_given_up() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[unpullable_pod()]);
+    world.step(&mut function, now());
+    assert_eq!(world.step(&mut function, seconds(3600)).0.state(FIRST), Some(Proving));
+}
+
+#[test]
+fn a_newer_edit_retires_what_still_proves() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[json!({"phase": "Pending"})]);
+    set_image(&mut function, "example/hello:3");
+    let (plan, _) = world.step(&mut function, now());
+    let third = current(&function);
+    assert_eq!((plan.state(&second), plan.state(&third)), (Some(Retiring), Some(Proving)));
+}
+
+#[test]
+fn a_deployment_that_no_status_speaks_of_is_retired() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[ready_pod()]);
+    function.status.as_mut().unwrap().revisions.retain(|revision| revision.name != second);
+    set_image(&mut function, "example/hello:1");
+    assert_eq!(world.step(&mut function, now()).0.state(&second), Some(Retiring));
+}
+
+#[test]
+fn a_lost_status_is_found_again() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    world.step(&mut function, now());
+    function.status = None;
+    assert_eq!(world.step(&mut function, now()).0.state(FIRST), Some(Routed));
+}

@@ -1,0 +1,153 @@
+//! What the cluster holds for one Function, as the other modules read it.
+
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+
+use catnap_crds::{Function, FunctionStatus, names};
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+
+use crate::{
+    Failure, Owner,
+    build::{ADDRESS_TYPES, endpoint_slice_name},
+    content::{ContentError, content_digest, revision_name},
+    failure::{deployment_failure, pod_failure},
+};
+
+/// The objects around one Function: those that carry its label, and those that merely have a wanted name.
+#[derive(Clone, Debug, Default)]
+pub struct Observed {
+    /// Revisions' records.
+    pub controller_revisions: Vec<Arc<ControllerRevision>>,
+    /// Revisions' Deployments.
+    pub deployments: Vec<Arc<Deployment>>,
+    /// Its Service.
+    pub services: Vec<Arc<Service>>,
+    /// Its Service's EndpointSlices.
+    pub endpoint_slices: Vec<Arc<EndpointSlice>>,
+    /// Its pods.
+    pub pods: Vec<Arc<Pod>>,
+}
+
+/// What is true of the cluster for all of its Functions, or for the whole namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cluster {
+    /// ClusterIPs of the Service in front of the activators.
+    pub activator_addresses: Vec<IpAddr>,
+    /// Whether the Function's namespace enforces Pod Security `restricted`.
+    pub restricted: bool,
+}
+
+/// Names of the objects that may have to be written: whoever has them must be known, label or not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// The Service.
+    pub service: String,
+    /// The EndpointSlices.
+    pub endpoint_slices: Vec<String>,
+    /// ControllerRevisions.
+    pub controller_revisions: Vec<String>,
+    /// Deployments.
+    pub deployments: Vec<String>,
+}
+
+/// What a revision's Deployment and pods look like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// `spec.replicas` of its Deployment; `None` when there is none.
+    pub wanted: Option<i32>,
+    /// Pods that the Deployment counts, without those that are terminating.
+    pub replicas: i32,
+    /// Pods that have not ended, with those that are terminating.
+    pub pods: usize,
+    /// Pods that are Ready and not terminating.
+    pub ready: i32,
+    /// What the image's name stands for in these pods.
+    pub image_ids: Vec<String>,
+    /// Why pods do not become ready.
+    pub failure: Option<Failure>,
+}
+
+impl Facts {
+    /// Whether a Deployment is there and at rest with nothing left of it.
+    pub fn is_empty(&self) -> bool {
+        self.wanted == Some(0) && self.replicas == 0 && self.pods == 0
+    }
+}
+
+/// The names that `function` may need.
+pub fn wanted(function: &Function, owner: &Owner) -> Result<Wanted, ContentError> {
+    let current = match function.spec.revision_name() {
+        Some(name) => name.to_owned(),
+        None => revision_name(&owner.name, &content_digest(&function.spec)?, 0),
+    };
+    let previous = function.status.iter().flat_map(|FunctionStatus { revisions, .. }| revisions);
+    let mut deployments: Vec<_> = previous.map(|revision| revision.name.clone()).collect();
+    if !deployments.contains(&current) {
+        deployments.push(current.clone());
+    }
+    Ok(Wanted {
+        service: owner.name.clone(),
+        endpoint_slices: ADDRESS_TYPES.map(|family| endpoint_slice_name(&owner.name, family)).into(),
+        controller_revisions: vec![current],
+        deployments,
+    })
+}
+
+/// Facts of every revision that has a Deployment of ours, or pods.
+pub fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Facts> {
+    let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+    for pod in &observed.pods {
+        let labels = pod.metadata.labels.as_ref();
+        let label = |key| labels.and_then(|labels| labels.get(key)).map(String::as_str);
+        let Some(revision) = label(catnap_crds::labels::REVISION) else { continue };
+        if label(catnap_crds::labels::FUNCTION_UID) == Some(owner.uid.as_str()) {
+            add_pod(facts.entry(revision.to_owned()).or_default(), pod);
+        }
+    }
+    for deployment in &observed.deployments {
+        let Some(name) = &deployment.metadata.name else { continue };
+        if owner.ownership(&deployment.metadata) != crate::Ownership::Ours {
+            continue;
+        }
+        let facts = facts.entry(name.clone()).or_default();
+        facts.wanted = Some(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
+        let status = deployment.status.as_ref();
+        facts.replicas = status.and_then(|status| status.replicas).unwrap_or_default();
+        if facts.failure.is_none() {
+            facts.failure = deployment_failure(deployment);
+        }
+    }
+    facts
+}
+
+fn add_pod(facts: &mut Facts, pod: &Pod) {
+    let status = pod.status.as_ref();
+    if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
+        return;
+    }
+    facts.pods += 1;
+    if pod.metadata.deletion_timestamp.is_some() {
+        return;
+    }
+    let conditions = status.and_then(|status| status.conditions.as_ref());
+    let ready = conditions.into_iter().flatten().any(|it| it.type_ == "Ready" && it.status == "True");
+    facts.ready += i32::from(ready);
+    let containers = status.and_then(|status| status.container_statuses.as_ref()).into_iter().flatten();
+    let images = containers
+        .filter(|container| container.name == names::CONTAINER)
+        .map(|container| &container.image_id);
+    for image in images.filter(|image| !image.is_empty()) {
+        if let Err(place) = facts.image_ids.binary_search(image) {
+            facts.image_ids.insert(place, image.clone());
+        }
+    }
+    if !ready && let Some(failure) = pod_failure(pod) {
+        let worse = facts.failure.as_ref().is_none_or(|known| failure.reason < known.reason);
+        if worse {
+            facts.failure = Some(failure);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What can be wrong with a Function, in the words of its conditions and of the activators' `Catnap-Reason`.
+
+use crate::Ownership;
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// What kind of thing.
+    pub reason: Reason,
+    /// For the person who must act.
+    pub message: String,
+    /// Whether waiting can help.
+    pub finality: Finality,
+    /// What it keeps from being ready.
+    pub scope: Scope,
+}
+
+/// The reasons of conditions that say no, and of `RevisionFailed` Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// The image cannot be pulled, does not exist or has no valid name.
+    ImagePullFailed,
+    /// The container ends again and again.
+    CrashLoop,
+    /// kubelet cannot start the container: a missing ConfigMap, a command that is not in the image …
+    ContainerCannotStart,
+    /// The pods are refused, by Pod Security or another admission plugin.
+    PodRejected,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// No node has room for a pod.
+    Unschedulable,
+    /// Containers run and are never ready.
+    NeverReady,
+    /// The API server refuses the pod template.
+    InvalidPodTemplate,
+    /// The API server forbids a write.
+    Forbidden,
+    /// `revisionName` was used for other content.
+    RevisionNameTaken,
+    /// A Deployment of the revision's name is somebody else's.
+    DeploymentNotOwned,
+    /// A Service or EndpointSlice of the Function's name is somebody else's.
+    ServiceNotOwned,
+    /// An object of an earlier Function of this name is not gone yet.
+    PredecessorLeaving,
+    /// There is no address of the activators to send requests to.
+    ActivatorMissing,
+}
+
+/// Whether waiting can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// It may pass by itself: `Reconciling`.
+    Passing,
+    /// Somebody must act: `Stalled`.
+    Final,
+}
+
+/// What a problem keeps from being ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The revision that the spec forms: condition `RevisionReady`.
+    Revision,
+    /// The way of requests: condition `RoutesReady`.
+    Routes,
+}
+
+impl Reason {
+    /// As written in conditions.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ImagePullFailed => "ImagePullFailed",
+            Self::CrashLoop => "CrashLoop",
+            Self::ContainerCannotStart => "ContainerCannotStart",
+            Self::PodRejected => "PodRejected",
+            Self::QuotaExceeded => "QuotaExceeded",
+            Self::Unschedulable => "Unschedulable",
+            Self::NeverReady => "NeverReady",
+            Self::InvalidPodTemplate => "InvalidPodTemplate",
+            Self::Forbidden => "Forbidden",
+            Self::RevisionNameTaken => "RevisionNameTaken",
+            Self::DeploymentNotOwned => "DeploymentNotOwned",
+            Self::ServiceNotOwned => "ServiceNotOwned",
+            Self::PredecessorLeaving => "PredecessorLeaving",
+            Self::ActivatorMissing => "ActivatorMissing",
+        }
+    }
+}
+
+impl Problem {
+    /// That an object which is needed belongs to another.
+    pub fn not_ours(kind: &str, name: &str, ownership: Ownership) -> Self {
+        let (reason, scope) = match kind {
+            "Deployment" => (Reason::DeploymentNotOwned, Scope::Revision),
+            "ControllerRevision" => (Reason::RevisionNameTaken, Scope::Revision),
+            _ => (Reason::ServiceNotOwned, Scope::Routes),
+        };
+        if ownership == Ownership::Predecessor {
+            let message =
+                format!("waiting until the {kind} {name} of an earlier Function of this name is gone");
+            return Self::passing(Reason::PredecessorLeaving, scope, message);
+        }
+        let message =
+            format!("the {kind} {name} exists and is not this Function's; delete it or choose another name");
+        Self::lasting(reason, scope, message)
+    }
+
+    /// A problem that only somebody's action ends.
+    pub fn lasting(reason: Reason, scope: Scope, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), finality: Finality::Final, scope }
+    }
+
+    /// A problem that may pass by itself.
+    pub fn passing(reason: Reason, scope: Scope, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), finality: Finality::Passing, scope }
+    }
+}

@@ -1,0 +1,159 @@
+use serde_json::json;
+
+use super::*;
+use crate::fixtures::*;
+use crate::{Cluster, advance, build, validate};
+
+#[test]
+fn the_loop_of_a_function_in_conditions() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let (_, report) = world.step(&mut function, now());
+    insta::assert_yaml_snapshot!("proving", report.status);
+    assert_eq!(report.news[0].reason, "RevisionCreated");
+
+    world.pods(FIRST, &[ready_pod()]);
+    let (_, report) = world.step(&mut function, seconds(2));
+    insta::assert_yaml_snapshot!("ready", report.status);
+    assert_eq!(report.news[0].reason, "RevisionReady");
+
+    let (_, again) = world.step(&mut function, seconds(3));
+    assert_eq!(again.status, report.status, "time alone changes nothing");
+    assert!(again.news.is_empty());
+
+    world.pods(FIRST, &[]);
+    let (_, report) = world.step(&mut function, seconds(40));
+    assert_eq!(said(&report.status, READY), "True/Ready");
+    assert_eq!(said(&report.status, ACTIVE), "False/Idle");
+    assert_eq!(report.status.replicas, 0);
+}
+
+#[test]
+fn an_image_that_cannot_be_pulled_stalls_at_once() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[unpullable_pod()]);
+    let (_, report) = world.step(&mut function, seconds(3));
+    for type_ in [READY, REVISION_READY] {
+        assert_eq!(said(&report.status, type_), "False/ImagePullFailed");
+    }
+    assert_eq!(said(&report.status, STALLED), "True/ImagePullFailed");
+    assert_eq!(said(&report.status, RECONCILING), "False/Settled");
+    assert_eq!(report.news[0].reason, "RevisionFailed");
+    assert!(world.step(&mut function, seconds(4)).1.news.is_empty(), "said once");
+
+    world.pods(FIRST, &[ready_pod()]);
+    let (_, report) = world.step(&mut function, seconds(60));
+    assert_eq!(said(&report.status, READY), "True/Ready");
+    assert_eq!(said(&report.status, STALLED), "False/Progressing");
+}
+
+#[test]
+fn a_rejected_revision_is_told_of_after_its_pods_are_gone() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    world.step(&mut function, now());
+    edit(&mut function, |function| function.spec.image = "example/hello:2".into());
+    world.step(&mut function, now());
+    let second = function.status.as_ref().unwrap().latest_created_revision.clone().unwrap();
+    world.pods(&second, &[unpullable_pod()]);
+    world.step(&mut function, now());
+    world.step(&mut function, seconds(61));
+    world.pods(&second, &[]);
+    let (_, report) = world.step(&mut function, seconds(62));
+    assert_eq!(said(&report.status, REVISION_READY), "False/ImagePullFailed");
+    assert_eq!(said(&report.status, STALLED), "True/ImagePullFailed");
+    assert_eq!(said(&report.status, ROUTES_READY), "True/Routed");
+    assert_eq!(report.status.traffic[0].revision, FIRST);
+    assert_eq!(report.status.latest_ready_revision.as_deref(), Some(FIRST));
+}
+
+#[test]
+fn no_room_is_reconciling_first_and_stalled_after_ten_minutes() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(
+        FIRST,
+        &[json!({"phase": "Pending", "conditions": [{
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes",
+            "lastTransitionTime": now(),
+        }]})],
+    );
+    let (_, report) = world.step(&mut function, seconds(5));
+    assert_eq!(said(&report.status, RECONCILING), "True/Unschedulable");
+    assert_eq!(said(&report.status, STALLED), "False/Progressing");
+    assert_eq!(report.next_look, Some(seconds(600)));
+    let (_, report) = world.step(&mut function, seconds(600));
+    assert_eq!(said(&report.status, STALLED), "True/Unschedulable");
+    assert_eq!(said(&report.status, READY), "False/Unschedulable");
+}
+
+#[test]
+fn one_failing_pod_of_several_is_no_failure_of_a_routed_revision() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod(), unpullable_pod()]);
+    assert_eq!(said(&world.step(&mut function, now()).1.status, READY), "True/Ready");
+    world.pods(FIRST, &[unpullable_pod()]);
+    assert_eq!(said(&world.step(&mut function, now()).1.status, READY), "False/ImagePullFailed");
+}
+
+#[test]
+fn unproven_until_a_pod_was_seen_ready() {
+    let (mut world, mut function) = (World::default(), function(json!({"scale": {"initial": 0}})));
+    let (_, report) = world.step(&mut function, now());
+    assert_eq!(said(&report.status, READY), "True/Unproven");
+    world.pods(FIRST, &[ready_pod()]);
+    assert_eq!(said(&world.step(&mut function, now()).1.status, READY), "True/Ready");
+    world.pods(FIRST, &[]);
+    assert_eq!(said(&world.step(&mut function, now()).1.status, READY), "True/Ready");
+}
+
+#[test]
+fn problems_of_applying_are_said() {
+    for (problem, ready, stalled) in [
+        (Problem::not_ours("Service", "hello", crate::Ownership::Foreign), "False/ServiceNotOwned", true),
+        (Problem::not_ours("Deployment", FIRST, crate::Ownership::Foreign), "False/DeploymentNotOwned", true),
+        (
+            Problem::not_ours("Service", "hello", crate::Ownership::Predecessor),
+            "Unknown/PredecessorLeaving",
+            false,
+        ),
+        (
+            Problem::lasting(Reason::InvalidPodTemplate, Scope::Revision, "no"),
+            "False/InvalidPodTemplate",
+            true,
+        ),
+    ] {
+        let (mut world, mut function) = (World::default(), function(json!({})));
+        let (_, report) = world.step_with(&mut function, now(), &[problem]);
+        assert_eq!(said(&report.status, READY), ready);
+        assert_eq!(said(&report.status, STALLED).starts_with("True"), stalled, "{ready}");
+        assert_eq!(said(&report.status, RECONCILING).starts_with("True"), !stalled, "{ready}");
+    }
+}
+
+#[test]
+fn a_taken_revision_name_is_refused_and_what_serves_goes_on() {
+    let (mut world, mut function) = (World::default(), function(json!({"revisionName": "first"})));
+    world.step(&mut function, now());
+    world.pods("first", &[ready_pod()]);
+    world.step(&mut function, now());
+    edit(&mut function, |function| function.spec.image = "example/hello:2".into());
+    let (plan, report) = world.step(&mut function, now());
+    assert_eq!(said(&report.status, READY), "False/RevisionNameTaken");
+    assert_eq!(plan.traffic[0].revision, "first");
+    assert_eq!(report.status.latest_created_revision.as_deref(), Some("first"));
+}
+
+#[test]
+fn without_an_address_of_the_activators_routes_are_not_ready() {
+    let function = function(json!({}));
+    let valid = validate(&function, crate::Observed::default(), Cluster::default()).unwrap();
+    let plan = advance(&valid, now());
+    assert!(build(&valid, &plan).unwrap().endpoint_slices.is_empty());
+    let report = report(&valid, &plan, &[], now());
+    assert_eq!(said(&report.status, ROUTES_READY), "Unknown/ActivatorMissing");
+}
