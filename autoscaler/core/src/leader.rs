@@ -1,15 +1,24 @@
 //! The whole of one leading process: revisions, activators, and what is under way.
+//!
+//! It routes: what a call means for one revision is in `revision`, what a stream may say is in `leader::frames`.
 
-use std::collections::HashMap;
+mod frames;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_wire::{ActivatorFrame, PodUid, RevisionId, Term};
+use catnap_wire::{PodUid, RevisionId, Term};
 
+use crate::activators::Activators;
+use crate::context::{Context, Questions};
 use crate::decide::Decision;
-use crate::effect::{Effect, ReadOutcome, StreamId, Token, WriteOutcome};
+use crate::effect::{Effect, Event, ReadOutcome, StreamId, Token, WriteOutcome};
 use crate::policy::{Policy, Stage};
+use crate::revision::Revision;
 use crate::settings::Settings;
+use frames::Greeting;
+pub use frames::Refusal;
 
 /// What the watches say of the Deployment of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,20 +56,46 @@ pub struct Explanation {
     pub decision: Option<Decision>,
 }
 
+/// Revisions that want to go to zero, and the version of `/scale` on which each does.
+type Candidates = Vec<(RevisionId, Arc<str>)>;
+
 /// One leading autoscaler. Drop it when the lease is lost; a new term is a new `Leader`.
 #[derive(Debug)]
 pub struct Leader {
     term: Term,
     settings: Settings,
-    revisions: HashMap<RevisionId, (Policy, Stage)>,
+    started: Duration,
+    now: Duration,
+    revisions: BTreeMap<RevisionId, Revision>,
+    activators: Activators,
+    greetings: BTreeMap<StreamId, Greeting>,
+    /// The list under way, and the revisions that wait for it with the version of `/scale` known before.
+    listing: Option<(Token, Candidates)>,
+    /// No list before.
+    list_after: Duration,
+    questions: Questions,
+    refused: BTreeMap<Refusal, u64>,
     effects: Vec<Effect>,
 }
 
 impl Leader {
     /// A leader that knows nothing yet. Give it every revision, scale, pod and activator before its first stream: what it
     /// does not know it tells activators to open.
-    pub fn new(term: Term, settings: Settings, _now: Duration) -> Self {
-        Self { term, settings, revisions: HashMap::new(), effects: Vec::new() }
+    pub fn new(term: Term, settings: Settings, now: Duration) -> Self {
+        Self {
+            term,
+            settings,
+            started: now,
+            now,
+            revisions: BTreeMap::new(),
+            activators: Activators::default(),
+            greetings: BTreeMap::new(),
+            listing: None,
+            list_after: Duration::ZERO,
+            questions: Questions::default(),
+            refused: BTreeMap::new(),
+            effects: Vec::new(),
+        }
     }
 
     /// Its term.
@@ -73,45 +108,90 @@ impl Leader {
         &self.settings
     }
 
+    /// What it refused of the activators' frames, by reason, since it started.
+    pub fn refused(&self) -> &BTreeMap<Refusal, u64> {
+        &self.refused
+    }
+
     /// A revision that is in its Function's status, or what changed of it.
-    pub fn upsert_revision(&mut self, id: RevisionId, policy: Policy, stage: Stage, _now: Duration) {
-        self.revisions.insert(id, (policy, stage));
+    pub fn upsert_revision(&mut self, id: &RevisionId, policy: Policy, stage: Stage, now: Duration) {
+        self.at(now);
+        self.revision(id).set_policy(policy, stage, now);
     }
 
     /// A revision that is in no Function's status any more: it is left alone from now on.
-    pub fn remove_revision(&mut self, id: &RevisionId) {
-        self.revisions.remove(id);
+    pub fn remove_revision(&mut self, id: &RevisionId, now: Duration) {
+        self.at(now);
+        self.with_revision(id, Revision::drop_policy);
+        self.forget(id);
     }
 
     /// The Deployment of a revision as a watch saw it; `None`: it is gone.
-    pub fn set_scale(&mut self, _id: &RevisionId, _fact: Option<ScaleFact>, _now: Duration) {}
+    pub fn set_scale(&mut self, id: &RevisionId, fact: Option<ScaleFact>, now: Duration) {
+        self.at(now);
+        if let Some(fact) = fact {
+            self.revision(id);
+            self.with_revision(id, |revision, context| revision.learn(fact, context));
+        } else {
+            self.with_revision(id, |revision, _| revision.drop_scale());
+            self.forget(id);
+        }
+    }
 
     /// All pods of a revision as the watch sees them.
-    pub fn set_pods(&mut self, _id: &RevisionId, _pods: Vec<PodFact>, _now: Duration) {}
+    pub fn set_pods(&mut self, id: &RevisionId, pods: Vec<PodFact>, now: Duration) {
+        self.at(now);
+        if !pods.is_empty() || self.revisions.contains_key(id) {
+            self.revision(id).set_pods(pods);
+            self.forget(id);
+        }
+    }
 
     /// All activator pods that have an IP and are not Succeeded or Failed, as the watch sees them.
-    pub fn set_activators(&mut self, _pods: &[PodUid], _now: Duration) {}
-
-    /// An authenticated activator connected. Its first frame must be a Hello.
-    pub fn stream_opened(&mut self, _stream: StreamId, _pod: PodUid, _now: Duration) {}
-
-    /// A stream ended, whoever ended it.
-    pub fn stream_closed(&mut self, _stream: StreamId, _now: Duration) {}
-
-    /// A frame of an activator, in the order of its stream.
-    pub fn activator_frame(&mut self, _stream: StreamId, _frame: ActivatorFrame, _now: Duration) {}
+    pub fn set_activators(&mut self, pods: &[PodUid], now: Duration) {
+        self.at(now);
+        self.activators.set_existing(pods, now);
+    }
 
     /// Answer to [`Effect::ReadScale`].
-    pub fn scale_read(&mut self, _token: Token, _outcome: ReadOutcome, _now: Duration) {}
+    pub fn scale_read(&mut self, token: Token, outcome: ReadOutcome, now: Duration) {
+        self.at(now);
+        if let Some(id) = self.questions.answered(token) {
+            self.with_revision(&id, |revision, context| revision.read(token, outcome, context));
+        }
+    }
 
     /// Answer to [`Effect::PutScale`].
-    pub fn scale_written(&mut self, _token: Token, _outcome: WriteOutcome, _now: Duration) {}
+    pub fn scale_written(&mut self, token: Token, outcome: WriteOutcome, now: Duration) {
+        self.at(now);
+        if let Some(id) = self.questions.answered(token) {
+            self.with_revision(&id, |revision, context| revision.written(token, outcome, context));
+        }
+    }
 
     /// Answer to [`Effect::ListActivators`]; `None`: it failed.
-    pub fn activators_listed(&mut self, _token: Token, _pods: Option<&[PodUid]>, _now: Duration) {}
+    pub fn activators_listed(&mut self, token: Token, pods: Option<&[PodUid]>, now: Duration) {
+        self.at(now);
+        let Some((_, waiting)) = self.listing.take_if(|(asked, _)| *asked == token) else { return };
+        let Some(pods) = pods else {
+            self.list_after = now + self.settings.pause;
+            return;
+        };
+        for (id, base) in waiting {
+            self.with_revision(&id, |revision, context| revision.start_round(base, pods, context));
+        }
+    }
 
     /// Lets time pass. Call it every 20 to 50 ms, with a `now` that never goes back.
-    pub fn tick(&mut self, _now: Duration) {}
+    pub fn tick(&mut self, now: Duration) {
+        self.at(now);
+        for pod in self.activators.silent(now, self.settings.silent) {
+            self.effects.push(Effect::Report(Event::ActivatorSilent { pod }));
+        }
+        self.activators.age_out(now);
+        self.each(Revision::tick);
+        self.list_activators();
+    }
 
     /// What is to be done now, in order. Call it after every other call.
     pub fn take_effects(&mut self) -> Vec<Effect> {
@@ -120,6 +200,75 @@ impl Leader {
 
     /// What the leader thinks of every revision it acts for, in the order of their names.
     pub fn explain(&self) -> Vec<Explanation> {
-        Vec::new()
+        self.revisions.values().filter_map(Revision::explain).collect()
+    }
+
+    /// One list for all revisions that want to go to zero; the versions of their scales are known before it is asked for.
+    fn list_activators(&mut self) {
+        if self.listing.is_some() || self.now < self.list_after {
+            return;
+        }
+        let asked: Candidates = self
+            .revisions
+            .iter()
+            .filter_map(|(id, r)| Some((id.clone(), Arc::clone(r.candidate()?))))
+            .collect();
+        if !asked.is_empty() {
+            let token = self.questions.token();
+            self.listing = Some((token, asked));
+            self.effects.push(Effect::ListActivators { token });
+        }
+    }
+
+    fn at(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+    }
+
+    fn revision(&mut self, id: &RevisionId) -> &mut Revision {
+        self.revisions.entry(id.clone()).or_insert_with(|| Revision::new(id.clone()))
+    }
+
+    fn forget(&mut self, id: &RevisionId) {
+        if self.revisions.get(id).is_some_and(Revision::is_forgotten) {
+            self.revisions.remove(id);
+        }
+    }
+
+    /// One step of every revision.
+    fn each(&mut self, mut step: impl FnMut(&mut Revision, &mut Context<'_>)) {
+        let mut context = Context {
+            now: self.now,
+            started: self.started,
+            term: self.term,
+            settings: &self.settings,
+            activators: &self.activators,
+            questions: &mut self.questions,
+            effects: &mut self.effects,
+        };
+        for revision in self.revisions.values_mut() {
+            step(revision, &mut context);
+        }
+    }
+
+    /// One step of one revision, if it is known.
+    fn with_revision<T>(
+        &mut self,
+        id: &RevisionId,
+        step: impl FnOnce(&mut Revision, &mut Context<'_>) -> T,
+    ) -> Option<T> {
+        let revision = self.revisions.get_mut(id)?;
+        let mut context = Context {
+            now: self.now,
+            started: self.started,
+            term: self.term,
+            settings: &self.settings,
+            activators: &self.activators,
+            questions: &mut self.questions,
+            effects: &mut self.effects,
+        };
+        Some(step(revision, &mut context))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,22 @@
 //! [`Leader`] is the whole of one leading process; [`decide()`] is the formula alone. Nothing here reads a clock, knows
 //! Kubernetes or waits: `now` is the time since the process started, and every answer of the API server is an input.
 
+mod activators;
+mod context;
 pub mod decide;
 pub mod effect;
+mod gate;
+pub mod invariants;
 pub mod leader;
+mod moment;
 pub mod policy;
+mod revision;
+mod series;
 pub mod settings;
+mod version;
 
 pub use decide::{Decision, History, Observation, Reason, decide};
 pub use effect::{Effect, Event, ReadOutcome, Scale, StreamId, Token, WriteOutcome};
-pub use leader::{Leader, PodFact, ScaleFact};
+pub use leader::{Explanation, Leader, PodFact, Refusal, ScaleFact};
 pub use policy::{Policy, Stage};
 pub use settings::Settings;

@@ -1,0 +1,138 @@
+//! The gate of one revision as the leader sees it: which round is under way, and which pods must never be used again.
+//!
+//! Only the state is here; the steps between the phases are in `revision::round`. The numbers in brackets are those of the
+//! rules without any one of which a request can be lost or held for ever.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_wire::{GateId, PodUid, RevisionId, Term, Verdict};
+
+use crate::effect::StreamId;
+use crate::leader::PodFact;
+
+/// Where the gate stands.
+#[derive(Clone, Debug)]
+pub(crate) enum Phase {
+    /// Pods serve, or will.
+    Up(Option<Settling>),
+    /// All activators were asked to close; those that have not answered.
+    Closing(Round, BTreeSet<StreamId>),
+    /// All have closed; the write of zero is under way, or its outcome is unknown.
+    Commit(Round),
+    /// The count is zero.
+    Zero,
+}
+
+/// After a take-over or a raise: pods that the controllers may still delete are not to be used (12).
+#[derive(Clone, Debug)]
+pub(crate) struct Settling {
+    pub(crate) since: Duration,
+    /// From a written zero: the activators rest, and new pods may be used. Otherwise some hold a closed gate.
+    pub(crate) rested: bool,
+    /// Those that do; they hear Close again and again, so that they do not open by themselves (3).
+    pub(crate) closed: BTreeSet<StreamId>,
+    pub(crate) repeated: Duration,
+}
+
+/// One attempt to go to zero.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    /// When Close was first sent (5).
+    pub(crate) started: Duration,
+    pub(crate) repeated: Duration,
+    /// Version of `/scale` before the activators were listed: a write of anybody since then makes ours fail.
+    pub(crate) base: Arc<str>,
+    /// Count at that version.
+    pub(crate) replicas: u32,
+    pub(crate) named: Vec<PodUid>,
+    /// A write was sent whose outcome is unknown: it may have landed, or still land.
+    pub(crate) unknown: bool,
+    /// The next question is a read, not the same write again.
+    pub(crate) reading: bool,
+}
+
+/// One gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    pub(crate) id: GateId,
+    pub(crate) phase: Phase,
+    /// Pods never to be used again, and since when each is gone from our watch: an activator's may lag.
+    condemned: BTreeMap<PodUid, Option<Duration>>,
+}
+
+impl Gate {
+    /// The gate of a revision that this leader has not seen before.
+    pub(crate) fn taken_over(
+        term: Term,
+        replicas: u32,
+        observed: bool,
+        pods: &[PodFact],
+        now: Duration,
+    ) -> Self {
+        let settling = Settling { since: now, rested: false, closed: BTreeSet::new(), repeated: now };
+        let phase = match (replicas, observed) {
+            (0, _) => Phase::Zero,
+            (_, true) => Phase::Up(None),
+            (_, false) => Phase::Up(Some(settling)),
+        };
+        let doomed = pods.iter().filter(|pod| pod.terminating || replicas == 0);
+        let condemned = doomed.map(|pod| (pod.uid.clone(), None)).collect();
+        Self { id: GateId { term, number: 0 }, phase, condemned }
+    }
+
+    pub(crate) fn name(&self) -> &'static str {
+        match self.phase {
+            Phase::Up(_) => "Up",
+            Phase::Closing(..) => "Closing",
+            Phase::Commit(_) => "Commit",
+            Phase::Zero => "Zero",
+        }
+    }
+
+    pub(crate) fn verdict(&self, revision: &RevisionId) -> Verdict {
+        let condemned = self.condemned.keys().cloned().collect();
+        Verdict { revision: revision.clone(), gate: self.id, condemned }
+    }
+
+    pub(crate) fn condemn(&mut self, pods: impl IntoIterator<Item = PodUid>) {
+        for pod in pods {
+            self.condemned.entry(pod).or_insert(None);
+        }
+    }
+
+    pub(crate) fn condemns_nothing(&self) -> bool {
+        self.condemned.is_empty()
+    }
+
+    /// A condemned pod is not terminating yet, as far as seen.
+    pub(crate) fn condemned_alive(&self, pods: &[PodFact]) -> bool {
+        pods.iter().any(|pod| !pod.terminating && self.condemned.contains_key(&pod.uid))
+    }
+
+    /// There is a pod that may be used.
+    pub(crate) fn has_usable(&self, pods: &[PodFact]) -> bool {
+        pods.iter().any(|pod| !pod.terminating && !self.condemned.contains_key(&pod.uid))
+    }
+
+    /// Pods that outlived the zero may be used again (10). True when there was one.
+    pub(crate) fn pardon(&mut self, pods: &[PodFact]) -> bool {
+        let before = self.condemned.len();
+        for pod in pods.iter().filter(|pod| !pod.terminating) {
+            self.condemned.remove(&pod.uid);
+        }
+        self.condemned.len() < before
+    }
+
+    /// Forgets condemned pods that were gone for so long.
+    pub(crate) fn age_out(&mut self, pods: &[PodFact], now: Duration, memory: Duration) {
+        self.condemned.retain(|uid, gone| {
+            if pods.iter().any(|pod| pod.uid == *uid) {
+                *gone = None;
+                return true;
+            }
+            now.saturating_sub(*gone.get_or_insert(now)) < memory
+        });
+    }
+}

@@ -1,0 +1,216 @@
+//! What an activator may say, and in which order: a Hello first, then the rest; what breaks the rules is refused and counted.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use catnap_wire::message::HELLO_PART;
+use catnap_wire::{ActivatorFrame, Bucket, Hello, LeaderFrame, PodUid, RevisionId, Welcome};
+
+use super::Leader;
+use crate::effect::{Effect, StreamId};
+use crate::revision::{Revision, Said};
+
+/// Most buckets of one revision in one message: every second of the longest window, and some that lag.
+const MOST_BUCKETS: usize = 3_700;
+/// Most pods of one revision in one message: twice what `scale.max` allows, for those that come and go.
+const MOST_PODS: usize = 20_000;
+/// Most in one second: a million requests at once.
+const MOST_REQUEST_MICROSECONDS: u64 = 1_000_000_000_000;
+/// No process runs this long, so no clock shows it.
+const LONGEST_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
+
+/// Why something that an activator said was not taken in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// Measured later than now.
+    Future,
+    /// More entries than a message may have.
+    Oversized,
+    /// A value that cannot be.
+    Malformed,
+    /// About a revision that this leader does not know.
+    UnknownRevision,
+    /// Not this pod's stream, or not this frame's turn.
+    Protocol,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, formatter)
+    }
+}
+
+/// A Hello of which not all parts have come.
+#[derive(Debug, Default)]
+pub(super) struct Greeting {
+    said: BTreeMap<RevisionId, Said>,
+}
+
+impl Leader {
+    /// An authenticated activator connected. Its first frame must be a Hello.
+    pub fn stream_opened(&mut self, stream: StreamId, pod: PodUid, now: Duration) {
+        self.at(now);
+        self.activators.opened(stream, pod);
+    }
+
+    /// A stream ended, whoever ended it.
+    pub fn stream_closed(&mut self, stream: StreamId, now: Duration) {
+        self.at(now);
+        self.greetings.remove(&stream);
+        if self.activators.closed(stream).is_some() {
+            self.each(|revision, context| revision.disconnected(stream, context));
+        }
+    }
+
+    /// A frame of an activator, in the order of its stream.
+    pub fn activator_frame(&mut self, stream: StreamId, frame: ActivatorFrame, now: Duration) {
+        self.at(now);
+        let Some(known) = self.activators.stream(stream) else { return };
+        let boot = known.boot.filter(|_| known.welcomed);
+        match (frame, boot) {
+            (ActivatorFrame::Hello(hello), None) if hello.pod_uid == known.pod => self.greet(stream, hello),
+            (ActivatorFrame::Hello(_), _) | (_, None) => {
+                self.refuse(Refusal::Protocol);
+                self.disconnect(stream, "hello expected, once, of the pod that was authenticated");
+            }
+            (frame, Some(boot)) => self.heard(stream, boot, frame),
+        }
+    }
+
+    fn heard(&mut self, stream: StreamId, boot: u64, frame: ActivatorFrame) {
+        let now = self.now;
+        match frame {
+            ActivatorFrame::Hello(_) => {}
+            ActivatorFrame::Buckets { revision, buckets } => self.measured(&revision, boot, &buckets),
+            ActivatorFrame::Through { index } => {
+                if self.activators.finished(boot, index, now) {
+                    self.activators.through(boot, index);
+                } else {
+                    self.refuse(Refusal::Future);
+                }
+            }
+            ActivatorFrame::Wake { revision, held } => {
+                self.about(&revision, |revision, context| {
+                    revision.woken(stream, held, context);
+                    revision.decide(context);
+                });
+            }
+            ActivatorFrame::Pressure(list) => {
+                for pressure in &list {
+                    self.about(&pressure.revision, |revision, context| {
+                        revision.pressed_by(stream, pressure, context);
+                        revision.decide(context);
+                    });
+                }
+            }
+            ActivatorFrame::Pods { revision, pods } if pods.len() <= MOST_PODS => {
+                self.about(&revision, |revision, _| revision.pods_reported(stream, pods, now));
+            }
+            ActivatorFrame::Pods { .. } => self.refuse(Refusal::Oversized),
+            ActivatorFrame::Ack { revision, gate } => {
+                self.about(&revision, |revision, context| revision.acknowledged(stream, gate, context));
+            }
+            ActivatorFrame::Busy { revision, gate } => {
+                self.about(&revision, |revision, context| revision.refused(gate, context));
+            }
+        }
+    }
+
+    fn greet(&mut self, stream: StreamId, hello: Hello) {
+        let now = self.now;
+        let clock = Duration::from_millis(hello.clock_milliseconds);
+        if clock > LONGEST_LIFE || hello.revisions.len() > HELLO_PART {
+            self.refuse(if clock > LONGEST_LIFE { Refusal::Malformed } else { Refusal::Oversized });
+            self.disconnect(stream, "hello out of bounds");
+            return;
+        }
+        for old in self.activators.replaced_by(stream) {
+            self.disconnect(old, "the activator connected anew");
+        }
+        self.activators.hello(stream, hello.boot, clock, now);
+        self.each(|revision, context| {
+            revision.take_over(context);
+            revision.stranger(context);
+        });
+        for report in hello.revisions {
+            let id = report.revision.clone();
+            if report.pods.len() > MOST_PODS {
+                self.refuse(Refusal::Oversized);
+                continue;
+            }
+            self.measured(&id, hello.boot, &report.buckets);
+            let said = self.about(&id, |revision, context| revision.introduced(stream, report, context));
+            if let Some(said) = said {
+                self.greetings.entry(stream).or_default().said.insert(id, said);
+            }
+        }
+        if !hello.more {
+            self.welcome(stream);
+        }
+    }
+
+    fn welcome(&mut self, stream: StreamId) {
+        let said = self.greetings.remove(&stream).unwrap_or_default().said;
+        let mut closed = Vec::new();
+        self.each(|revision, context| {
+            let said = said.get(revision.id()).copied().unwrap_or_default();
+            closed.extend(revision.welcome(stream, said, context));
+        });
+        let term = self.term;
+        let mut parts = closed.chunks(HELLO_PART).map(<[_]>::to_vec).peekable();
+        loop {
+            let part = parts.next().unwrap_or_default();
+            let more = parts.peek().is_some();
+            let frame = LeaderFrame::Welcome(Welcome { term, closed: part, more });
+            self.effects.push(Effect::Send { stream, frame });
+            if !more {
+                break;
+            }
+        }
+        self.activators.welcomed(stream);
+        self.each(Revision::decide);
+    }
+
+    fn measured(&mut self, id: &RevisionId, boot: u64, buckets: &[Bucket]) {
+        let now = self.now;
+        if buckets.len() > MOST_BUCKETS {
+            self.refuse(Refusal::Oversized);
+            return;
+        }
+        let mut good = Vec::with_capacity(buckets.len());
+        for bucket in buckets {
+            if bucket.request_microseconds > MOST_REQUEST_MICROSECONDS {
+                self.refuse(Refusal::Malformed);
+            } else if !self.activators.finished(boot, bucket.index, now) {
+                self.refuse(Refusal::Future);
+            } else {
+                good.push(*bucket);
+            }
+        }
+        if let Some(booted) = self.activators.booted(boot) {
+            self.about(id, |revision, _| revision.measured(boot, booted, &good, now));
+        }
+    }
+
+    fn about<T>(
+        &mut self,
+        id: &RevisionId,
+        step: impl FnOnce(&mut Revision, &mut crate::context::Context<'_>) -> T,
+    ) -> Option<T> {
+        let done = self.with_revision(id, step);
+        if done.is_none() {
+            self.refuse(Refusal::UnknownRevision);
+        }
+        done
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        *self.refused.entry(refusal).or_default() += 1;
+    }
+
+    fn disconnect(&mut self, stream: StreamId, reason: &'static str) {
+        self.stream_closed(stream, self.now);
+        self.effects.push(Effect::Disconnect { stream, reason });
+    }
+}

@@ -1,0 +1,279 @@
+//! One revision at the leader: what is known of it, and when to decide.
+//!
+//! The steps are beside it: `demand` (what the activators want), `round` (going to zero), `write` (answers of `/scale`) and
+//! `hello` (answering an activator that connects).
+
+mod demand;
+mod hello;
+mod round;
+mod write;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_wire::RevisionId;
+
+use crate::context::Context;
+use crate::decide::{Decision, History, Observation, decide};
+use crate::effect::{Event, Scale, StreamId, Token};
+use crate::gate::{Gate, Phase};
+use crate::leader::{Explanation, PodFact, ScaleFact};
+use crate::policy::{Policy, Stage};
+use crate::series::{Averages, Series};
+use crate::version::older;
+use demand::{IdleClock, View};
+pub(crate) use hello::Said;
+use write::Question;
+
+/// Decisions without news are made this often.
+const DECIDE_EVERY: Duration = Duration::from_secs(1);
+
+/// One revision.
+#[derive(Debug)]
+pub(crate) struct Revision {
+    id: RevisionId,
+    /// `None`: in no status, so it is left alone.
+    policy: Option<(Policy, Stage)>,
+    scale: Option<ScaleFact>,
+    pods: Vec<PodFact>,
+    /// Made at the first step after policy and scale are known, when the pods are too.
+    gate: Option<Gate>,
+    /// The one question about `/scale` that is not answered.
+    question: Option<(Token, Question)>,
+    /// The known scale is not to be relied on for a write.
+    reread: bool,
+    /// No write before.
+    write_after: Duration,
+    /// No round before.
+    round_after: Duration,
+    /// Asks for a round on this version of `/scale`.
+    candidate: Option<Arc<str>>,
+    views: BTreeMap<StreamId, View>,
+    series: Series,
+    idle: IdleClock,
+    history: Option<History>,
+    decision: Option<Decision>,
+    decided_at: Duration,
+    /// Something happened that a decision must not wait for.
+    news: bool,
+}
+
+impl Revision {
+    pub(crate) fn new(id: RevisionId) -> Self {
+        Self {
+            id,
+            policy: None,
+            scale: None,
+            pods: Vec::new(),
+            gate: None,
+            question: None,
+            reread: false,
+            write_after: Duration::ZERO,
+            round_after: Duration::ZERO,
+            candidate: None,
+            views: BTreeMap::new(),
+            series: Series::default(),
+            idle: IdleClock::default(),
+            history: None,
+            decision: None,
+            decided_at: Duration::ZERO,
+            news: true,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &RevisionId {
+        &self.id
+    }
+
+    /// Nothing is known of it any more.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.policy.is_none() && self.scale.is_none() && self.pods.is_empty()
+    }
+
+    pub(crate) fn explain(&self) -> Option<Explanation> {
+        Some(Explanation {
+            revision: self.id.clone(),
+            replicas: self.scale.as_ref().map_or(0, |scale| scale.replicas),
+            gate: self.gate.as_ref()?.name(),
+            decision: self.decision.clone(),
+        })
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: Policy, stage: Stage, now: Duration) {
+        if let Some((old, old_stage)) = &self.policy {
+            if (old, *old_stage) == (&policy, stage) {
+                return;
+            }
+            let proved = *old_stage == Stage::Proving && stage == Stage::Routed;
+            if proved || policy.floor(stage) < old.floor(*old_stage) {
+                self.idle.restart(now);
+            }
+        }
+        self.policy = Some((policy, stage));
+        self.news = true;
+    }
+
+    /// The revision is in no status any more. A round that was not committed is given up.
+    pub(crate) fn drop_policy(&mut self, context: &mut Context<'_>) {
+        if matches!(self.phase(), Some(Phase::Closing(..))) {
+            self.open_all(context);
+        }
+        self.policy = None;
+        self.gate = None;
+        self.candidate = None;
+    }
+
+    pub(crate) fn set_pods(&mut self, pods: Vec<PodFact>) {
+        self.news |= self.pods != pods;
+        self.pods = pods;
+    }
+
+    /// The Deployment is gone.
+    pub(crate) fn drop_scale(&mut self) {
+        self.scale = None;
+        self.gate = None;
+        self.candidate = None;
+    }
+
+    /// Takes in a count from the watch, a read or our own write, unless a later one is known.
+    pub(crate) fn learn(&mut self, fact: ScaleFact, context: &mut Context<'_>) {
+        let known = self.scale.take();
+        if let Some(known) = known {
+            if older(&fact.resource_version, &known.resource_version) {
+                self.scale = Some(known);
+                return;
+            }
+            let same = fact.resource_version == known.resource_version;
+            let observed = fact.observed || (same && known.observed);
+            if known.replicas != fact.replicas {
+                self.report_foreign(known.replicas, fact.replicas, context);
+            }
+            self.news |= !same;
+            self.scale = Some(ScaleFact { observed, ..fact });
+        } else {
+            self.news = true;
+            self.scale = Some(fact);
+        }
+        self.follow_count(context);
+    }
+
+    /// Tells of a count that neither this leader nor a waking activator wrote.
+    fn report_foreign(&self, known: u32, found: u32, context: &mut Context<'_>) {
+        let Some((policy, _)) = &self.policy else { return };
+        let woken = known == 0 && found == policy.first();
+        if self.gate.is_some() && self.question.is_none() && !woken {
+            let revision = self.id.clone();
+            context.report(Event::ForeignScale { revision, known, found });
+        }
+    }
+
+    fn phase(&self) -> Option<&Phase> {
+        self.gate.as_ref().map(|gate| &gate.phase)
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, context: &mut Context<'_>) {
+        self.take_over(context);
+        self.advance_round(context);
+        self.decide(context);
+    }
+
+    /// Makes the gate when enough is known.
+    pub(crate) fn take_over(&mut self, context: &Context<'_>) {
+        if self.gate.is_some() || self.policy.is_none() {
+            return;
+        }
+        let Some(scale) = &self.scale else { return };
+        let gate = Gate::taken_over(context.term, scale.replicas, scale.observed, &self.pods, context.now);
+        self.gate = Some(gate);
+        self.history.get_or_insert_with(|| History::found(scale.replicas, context.now));
+        self.news = true;
+    }
+
+    /// Decides if there is news or a second has passed, and acts on it.
+    pub(crate) fn decide(&mut self, context: &mut Context<'_>) {
+        let due = context.now.saturating_sub(self.decided_at) >= DECIDE_EVERY;
+        if !(self.news || due) || self.gate.is_none() {
+            return;
+        }
+        let (Some((policy, stage)), Some(scale)) = (&self.policy, &self.scale) else { return };
+        let (policy, stage, replicas) = (policy.clone(), *stage, scale.replicas);
+        let observation = self.observe(&policy, replicas, context);
+        let history = self.history.take().unwrap_or_default();
+        let (history, decision) =
+            decide(&policy, stage, context.settings, &history, &observation, context.now);
+        debug_assert_eq!(crate::invariants::decision(&policy, stage, &observation, &decision), Ok(()));
+        self.history = Some(history);
+        self.decided_at = context.now;
+        self.news = false;
+        self.act(&decision, replicas, stage, context);
+        self.decision = Some(decision);
+    }
+
+    fn observe(&mut self, policy: &Policy, replicas: u32, context: &Context<'_>) -> Observation {
+        let Context { now, settings, activators, .. } = context;
+        let averages = match activators.lowest_watermark(*now, settings.lag) {
+            Some(watermark) if !self.series.is_empty() => {
+                let booted = |boot| activators.booted(boot);
+                self.series.age_out(watermark, policy.window, booted);
+                self.series.averages(watermark, policy.window, policy.panic_window, booted)
+            }
+            _ => Averages::default(),
+        };
+        let youngest = activators.youngest();
+        Observation {
+            replicas,
+            stable: averages.stable,
+            panic: averages.panic,
+            ready: self.ready(),
+            held: self.held(context),
+            pressed: self.pressed(context),
+            busy: self.busy(context),
+            idle: self.idle.passed(policy.idle_after, youngest, context),
+            incomplete: !activators.complete(*now, settings.lag)
+                || demand::history_is_short(policy.window, youngest, context),
+        }
+    }
+
+    fn act(&mut self, decision: &Decision, replicas: u32, stage: Stage, context: &mut Context<'_>) {
+        self.candidate = None;
+        let (Some(gate), Some(scale)) = (&self.gate, &self.scale) else { return };
+        match &gate.phase {
+            Phase::Up(settling) if decision.desired == 0 && replicas > 0 => {
+                let ready = settling.is_none() && self.question.is_none() && stage != Stage::Proving;
+                if ready && context.now >= self.round_after && self.knows_all_pods() {
+                    self.candidate = Some(Arc::clone(&scale.resource_version));
+                }
+            }
+            Phase::Up(_) if decision.desired > replicas => self.raise(decision, context),
+            // The named pods must be seen to go before their number is raised again, or it would be them who stay (10).
+            Phase::Zero if decision.desired > 0 && !gate.condemned_alive(&self.pods) => {
+                self.raise(decision, context);
+            }
+            Phase::Closing(..) if decision.desired > 0 => self.open_all(context),
+            _ => {}
+        }
+    }
+
+    /// As many live pods are known as the count says, so that all that would go can be named (8).
+    fn knows_all_pods(&self) -> bool {
+        let alive = self.pods.iter().filter(|pod| !pod.terminating).count();
+        self.scale.as_ref().is_some_and(|scale| u32::try_from(alive) == Ok(scale.replicas))
+    }
+
+    /// The version of `/scale` on which it asks for a round.
+    pub(crate) fn candidate(&self) -> Option<&Arc<str>> {
+        self.candidate.as_ref()
+    }
+}
+
+impl From<Scale> for ScaleFact {
+    /// What a read says of the count; whether the controllers have seen it, it does not say.
+    fn from(scale: Scale) -> Self {
+        Self { replicas: scale.replicas, resource_version: scale.resource_version, observed: false }
+    }
+}
+
+#[cfg(test)]
+mod tests;

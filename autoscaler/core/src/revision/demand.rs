@@ -1,0 +1,245 @@
+//! What the activators want of a revision: held requests, pressure, pods in use, and since when nothing.
+
+use std::time::Duration;
+
+use catnap_wire::{Bucket, LeaderFrame, PodReport, Pressure, WakeAnswer};
+
+use super::Revision;
+use crate::context::Context;
+use crate::effect::StreamId;
+use crate::gate::Phase;
+use crate::moment::{Moment, SECOND, moment, span};
+
+/// Pressure that is not repeated for this long is over; an activator repeats it every 100 ms.
+const PRESSURE_OVER: Duration = Duration::from_millis(350);
+
+/// What one connected activator said last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct View {
+    /// Requests held without a usable pod, and when that was said.
+    wake: Option<(u64, Duration)>,
+    pressure: Option<Pressed>,
+    pods: Vec<PodReport>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pressed {
+    requests: u64,
+    since: Duration,
+    at: Duration,
+}
+
+impl View {
+    fn in_flight(&self) -> u64 {
+        self.pods.iter().map(|pod| pod.in_flight).sum()
+    }
+}
+
+/// Since when a revision is idle: the latest of all that counts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdleClock {
+    since: Moment,
+}
+
+impl Default for IdleClock {
+    fn default() -> Self {
+        Self { since: Moment::MIN }
+    }
+}
+
+impl IdleClock {
+    /// A request was there, or a pod began to wait for the first one.
+    pub(crate) fn restart(&mut self, now: Duration) {
+        self.restart_at(moment(now));
+    }
+
+    fn restart_at(&mut self, at: Moment) {
+        self.since = self.since.max(at);
+    }
+
+    /// The idle time has passed. What ended before this leader and the youngest activator started, nobody remembers.
+    pub(crate) fn passed(
+        &self,
+        idle_after: Duration,
+        youngest: Option<Moment>,
+        context: &Context<'_>,
+    ) -> bool {
+        let mut since = self.since;
+        if context.age() < idle_after {
+            since = since.max(youngest.unwrap_or_else(|| moment(context.started)));
+        }
+        moment(context.now).saturating_sub(since) >= span(idle_after)
+    }
+}
+
+/// Neither this leader nor the youngest activator has seen a whole window.
+pub(super) fn history_is_short(window: Duration, youngest: Option<Moment>, context: &Context<'_>) -> bool {
+    let young = youngest.is_none_or(|booted| moment(context.now) - booted < span(window));
+    context.age() < window && young
+}
+
+impl Revision {
+    /// Pods that could serve if no gate were closed.
+    pub(super) fn ready(&self) -> u32 {
+        let serves = |uid: &str| {
+            self.views.values().flat_map(|view| &view.pods).any(|report| report.usable && *report.uid == *uid)
+        };
+        let ready = self.pods.iter().filter(|pod| !pod.terminating && (pod.ready || serves(&pod.uid)));
+        u32::try_from(ready.count()).unwrap_or(u32::MAX)
+    }
+
+    /// Requests held without a usable pod, as far as said lately.
+    pub(super) fn held(&self, context: &Context<'_>) -> u64 {
+        let lately = |at: Duration| context.now.saturating_sub(at) < context.settings.wake;
+        self.views
+            .values()
+            .filter_map(|view| view.wake)
+            .filter(|(_, at)| lately(*at))
+            .map(|(held, _)| held)
+            .sum()
+    }
+
+    /// All requests in the revision while some activator has had no free capacity for long enough; else 0.
+    pub(super) fn pressed(&self, context: &Context<'_>) -> u64 {
+        let now = context.now;
+        let current = |pressed: &Pressed| now.saturating_sub(pressed.at) < PRESSURE_OVER;
+        let lasting = |pressed: &Pressed| {
+            current(pressed) && now.saturating_sub(pressed.since) >= context.settings.pressure
+        };
+        if !self.views.values().filter_map(|view| view.pressure.as_ref()).any(lasting) {
+            return 0;
+        }
+        self.views
+            .values()
+            .map(|view| {
+                view.pressure.filter(current).map_or_else(|| view.in_flight(), |pressed| pressed.requests)
+            })
+            .sum()
+    }
+
+    /// Something is in flight or held.
+    pub(super) fn busy(&self, context: &Context<'_>) -> bool {
+        self.held(context) > 0
+            || self.pressed(context) > 0
+            || self.views.values().any(|view| view.in_flight() > 0)
+    }
+
+    /// Somebody holds a request and has said so lately.
+    pub(super) fn wanted(&self, context: &Context<'_>) -> bool {
+        self.held(context) > 0
+    }
+
+    /// Finished seconds of an activator process whose second 0 began at `booted`.
+    pub(crate) fn measured(&mut self, boot: u64, booted: Moment, buckets: &[Bucket], now: Duration) {
+        for bucket in buckets.iter().filter(|bucket| bucket.request_microseconds > 0 || bucket.arrivals > 0) {
+            self.series.record(boot, *bucket);
+            let end = Moment::try_from(bucket.index + 1).unwrap_or(0).saturating_mul(SECOND);
+            self.idle.restart_at(booted.saturating_add(end).min(moment(now)));
+        }
+    }
+
+    /// What an activator says of all its pods.
+    pub(crate) fn pods_reported(&mut self, stream: StreamId, pods: Vec<PodReport>, now: Duration) {
+        let view = self.views.entry(stream).or_default();
+        let usable = |pods: &[PodReport]| pods.iter().filter(|pod| pod.usable).count();
+        self.news |= usable(&view.pods) != usable(&pods);
+        if view.in_flight() > 0 || pods.iter().any(|pod| pod.in_flight > 0) {
+            self.idle.restart(now);
+        }
+        // A usable pod ends the wake; the requests may go on waiting for capacity.
+        if pods.iter().any(|pod| pod.usable) {
+            view.wake = None;
+        }
+        view.pods = pods;
+    }
+
+    /// An activator holds requests and has no usable pod.
+    pub(crate) fn woken(&mut self, stream: StreamId, held: u64, context: &mut Context<'_>) {
+        self.views.entry(stream).or_default().wake = Some((held, context.now));
+        self.idle.restart(context.now);
+        self.news = true;
+        if matches!(self.phase(), Some(Phase::Closing(..))) {
+            self.open_all(context);
+        }
+        self.answer_wake(stream, context);
+    }
+
+    fn answer_wake(&self, stream: StreamId, context: &mut Context<'_>) {
+        let (Some(gate), Some(scale)) = (&self.gate, &self.scale) else { return };
+        let written = WakeAnswer::Written { replicas: scale.replicas };
+        let answer = match &gate.phase {
+            Phase::Up(None) if gate.has_usable(&self.pods) => {
+                context.send(stream, LeaderFrame::Open(gate.verdict(&self.id)));
+                WakeAnswer::Open
+            }
+            Phase::Up(_) => written,
+            Phase::Closing(..) | Phase::Commit(_) | Phase::Zero => WakeAnswer::Queued,
+        };
+        context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
+    }
+
+    /// Tells all that wait for a write that it was made.
+    pub(super) fn answer_written(&self, replicas: u32, context: &mut Context<'_>) {
+        for (stream, view) in &self.views {
+            if view.wake.is_some() {
+                let answer = WakeAnswer::Written { replicas };
+                context.send(*stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
+            }
+        }
+    }
+
+    /// An activator has no free capacity.
+    pub(crate) fn pressed_by(&mut self, stream: StreamId, pressure: &Pressure, context: &mut Context<'_>) {
+        let now = context.now;
+        let view = self.views.entry(stream).or_default();
+        let lasts = view.pressure.filter(|old| now.saturating_sub(old.at) < PRESSURE_OVER);
+        let since = lasts.map_or(now, |old| old.since);
+        let requests = pressure.held.saturating_add(pressure.in_flight);
+        view.pressure = Some(Pressed { requests, since, at: now });
+        self.idle.restart(now);
+        self.news |= now.saturating_sub(since) >= context.settings.pressure;
+        let at_max = self.decision.as_ref().is_some_and(|decision| decision.at_max);
+        if at_max && self.scale.as_ref().is_some_and(|scale| self.policy_max() <= scale.replicas) {
+            let answer = WakeAnswer::AtMax;
+            context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
+        }
+    }
+
+    fn policy_max(&self) -> u32 {
+        self.policy.as_ref().map_or(0, |(policy, _)| policy.max)
+    }
+
+    /// A connection is gone, and with it what it said.
+    pub(crate) fn disconnected(&mut self, stream: StreamId, context: &mut Context<'_>) {
+        if let Some(view) = self.views.remove(&stream)
+            && (view.wake.is_some() || view.in_flight() > 0)
+        {
+            self.idle.restart(context.now);
+            self.news = true;
+        }
+        if matches!(self.phase(), Some(Phase::Closing(..))) {
+            self.open_all(context);
+        }
+    }
+
+    /// Takes over what a Hello says of this moment.
+    pub(super) fn hello_view(
+        &mut self,
+        stream: StreamId,
+        held: u64,
+        in_flight: u64,
+        pods: Vec<PodReport>,
+        idle: Option<u64>,
+        now: Duration,
+    ) {
+        if held > 0 || in_flight > 0 {
+            self.idle.restart(now);
+        } else if let Some(idle) = idle {
+            self.idle.restart_at(moment(now).saturating_sub(span(Duration::from_millis(idle))));
+        }
+        let usable = pods.iter().any(|pod| pod.usable);
+        let wake = (held > 0 && !usable).then_some((held, now));
+        self.views.insert(stream, View { wake, pressure: None, pods });
+        self.news = true;
+    }
+}

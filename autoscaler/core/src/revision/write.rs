@@ -1,0 +1,187 @@
+//! Questions about `/scale` and their answers: one at a time for a revision.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Revision;
+use super::round::overdue;
+use crate::context::Context;
+use crate::decide::Decision;
+use crate::effect::{Effect, Event, ReadOutcome, Token, WriteOutcome};
+use crate::gate::{Gate, Phase};
+use crate::leader::ScaleFact;
+use crate::version::older;
+
+/// Pause before a question that failed is asked again.
+const RETRY: Duration = Duration::from_millis(100);
+
+/// What was asked.
+#[derive(Clone, Debug)]
+pub(super) enum Question {
+    /// The count, before a raise.
+    Read,
+    /// To raise to this count.
+    Raise { from: u32, to: u32, decision: Decision },
+    /// To write zero, in COMMIT.
+    Zero,
+    /// What became of the zero, in COMMIT.
+    Round,
+}
+
+impl Revision {
+    /// Raises to what the decision asks for, on the version that is known; after a conflict it reads first, and never
+    /// writes less than it read.
+    pub(super) fn raise(&mut self, decision: &Decision, context: &mut Context<'_>) {
+        let Some(scale) = &self.scale else { return };
+        if self.question.is_some() || context.now < self.write_after {
+            self.news |= self.question.is_none();
+            return;
+        }
+        if self.reread {
+            let token = context.ask(&self.id);
+            self.question = Some((token, Question::Read));
+            context.effects.push(Effect::ReadScale { revision: self.id.clone(), token });
+            return;
+        }
+        let to = decision.desired.max(scale.replicas);
+        let resource_version = Arc::clone(&scale.resource_version);
+        let token = context.ask(&self.id);
+        self.question =
+            Some((token, Question::Raise { from: scale.replicas, to, decision: decision.clone() }));
+        let revision = self.id.clone();
+        context.effects.push(Effect::PutScale {
+            revision,
+            replicas: to,
+            resource_version,
+            not_after: None,
+            token,
+        });
+    }
+
+    /// Asks what became of the zero.
+    pub(super) fn ask_round(&mut self, context: &mut Context<'_>) {
+        let token = context.ask(&self.id);
+        self.question = Some((token, Question::Round));
+        context.effects.push(Effect::ReadScale { revision: self.id.clone(), token });
+    }
+
+    fn take_question(&mut self, token: Token) -> Option<Question> {
+        self.question.take_if(|(asked, _)| *asked == token).map(|(_, question)| question)
+    }
+
+    /// Answer to a write.
+    pub(crate) fn written(&mut self, token: Token, outcome: WriteOutcome, context: &mut Context<'_>) {
+        match self.take_question(token) {
+            Some(Question::Raise { from, to, decision }) => match outcome {
+                WriteOutcome::Written { resource_version } => {
+                    let revision = self.id.clone();
+                    context.report(if from == 0 && decision.is_wake() {
+                        Event::Woken { revision, to, decision }
+                    } else {
+                        Event::ScaledUp { revision, from, to, decision }
+                    });
+                    self.raised(ScaleFact { replicas: to, resource_version, observed: false }, context);
+                }
+                other => self.raise_failed(to, &other, context),
+            },
+            Some(Question::Zero) => self.zero_answered(outcome, context),
+            Some(Question::Read | Question::Round) | None => {}
+        }
+        self.decide(context);
+    }
+
+    fn raise_failed(&mut self, to: u32, outcome: &WriteOutcome, context: &mut Context<'_>) {
+        self.news = true;
+        match outcome {
+            WriteOutcome::Refused => self.write_refused(to, context),
+            // Unknown: it may have landed, now or later; a raise does no harm, and the read tells.
+            WriteOutcome::Conflict | WriteOutcome::Unknown => self.reread = true,
+            WriteOutcome::NotSent | WriteOutcome::Written { .. } => {}
+        }
+    }
+
+    /// Our own raise: not a foreign count, unless the watch told of a later one in the meantime.
+    fn raised(&mut self, fact: ScaleFact, context: &mut Context<'_>) {
+        let replicas = fact.replicas;
+        let up = matches!(self.phase(), Some(Phase::Up(_)));
+        if let Some(known) = &mut self.scale
+            && !older(&fact.resource_version, &known.resource_version)
+        {
+            known.replicas = replicas;
+        }
+        self.learn(fact, context);
+        self.news = true;
+        if up {
+            self.answer_written(replicas, context);
+        }
+    }
+
+    fn zero_answered(&mut self, outcome: WriteOutcome, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Commit(round), .. }) = &mut self.gate else { return };
+        match outcome {
+            WriteOutcome::Written { resource_version } => self.zero_written(resource_version, context),
+            WriteOutcome::Conflict => {
+                round.reading = true;
+                self.ask_round(context);
+            }
+            // The gates stay closed; the same write goes out again (9).
+            WriteOutcome::Unknown => {
+                round.unknown = true;
+                self.write_after = context.now + RETRY;
+            }
+            WriteOutcome::Refused | WriteOutcome::NotSent if round.unknown => {
+                self.write_after = context.now + RETRY;
+            }
+            WriteOutcome::NotSent => self.open_all(context),
+            WriteOutcome::Refused => {
+                self.open_all(context);
+                self.write_refused(0, context);
+            }
+        }
+    }
+
+    fn write_refused(&mut self, replicas: u32, context: &mut Context<'_>) {
+        self.write_after = context.now + context.settings.pause;
+        context.report(Event::WriteRefused { revision: self.id.clone(), replicas });
+    }
+
+    /// Answer to a read.
+    pub(crate) fn read(&mut self, token: Token, outcome: ReadOutcome, context: &mut Context<'_>) {
+        match (self.take_question(token), outcome) {
+            (Some(Question::Read), ReadOutcome::Read(scale)) => {
+                self.reread = false;
+                self.learn(scale.into(), context);
+                self.news = true;
+            }
+            (Some(Question::Round), ReadOutcome::Read(scale)) => self.round_read(scale.into(), context),
+            (Some(Question::Read | Question::Round), ReadOutcome::Missing) => {
+                self.open_all(context);
+                self.drop_scale();
+            }
+            (Some(Question::Read | Question::Round), ReadOutcome::Failed) => {
+                self.write_after = context.now + RETRY;
+                self.news = true;
+            }
+            (Some(Question::Raise { .. } | Question::Zero) | None, _) => {}
+        }
+        self.decide(context);
+    }
+
+    fn round_read(&mut self, fact: ScaleFact, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Commit(round), .. }) = &mut self.gate else { return };
+        if fact.resource_version == round.base {
+            // Nobody has written. Before the time is over, a write of ours may still be under way.
+            if overdue(round.started, context) {
+                self.open_all(context);
+            } else {
+                round.reading = false;
+                self.write_after = context.now + RETRY;
+            }
+        } else if fact.replicas == 0 {
+            self.zero_written(fact.resource_version, context);
+        } else {
+            self.zero_overtaken(context);
+            self.learn(fact, context);
+        }
+    }
+}
