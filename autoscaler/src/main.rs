@@ -1,3 +1,9 @@
-//! catnap-autoscaler
+//! `catnap-autoscaler`: decides replicas from what the activators measured, and writes them.
 
-fn main() {}
+use clap::Parser;
+
+#[tokio::main(worker_threads = 2)]
+async fn main() -> anyhow::Result<()> {
+    catnap_runtime::tls::install_crypto_provider();
+    catnap_autoscaler::run(catnap_autoscaler::Args::parse()).await
+}

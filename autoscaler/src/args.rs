@@ -1,0 +1,44 @@
+//! Flags of the process; each has an environment variable.
+
+use std::net::SocketAddr;
+
+use catnap_runtime::admin::AdminArgs;
+use catnap_runtime::identity::Pod;
+use catnap_runtime::telemetry::TelemetryArgs;
+
+/// Decides how many replicas every function has, from what the activators measured.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "catnap-autoscaler", version)]
+pub struct Args {
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: TelemetryArgs,
+    /// Metrics, health and debugging.
+    #[command(flatten)]
+    pub admin: AdminArgs,
+    /// Who this process is.
+    #[command(flatten)]
+    pub pod: Pod,
+    /// Address that activators connect to (gRPC over TLS).
+    #[arg(long, env = "CATNAP_STREAM_ADDRESS", default_value = "0.0.0.0:9443")]
+    pub stream_address: SocketAddr,
+    /// Name of the Lease that the leading autoscaler holds and advertises itself in.
+    #[arg(long, env = "CATNAP_LEASE", default_value = "catnap-autoscaler")]
+    pub lease: String,
+    /// Service account, in the namespace of this process, that activators prove to be.
+    #[arg(long, env = "CATNAP_ACTIVATOR_SERVICE_ACCOUNT", default_value = "catnap-activator")]
+    pub activator_service_account: String,
+    /// Audience that the activators' tokens must be for.
+    #[arg(long, env = "CATNAP_TOKEN_AUDIENCE", default_value = "catnap")]
+    pub token_audience: String,
+    /// Label selector of the activators' pods.
+    #[arg(
+        long,
+        env = "CATNAP_ACTIVATOR_SELECTOR",
+        default_value = "app.kubernetes.io/name=catnap,app.kubernetes.io/component=activator"
+    )]
+    pub activator_selector: String,
+    /// Writes of `/scale` under way at once.
+    #[arg(long, env = "CATNAP_SCALE_WRITERS", default_value_t = 32)]
+    pub scale_writers: usize,
+}

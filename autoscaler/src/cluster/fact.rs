@@ -1,0 +1,217 @@
+//! Kubernetes objects trimmed to the few fields that the autoscaler decides by.
+//!
+//! An object that lacks what it needs (a UID, the revision's label) gives no fact: it is not one of ours.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use catnap_autoscaler_core::{PodFact, Policy, Stage};
+use catnap_crds::{Function as FunctionObject, RevisionState, RevisionStatus, labels};
+use catnap_wire::{PodUid, RevisionId};
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// Namespace and name of a revision, whoever owns it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RevisionKey {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
+}
+
+impl RevisionKey {
+    pub(crate) fn of(id: &RevisionId) -> Self {
+        Self { namespace: Arc::clone(&id.namespace), name: Arc::clone(&id.name) }
+    }
+
+    fn of_labelled(metadata: &ObjectMeta) -> Option<Self> {
+        Some(Self {
+            namespace: metadata.namespace.as_deref()?.into(),
+            name: label(metadata, labels::REVISION)?.as_str().into(),
+        })
+    }
+}
+
+/// A Function and its revisions that may have replicas.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Function {
+    pub(crate) namespace: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) uid: Arc<str>,
+    pub(crate) revisions: Vec<Revision>,
+}
+
+/// One revision in a Function's status.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Revision {
+    pub(crate) name: Arc<str>,
+    pub(crate) policy: Policy,
+    pub(crate) stage: Stage,
+}
+
+impl Function {
+    /// One that is being deleted has no revisions any more: nothing is decided for it.
+    pub(crate) fn of(object: &FunctionObject) -> Option<Self> {
+        let metadata = &object.metadata;
+        let revisions = object.status.as_ref().filter(|_| metadata.deletion_timestamp.is_none());
+        let revisions = revisions.into_iter().flat_map(|status| &status.revisions);
+        Some(Self {
+            namespace: metadata.namespace.as_deref()?.into(),
+            name: metadata.name.as_deref()?.into(),
+            uid: metadata.uid.as_deref()?.into(),
+            revisions: revisions.map(|revision| Revision::of(object, revision)).collect(),
+        })
+    }
+
+    pub(crate) fn id_of(&self, revision: &Arc<str>) -> RevisionId {
+        RevisionId {
+            namespace: Arc::clone(&self.namespace),
+            name: Arc::clone(revision),
+            function_uid: Arc::clone(&self.uid),
+        }
+    }
+}
+
+impl Revision {
+    fn of(function: &FunctionObject, revision: &RevisionStatus) -> Self {
+        let scale = &function.spec.scale;
+        let policy = Policy {
+            min: count(scale.min),
+            max: count(scale.max),
+            initial: count(scale.initial),
+            wake: count(scale.wake),
+            target: count(scale.target),
+            limit: count(revision.concurrency_limit),
+            utilization: count(scale.utilization),
+            window: scale.window.get(),
+            panic_window: scale.panic.window.get(),
+            panic_threshold: count(scale.panic.threshold),
+            idle_after: scale.idle.after.get(),
+        };
+        let stage = match revision.state {
+            RevisionState::Proving => Stage::Proving,
+            RevisionState::Routed => Stage::Routed,
+            RevisionState::Retiring => Stage::Retiring,
+        };
+        Self { name: revision.name.as_str().into(), policy, stage }
+    }
+}
+
+/// A Deployment of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Deployment {
+    pub(crate) key: RevisionKey,
+    pub(crate) uid: Arc<str>,
+    /// UID of the Function that controls it.
+    pub(crate) function_uid: Option<Arc<str>>,
+    pub(crate) replicas: u32,
+    pub(crate) resource_version: Arc<str>,
+    /// The Deployment controller has acted on the current spec.
+    pub(crate) observed: bool,
+}
+
+impl Deployment {
+    pub(crate) fn of(object: &DeploymentObject) -> Option<Self> {
+        let metadata = &object.metadata;
+        let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+        Some(Self {
+            // By its own name, which is the revision's, and not by a label that somebody may have edited.
+            key: RevisionKey {
+                namespace: metadata.namespace.as_deref()?.into(),
+                name: metadata.name.as_deref()?.into(),
+            },
+            uid: metadata.uid.as_deref()?.into(),
+            function_uid: controller(metadata, "Function"),
+            // The API server fills in 1 where nobody said anything.
+            replicas: object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count),
+            resource_version: metadata.resource_version.as_deref()?.into(),
+            observed: observed >= metadata.generation,
+        })
+    }
+}
+
+/// A ReplicaSet of a revision's Deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ReplicaSet {
+    pub(crate) key: RevisionKey,
+    pub(crate) uid: Arc<str>,
+    pub(crate) deployment_uid: Option<Arc<str>>,
+    pub(crate) replicas: u32,
+    /// The ReplicaSet controller has acted on the current spec.
+    pub(crate) observed: bool,
+}
+
+impl ReplicaSet {
+    pub(crate) fn of(object: &ReplicaSetObject) -> Option<Self> {
+        let metadata = &object.metadata;
+        let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+        Some(Self {
+            key: RevisionKey::of_labelled(metadata)?,
+            uid: metadata.uid.as_deref()?.into(),
+            deployment_uid: controller(metadata, "Deployment"),
+            replicas: object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count),
+            observed: observed >= metadata.generation,
+        })
+    }
+}
+
+/// A pod of a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FunctionPod {
+    pub(crate) key: RevisionKey,
+    pub(crate) function_uid: Arc<str>,
+    pub(crate) fact: PodFact,
+    /// Succeeded or Failed: the ReplicaSet has replaced it.
+    pub(crate) ended: bool,
+}
+
+impl FunctionPod {
+    pub(crate) fn of(object: &Pod) -> Option<Self> {
+        let metadata = &object.metadata;
+        let conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        let ready =
+            conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        let terminating = metadata.deletion_timestamp.is_some();
+        Some(Self {
+            key: RevisionKey::of_labelled(metadata)?,
+            function_uid: label(metadata, labels::FUNCTION_UID)?.as_str().into(),
+            fact: PodFact { uid: metadata.uid.as_deref()?.into(), terminating, ready },
+            ended: has_ended(object),
+        })
+    }
+}
+
+/// A pod of an activator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Activator {
+    pub(crate) uid: PodUid,
+    /// It may hold or dispatch requests: it has an address and has not ended. Terminating ones still do.
+    pub(crate) live: bool,
+}
+
+impl Activator {
+    pub(crate) fn of(object: &Pod) -> Option<Self> {
+        let has_address = object.status.as_ref().is_some_and(|status| status.pod_ip.is_some());
+        Some(Self { uid: object.metadata.uid.as_deref()?.into(), live: has_address && !has_ended(object) })
+    }
+}
+
+fn has_ended(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+    metadata.labels.as_ref().and_then(|labels: &BTreeMap<_, _>| labels.get(name))
+}
+
+fn controller(metadata: &ObjectMeta, kind: &str) -> Option<Arc<str>> {
+    let owners = metadata.owner_references.iter().flatten();
+    let controller = owners.into_iter().find(|owner| owner.controller == Some(true) && owner.kind == kind)?;
+    Some(controller.uid.as_str().into())
+}
+
+/// A count of the API; none of them is ever negative.
+fn count(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}

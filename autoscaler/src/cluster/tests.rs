@@ -1,0 +1,162 @@
+use catnap_autoscaler_core::{PodFact, Policy, ScaleFact, Stage};
+use catnap_crds::Function as FunctionObject;
+use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+
+use super::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, RevisionKey};
+use super::{Change, Cluster, ClusterChange};
+
+fn read<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn function(uid: &str, revisions: &[(&str, &str)]) -> Function {
+    let revisions: Vec<_> = revisions
+        .iter()
+        .map(|(name, state)| json!({ "name": name, "port": 8080, "protocol": "HTTP1", "concurrencyLimit": 10, "state": state }))
+        .collect();
+    let object: FunctionObject = read(json!({
+        "apiVersion": "catnap.dev/v1alpha1",
+        "kind": "Function",
+        "metadata": { "name": "hello", "namespace": "shop", "uid": uid },
+        "spec": { "image": "hello", "scale": { "max": 5 } },
+        "status": { "revisions": revisions },
+    }));
+    Function::of(&object).unwrap()
+}
+
+fn deployment(function_uid: &str, replicas: u32, version: &str, observed_generation: i64) -> Deployment {
+    let object: DeploymentObject = read(json!({
+        "metadata": {
+            "name": "hello-1", "namespace": "shop", "uid": "deployment-1", "resourceVersion": version, "generation": 4,
+            "ownerReferences": [{ "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "name": "hello", "uid": function_uid, "controller": true }],
+        },
+        "spec": { "replicas": replicas, "selector": {}, "template": {} },
+        "status": { "observedGeneration": observed_generation },
+    }));
+    Deployment::of(&object).unwrap()
+}
+
+fn replica_set(replicas: u32, observed_generation: i64) -> ReplicaSet {
+    let object: ReplicaSetObject = read(json!({
+        "metadata": {
+            "name": "hello-1-abc", "namespace": "shop", "uid": "set-1", "generation": 2,
+            "labels": { "catnap.dev/revision": "hello-1" },
+            "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "Deployment", "name": "hello-1", "uid": "deployment-1", "controller": true }],
+        },
+        "spec": { "replicas": replicas, "selector": {} },
+        "status": { "replicas": 0, "observedGeneration": observed_generation },
+    }));
+    ReplicaSet::of(&object).unwrap()
+}
+
+fn pod(uid: &str, function_uid: &str, phase: &str) -> FunctionPod {
+    let object: Pod = read(json!({
+        "metadata": {
+            "name": uid, "namespace": "shop", "uid": uid,
+            "labels": { "catnap.dev/revision": "hello-1", "catnap.dev/function-uid": function_uid },
+        },
+        "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": "True" }] },
+    }));
+    FunctionPod::of(&object).unwrap()
+}
+
+fn cluster(changes: impl IntoIterator<Item = ClusterChange>) -> Cluster {
+    let mut cluster = Cluster::default();
+    for change in changes {
+        cluster.apply(change, None);
+    }
+    cluster
+}
+
+fn scale(cluster: &Cluster) -> Option<ScaleFact> {
+    let slot = cluster.slots.get(&RevisionKey { namespace: "shop".into(), name: "hello-1".into() })?;
+    slot.scale(&slot.owner.as_ref()?.id)
+}
+
+fn pods(cluster: &Cluster) -> Vec<PodFact> {
+    let slot = &cluster.slots[&RevisionKey { namespace: "shop".into(), name: "hello-1".into() }];
+    slot.pods(&slot.owner.as_ref().unwrap().id)
+}
+
+#[test]
+fn a_function_gives_every_revision_its_policy_and_stage() {
+    let function = function("f1", &[("hello-1", "Retiring"), ("hello-2", "Routed"), ("hello-3", "Proving")]);
+    let stages: Vec<_> = function.revisions.iter().map(|revision| revision.stage).collect();
+    assert_eq!(stages, [Stage::Retiring, Stage::Routed, Stage::Proving]);
+    assert_eq!(function.revisions[0].policy, Policy { max: 5, limit: 10, ..Policy::default() });
+}
+
+#[test]
+fn a_count_is_observed_when_both_controllers_have_acted_on_it() {
+    let base = || {
+        [
+            ClusterChange::Functions(Change::Applied(function("f1", &[("hello-1", "Routed")]))),
+            ClusterChange::Deployments(Change::Applied(deployment("f1", 3, "10", 4))),
+        ]
+    };
+    let with = |more: Vec<ClusterChange>| scale(&cluster(base().into_iter().chain(more))).unwrap();
+    let set =
+        |replicas, observed| ClusterChange::ReplicaSets(Change::Applied(replica_set(replicas, observed)));
+    assert_eq!(
+        with(vec![set(3, 2)]),
+        ScaleFact { replicas: 3, resource_version: "10".into(), observed: true }
+    );
+    assert!(!with(vec![]).observed, "no ReplicaSet yet");
+    assert!(!with(vec![set(2, 2)]).observed, "the ReplicaSet was not told yet");
+    assert!(!with(vec![set(3, 1)]).observed, "the ReplicaSet controller was not there yet");
+    let stale = ClusterChange::Deployments(Change::Applied(deployment("f1", 3, "11", 3)));
+    assert!(!with(vec![set(3, 2), stale]).observed, "the Deployment controller was not there yet");
+}
+
+#[test]
+fn objects_of_a_deleted_function_of_the_same_name_are_not_adopted() {
+    let cluster = cluster([
+        ClusterChange::Functions(Change::Applied(function("f1", &[("hello-1", "Routed")]))),
+        ClusterChange::Deployments(Change::Applied(deployment("f1", 3, "10", 4))),
+        ClusterChange::Pods(Change::Applied(pod("p1", "f1", "Running"))),
+        ClusterChange::Functions(Change::Applied(function("f2", &[("hello-1", "Routed")]))),
+        ClusterChange::Functions(Change::Deleted(function("f1", &[("hello-1", "Routed")]))),
+        ClusterChange::Pods(Change::Applied(pod("p2", "f2", "Running"))),
+    ]);
+    assert_eq!(scale(&cluster), None);
+    let uids: Vec<_> = pods(&cluster).iter().map(|pod| pod.uid.to_string()).collect();
+    assert_eq!(uids, ["p2"]);
+}
+
+#[test]
+fn pods_that_ended_are_left_out() {
+    let cluster = cluster([
+        ClusterChange::Functions(Change::Applied(function("f1", &[("hello-1", "Routed")]))),
+        ClusterChange::Pods(Change::Applied(pod("p1", "f1", "Failed"))),
+        ClusterChange::Pods(Change::Applied(pod("p2", "f1", "Running"))),
+        ClusterChange::Pods(Change::Applied(pod("p3", "f1", "Running"))),
+        ClusterChange::Pods(Change::Deleted(pod("p3", "f1", "Running"))),
+    ]);
+    assert_eq!(pods(&cluster), [PodFact { uid: "p2".into(), terminating: false, ready: true }]);
+}
+
+#[test]
+fn a_new_list_replaces_what_was_known_and_nothing_is_kept_of_what_is_gone() {
+    let mut cluster = cluster([
+        ClusterChange::Functions(Change::Replaced(vec![function("f1", &[("hello-1", "Routed")])])),
+        ClusterChange::Deployments(Change::Replaced(vec![deployment("f1", 3, "10", 4)])),
+        ClusterChange::ReplicaSets(Change::Replaced(vec![replica_set(3, 2)])),
+        ClusterChange::Pods(Change::Replaced(vec![pod("p1", "f1", "Running")])),
+    ]);
+    assert!(!cluster.is_synced());
+    cluster.apply(
+        ClusterChange::Activators(Change::Replaced(vec![Activator { uid: "a1".into(), live: true }])),
+        None,
+    );
+    assert!(cluster.is_synced());
+    assert!(cluster.is_activator("a1"));
+    cluster.apply(ClusterChange::Functions(Change::Replaced(vec![])), None);
+    cluster.apply(ClusterChange::Deployments(Change::Replaced(vec![])), None);
+    cluster.apply(ClusterChange::ReplicaSets(Change::Replaced(vec![])), None);
+    cluster.apply(ClusterChange::Pods(Change::Replaced(vec![])), None);
+    cluster.apply(ClusterChange::Activators(Change::Replaced(vec![])), None);
+    assert!(cluster.slots.is_empty() && cluster.functions.is_empty());
+    assert!(!cluster.is_activator("a1"));
+}

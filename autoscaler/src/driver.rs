@@ -1,0 +1,389 @@
+//! The one task that owns the leader: everything that happens goes in as an [`Input`], and what the leader wants is carried out.
+//!
+//! Inputs are handled one after the other without waiting for anything, so that a Wake is on its way to the API server within
+//! the same turn. Reads, writes and streams run beside it and answer with inputs of their own.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use catnap_autoscaler_core::{Effect, Leader, Settings, StreamId, Token};
+use catnap_runtime::admin::Readiness;
+use catnap_runtime::lease::Leadership;
+use catnap_runtime::{CancellationToken, failpoint};
+use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::DropGuard;
+use tokio_util::task::TaskTracker;
+use tonic::Status;
+
+use crate::cluster::{Cluster, ClusterChange};
+use crate::events::Notice;
+use crate::metrics::Metrics;
+use crate::scale::{Answer, ScaleClient, Write};
+
+mod notice;
+
+/// How often the leader sees time pass when nothing happens.
+const TICK: Duration = Duration::from_millis(20);
+/// Inputs that may wait; then streams and watches wait to hand theirs in.
+pub(crate) const INPUTS: usize = 4_096;
+/// Frames that may wait for one activator; one that is so far behind is disconnected and says hello again.
+pub(crate) const OUTGOING_FRAMES: usize = 8_192;
+/// Longest wait for writes under way when the process stops; longer than their own timeout.
+const LAST_WRITES: Duration = Duration::from_millis(1_500);
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// A watch saw a change.
+    Cluster(ClusterChange),
+    /// An authenticated activator wants to talk.
+    Open(Opening),
+    /// A frame of an open stream.
+    Frame(StreamId, ActivatorFrame),
+    /// A stream ended.
+    Closed(StreamId),
+    /// The API server answered the leader of this term.
+    Answered(Term, Answer),
+    /// Somebody asks for the state.
+    Debug(oneshot::Sender<Value>),
+}
+
+/// An activator that wants to talk.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// UID of its pod.
+    pub(crate) pod: PodUid,
+    /// Where its frames go.
+    pub(crate) outgoing: Outgoing,
+    /// Told whether it may.
+    pub(crate) answer: oneshot::Sender<Result<StreamId, Refusal>>,
+}
+
+/// The sending half of a stream, which lives as long as this.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// A status ends the stream.
+    pub(crate) frames: mpsc::Sender<Result<LeaderFrame, Status>>,
+    /// Ends the reading half too.
+    pub(crate) _ended: DropGuard,
+}
+
+/// Why an authenticated activator may not talk (yet).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Another process leads, or none.
+    NotLeading,
+    /// The watch has not seen such a pod, or not any more.
+    UnknownPod,
+}
+
+/// One term of leading.
+struct Reign {
+    leader: Leader,
+    leadership: Leadership,
+    /// When the Wake came that led to a question to the API server, for the metric.
+    wakes: HashMap<Token, Instant>,
+}
+
+/// The task's state.
+pub(crate) struct Driver {
+    start: Instant,
+    boot: u64,
+    cluster: Cluster,
+    reign: Option<Reign>,
+    streams: HashMap<StreamId, Outgoing>,
+    next_stream: u64,
+    scale: ScaleClient,
+    requests: TaskTracker,
+    answers: mpsc::Sender<Input>,
+    notices: mpsc::Sender<Notice>,
+    readiness: Readiness,
+    metrics: Metrics,
+}
+
+/// What a driver works with.
+pub(crate) struct Tools {
+    pub(crate) boot: u64,
+    pub(crate) scale: ScaleClient,
+    pub(crate) notices: mpsc::Sender<Notice>,
+    /// Set once the watches have listed: this process could lead.
+    pub(crate) readiness: Readiness,
+    pub(crate) metrics: Metrics,
+}
+
+impl Driver {
+    /// A driver that does not lead yet. `answers` is the sending half of what [`Driver::run`] receives.
+    pub(crate) fn new(tools: Tools, answers: mpsc::Sender<Input>) -> Self {
+        let Tools { boot, scale, notices, readiness, metrics } = tools;
+        Self {
+            start: Instant::now(),
+            boot,
+            cluster: Cluster::default(),
+            reign: None,
+            streams: HashMap::new(),
+            next_stream: 0,
+            scale,
+            requests: TaskTracker::new(),
+            answers,
+            notices,
+            readiness,
+            metrics,
+        }
+    }
+
+    /// Runs until `stop`; then it leads no more and its last write has been answered.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: mpsc::Receiver<Input>,
+        mut leadership: watch::Receiver<Option<Leadership>>,
+        stop: CancellationToken,
+    ) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut electing = true;
+        loop {
+            let mut woken_at = None;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                changed = leadership.changed(), if electing => electing = changed.is_ok(),
+                // Before the inputs, which may never end while activators are busy.
+                _ = tick.tick() => {
+                    let now = self.now();
+                    if let Some(reign) = &mut self.reign {
+                        reign.leader.tick(now);
+                    }
+                }
+                Some(input) = inputs.recv() => woken_at = self.take_in(input),
+            }
+            let current = leadership.borrow_and_update().clone();
+            self.follow_election(current);
+            if self.carry_out(woken_at) {
+                failpoint::reach("idle-sent").await;
+            }
+        }
+        self.abdicate("this process stops");
+        // Answers have nobody to go to any more, and must not wait for a place in the queue.
+        drop(inputs);
+        self.requests.close();
+        if timeout(LAST_WRITES, self.requests.wait()).await.is_err() {
+            tracing::warn!("writes of /scale are still under way");
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// The moment a Wake came, when it was one, or that this is the answer to a question that one led to.
+    fn take_in(&mut self, input: Input) -> Option<Instant> {
+        let now = self.now();
+        match input {
+            Input::Cluster(change) => {
+                let told = self.reign.as_mut().map(|reign| (&mut reign.leader, now));
+                self.cluster.apply(change, told);
+                self.readiness.set(self.cluster.is_synced());
+            }
+            Input::Open(opening) => self.open(opening, now),
+            Input::Closed(stream) => {
+                if self.streams.remove(&stream).is_some() {
+                    self.metrics.streams(self.streams.len());
+                    if let Some(reign) = &mut self.reign {
+                        reign.leader.stream_closed(stream, now);
+                    }
+                }
+            }
+            Input::Frame(stream, frame) => {
+                // Frames of a stream that was closed from here may still be under way.
+                let reign = self.reign.as_mut().filter(|_| self.streams.contains_key(&stream))?;
+                let wake = matches!(frame, ActivatorFrame::Wake { .. });
+                reign.leader.activator_frame(stream, frame, now);
+                return wake.then(Instant::now);
+            }
+            Input::Answered(term, answer) => {
+                let reign = self.reign.as_mut().filter(|reign| reign.leader.term() == term)?;
+                return reign.take_answer(answer, now, &self.metrics);
+            }
+            Input::Debug(asked) => {
+                // Nobody waits for it any more: nothing to do.
+                let _ = asked.send(self.describe());
+            }
+        }
+        None
+    }
+
+    fn open(&mut self, opening: Opening, now: Duration) {
+        let Opening { pod, outgoing, answer } = opening;
+        let Some(reign) = &mut self.reign else {
+            let _ = answer.send(Err(Refusal::NotLeading));
+            return;
+        };
+        if !self.cluster.is_activator(&pod) {
+            let _ = answer.send(Err(Refusal::UnknownPod));
+            return;
+        }
+        let stream = StreamId(self.next_stream);
+        self.next_stream += 1;
+        if answer.send(Ok(stream)).is_ok() {
+            self.streams.insert(stream, outgoing);
+            self.metrics.streams(self.streams.len());
+            reign.leader.stream_opened(stream, pod, now);
+        }
+    }
+
+    /// Begins to lead once the watches have listed, ends when leadership is lost, and does both for another term.
+    fn follow_election(&mut self, current: Option<Leadership>) {
+        let current = current.filter(|leadership| leadership.is_valid(Instant::now()));
+        let leads = self.reign.as_ref().map(|reign| reign.leadership.transitions);
+        if leads == current.as_ref().map(|leadership| leadership.transitions) {
+            return;
+        }
+        self.abdicate("another process may lead");
+        let Some(leadership) = current.filter(|_| self.cluster.is_synced()) else { return };
+        let term = Term { transitions: leadership.transitions, boot: self.boot };
+        let now = self.now();
+        let mut leader = Leader::new(term, Settings::default(), now);
+        self.cluster.load(&mut leader, now);
+        self.reign = Some(Reign { leader, leadership, wakes: HashMap::new() });
+        self.metrics.leading(true);
+        tracing::info!(transitions = term.transitions, "deciding");
+    }
+
+    fn abdicate(&mut self, why: &'static str) {
+        if self.reign.take().is_none() {
+            return;
+        }
+        tracing::info!(why, "no longer deciding");
+        for (_, outgoing) in self.streams.drain() {
+            // A full queue ends the stream just as well, without the reason.
+            let _ = outgoing.frames.try_send(Err(Status::unavailable(why)));
+        }
+        self.metrics.leading(false);
+        self.metrics.streams(0);
+    }
+
+    /// Does what the leader wants; true when it asked for a gate to be closed.
+    fn carry_out(&mut self, woken_at: Option<Instant>) -> bool {
+        let mut closing = false;
+        let mut ended = Vec::new();
+        let Some(reign) = &mut self.reign else { return false };
+        for effect in reign.leader.take_effects() {
+            match effect {
+                Effect::Send { stream, frame } => {
+                    closing |= matches!(frame, LeaderFrame::Close { .. });
+                    let outgoing = self.streams.get(&stream);
+                    if outgoing.is_some_and(|outgoing| outgoing.frames.try_send(Ok(frame)).is_err()) {
+                        tracing::warn!(stream = stream.0, "an activator does not take its frames");
+                        ended.push(stream);
+                    }
+                }
+                Effect::Disconnect { stream, reason } => {
+                    if let Some(outgoing) = self.streams.get(&stream) {
+                        tracing::warn!(stream = stream.0, reason, "disconnecting an activator");
+                        self.metrics.frame_refused();
+                        let _ = outgoing.frames.try_send(Err(Status::invalid_argument(reason)));
+                        ended.push(stream);
+                    }
+                }
+                Effect::ReadScale { revision, token } => {
+                    reign.wakes.extend(woken_at.map(|at| (token, at)));
+                    let scale = self.scale.clone();
+                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                        Answer::Read(token, scale.read(&revision).await)
+                    });
+                }
+                Effect::PutScale { revision, replicas, resource_version, not_after, token } => {
+                    reign.wakes.extend(woken_at.map(|at| (token, at)));
+                    let scale = self.scale.clone();
+                    let leadership = reign.leadership.clone();
+                    let not_after = not_after.map(|not_after| self.start + not_after);
+                    let write = Write { revision, replicas, resource_version, not_after, leadership };
+                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                        Answer::Written(token, scale.write(&write).await)
+                    });
+                }
+                Effect::ListActivators { token } => {
+                    let scale = self.scale.clone();
+                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                        Answer::Activators(token, scale.list_activators().await)
+                    });
+                }
+                Effect::Report(event) => {
+                    if let Some(notice) = notice::of(&event, &self.cluster)
+                        && self.notices.try_send(notice).is_err()
+                    {
+                        self.metrics.event("Dropped");
+                    }
+                }
+            }
+        }
+        let now = self.start.elapsed();
+        for stream in ended {
+            if self.streams.remove(&stream).is_some() {
+                reign.leader.stream_closed(stream, now);
+            }
+        }
+        self.metrics.streams(self.streams.len());
+        closing
+    }
+
+    fn describe(&self) -> Value {
+        let Some(reign) = &self.reign else {
+            return json!({ "leading": false, "synced": self.cluster.is_synced() });
+        };
+        let revisions: Vec<_> = reign.leader.explain().iter().map(notice::describe).collect();
+        let Term { transitions, boot } = reign.leader.term();
+        json!({
+            "leading": true,
+            "term": { "transitions": transitions, "boot": format!("{boot:016x}") },
+            "streams": self.streams.len(),
+            "revisions": revisions,
+        })
+    }
+}
+
+impl Reign {
+    fn take_answer(&mut self, answer: Answer, now: Duration, metrics: &Metrics) -> Option<Instant> {
+        use catnap_autoscaler_core::WriteOutcome::Written;
+        match answer {
+            Answer::Read(token, outcome) => {
+                self.leader.scale_read(token, outcome, now);
+                self.wakes.remove(&token)
+            }
+            Answer::Written(token, outcome) => {
+                let woken_at = self.wakes.remove(&token);
+                if let (Some(woken_at), Written { .. }) = (woken_at, &outcome) {
+                    metrics.woken(woken_at.elapsed());
+                }
+                let again = woken_at.filter(|_| !matches!(outcome, Written { .. }));
+                self.leader.scale_written(token, outcome, now);
+                again
+            }
+            Answer::Activators(token, activators) => {
+                self.leader.activators_listed(token, activators.as_deref(), now);
+                None
+            }
+        }
+    }
+}
+
+/// Runs a request beside the driver and hands its answer in.
+fn ask(
+    requests: &TaskTracker,
+    answers: &mpsc::Sender<Input>,
+    term: Term,
+    request: impl Future<Output = Answer> + Send + 'static,
+) {
+    let answers = answers.clone();
+    requests.spawn(async move {
+        let answer = request.await;
+        // Refused only when the driver has ended, which nobody needs to know.
+        let _ = answers.send(Input::Answered(term, answer)).await;
+    });
+}
+
+#[cfg(test)]
+mod tests;

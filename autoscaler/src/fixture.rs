@@ -1,0 +1,65 @@
+//! An API server for tests: a function from calls to replies, behind a real client.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use kube::Client;
+use kube::client::Body;
+use serde_json::{Value, json};
+
+/// A request as the API server sees it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: String,
+    pub(crate) path: String,
+    pub(crate) body: Value,
+}
+
+/// What becomes of it.
+pub(crate) enum Reply {
+    Json(u16, Value),
+    /// No answer at all.
+    Silence,
+    /// The connection breaks.
+    Broken,
+}
+
+impl Reply {
+    /// The Status object of a refusal.
+    pub(crate) fn refusal(code: u16, reason: &str) -> Self {
+        Self::Json(
+            code,
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason, "code": code }),
+        )
+    }
+}
+
+pub(crate) fn client(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> Client {
+    let answer = Arc::new(answer);
+    let service = tower::service_fn(move |request: Request<Body>| {
+        let answer = Arc::clone(&answer);
+        async move {
+            let (parts, body) = request.into_parts();
+            let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+            let body = serde_json::from_slice(&body).unwrap_or_default();
+            let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
+            match answer(Call { method: parts.method.to_string(), path, body }) {
+                Reply::Json(code, value) => {
+                    let body = Body::from(serde_json::to_vec(&value).map_err(io::Error::other)?);
+                    Response::builder().status(code).body(body).map_err(io::Error::other)
+                }
+                Reply::Silence => std::future::pending().await,
+                Reply::Broken => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
+            }
+        }
+    });
+    Client::new(service, "default")
+}
+
+/// Waits for something that must come, with a bound.
+pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("it must happen soon")
+}

@@ -1,0 +1,119 @@
+//! The autoscaler's process: streams of activators, watches and writes around the pure core, which decides everything.
+//!
+//! Of several processes one leads, by a Lease that also tells activators where it is. Nothing is kept that a restart would lose.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use catnap_runtime::CancellationToken;
+use catnap_runtime::admin::{self, Admin, Readiness};
+use catnap_runtime::lease::{ADDRESS_ANNOTATION, Election, FINGERPRINT_ANNOTATION, LeaseSettings};
+use catnap_runtime::tls::SelfMade;
+use catnap_runtime::{identity, kubernetes, shutdown, telemetry};
+use futures::FutureExt;
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+mod args;
+mod cluster;
+mod driver;
+mod events;
+#[cfg(test)]
+mod fixture;
+mod metrics;
+mod scale;
+mod stream;
+mod watch;
+
+pub use args::Args;
+use driver::{Driver, INPUTS, Input, Tools};
+use metrics::Metrics;
+use scale::ScaleClient;
+use stream::authentication::{Authenticator, Expected};
+use stream::{Measurements, server};
+use watch::Activators;
+
+const COMPONENT: &str = "catnap-autoscaler";
+/// Events that may wait to be written; more are dropped and counted.
+const NOTICES: usize = 1_024;
+
+/// Runs the process until SIGTERM or SIGINT, then hands leadership over.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let Args {
+        telemetry,
+        admin,
+        pod,
+        stream_address,
+        lease,
+        activator_service_account,
+        token_audience,
+        activator_selector,
+        scale_writers,
+    } = args;
+    telemetry::init(&telemetry)?;
+    let stop = shutdown::on_signal()?;
+    let admin_listener = admin::bind(&admin).await?;
+    let stream_listener = TcpListener::bind(stream_address)
+        .await
+        .with_context(|| format!("cannot listen on {stream_address} for activators"))?;
+    let client = kubernetes::client(COMPONENT).await?;
+    let certificate = SelfMade::generate(COMPONENT)?;
+    let boot = identity::new_boot();
+    let activators = Activators { namespace: pod.namespace.clone(), selector: activator_selector };
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::new(&mut registry);
+    let (inputs, received) = mpsc::channel(INPUTS);
+    let (notices, unpublished) = mpsc::channel(NOTICES);
+
+    let address = std::net::SocketAddr::new(pod.ip, stream_address.port());
+    let settings = LeaseSettings {
+        namespace: pod.namespace.clone(),
+        name: lease,
+        holder: identity::holder(&pod.name, boot),
+        annotations: [
+            (ADDRESS_ANNOTATION.to_owned(), address.to_string()),
+            (FINGERPRINT_ANNOTATION.to_owned(), certificate.fingerprint().to_string()),
+        ]
+        .into(),
+    };
+    let (election, leadership) = Election::new(client.clone(), settings);
+    let release = CancellationToken::new();
+    let election = tokio::spawn(election.run(release.clone()));
+
+    let readiness = Readiness::default();
+    let last = CancellationToken::new();
+    let debug_inputs = inputs.clone();
+    let debug_state = Arc::new(move || describe(debug_inputs.clone()).boxed());
+    let admin = Admin { registry, readiness: readiness.clone(), debug_state };
+    tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
+
+    let username = format!("system:serviceaccount:{}:{activator_service_account}", pod.namespace);
+    let expected = Expected { audience: token_audience, username };
+    let authenticator = Authenticator::new(client.clone(), expected);
+    let measurements = Measurements::new(authenticator, inputs.clone(), metrics.clone());
+    let tls = certificate.server_config(&[b"h2"])?;
+    tokio::spawn(server::serve(stream_listener, tls, measurements, last.clone()));
+
+    let scale = ScaleClient::new(client.clone(), activators.clone(), scale_writers, metrics.clone());
+    tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
+    tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
+    let driver = Driver::new(Tools { boot, scale, notices, readiness, metrics }, inputs);
+    driver.run(received, leadership, stop).await;
+
+    // Only now that nothing acts any more may another process lead.
+    release.cancel();
+    election.await.context("the election ended badly")?;
+    last.cancel();
+    Ok(())
+}
+
+/// What `/debug/state` shows; null when the driver has ended.
+async fn describe(inputs: mpsc::Sender<Input>) -> serde_json::Value {
+    let (ask, asked) = oneshot::channel();
+    if inputs.send(Input::Debug(ask)).await.is_err() {
+        return serde_json::Value::Null;
+    }
+    asked.await.unwrap_or_default()
+}

@@ -1,0 +1,134 @@
+//! Metrics of the autoscaler. Every label has a fixed set of values: no functions, no pods.
+
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: String,
+}
+
+/// All metrics; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    leading: Gauge<i64, AtomicI64>,
+    streams: Gauge<i64, AtomicI64>,
+    frames: Counter,
+    frames_refused: Counter,
+    authentications: Family<Outcome, Counter>,
+    scale_writes: Family<Outcome, Counter>,
+    scale_write_seconds: Histogram,
+    wake_seconds: Histogram,
+    watch_failures: Family<Kind, Counter>,
+    events: Family<Outcome, Counter>,
+}
+
+impl Metrics {
+    /// Makes and registers them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let latency = || Histogram::new(exponential_buckets(0.001, 2.0, 13));
+        let metrics = Self {
+            leading: Gauge::default(),
+            streams: Gauge::default(),
+            frames: Counter::default(),
+            frames_refused: Counter::default(),
+            authentications: Family::default(),
+            scale_writes: Family::default(),
+            scale_write_seconds: latency(),
+            wake_seconds: latency(),
+            watch_failures: Family::default(),
+            events: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("catnap_autoscaler");
+        let Self {
+            leading,
+            streams,
+            frames,
+            frames_refused,
+            authentications,
+            scale_writes,
+            scale_write_seconds,
+            wake_seconds,
+            watch_failures,
+            events,
+        } = metrics.clone();
+        registry.register("leading", "1 while this process leads", leading);
+        registry.register("streams", "Activators connected", streams);
+        registry.register("frames", "Frames of activators taken in", frames);
+        registry.register(
+            "frames_refused",
+            "Frames of activators refused as malformed or oversized",
+            frames_refused,
+        );
+        registry.register("authentications", "Streams that asked to be opened", authentications);
+        registry.register("scale_writes", "Writes of /scale", scale_writes);
+        registry.register_with_unit(
+            "scale_write",
+            "Time of a write of /scale, without waiting for its turn",
+            Unit::Seconds,
+            scale_write_seconds,
+        );
+        registry.register_with_unit(
+            "wake",
+            "Time from a Wake frame to the accepted write that follows from it",
+            Unit::Seconds,
+            wake_seconds,
+        );
+        registry.register(
+            "watch_failures",
+            "Watches that failed and objects that could not be read",
+            watch_failures,
+        );
+        registry.register("events", "Events about Functions", events);
+        metrics
+    }
+
+    pub(crate) fn leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
+    }
+
+    pub(crate) fn streams(&self, streams: usize) {
+        self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn frame_taken(&self) {
+        self.frames.inc();
+    }
+
+    pub(crate) fn frame_refused(&self) {
+        self.frames_refused.inc();
+    }
+
+    pub(crate) fn authentication(&self, outcome: &'static str) {
+        self.authentications.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    pub(crate) fn scale_written(&self, outcome: &'static str, took: Duration) {
+        self.scale_writes.get_or_create(&Outcome { outcome }).inc();
+        self.scale_write_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn woken(&self, took: Duration) {
+        self.wake_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn watch_failed(&self, kind: &str) {
+        self.watch_failures.get_or_create(&Kind { kind: kind.to_owned() }).inc();
+    }
+
+    pub(crate) fn event(&self, outcome: &'static str) {
+        self.events.get_or_create(&Outcome { outcome }).inc();
+    }
+}

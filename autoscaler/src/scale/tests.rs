@@ -1,0 +1,161 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_autoscaler_core::{ReadOutcome, Scale, WriteOutcome};
+use catnap_runtime::lease::{Election, Leadership, LeaseSettings};
+use catnap_runtime::prometheus_client::registry::Registry;
+use catnap_wire::RevisionId;
+use kube::Client;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{ScaleClient, Write};
+use crate::fixture::{Call, Reply, client, soon};
+use crate::metrics::Metrics;
+use crate::watch::Activators;
+
+fn revision() -> RevisionId {
+    RevisionId { namespace: "shop".into(), name: "hello-1".into(), function_uid: "uid-1".into() }
+}
+
+fn scale_client(client: Client) -> ScaleClient {
+    let activators = Activators { namespace: "catnap-system".into(), selector: "component=activator".into() };
+    ScaleClient::new(client, activators, 2, Metrics::new(&mut Registry::default()))
+}
+
+/// Leadership as an election gives it; it is never renewed.
+async fn leadership() -> Leadership {
+    let api = client(|call: Call| match call.method.as_str() {
+        "GET" => Reply::refusal(404, "NotFound"),
+        "POST" => Reply::Json(201, call.body),
+        _ => Reply::Silence,
+    });
+    let settings = LeaseSettings {
+        namespace: "catnap-system".into(),
+        name: "catnap-autoscaler".into(),
+        holder: "me".into(),
+        annotations: std::collections::BTreeMap::new(),
+    };
+    let (election, mut watched) = Election::new(api, settings);
+    tokio::spawn(election.run(catnap_runtime::CancellationToken::new()));
+    soon(watched.wait_for(Option::is_some)).await.unwrap().clone().unwrap()
+}
+
+async fn write(not_after: Option<Instant>) -> Write {
+    let leadership = leadership().await;
+    Write { revision: revision(), replicas: 3, resource_version: "41".into(), not_after, leadership }
+}
+
+fn scale_object(replicas: u32, resource_version: &str) -> Value {
+    json!({
+        "apiVersion": "autoscaling/v1",
+        "kind": "Scale",
+        "metadata": { "name": "hello-1", "namespace": "shop", "resourceVersion": resource_version },
+        "spec": { "replicas": replicas },
+        "status": { "replicas": 0 },
+    })
+}
+
+async fn outcome_of(reply: fn() -> Reply) -> WriteOutcome {
+    let scale = scale_client(client(move |_| reply()));
+    scale.write(&write(None).await).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_carries_the_resource_version_and_tells_the_new_one() {
+    let calls = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&calls);
+    let scale = scale_client(client(move |call| {
+        seen.lock().push(call);
+        Reply::Json(200, scale_object(3, "42"))
+    }));
+    let outcome = scale.write(&write(None).await).await;
+    assert_eq!(outcome, WriteOutcome::Written { resource_version: "42".into() });
+    let calls = calls.lock();
+    let [call] = calls.as_slice() else { panic!("one request, not {calls:?}") };
+    assert_eq!(call.method, "PUT");
+    assert!(
+        call.path.starts_with("/apis/apps/v1/namespaces/shop/deployments/hello-1/scale"),
+        "{}",
+        call.path
+    );
+    assert_eq!(call.body["metadata"]["resourceVersion"], "41");
+    assert_eq!(call.body["spec"]["replicas"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_failure_says_whether_the_write_may_have_landed() {
+    assert_eq!(outcome_of(|| Reply::refusal(409, "Conflict")).await, WriteOutcome::Conflict);
+    assert_eq!(outcome_of(|| Reply::refusal(403, "Forbidden")).await, WriteOutcome::Refused);
+    assert_eq!(outcome_of(|| Reply::refusal(404, "NotFound")).await, WriteOutcome::Refused);
+    assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, WriteOutcome::NotSent);
+    assert_eq!(outcome_of(|| Reply::refusal(500, "InternalError")).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::refusal(504, "Timeout")).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::Broken).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::Silence).await, WriteOutcome::Unknown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_time_is_over_is_not_sent() {
+    let scale = scale_client(client(|call| panic!("nothing may be sent, not {call:?}")));
+    let write = write(Some(Instant::now())).await;
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(scale.write(&write).await, WriteOutcome::NotSent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_without_leadership_is_not_sent() {
+    let scale = scale_client(client(|call| panic!("nothing may be sent, not {call:?}")));
+    let write = write(None).await;
+    tokio::time::advance(catnap_runtime::lease::ACT_WITHIN).await;
+    assert!(!write.leadership.is_valid(Instant::now()));
+    assert_eq!(scale.write(&write).await, WriteOutcome::NotSent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_writes_than_allowed_are_under_way() {
+    let under_way = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&under_way);
+    let scale = scale_client(client(move |_| {
+        *count.lock() += 1;
+        Reply::Silence
+    }));
+    let write = write(None).await;
+    let writes: Vec<_> = (0..5).map(|_| scale.write(&write)).collect();
+    let _ = tokio::time::timeout(Duration::from_millis(500), futures::future::join_all(writes)).await;
+    assert_eq!(*under_way.lock(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_tells_replicas_and_resource_version() {
+    let read = async |reply: fn() -> Reply| scale_client(client(move |_| reply())).read(&revision()).await;
+    let scale = Scale { replicas: 7, resource_version: "9".into() };
+    assert_eq!(read(|| Reply::Json(200, scale_object(7, "9"))).await, ReadOutcome::Read(scale));
+    assert_eq!(read(|| Reply::refusal(404, "NotFound")).await, ReadOutcome::Missing);
+    assert_eq!(read(|| Reply::refusal(500, "InternalError")).await, ReadOutcome::Failed);
+    assert_eq!(read(|| Reply::Silence).await, ReadOutcome::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_activators_that_may_hold_requests_are_listed() {
+    let pod = |uid: &str, phase: &str, ip: Option<&str>| json!({ "metadata": { "uid": uid, "name": uid }, "status": { "phase": phase, "podIP": ip } });
+    let list = json!({
+        "kind": "PodList",
+        "apiVersion": "v1",
+        "metadata": {},
+        "items": [
+            pod("running", "Running", Some("10.0.0.1")),
+            pod("pending", "Pending", None),
+            pod("failed", "Failed", Some("10.0.0.2")),
+        ],
+    });
+    let scale = scale_client(client(move |call| {
+        assert!(call.path.contains("labelSelector=component%3Dactivator"), "{}", call.path);
+        assert!(!call.path.contains("resourceVersion"), "a list from a cache: {}", call.path);
+        Reply::Json(200, list.clone())
+    }));
+    assert_eq!(scale.list_activators().await, Some(vec!["running".into()]));
+    let scale = scale_client(client(|_| Reply::Silence));
+    assert_eq!(scale.list_activators().await, None);
+}

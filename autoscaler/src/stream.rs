@@ -1,0 +1,148 @@
+//! The measurement stream of activators: gRPC over TLS, one bidirectional stream each, only while this process leads.
+//!
+//! It authenticates, decodes and hands frames to the driver in order; what a frame means is none of its business.
+
+use std::sync::Arc;
+
+use catnap_autoscaler_core::StreamId;
+use catnap_runtime::CancellationToken;
+use catnap_wire::proto::{self, measurements_server};
+use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+pub(crate) mod authentication;
+pub(crate) mod server;
+
+use crate::driver::{Input, OUTGOING_FRAMES, Opening, Outgoing, Refusal};
+use crate::metrics::Metrics;
+use authentication::{AuthenticationError, Authenticator};
+
+/// The service.
+#[derive(Clone)]
+pub(crate) struct Measurements {
+    authenticator: Arc<Authenticator>,
+    inputs: mpsc::Sender<Input>,
+    metrics: Metrics,
+}
+
+impl Measurements {
+    pub(crate) fn new(authenticator: Authenticator, inputs: mpsc::Sender<Input>, metrics: Metrics) -> Self {
+        Self { authenticator: Arc::new(authenticator), inputs, metrics }
+    }
+
+    async fn authenticate<T>(&self, request: &Request<T>) -> Result<PodUid, Status> {
+        let header = request.metadata().get("authorization").and_then(|header| header.to_str().ok());
+        let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
+        self.authenticator.authenticate(token).await.map_err(|error| {
+            self.metrics.authentication(error.name());
+            tracing::warn!(error = &error as &dyn std::error::Error, "an activator's stream is refused");
+            match error {
+                AuthenticationError::Busy
+                | AuthenticationError::Review { .. }
+                | AuthenticationError::Timeout => Status::unavailable("cannot check the token now"),
+                AuthenticationError::BadToken => Status::unauthenticated("the token is not valid here"),
+                AuthenticationError::NotAnActivator { .. } => Status::permission_denied("not an activator"),
+            }
+        })
+    }
+
+    async fn open(&self, pod: PodUid, outgoing: Outgoing) -> Result<StreamId, Status> {
+        let (answer, answered) = oneshot::channel();
+        let stopping = |_| Status::unavailable("stopping");
+        let opening = Input::Open(Opening { pod, outgoing, answer });
+        self.inputs.send(opening).await.map_err(|_| Status::unavailable("stopping"))?;
+        let opened = answered.await.map_err(stopping)?;
+        self.metrics.authentication(match opened {
+            Ok(_) => "Accepted",
+            Err(Refusal::NotLeading) => "NotLeading",
+            Err(Refusal::UnknownPod) => "UnknownPod",
+        });
+        opened.map_err(|refusal| match refusal {
+            Refusal::NotLeading => Status::unavailable("not the leader"),
+            // Most likely a new pod that the watch is about to see.
+            Refusal::UnknownPod => Status::unavailable("no such activator pod is known"),
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl measurements_server::Measurements for Measurements {
+    type ConnectStream = BoxStream<'static, Result<proto::LeaderFrame, Status>>;
+
+    async fn connect(
+        &self,
+        request: Request<Streaming<proto::ActivatorFrame>>,
+    ) -> Result<Response<Self::ConnectStream>, Status> {
+        let pod = self.authenticate(&request).await?;
+        let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
+        let weak_outgoing = outgoing.downgrade();
+        let ended = CancellationToken::new();
+        let guard = ended.clone().drop_guard();
+        let stream = self.open(pod.clone(), Outgoing { frames: outgoing, _ended: guard }).await?;
+        tracing::info!(stream = stream.0, %pod, "an activator connected");
+        let reading = Reading {
+            stream,
+            outgoing: weak_outgoing,
+            inputs: self.inputs.clone(),
+            metrics: self.metrics.clone(),
+        };
+        tokio::spawn(async move { ended.run_until_cancelled(reading.run(request.into_inner())).await });
+        let frames =
+            ReceiverStream::new(frames).map(|frame| frame.map(|frame| proto::LeaderFrame::from(&frame)));
+        Ok(Response::new(frames.boxed()))
+    }
+}
+
+/// The reading half of one stream.
+struct Reading {
+    stream: StreamId,
+    /// Weak, so that the driver alone decides how long the stream lives.
+    outgoing: mpsc::WeakSender<Result<LeaderFrame, Status>>,
+    inputs: mpsc::Sender<Input>,
+    metrics: Metrics,
+}
+
+impl Reading {
+    async fn run(self, mut incoming: Streaming<proto::ActivatorFrame>) {
+        loop {
+            match incoming.message().await {
+                Ok(Some(message)) => match ActivatorFrame::try_from(message) {
+                    Ok(frame) => {
+                        self.metrics.frame_taken();
+                        if self.inputs.send(Input::Frame(self.stream, frame)).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        self.refuse(&error.to_string());
+                        break;
+                    }
+                },
+                Ok(None) => break,
+                Err(status) => {
+                    if status.code() == tonic::Code::OutOfRange || status.code() == tonic::Code::Internal {
+                        self.refuse(status.message());
+                    }
+                    break;
+                }
+            }
+        }
+        tracing::info!(stream = self.stream.0, "an activator's stream ended");
+        let _ = self.inputs.send(Input::Closed(self.stream)).await;
+    }
+
+    fn refuse(&self, why: &str) {
+        tracing::warn!(stream = self.stream.0, why, "a frame is refused");
+        self.metrics.frame_refused();
+        if let Some(outgoing) = self.outgoing.upgrade() {
+            let _ = outgoing.try_send(Err(Status::invalid_argument(why)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
