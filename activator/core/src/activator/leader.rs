@@ -1,0 +1,133 @@
+//! The stream to the leader: the hello, and the frames that come back.
+
+use super::Activator;
+use crate::process::{Command, Connection};
+use catnap_wire::message::{
+    ActivatorFrame, HELLO_PART, Hello, LeaderFrame, RevisionId, RevisionReport, Welcome,
+};
+use std::sync::Arc;
+
+impl Activator {
+    /// A stream to the leader is open: the hello is the first thing to be sent on it.
+    pub fn leader_connected(&self) -> Connection {
+        let mut control = self.control.lock();
+        let leader = &mut control.leader;
+        leader.connections += 1;
+        leader.welcomed = false;
+        leader.replaced = false;
+        leader.closed.clear();
+        leader.through = None;
+        let connection = Connection(leader.connections);
+        let now = self.process.now();
+        // Frames of an older stream are not sent on this one, and none goes before the hello: only calls under this lock
+        // make frames.
+        self.process.set_connection(Some(connection));
+        let mut reports: Vec<RevisionReport> = Vec::new();
+        for known in control.revisions.values() {
+            reports.extend(known.shared.peek(|machine| {
+                machine.leader_connected(now);
+                Some(machine.report(now)).filter(|report| !machine.at_rest() || !is_empty(report))
+            }));
+        }
+        let clock_milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        loop {
+            let rest = reports.split_off(reports.len().min(HELLO_PART));
+            let more = !rest.is_empty();
+            self.process.send_frame(ActivatorFrame::Hello(Hello {
+                boot: self.process.settings.boot,
+                pod_uid: Arc::clone(&self.process.settings.pod_uid),
+                clock_milliseconds,
+                revisions: reports,
+                more,
+            }));
+            reports = rest;
+            if !more {
+                break;
+            }
+        }
+        self.process.send(Command::Tick);
+        connection
+    }
+
+    /// The stream is gone.
+    pub fn leader_lost(&self, connection: Connection) {
+        let mut control = self.control.lock();
+        if self.process.connection() != Some(connection) {
+            return;
+        }
+        let now = self.process.now();
+        self.process.set_connection(None);
+        control.leader.welcomed = false;
+        control.leader.lost_at = now;
+        for known in control.revisions.values() {
+            known.shared.peek(|machine| machine.leader_lost(now));
+        }
+        self.process.send(Command::Tick);
+    }
+
+    /// The leader said something on this stream.
+    pub fn leader_frame(&self, connection: Connection, frame: LeaderFrame) {
+        if self.process.connection() != Some(connection) {
+            return;
+        }
+        if let LeaderFrame::Welcome(welcome) = frame {
+            return self.welcome(welcome);
+        }
+        let revision = match &frame {
+            LeaderFrame::Welcome(_) => return,
+            LeaderFrame::Close { revision, .. } | LeaderFrame::WakeReply { revision, .. } => revision,
+            LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) => &verdict.revision,
+        };
+        let shared = {
+            let mut control = self.control.lock();
+            if control.leader.replaced {
+                return;
+            }
+            let about_gate = !matches!(frame, LeaderFrame::WakeReply { .. });
+            if !about_gate && !control.revisions.contains_key(revision) {
+                return;
+            }
+            // A gate of a revision that this activator has not heard of yet counts from the moment it does.
+            self.revision(&mut control, revision)
+        };
+        shared.with(|machine, now, effects| machine.leader_says(&frame, now, effects));
+    }
+
+    fn welcome(&self, welcome: Welcome) {
+        let Welcome { term, closed, more } = welcome;
+        let mut control = self.control.lock();
+        if term < control.leader.term {
+            control.leader.replaced = true;
+            return;
+        }
+        control.leader.term = term;
+        control
+            .leader
+            .closed
+            .extend(closed.into_iter().map(|closed| (closed.verdict.revision.clone(), closed)));
+        if more {
+            return;
+        }
+        let closed = std::mem::take(&mut control.leader.closed);
+        for revision in closed.keys() {
+            self.revision(&mut control, revision);
+        }
+        control.leader.welcomed = true;
+        let all: Vec<(RevisionId, _)> =
+            control.revisions.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.shared))).collect();
+        drop(control);
+        for (id, shared) in all {
+            shared.with(|machine, now, effects| machine.welcomed(term, closed.get(&id), now, effects));
+        }
+    }
+}
+
+/// Nothing in it that the leader could not assume of a revision that is not listed.
+fn is_empty(report: &RevisionReport) -> bool {
+    report.held == 0
+        && report.in_flight == 0
+        && report.closed.is_none()
+        && report.buckets.is_empty()
+        && report.pods.is_empty()
+        && report.idle_milliseconds.is_none()
+}

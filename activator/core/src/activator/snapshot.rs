@@ -1,0 +1,85 @@
+//! What an activator looks like from outside at one moment: for `/debug/state`, gauges and the local live view.
+
+use super::Activator;
+use crate::reason::FunctionName;
+use catnap_wire::message::{PodUid, RevisionId};
+use std::net::SocketAddr;
+
+/// The state of a process at one moment, sorted by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// A stream to the leader is open and its hello was answered.
+    pub leader: bool,
+    /// The process is on its way out.
+    pub draining: bool,
+    /// All Functions.
+    pub functions: Vec<FunctionState>,
+    /// All revisions.
+    pub revisions: Vec<RevisionState>,
+}
+
+/// A Function at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionState {
+    /// Namespace and name.
+    pub name: FunctionName,
+    /// Requests that wait for a first revision.
+    pub pending: usize,
+}
+
+/// A revision at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RevisionState {
+    /// The revision.
+    pub revision: RevisionId,
+    /// `open`, `closed`, `zero` or `unanswered`.
+    pub gate: &'static str,
+    /// It has traffic.
+    pub routed: bool,
+    /// Requests held.
+    pub held: u64,
+    /// Requests dispatched and not ended.
+    pub in_flight: u64,
+    /// Requests that the measurements count now.
+    pub measured: u64,
+    /// Arrivals since the process started.
+    pub arrivals: u64,
+    /// Its pods.
+    pub pods: Vec<PodSnapshot>,
+}
+
+/// A pod at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PodSnapshot {
+    /// UID.
+    pub uid: PodUid,
+    /// Where it listens.
+    pub address: Option<SocketAddr>,
+    /// It takes requests now, limits aside.
+    pub usable: bool,
+    /// It is being deleted, or gone with exchanges still open.
+    pub terminating: bool,
+    /// It refused connections and waits for a probe to succeed.
+    pub set_aside: bool,
+    /// It is never used again.
+    pub condemned: bool,
+    /// Exchanges open.
+    pub in_flight: u32,
+}
+
+impl Activator {
+    /// The state at this moment.
+    pub fn snapshot(&self) -> Snapshot {
+        let control = self.control.lock();
+        let mut functions: Vec<FunctionState> = control
+            .functions
+            .values()
+            .map(|function| FunctionState { name: function.name().clone(), pending: function.pending() })
+            .collect();
+        functions.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut revisions: Vec<RevisionState> =
+            control.revisions.values().map(|known| known.shared.peek(|machine| machine.snapshot())).collect();
+        revisions.sort_by(|a, b| a.revision.cmp(&b.revision));
+        Snapshot { leader: control.leader.welcomed, draining: self.process.draining(), functions, revisions }
+    }
+}

@@ -1,0 +1,91 @@
+//! What time alone makes happen in the whole process.
+
+use super::{Activator, Control};
+use crate::measure;
+use crate::shared::SharedRevision;
+use catnap_wire::message::{ActivatorFrame, HELLO_PART};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Pressure is told this often for as long as it lasts.
+const PRESSURE: Duration = Duration::from_millis(100);
+/// Revisions that no Function has are looked through this often.
+const SWEEP: Duration = Duration::from_secs(60);
+/// The longest and the shortest time between two ticks.
+const LONGEST: Duration = Duration::from_secs(1);
+const SHORTEST: Duration = Duration::from_millis(1);
+
+impl Activator {
+    /// Does what is due. Call it again after at most the time it returns, and at once on [`Command::Tick`].
+    ///
+    /// [`Command::Tick`]: crate::Command::Tick
+    pub fn tick(&self) -> Duration {
+        let mut control = self.control.lock();
+        let mut next = self.process.now() + LONGEST;
+        let mut due = |at: Option<Duration>| next = next.min(at.unwrap_or(next));
+        let mut revisions = self.process.take_awake();
+        if revisions.len() > 1 {
+            // Who has waited longest is probed for first.
+            revisions.sort_by_cached_key(|shared| {
+                shared.peek(|machine| machine.oldest_held().unwrap_or(Duration::MAX))
+            });
+        }
+        revisions.retain(|shared| shared.tick().inspect(|at| due(*at)).is_ok());
+        let mut functions = self.process.take_pending();
+        functions.retain(|function| {
+            let at = function.tick(self.process.now());
+            due(at);
+            at.is_some()
+        });
+        due(self.tell_pressure(&mut control, &revisions));
+        due(self.tell_through(&mut control));
+        self.sweep(&mut control);
+        self.process.still_awake(revisions);
+        self.process.still_pending(functions);
+        next.saturating_sub(self.process.now()).max(SHORTEST)
+    }
+
+    fn tell_pressure(&self, control: &mut Control, revisions: &[Arc<SharedRevision>]) -> Option<Duration> {
+        let now = self.process.now();
+        self.process.connection()?;
+        let due = control.pressure_at + PRESSURE;
+        if now < due {
+            return control.pressed.then_some(due);
+        }
+        let pressed: Vec<_> =
+            revisions.iter().filter_map(|shared| shared.peek(|machine| machine.pressure())).collect();
+        control.pressed = !pressed.is_empty();
+        if !control.pressed {
+            return None;
+        }
+        control.pressure_at = now;
+        for part in pressed.chunks(HELLO_PART) {
+            self.process.send_frame(ActivatorFrame::Pressure(part.to_vec()));
+        }
+        Some(now + PRESSURE)
+    }
+
+    fn tell_through(&self, control: &mut Control) -> Option<Duration> {
+        self.process.connection()?;
+        let now = self.process.now();
+        let through = measure::through(now);
+        if let Some(index) = through
+            && control.leader.through < through
+        {
+            control.leader.through = through;
+            self.process.send_frame(ActivatorFrame::Through { index });
+        }
+        Some(Duration::from_secs(now.as_secs() + 1))
+    }
+
+    /// Forgets revisions that no Function claimed and that have nothing.
+    fn sweep(&self, control: &mut Control) {
+        let now = self.process.now();
+        if now >= control.swept_at + SWEEP {
+            control.swept_at = now;
+            control
+                .revisions
+                .retain(|_, known| known.claimed || !known.shared.peek(|machine| machine.is_empty()));
+        }
+    }
+}

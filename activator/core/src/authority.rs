@@ -1,0 +1,105 @@
+//! Which Function a cluster-local host name means, found without an allocation.
+//!
+//! `<name>.<namespace>`, `<name>.<namespace>.svc` and `<name>.<namespace>.svc.<cluster domain>`, in any case, with or
+//! without port and trailing dot.
+
+/// Longest host name (RFC 1035 2.3.4), which bounds the buffer.
+const LONGEST: usize = 255;
+
+/// A host name in lower case, without port and trailing dot.
+#[derive(Debug)]
+pub(crate) struct Host {
+    bytes: [u8; LONGEST],
+    length: usize,
+}
+
+/// What a host name means on the in-cluster listener.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Meaning<'a> {
+    /// The Function of this name in this namespace.
+    Function { namespace: &'a str, name: &'a str },
+    /// A name without a namespace.
+    Bare,
+    /// No cluster-local name.
+    Other,
+}
+
+impl Host {
+    /// `None` when it is too long, empty, not ASCII, or an address in brackets.
+    pub(crate) fn parse(authority: &str) -> Option<Self> {
+        let host = match authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            Some(_) => return None,
+            None => authority,
+        };
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() || host.len() > LONGEST || !host.is_ascii() || host.starts_with('[') {
+            return None;
+        }
+        let mut bytes = [0; LONGEST];
+        for (to, from) in bytes.iter_mut().zip(host.bytes()) {
+            *to = from.to_ascii_lowercase();
+        }
+        Some(Self { bytes, length: host.len() })
+    }
+
+    pub(crate) fn meaning(&self, cluster_domain: &str) -> Meaning<'_> {
+        let Ok(host) = std::str::from_utf8(&self.bytes[..self.length]) else { return Meaning::Other };
+        let Some((name, rest)) = host.split_once('.') else { return Meaning::Bare };
+        let (namespace, suffix) = rest.split_once('.').unwrap_or((rest, ""));
+        let local = match suffix.strip_prefix("svc") {
+            None => suffix.is_empty(),
+            Some("") => true,
+            Some(domain) => {
+                domain.strip_prefix('.').is_some_and(|domain| domain.eq_ignore_ascii_case(cluster_domain))
+            }
+        };
+        if local && !namespace.is_empty() { Meaning::Function { namespace, name } } else { Meaning::Other }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case("hello.default", Some(("default", "hello")))]
+    #[case("Hello.DEFAULT:80", Some(("default", "hello")))]
+    #[case("hello.default.", Some(("default", "hello")))]
+    #[case("hello.default.svc", Some(("default", "hello")))]
+    #[case("hello.default.svc.:8080", Some(("default", "hello")))]
+    #[case("hello.default.svc.cluster.local", Some(("default", "hello")))]
+    #[case("hello.default.svc.Cluster.Local.:80", Some(("default", "hello")))]
+    #[case("hello.default.svc.cluster.org", None)]
+    #[case("hello.default.svcs", None)]
+    #[case("hello.example.com", None)]
+    #[case("hello.", None)]
+    #[case("hello..svc", None)]
+    #[case("hello.default:http", None)]
+    #[case("[::1]:80", None)]
+    #[case("10.0.0.1", None)]
+    #[case("", None)]
+    #[case(":80", None)]
+    #[case("héllo.default", None)]
+    fn host_names(#[case] authority: &str, #[case] expected: Option<(&str, &str)>) {
+        let host = Host::parse(authority);
+        let found = host.as_ref().and_then(|host| match host.meaning("cluster.local") {
+            Meaning::Function { namespace, name } => Some((namespace, name)),
+            Meaning::Bare | Meaning::Other => None,
+        });
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_name_without_a_namespace_is_told_apart() {
+        let host = Host::parse("Hello:80").expect("a host");
+        assert_eq!(host.meaning("cluster.local"), Meaning::Bare);
+    }
+
+    #[test]
+    fn too_long_is_no_host() {
+        assert!(Host::parse(&"a".repeat(256)).is_none());
+        assert!(Host::parse(&"a".repeat(255)).is_some());
+    }
+}

@@ -1,0 +1,179 @@
+//! The pods of a revision and the room in them: which pod takes the next request.
+//!
+//! With a limit the pod with the fewest exchanges; without one the better of two random ones, so that several activators
+//! do not all fall upon the same pod.
+
+use crate::gate::Gate;
+use crate::pod::{Pod, PodKey, PodState};
+use crate::random::Random;
+use catnap_wire::message::{PodReport, PodUid};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// All pods that the watch shows, and those that are gone but have exchanges open.
+#[derive(Debug, Default)]
+pub(crate) struct Capacity {
+    pods: BTreeMap<PodKey, PodState>,
+    next_key: u32,
+    in_flight: u64,
+    /// Pods that may take requests now, limits aside.
+    usable: Vec<PodKey>,
+    /// The usable ones by exchanges open; kept only with a limit.
+    by_load: BTreeSet<(u32, PodKey)>,
+    limited: bool,
+}
+
+impl Capacity {
+    /// Exchanges open, with pods that are gone too.
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight
+    }
+
+    pub(crate) fn pods(&self) -> impl Iterator<Item = (PodKey, &PodState)> {
+        self.pods.iter().map(|(key, state)| (*key, state))
+    }
+
+    pub(crate) fn get(&self, key: PodKey) -> Option<&PodState> {
+        self.pods.get(&key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: PodKey) -> Option<&mut PodState> {
+        self.pods.get_mut(&key)
+    }
+
+    pub(crate) fn by_uid(&mut self, uid: &PodUid) -> Option<&mut PodState> {
+        self.pods.values_mut().find(|state| state.pod.uid == *uid)
+    }
+
+    pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut PodState> {
+        self.pods.values_mut()
+    }
+
+    /// Pods that may take requests now, limits aside.
+    pub(crate) fn usable(&self) -> usize {
+        self.usable.len()
+    }
+
+    /// Takes over what the watch shows; returns the pods that are gone for good.
+    pub(crate) fn set(&mut self, pods: Vec<Pod>, now: Duration) -> Vec<PodUid> {
+        let mut known: HashMap<PodUid, PodKey> =
+            self.pods.iter().map(|(key, state)| (PodUid::clone(&state.pod.uid), *key)).collect();
+        for pod in pods {
+            match known.remove(&pod.uid).and_then(|key| self.pods.get_mut(&key)) {
+                Some(state) => state.update(pod, now),
+                None => {
+                    self.pods.insert(PodKey(self.next_key), PodState::new(pod, now));
+                    self.next_key += 1;
+                }
+            }
+        }
+        for key in known.values() {
+            if let Some(state) = self.pods.get_mut(key) {
+                state.gone = true;
+            }
+        }
+        self.pods.retain(|_, state| !state.gone || state.in_flight > 0);
+        known.into_keys().collect()
+    }
+
+    /// Decides anew which pods may take requests; to be called after anything changed but the exchanges.
+    pub(crate) fn refresh(&mut self, gate: &Gate, limit: u32) {
+        self.limited = limit > 0;
+        self.usable.clear();
+        self.by_load.clear();
+        for (key, state) in &self.pods {
+            if state.reachable().is_some() && gate.admits(&state.pod.uid) {
+                self.usable.push(*key);
+                if self.limited {
+                    self.by_load.insert((state.in_flight, *key));
+                }
+            }
+        }
+    }
+
+    /// The pod for the next request: none has `cap` exchanges or more. `avoid` just failed: only if there is no other.
+    pub(crate) fn choose(&self, cap: u32, avoid: Option<PodKey>, random: &mut Random) -> Option<PodKey> {
+        if self.limited {
+            let free = || self.by_load.iter().take_while(|(load, _)| *load < cap).map(|(_, key)| *key);
+            return free().find(|key| Some(*key) != avoid).or_else(|| free().next());
+        }
+        let [first, second] = match self.usable.len() {
+            0 => return None,
+            1 => [self.usable[0]; 2],
+            count => {
+                let first = random.below(count);
+                let second = (first + 1 + random.below(count - 1)) % count;
+                [self.usable[first], self.usable[second]]
+            }
+        };
+        let chosen = if self.cost(first, avoid) <= self.cost(second, avoid) { first } else { second };
+        if self.load(chosen) < cap && Some(chosen) != avoid {
+            return Some(chosen);
+        }
+        // Rare: while held requests are spread, or right after a failure.
+        self.usable
+            .iter()
+            .copied()
+            .filter(|key| self.load(*key) < cap)
+            .min_by_key(|key| self.cost(*key, avoid))
+    }
+
+    /// Counts one more exchange with the pod.
+    pub(crate) fn take(&mut self, key: PodKey) {
+        self.change(key, |load| load + 1);
+        self.in_flight += 1;
+    }
+
+    /// An exchange with the pod ended.
+    pub(crate) fn give(&mut self, key: PodKey) {
+        self.change(key, |load| load.saturating_sub(1));
+        self.in_flight = self.in_flight.saturating_sub(1);
+        if self.pods.get(&key).is_some_and(|state| state.gone && state.in_flight == 0) {
+            self.pods.remove(&key);
+        }
+    }
+
+    /// Pods that live and are not condemned: the most that can ever be used of those known.
+    pub(crate) fn living(&self, gate: &Gate) -> usize {
+        self.pods.values().filter(|state| state.lives() && !gate.condemned(&state.pod.uid)).count()
+    }
+
+    /// UIDs of all pods not on their way out.
+    pub(crate) fn known(&self) -> impl Iterator<Item = PodUid> + '_ {
+        self.pods.values().filter(|state| state.lives()).map(|state| PodUid::clone(&state.pod.uid))
+    }
+
+    /// What the leader is told: usable ones are those that this activator could use if no gate were closed.
+    pub(crate) fn reports(&self, gate: &Gate) -> Vec<PodReport> {
+        self.pods
+            .values()
+            .filter(|state| state.lives())
+            .map(|state| PodReport {
+                uid: PodUid::clone(&state.pod.uid),
+                usable: state.reachable().is_some() && !gate.condemned(&state.pod.uid),
+                in_flight: u64::from(state.in_flight),
+            })
+            .collect()
+    }
+
+    fn change(&mut self, key: PodKey, change: impl FnOnce(u32) -> u32) {
+        let Some(state) = self.pods.get_mut(&key) else { return };
+        let before = state.in_flight;
+        state.in_flight = change(before);
+        if self.limited && self.by_load.remove(&(before, key)) {
+            self.by_load.insert((state.in_flight, key));
+        }
+    }
+
+    fn load(&self, key: PodKey) -> u32 {
+        self.pods.get(&key).map_or(u32::MAX, |state| state.in_flight)
+    }
+
+    /// A pod that just failed weighs as if it had four times its load.
+    fn cost(&self, key: PodKey, avoid: Option<PodKey>) -> (bool, u64) {
+        let weight = self.pods.get(&key).map_or(u64::MAX, |state| {
+            (u64::from(state.in_flight) + 1) * if state.failures > 0 { 4 } else { 1 }
+        });
+        (Some(key) == avoid, weight)
+    }
+}

@@ -1,0 +1,276 @@
+//! A Function as requests see it: the revision that has its traffic, or a queue of its own until there is one.
+
+use crate::effect::Grant;
+use crate::process::Process;
+use crate::queue::{Held, Queue, Ticket};
+use crate::reason::{FunctionName, Reason, Refusal, Trouble};
+use crate::revision::Route;
+use crate::route::FunctionRoute;
+use crate::shared::{Outcome, SharedRevision};
+use crate::waiting::{Admission, Waiter, Waiting};
+use catnap_wire::message::RevisionId;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a request is admitted to.
+#[derive(Debug)]
+pub struct Function {
+    name: FunctionName,
+    uid: Arc<str>,
+    process: Arc<Process>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    route: FunctionRoute,
+    routed: Option<Arc<SharedRevision>>,
+    revisions: Vec<Arc<SharedRevision>>,
+    /// Requests that wait for the first revision to be proven.
+    pending: Queue<Waiter>,
+    /// It is on the list of those that the next tick looks at.
+    listed: bool,
+    deleted: bool,
+}
+
+impl Function {
+    /// A Function that holds everything until [`update`](Self::update) routes it.
+    pub(crate) fn new(route: FunctionRoute, process: Arc<Process>) -> Arc<Self> {
+        let route = FunctionRoute { routed: None, revisions: Vec::new(), ..route };
+        Arc::new(Self {
+            name: route.name.clone(),
+            uid: Arc::clone(&route.uid),
+            process,
+            state: Mutex::new(State {
+                route,
+                routed: None,
+                revisions: Vec::new(),
+                pending: Queue::default(),
+                listed: false,
+                deleted: false,
+            }),
+        })
+    }
+
+    /// Namespace and name, for labels.
+    pub fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    pub(crate) fn uid(&self) -> &Arc<str> {
+        &self.uid
+    }
+
+    /// A request with its head parsed: dispatched, held or refused.
+    pub fn admit(self: &Arc<Self>) -> Admission {
+        let ticket = self.process.ticket();
+        loop {
+            let routed = {
+                let mut state = self.state.lock();
+                match &state.routed {
+                    Some(routed) => Arc::clone(routed),
+                    None => return self.hold_pending(&mut state, ticket, self.process.now(), false),
+                }
+            };
+            match routed.arrive(self, ticket) {
+                Outcome::Dispatched(slot) => return Admission::Dispatch(slot),
+                Outcome::Held(waiting) => return Admission::Held(waiting),
+                Outcome::Refused(trouble) => return self.refused(trouble),
+                // Traffic went to another revision in this moment; the state behind the mutex names it.
+                Outcome::NotRouted => {}
+            }
+        }
+    }
+
+    /// An answer that names this Function.
+    pub fn refusal(&self, reason: Reason, detail: Arc<str>) -> Refusal {
+        Refusal { reason, detail, function: Some(self.name.clone()) }
+    }
+
+    pub(crate) fn retry(self: &Arc<Self>, revision: &Arc<SharedRevision>, grant: &Grant) -> Admission {
+        match revision.retry(self, grant) {
+            Outcome::Dispatched(slot) => Admission::Dispatch(slot),
+            Outcome::Held(waiting) => Admission::Held(waiting),
+            Outcome::Refused(trouble) => self.refused(trouble),
+            Outcome::NotRouted => self.admit_again(grant),
+        }
+    }
+
+    /// The revision of a failed attempt has lost its traffic: the request goes to the one that has it.
+    fn admit_again(self: &Arc<Self>, grant: &Grant) -> Admission {
+        let mut state = self.state.lock();
+        let Some(routed) = state.routed.clone() else {
+            return self.hold_pending(&mut state, grant.ticket, grant.arrived, true);
+        };
+        let Some(permit) = self.process.budgets.hold() else {
+            return self.refused(Trouble::overloaded());
+        };
+        let (waiter, waiting) = Waiting::pair(self, grant.ticket);
+        let held = Held::new(waiter, grant.arrived, false, permit);
+        routed.with(|machine, now, effects| machine.adopt(grant.ticket, held, now, effects));
+        Admission::Held(waiting)
+    }
+
+    fn hold_pending(
+        self: &Arc<Self>,
+        state: &mut State,
+        ticket: Ticket,
+        arrived: Duration,
+        admitted_before: bool,
+    ) -> Admission {
+        if state.deleted {
+            return self.refused(Trouble::deleted());
+        }
+        if let Some(trouble) = state.route.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
+            return self.refused(trouble.clone());
+        }
+        if !admitted_before && state.pending.len() >= state.route.policy.max_requests {
+            return self.refused(Trouble::queue_full(state.pending.len()));
+        }
+        let Some(permit) = self.process.budgets.hold() else {
+            return self.refused(Trouble::overloaded());
+        };
+        let (waiter, waiting) = Waiting::pair(self, ticket);
+        state.pending.push(ticket, Held::new(waiter, arrived, true, permit));
+        self.list(state);
+        Admission::Held(waiting)
+    }
+
+    /// The client of a held request went away.
+    pub(crate) fn leave(&self, ticket: Ticket) {
+        let revisions = {
+            let mut state = self.state.lock();
+            if state.pending.leave(ticket).is_some() {
+                return;
+            }
+            state.revisions.clone()
+        };
+        // Most often the only one. A request that is moved in this moment is granted later, and its slot comes back unused.
+        let _found =
+            revisions.iter().any(|revision| revision.with(|machine, now, _| machine.leave(ticket, now)));
+    }
+
+    /// Takes over what the Function is now. `revisions` are those of its route, in the same order. Returns the revisions
+    /// that it has no more.
+    pub(crate) fn update(
+        self: &Arc<Self>,
+        route: FunctionRoute,
+        revisions: Vec<Arc<SharedRevision>>,
+    ) -> Vec<RevisionId> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        let before = std::mem::replace(&mut state.revisions, revisions);
+        let routed_name = route.routed.clone();
+        state.routed = state
+            .revisions
+            .iter()
+            .find(|revision| Some(&revision.id().name) == routed_name.as_ref())
+            .cloned();
+        // The one that gets traffic first, so that it is ready for what the others give up.
+        for (revision, of) in state.revisions.iter().zip(&route.revisions) {
+            let settings = Route {
+                policy: route.policy.of_revision(of.concurrency_limit),
+                protocol: of.protocol,
+                readiness_path: Arc::clone(&of.readiness_path),
+                routed: Some(&of.name) == routed_name.as_ref(),
+                trouble: route.stalled.clone(),
+            };
+            if revision.peek(|machine| *machine.route() != settings) {
+                revision.with(|machine, now, effects| machine.configure(settings, now, effects));
+            }
+        }
+        let is_gone = |old: &&Arc<SharedRevision>| !state.revisions.iter().any(|new| Arc::ptr_eq(old, new));
+        let gone: Vec<_> = before.iter().filter(is_gone).collect();
+        for revision in &gone {
+            revision.with(|machine, now, effects| {
+                machine.configure(Route { routed: false, ..machine.route().clone() }, now, effects);
+            });
+        }
+        let unrouted = before.iter().chain(&state.revisions);
+        let unrouted = unrouted
+            .filter(|revision| state.routed.as_ref().is_none_or(|routed| !Arc::ptr_eq(routed, revision)));
+        for revision in unrouted {
+            for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now)) {
+                state.pending.push(ticket, held);
+            }
+        }
+        let gone = gone.iter().map(|revision| revision.id().clone()).collect();
+        state.route = route;
+        self.place_pending(state);
+        gone
+    }
+
+    /// Requests in the Function's own queue go where they can.
+    fn place_pending(self: &Arc<Self>, state: &mut State) {
+        if let Some(routed) = &state.routed {
+            while let Some((ticket, held)) = state.pending.pop() {
+                routed.with(|machine, now, effects| machine.adopt(ticket, held, now, effects));
+            }
+        } else if let Some(trouble) = state.route.stalled.clone().filter(|trouble| trouble.reason.ends_wait())
+        {
+            fail_all(&mut state.pending, &trouble);
+        } else if !state.pending.is_empty() {
+            self.list(state);
+        }
+    }
+
+    /// The Function is deleted: what is held fails, what is in flight goes on. Returns its revisions.
+    pub(crate) fn delete(&self) -> Vec<RevisionId> {
+        let mut state = self.state.lock();
+        state.deleted = true;
+        state.routed = None;
+        fail_all(&mut state.pending, &Trouble::deleted());
+        let ids = state.revisions.iter().map(|revision| revision.id().clone()).collect();
+        for revision in state.revisions.drain(..) {
+            revision.with(|machine, now, effects| {
+                machine.configure(Route { routed: false, ..machine.route().clone() }, now, effects);
+                machine.fail_held(&Trouble::deleted(), now, effects);
+            });
+        }
+        ids
+    }
+
+    /// Fails what is held in the Function's own queue.
+    pub(crate) fn fail_pending(&self, trouble: &Trouble) {
+        fail_all(&mut self.state.lock().pending, trouble);
+    }
+
+    /// Requests in the Function's own queue.
+    pub(crate) fn pending(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// Fails what has waited too long for a first revision; returns when the next one has, `None` when nobody waits.
+    pub(crate) fn tick(&self, now: Duration) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let longest = state.route.policy.activation;
+        while let Some((_, held)) = state.pending.pop_expired(now, longest) {
+            let known = state.route.stalled.clone();
+            held.waiter.fail(known.unwrap_or_else(|| Trouble {
+                reason: Reason::ActivationTimeout,
+                detail: format!("no revision was proven within {} s", longest.as_secs_f64()).into(),
+            }));
+        }
+        let next = state.pending.oldest().map(|arrived| arrived + longest);
+        state.listed = next.is_some();
+        next
+    }
+
+    fn list(self: &Arc<Self>, state: &mut State) {
+        if !state.listed {
+            state.listed = true;
+            self.process.add_pending(Arc::clone(self));
+        }
+    }
+
+    fn refused(&self, trouble: Trouble) -> Admission {
+        Admission::Refused(self.refusal(trouble.reason, trouble.detail))
+    }
+}
+
+fn fail_all(pending: &mut Queue<Waiter>, trouble: &Trouble) {
+    while let Some((_, held)) = pending.pop() {
+        held.waiter.fail(trouble.clone());
+    }
+}

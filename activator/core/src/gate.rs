@@ -1,0 +1,279 @@
+//! The gate of one revision at this activator: may requests be dispatched, and to which pods not.
+//!
+//! It is the activator's half of the protocol by which a revision goes to zero without losing a request. A comment with a
+//! number in brackets says what a rule protects against; the model that found the rules loses requests, or strands them,
+//! without any one of them.
+
+use catnap_wire::message::{Closed, GateId, PodUid, Term, Verdict};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A gate is opened without the leader only when its PUT must have landed or died: it starts within 500 ms of the first
+/// frame of the round and is bounded by its timeout (5).
+pub const ALONE_AFTER: Duration = Duration::from_secs(2);
+
+/// Answer to the leader's wish to close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CloseAnswer {
+    /// Closed, with nothing in flight.
+    Ack,
+    /// Something is in flight or held.
+    Busy,
+}
+
+/// Where the gate stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// (1) After a start, or for a revision first heard of without a leader, nothing is known of rounds under way: a request
+    /// sent to a pod that others already agreed to give up would be lost.
+    Unanswered { since: Duration },
+    /// Pods that are not condemned may be used.
+    Open,
+    /// A round is under way and this activator has agreed, or was told so in a welcome.
+    Closed {
+        gate: GateId,
+        /// (2) The pods named, and those known when the Ack was sent: what the leader had not seen yet goes too.
+        going: BTreeSet<PodUid>,
+        /// When the leader last named this gate.
+        heard: Duration,
+    },
+    /// The zero was written. No timer opens it: the pods of that time are condemned, and pods made since are new ones.
+    Resting { gate: GateId },
+}
+
+/// One gate.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate {
+    state: State,
+    /// (7) The highest term seen; a leader that was replaced is not obeyed.
+    term: Term,
+    /// The highest gate seen: a gate that was opened never closes again.
+    latest: GateId,
+    condemned: BTreeSet<PodUid>,
+    condemned_at: Duration,
+    /// A frame of the leader on this connection has said where the gate stands.
+    answered: bool,
+}
+
+impl Gate {
+    pub(crate) fn open() -> Self {
+        Self {
+            state: State::Open,
+            term: Term::default(),
+            latest: GateId::default(),
+            condemned: BTreeSet::new(),
+            condemned_at: Duration::ZERO,
+            answered: false,
+        }
+    }
+
+    pub(crate) fn unanswered(since: Duration) -> Self {
+        Self { state: State::Unanswered { since }, ..Self::open() }
+    }
+
+    /// Requests may go to pods that are not condemned.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.state, State::Open | State::Resting { .. })
+    }
+
+    /// The pod may be used, as far as the gate is concerned.
+    pub(crate) fn admits(&self, pod: &PodUid) -> bool {
+        self.is_open() && !self.condemned.contains(pod)
+    }
+
+    pub(crate) fn condemned(&self, pod: &PodUid) -> bool {
+        self.condemned.contains(pod)
+    }
+
+    /// What a hello says of it: the gate that this activator holds closed.
+    pub(crate) fn closed(&self) -> Option<GateId> {
+        match self.state {
+            State::Closed { gate, .. } | State::Resting { gate } => Some(gate),
+            State::Unanswered { .. } | State::Open => None,
+        }
+    }
+
+    /// Nothing but an open gate without memory.
+    pub(crate) fn at_rest(&self) -> bool {
+        !matches!(self.state, State::Closed { .. })
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Unanswered { .. } => "unanswered",
+            State::Open => "open",
+            State::Closed { .. } => "closed",
+            State::Resting { .. } => "zero",
+        }
+    }
+
+    /// A new stream: its hello is not answered yet.
+    pub(crate) fn connected(&mut self) {
+        self.answered = false;
+    }
+
+    /// `Idle` or `Drain`: the pods of this round are `named`, this activator knows `known`. `None`: not obeyed.
+    pub(crate) fn close(
+        &mut self,
+        gate: GateId,
+        named: &[PodUid],
+        known: impl Iterator<Item = PodUid>,
+        in_flight: bool,
+        held: bool,
+        now: Duration,
+    ) -> Option<CloseAnswer> {
+        if !self.obeys(gate.term) {
+            return None;
+        }
+        if let State::Closed { gate: current, heard, .. } = &mut self.state
+            && *current == gate
+        {
+            // The leader may have counted the first Ack already: whatever is held waits for its decision.
+            *heard = now;
+            return Some(if in_flight { CloseAnswer::Busy } else { CloseAnswer::Ack });
+        }
+        if gate <= self.latest {
+            return Some(CloseAnswer::Busy);
+        }
+        self.latest = gate;
+        if in_flight || held {
+            self.state = State::Open;
+            return Some(CloseAnswer::Busy);
+        }
+        let going = named.iter().cloned().chain(known).collect();
+        self.state = State::Closed { gate, going, heard: now };
+        Some(CloseAnswer::Ack)
+    }
+
+    /// `Open`: the round ended without a removal, or replicas rose again. False: not obeyed.
+    pub(crate) fn open_by(&mut self, verdict: &Verdict, now: Duration) -> bool {
+        if !self.obeys(verdict.gate.term) {
+            return false;
+        }
+        self.latest = self.latest.max(verdict.gate);
+        self.condemn_exactly(&verdict.condemned, now);
+        if self.closed().is_none_or(|closed| verdict.gate >= closed) {
+            self.state = State::Open;
+        }
+        true
+    }
+
+    /// `Zero`: the count was written. False: not obeyed.
+    pub(crate) fn zero_by(&mut self, verdict: &Verdict, now: Duration) -> bool {
+        if !self.obeys(verdict.gate.term) {
+            return false;
+        }
+        self.latest = self.latest.max(verdict.gate);
+        let later = self.closed().is_none_or(|closed| verdict.gate >= closed);
+        self.rest(verdict, later, now);
+        true
+    }
+
+    /// (11) The answer to the hello: where the leader stands, or `None` when it lists nothing: open.
+    pub(crate) fn welcome(&mut self, term: Term, closed: Option<&Closed>, now: Duration) {
+        if term < self.term || (closed.is_none() && self.answered) {
+            return;
+        }
+        self.term = term;
+        self.answered = true;
+        let Some(Closed { verdict, zero }) = closed else {
+            self.condemn_exactly(&[], now);
+            self.state = State::Open;
+            return;
+        };
+        self.latest = self.latest.max(verdict.gate);
+        if *zero {
+            self.rest(verdict, true, now);
+            return;
+        }
+        let going = self.going_of(verdict.gate);
+        self.condemn_exactly(&verdict.condemned, now);
+        self.state = State::Closed { gate: verdict.gate, going, heard: now };
+    }
+
+    /// When a GET may be sent that could open this gate without the leader (5); `None` when it is not shut.
+    pub(crate) fn alone_from(&self) -> Option<Duration> {
+        match self.state {
+            State::Unanswered { since } => Some(since + ALONE_AFTER),
+            State::Closed { heard, .. } => Some(heard + ALONE_AFTER),
+            State::Open | State::Resting { .. } => None,
+        }
+    }
+
+    /// When the leader last spoke of a round under way; it repeats itself every 100 ms.
+    pub(crate) fn round_heard(&self) -> Option<Duration> {
+        match self.state {
+            State::Closed { heard, .. } => Some(heard),
+            _ => None,
+        }
+    }
+
+    /// The leader is silent and the scale is above zero: what was closed did not go.
+    pub(crate) fn open_alone(&mut self) {
+        if !self.is_open() {
+            self.state = State::Open;
+        }
+    }
+
+    /// The leader is silent, the scale is above zero, and pods condemned long ago are still there: use them again, or a
+    /// request could wait for ever. Lame-duck time covers the rest.
+    pub(crate) fn pardon(&mut self, now: Duration) -> bool {
+        let pardoned = !self.condemned.is_empty() && now >= self.condemned_at + ALONE_AFTER;
+        if pardoned {
+            self.condemned.clear();
+        }
+        pardoned
+    }
+
+    /// The scale is zero: a shut gate opens for pods to come, and those `known` when the GET was sent are never used.
+    pub(crate) fn read_zero(&mut self, known: &[PodUid], now: Duration) {
+        if self.is_open() {
+            return;
+        }
+        if let State::Closed { going, .. } = &mut self.state {
+            self.condemned.append(going);
+        }
+        self.condemned.extend(known.iter().cloned());
+        self.condemned_at = now;
+        self.state = State::Open;
+    }
+
+    /// A pod is gone for good; its UID never comes again.
+    pub(crate) fn forget(&mut self, pod: &PodUid) {
+        self.condemned.remove(pod);
+    }
+
+    fn obeys(&mut self, term: Term) -> bool {
+        if term < self.term {
+            return false;
+        }
+        self.term = term;
+        self.answered = true;
+        true
+    }
+
+    fn going_of(&mut self, wanted: GateId) -> BTreeSet<PodUid> {
+        match &mut self.state {
+            State::Closed { gate, going, .. } if *gate == wanted => std::mem::take(going),
+            _ => BTreeSet::new(),
+        }
+    }
+
+    fn rest(&mut self, verdict: &Verdict, later: bool, now: Duration) {
+        let mut going = self.going_of(verdict.gate);
+        self.condemn_exactly(&verdict.condemned, now);
+        self.condemned.append(&mut going);
+        if later {
+            self.state = State::Resting { gate: verdict.gate };
+        }
+    }
+
+    /// The leader's list is complete: who is not on it is pardoned.
+    fn condemn_exactly(&mut self, pods: &[PodUid], now: Duration) {
+        self.condemned = pods.iter().cloned().collect();
+        self.condemned_at = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;

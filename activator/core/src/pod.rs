@@ -1,0 +1,131 @@
+//! Pods of a revision: what the watch says of them and what the activator knows itself.
+
+use crate::phases::Milestones;
+use crate::reason::Trouble;
+use catnap_wire::message::PodUid;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How a function speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2 by prior knowledge.
+    H2c,
+}
+
+/// A pod as the watch shows it. Pods that are gone are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    /// UID of the pod.
+    pub uid: PodUid,
+    /// Pod IP and the revision's port; `None` until it has one.
+    pub address: Option<SocketAddr>,
+    /// The function's container runs.
+    pub started: bool,
+    /// Kubernetes' condition `Ready`.
+    pub ready: bool,
+    /// Being deleted, or `Succeeded` or `Failed`: takes no new request.
+    pub terminating: bool,
+    /// What keeps it from starting, when known.
+    pub trouble: Option<Trouble>,
+}
+
+/// Names a pod inside its revision, for as long as the process lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PodKey(pub(crate) u32);
+
+/// A pod that refused this many connections in a row is set aside until a probe succeeds.
+pub(crate) const FAILURES_ALLOWED: u32 = 2;
+
+/// Everything known of one pod.
+#[derive(Debug)]
+pub(crate) struct PodState {
+    pub(crate) pod: Pod,
+    /// The watch no longer shows it; kept only until its exchanges ended.
+    pub(crate) gone: bool,
+    pub(crate) in_flight: u32,
+    /// Its port answered a probe since it was last not Ready.
+    pub(crate) answered: bool,
+    /// Connections refused in a row.
+    pub(crate) failures: u32,
+    pub(crate) seen: Milestones,
+    pub(crate) probe: crate::probe::Schedule,
+}
+
+impl PodState {
+    pub(crate) fn new(pod: Pod, now: Duration) -> Self {
+        let mut state = Self {
+            pod: Pod { ready: false, started: false, address: None, ..pod.clone() },
+            gone: false,
+            in_flight: 0,
+            answered: false,
+            failures: 0,
+            seen: Milestones::default(),
+            probe: crate::probe::Schedule::default(),
+        };
+        state.update(pod, now);
+        state
+    }
+
+    /// Takes over what the watch shows now.
+    pub(crate) fn update(&mut self, pod: Pod, now: Duration) {
+        if pod.address.is_some() && pod.address == self.pod.address {
+            // A pod that was Ready and is not any more has to show again that it answers.
+            if self.pod.ready && !pod.ready {
+                self.answered = false;
+                self.seen.answered = None;
+            }
+        } else {
+            self.answered = false;
+            self.seen = Milestones::default();
+            if pod.address.is_some() {
+                self.seen.addressed = Some(now);
+            }
+        }
+        if pod.started {
+            self.seen.started.get_or_insert(now);
+        } else {
+            self.seen.started = None;
+        }
+        if pod.ready {
+            self.seen.answered.get_or_insert(now);
+        }
+        self.gone = false;
+        self.pod = pod;
+    }
+
+    /// Its port answered, or not.
+    pub(crate) fn probed(&mut self, answered: bool, now: Duration) {
+        self.probe.finished(now);
+        if answered {
+            self.answered = true;
+            self.failures = 0;
+            self.seen.answered.get_or_insert(now);
+            self.probe = crate::probe::Schedule::default();
+        }
+    }
+
+    /// Refused so often that only a successful probe brings it back.
+    pub(crate) fn set_aside(&self) -> bool {
+        self.failures >= FAILURES_ALLOWED
+    }
+
+    /// Neither gone nor on its way out.
+    pub(crate) fn lives(&self) -> bool {
+        !self.gone && !self.pod.terminating
+    }
+
+    /// Where to send requests; `None` when the pod cannot take any, gates and limits aside.
+    pub(crate) fn reachable(&self) -> Option<SocketAddr> {
+        let answers = self.answered || self.pod.ready;
+        self.pod.address.filter(|_| self.lives() && answers && !self.set_aside())
+    }
+
+    /// Trouble that will not pass by waiting, while the pod does not answer.
+    pub(crate) fn hopeless(&self) -> Option<&Trouble> {
+        self.pod.trouble.as_ref().filter(|trouble| trouble.reason.ends_wait() && self.reachable().is_none())
+    }
+}

@@ -1,0 +1,372 @@
+//! One revision in one activator: its queue, its pods, its gate, its waking and its measurements, as one state machine.
+//!
+//! No lock, no clock and no I/O: events come in with the time, what is to be done goes out as [`Effect`]s. The process puts
+//! each behind a short mutex; a simulation drives the same object with handles of its own.
+
+mod leader;
+mod pods;
+mod ticking;
+mod waking;
+
+use crate::activator::{PodSnapshot, RevisionState};
+use crate::budget::Budgets;
+use crate::capacity::Capacity;
+use crate::effect::{Arrival, Effect, Grant};
+use crate::gate::Gate;
+use crate::measure::Measure;
+use crate::phases;
+use crate::pod::{PodKey, Protocol};
+use crate::queue::{Held, Queue, Ticket};
+use crate::random::Random;
+use crate::reason::{Reason, Trouble};
+use crate::settings::Policy;
+use crate::wake::Wake;
+use catnap_wire::message::{PodReport, RevisionId};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where effects go.
+pub type Effects<W> = Vec<Effect<W>>;
+
+/// What the gate of a new revision starts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// A leader is connected, has answered the hello, and has said nothing of this revision.
+    Open,
+    /// Nobody has said anything since then, which was the start of the process or the end of the last stream.
+    Unanswered {
+        /// Since when.
+        since: Duration,
+    },
+}
+
+/// What a revision is configured with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Live settings.
+    pub policy: Policy,
+    /// How its pods speak.
+    pub protocol: Protocol,
+    /// Path of its readiness check; empty: a TCP connection is enough.
+    pub readiness_path: Arc<str>,
+    /// It has traffic: only then does it take new requests and wake.
+    pub routed: bool,
+    /// What is known to be wrong with the Function; it names the reason when an activation times out.
+    pub trouble: Option<Trouble>,
+}
+
+impl Default for Route {
+    fn default() -> Self {
+        Self {
+            policy: Policy::default(),
+            protocol: Protocol::default(),
+            readiness_path: "".into(),
+            routed: true,
+            trouble: None,
+        }
+    }
+}
+
+/// How the leader is connected, and what it was told.
+#[derive(Debug, Default)]
+struct Link {
+    connected: bool,
+    pods_told: Vec<PodReport>,
+    pods_told_at: Duration,
+}
+
+/// The state machine. `W` is whatever names a held request to the caller.
+#[derive(Debug)]
+pub struct Revision<W> {
+    id: RevisionId,
+    budgets: Arc<Budgets>,
+    route: Route,
+    gate: Gate,
+    queue: Queue<W>,
+    capacity: Capacity,
+    wake: Wake,
+    measure: Measure,
+    link: Link,
+    random: Random,
+    /// First among the activators to act for this revision.
+    first: bool,
+    /// While more pods are on their way, no pod takes more than its share of the held requests until then.
+    spread_until: Option<Duration>,
+    /// Requests are held and no pod is usable.
+    stuck: bool,
+}
+
+impl<W> Revision<W> {
+    /// A revision without pods or requests. `seed` spreads random choices.
+    pub fn new(id: RevisionId, budgets: Arc<Budgets>, start: Start, seed: u64) -> Self {
+        let gate = match start {
+            Start::Open => Gate::open(),
+            Start::Unanswered { since } => Gate::unanswered(since),
+        };
+        Self {
+            id,
+            budgets,
+            route: Route::default(),
+            gate,
+            queue: Queue::default(),
+            capacity: Capacity::default(),
+            wake: Wake::default(),
+            measure: Measure::default(),
+            link: Link::default(),
+            random: Random::new(seed),
+            first: true,
+            spread_until: None,
+            stuck: false,
+        }
+    }
+
+    /// The revision.
+    pub fn id(&self) -> &RevisionId {
+        &self.id
+    }
+
+    /// What it is configured with.
+    pub fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// Takes new settings.
+    pub fn configure(&mut self, route: Route, now: Duration, out: &mut Effects<W>) {
+        self.route = route;
+        self.changed(now, out);
+    }
+
+    /// Whether this activator is first to act for the revision when there is no leader.
+    pub fn set_first(&mut self, first: bool) {
+        self.first = first;
+    }
+
+    /// A request arrives. `waiter` is called, and its handle kept, only when the request is held.
+    pub fn arrive(&mut self, ticket: Ticket, now: Duration, waiter: impl FnOnce() -> W) -> Arrival {
+        if !self.route.routed {
+            return Arrival::NotRouted;
+        }
+        if self.queue.is_empty()
+            && let Some(key) = self.capacity.choose(self.limit(), None, &mut self.random)
+            && let Some(grant) = self.dispatch(ticket, now, key)
+        {
+            self.measure.arrived(now);
+            return Arrival::Dispatched(grant);
+        }
+        if let Some(trouble) = self.hopeless() {
+            return Arrival::Refused(trouble);
+        }
+        if self.queue.len() >= self.route.policy.max_requests {
+            return Arrival::Refused(Trouble::queue_full(self.queue.len()));
+        }
+        let Some(permit) = self.budgets.hold() else { return Arrival::Refused(Trouble::overloaded()) };
+        self.measure.arrived(now);
+        self.hold(ticket, Held::new(waiter(), now, false, permit), now);
+        Arrival::Held
+    }
+
+    /// A request that was held elsewhere for the same Function comes over, with its place in the order.
+    pub(crate) fn adopt(&mut self, ticket: Ticket, held: Held<W>, now: Duration, out: &mut Effects<W>) {
+        self.measure.moved_in(now);
+        self.hold(ticket, held, now);
+        self.release(now, out);
+    }
+
+    /// The pod refused the connection, so nothing was sent: the request is tried again in its old place. It goes to another
+    /// pod if there is one, and is held otherwise.
+    pub fn retry(
+        &mut self,
+        grant: &Grant,
+        now: Duration,
+        waiter: impl FnOnce() -> W,
+        out: &mut Effects<W>,
+    ) -> Arrival {
+        if let Some(state) = self.capacity.get_mut(grant.key) {
+            state.failures += 1;
+        }
+        self.capacity.give(grant.key);
+        self.capacity.refresh(&self.gate, self.route.policy.limit);
+        let arrival = self.place_again(grant, now, waiter);
+        if !matches!(arrival, Arrival::Dispatched(_) | Arrival::Held) {
+            self.measure.ended(now);
+        }
+        self.settle(now);
+        self.release(now, out);
+        arrival
+    }
+
+    fn place_again(&mut self, grant: &Grant, now: Duration, waiter: impl FnOnce() -> W) -> Arrival {
+        if !self.route.routed {
+            return Arrival::NotRouted;
+        }
+        if grant.arrived + self.route.policy.activation <= now {
+            let detail = format!("{} refused the connection", grant.address).into();
+            return Arrival::Refused(Trouble { reason: Reason::ConnectFailed, detail });
+        }
+        let ahead = self.queue.tickets().next().is_some_and(|first| first < grant.ticket);
+        if !ahead
+            && let Some(key) = self.capacity.choose(self.limit(), Some(grant.key), &mut self.random)
+            && let Some(again) = self.dispatch(grant.ticket, grant.arrived, key)
+        {
+            return Arrival::Dispatched(Grant { phases: grant.phases, ..again });
+        }
+        let Some(permit) = self.budgets.hold() else { return Arrival::Refused(Trouble::overloaded()) };
+        self.hold(grant.ticket, Held::new(waiter(), grant.arrived, false, permit), now);
+        Arrival::Held
+    }
+
+    /// The client of a held request went away. False: the request is not held here.
+    pub fn leave(&mut self, ticket: Ticket, now: Duration) -> bool {
+        let left = self.queue.leave(ticket).is_some();
+        if left {
+            self.measure.ended(now);
+            self.settle(now);
+        }
+        left
+    }
+
+    /// The pod ended the exchange.
+    pub fn finished(&mut self, key: PodKey, now: Duration, out: &mut Effects<W>) {
+        self.measure.ended(now);
+        // An exchange that began before the pod was set aside does not bring it back.
+        if let Some(state) = self.capacity.get_mut(key).filter(|state| !state.set_aside()) {
+            state.failures = 0;
+        }
+        self.capacity.give(key);
+        self.release(now, out);
+    }
+
+    /// Everything held fails.
+    pub fn fail_held(&mut self, trouble: &Trouble, now: Duration, out: &mut Effects<W>) {
+        while let Some((ticket, held)) = self.queue.pop() {
+            self.measure.ended(now);
+            out.push(Effect::Fail { ticket, waiter: held.waiter, trouble: trouble.clone() });
+        }
+        self.settle(now);
+    }
+
+    /// Everything held goes to the caller, in order, to be held elsewhere.
+    pub(crate) fn take_held(&mut self, now: Duration) -> Vec<(Ticket, Held<W>)> {
+        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
+        for _ in &taken {
+            self.measure.ended(now);
+        }
+        self.settle(now);
+        taken
+    }
+
+    /// Requests held.
+    pub fn held(&self) -> u64 {
+        self.queue.len() as u64
+    }
+
+    /// Exchanges with pods.
+    pub fn in_flight(&self) -> u64 {
+        self.capacity.in_flight()
+    }
+
+    /// When the request that has waited longest arrived.
+    pub fn oldest_held(&self) -> Option<Duration> {
+        self.queue.oldest()
+    }
+
+    /// No pods and no requests.
+    pub fn is_empty(&self) -> bool {
+        self.measure.requests() == 0 && self.capacity.pods().next().is_none()
+    }
+
+    /// The state at this moment.
+    pub fn snapshot(&self) -> RevisionState {
+        let pods = self.capacity.pods().map(|(_, state)| PodSnapshot {
+            uid: Arc::clone(&state.pod.uid),
+            address: state.pod.address,
+            usable: state.reachable().is_some() && self.gate.admits(&state.pod.uid),
+            terminating: !state.lives(),
+            set_aside: state.set_aside(),
+            condemned: self.gate.condemned(&state.pod.uid),
+            in_flight: state.in_flight,
+        });
+        RevisionState {
+            revision: self.id.clone(),
+            gate: self.gate.state_name(),
+            routed: self.route.routed,
+            held: self.held(),
+            in_flight: self.in_flight(),
+            measured: self.measure.requests(),
+            arrivals: self.measure.arrivals_total(),
+            pods: pods.collect(),
+        }
+    }
+
+    /// Tickets of the held requests in the order of granting.
+    pub fn held_tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.queue.tickets()
+    }
+
+    /// Most exchanges a pod may have.
+    fn limit(&self) -> u32 {
+        match self.route.policy.limit {
+            0 => u32::MAX,
+            limit => limit,
+        }
+    }
+
+    fn hold(&mut self, ticket: Ticket, mut held: Held<W>, now: Duration) {
+        held.cold |= self.capacity.usable() == 0;
+        self.queue.push(ticket, held);
+        self.settle(now);
+    }
+
+    /// Decides anew what may be used, then grants what can be.
+    fn changed(&mut self, now: Duration, out: &mut Effects<W>) {
+        self.capacity.refresh(&self.gate, self.route.policy.limit);
+        self.start_spreading(now);
+        self.release(now, out);
+    }
+
+    /// Grants to the head of the queue for as long as there is room.
+    fn release(&mut self, now: Duration, out: &mut Effects<W>) {
+        while !self.queue.is_empty() {
+            let cap = self.limit().min(self.share(now));
+            let Some(key) = self.capacity.choose(cap, None, &mut self.random) else { break };
+            let Some((ticket, held)) = self.queue.pop() else { break };
+            let Some(mut grant) = self.dispatch(ticket, held.arrived, key) else {
+                self.queue.push(ticket, held);
+                break;
+            };
+            grant.phases = self.capacity.get(key).map(|state| {
+                let seen = phases::Milestones { written: self.wake.written, ..state.seen };
+                phases::split(held.arrived, now, held.cold, &seen)
+            });
+            out.push(Effect::Grant { waiter: held.waiter, grant });
+        }
+        self.settle(now);
+    }
+
+    fn dispatch(&mut self, ticket: Ticket, arrived: Duration, key: PodKey) -> Option<Grant> {
+        let state = self.capacity.get(key)?;
+        let grant = Grant {
+            ticket,
+            arrived,
+            key,
+            uid: Arc::clone(&state.pod.uid),
+            address: state.reachable()?,
+            phases: None,
+        };
+        self.capacity.take(key);
+        Some(grant)
+    }
+
+    /// Requests are held and no pod is usable: the leader has to know, and those held wait for a cold start.
+    fn settle(&mut self, now: Duration) {
+        let stuck = !self.queue.is_empty() && self.capacity.usable() == 0;
+        if stuck && !self.stuck {
+            self.queue.mark_cold();
+        }
+        self.stuck = stuck;
+        self.wake.set_needed(stuck && self.route.routed, now);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What the leader says of a revision, and what it is told.
+
+use super::{Effects, Revision};
+use crate::effect::Effect;
+use crate::gate::CloseAnswer;
+use catnap_wire::message::{
+    ActivatorFrame, Closed, GateId, LeaderFrame, PodUid, Pressure, RevisionReport, Term, WakeAnswer,
+};
+use std::time::Duration;
+
+/// Counts of exchanges alone are told again at most this often; they only matter for who goes first when shrinking.
+const LOADS_TOLD: Duration = Duration::from_secs(1);
+
+impl<W> Revision<W> {
+    /// A stream to the leader is open; the hello goes first.
+    pub fn leader_connected(&mut self, now: Duration) {
+        self.link.connected = true;
+        self.gate.connected();
+        self.wake.link_changed(now);
+    }
+
+    /// The stream is gone. Open gates stay open: what is warm keeps serving.
+    pub fn leader_lost(&mut self, now: Duration) {
+        self.link.connected = false;
+        self.wake.link_changed(now);
+    }
+
+    /// The hello was answered in full; `closed` is what the answer lists of this revision.
+    pub fn welcomed(&mut self, term: Term, closed: Option<&Closed>, now: Duration, out: &mut Effects<W>) {
+        self.gate.welcome(term, closed, now);
+        self.wake.gate_spoken(closed.is_none(), now);
+        self.changed(now, out);
+    }
+
+    /// A frame about this revision. A welcome goes to `welcomed`.
+    pub fn leader_says(&mut self, frame: &LeaderFrame, now: Duration, out: &mut Effects<W>) {
+        match frame {
+            LeaderFrame::Welcome(_) => {}
+            LeaderFrame::Close { gate, pods, .. } => self.close(*gate, pods, now, out),
+            LeaderFrame::Open(verdict) => {
+                if self.gate.open_by(verdict, now) {
+                    self.wake.gate_spoken(true, now);
+                }
+            }
+            LeaderFrame::Zero(verdict) => {
+                if self.gate.zero_by(verdict, now) {
+                    self.wake.gate_spoken(false, now);
+                }
+            }
+            LeaderFrame::WakeReply { answer, .. } => self.wake_answered(*answer, now),
+        }
+        self.changed(now, out);
+    }
+
+    fn close(&mut self, gate: GateId, pods: &[PodUid], now: Duration, out: &mut Effects<W>) {
+        let held = !self.queue.is_empty();
+        let in_flight = self.in_flight() > 0;
+        let answer = self.gate.close(gate, pods, self.capacity.known(), in_flight, held, now);
+        let Some(answer) = answer else { return };
+        self.wake.gate_spoken(false, now);
+        let revision = self.id.clone();
+        out.push(Effect::Send(match answer {
+            CloseAnswer::Ack => ActivatorFrame::Ack { revision, gate },
+            CloseAnswer::Busy => ActivatorFrame::Busy { revision, gate },
+        }));
+    }
+
+    fn wake_answered(&mut self, answer: WakeAnswer, now: Duration) {
+        if self.wake.needed() {
+            self.wake.answered(answer, now);
+        }
+    }
+
+    /// Everything the hello says of the revision. All buckets in it count as sent.
+    pub fn report(&mut self, now: Duration) -> RevisionReport {
+        let pods = self.capacity.reports(&self.gate);
+        self.link.pods_told.clone_from(&pods);
+        self.link.pods_told_at = now;
+        let idle = self.measure.idle(now);
+        RevisionReport {
+            revision: self.id.clone(),
+            closed: self.gate.closed(),
+            held: self.held(),
+            in_flight: self.in_flight(),
+            idle_milliseconds: idle.map(|idle| u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)),
+            buckets: self.measure.all(now),
+            pods,
+        }
+    }
+
+    /// Held requests while there are pods, but none has room.
+    pub fn pressure(&self) -> Option<Pressure> {
+        (!self.queue.is_empty() && self.capacity.usable() > 0).then(|| Pressure {
+            revision: self.id.clone(),
+            held: self.held(),
+            in_flight: self.in_flight(),
+        })
+    }
+
+    /// Finished seconds and changed pods, while a leader is connected. Returns when there may be more to tell.
+    pub(super) fn tell(&mut self, now: Duration, out: &mut Effects<W>) -> Option<Duration> {
+        self.measure.forget(now, self.route.policy.window);
+        if !self.link.connected {
+            return None;
+        }
+        let buckets = self.measure.unsent(now);
+        if !buckets.is_empty() {
+            out.push(Effect::Send(ActivatorFrame::Buckets { revision: self.id.clone(), buckets }));
+        }
+        let reports = self.capacity.reports(&self.gate);
+        if reports == self.link.pods_told {
+            return None;
+        }
+        let told = &self.link.pods_told;
+        let same_pods = reports.len() == told.len()
+            && reports.iter().zip(told).all(|(new, old)| new.uid == old.uid && new.usable == old.usable);
+        let due = self.link.pods_told_at + LOADS_TOLD;
+        if same_pods && now < due {
+            return Some(due);
+        }
+        self.link.pods_told.clone_from(&reports);
+        self.link.pods_told_at = now;
+        out.push(Effect::Send(ActivatorFrame::Pods { revision: self.id.clone(), pods: reports }));
+        None
+    }
+}

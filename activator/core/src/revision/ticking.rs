@@ -1,0 +1,40 @@
+//! What time alone makes happen.
+
+use super::{Effects, Revision};
+use crate::effect::Effect;
+use std::time::Duration;
+
+impl<W> Revision<W> {
+    /// Does what is due. Returns the time of the next thing to do that is known, if any.
+    pub fn tick(&mut self, now: Duration, out: &mut Effects<W>) -> Option<Duration> {
+        self.expire(now, out);
+        self.fail_hopeless(now, out);
+        self.release(now, out);
+        let expiry = self.queue.oldest().map(|arrived| arrived + self.route.policy.activation);
+        let spreading = self.spread_until.filter(|until| !self.queue.is_empty() && now < *until);
+        let waking = self.wake(now, out);
+        let probing = self.probe(now, out);
+        let telling = self.tell(now, out);
+        [expiry, spreading, waking, probing, telling].into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Duration, out: &mut Effects<W>) {
+        while let Some((ticket, held)) = self.queue.pop_expired(now, self.route.policy.activation) {
+            // The queue is looked at before the request is out of it: its own wait is part of what is said.
+            let trouble = self.timed_out();
+            self.measure.ended(now);
+            out.push(Effect::Fail { ticket, waiter: held.waiter, trouble });
+        }
+        self.settle(now);
+    }
+
+    /// Time will change nothing here until something else happens.
+    pub fn at_rest(&self) -> bool {
+        self.queue.is_empty()
+            && self.gate.at_rest()
+            && !self.wake.busy()
+            && self.measure.at_rest()
+            && self.capacity.pods().all(|(_, state)| !state.set_aside())
+            && (!self.link.connected || self.link.pods_told == self.capacity.reports(&self.gate))
+    }
+}

@@ -1,0 +1,154 @@
+//! What a request holds while Catnap has it: a place in the queue, then a slot of a pod.
+
+use crate::effect::Grant;
+use crate::function::Function;
+use crate::phases::Phases;
+use crate::pod::Protocol;
+use crate::queue::Ticket;
+use crate::reason::{FunctionName, Reason, Refusal};
+use crate::shared::SharedRevision;
+use catnap_wire::message::{PodUid, RevisionId};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::oneshot;
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Admission {
+    /// It goes to a pod now.
+    Dispatch(Slot),
+    /// It is held.
+    Held(Waiting),
+    /// It is answered with an error now.
+    Refused(Refusal),
+}
+
+/// The handle that a queue keeps of a held request.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    pub(crate) sender: oneshot::Sender<Result<Slot, Refusal>>,
+    pub(crate) function: Arc<Function>,
+}
+
+/// A held request. Dropping it leaves the queue.
+#[derive(Debug)]
+pub struct Waiting {
+    receiver: oneshot::Receiver<Result<Slot, Refusal>>,
+    function: Arc<Function>,
+    ticket: Ticket,
+    ended: bool,
+}
+
+impl Waiting {
+    /// A held request and the handle for its queue.
+    pub(crate) fn pair(function: &Arc<Function>, ticket: Ticket) -> (Waiter, Self) {
+        let (sender, receiver) = oneshot::channel();
+        let waiter = Waiter { sender, function: Arc::clone(function) };
+        (waiter, Self { receiver, function: Arc::clone(function), ticket, ended: false })
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Slot, Refusal>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.receiver).poll(context).map(|received| {
+            self.ended = true;
+            // Queues answer before they drop a handle; one that goes with the whole process is no exception worth more.
+            received
+                .unwrap_or_else(|_| Err(self.function.refusal(Reason::Draining, "the activator ends".into())))
+        })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.ended {
+            // A grant that is already on its way comes back by the slot's own drop, together with the channel.
+            self.function.leave(self.ticket);
+        }
+    }
+}
+
+/// One exchange with a pod. Dropping it gives it back.
+///
+/// With a limit it must live until the pod ended the exchange, even when the client has left.
+#[derive(Debug)]
+pub struct Slot {
+    grant: Grant,
+    protocol: Protocol,
+    limited: bool,
+    revision: Arc<SharedRevision>,
+    function: Arc<Function>,
+    returned: bool,
+}
+
+impl Slot {
+    pub(crate) fn new(
+        grant: Grant,
+        protocol: Protocol,
+        limited: bool,
+        revision: Arc<SharedRevision>,
+        function: Arc<Function>,
+    ) -> Self {
+        Self { grant, protocol, limited, revision, function, returned: false }
+    }
+
+    /// Where the pod listens.
+    pub fn address(&self) -> SocketAddr {
+        self.grant.address
+    }
+
+    /// UID of the pod.
+    pub fn pod(&self) -> &PodUid {
+        &self.grant.uid
+    }
+
+    /// How the pod speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The revision, for labels.
+    pub fn revision(&self) -> &RevisionId {
+        self.revision.id()
+    }
+
+    /// The function, for labels.
+    pub fn function(&self) -> &FunctionName {
+        self.function.name()
+    }
+
+    /// The revision has a `concurrency.limit`: the exchange counts until the pod ended it, not until the client left.
+    pub fn limited(&self) -> bool {
+        self.limited
+    }
+
+    /// How the wait was spent; `None` when the request did not wait.
+    pub fn phases(&self) -> Option<Phases> {
+        self.grant.phases
+    }
+
+    /// The connection was refused, timed out, or was closed before the first byte left: nothing was sent. The request is
+    /// tried again in its old place and within its old time.
+    pub fn connect_failed(mut self) -> Admission {
+        self.returned = true;
+        self.function.retry(&self.revision, &self.grant)
+    }
+
+    /// The pod ended the exchange.
+    pub fn finished(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if !self.returned {
+            self.revision.finished(self.grant.key);
+        }
+    }
+}
