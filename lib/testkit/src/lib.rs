@@ -1,1 +1,10 @@
-//! catnap-testkit
+//! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand.
+//!
+//! It knows as much of Kubernetes as controllers rely on (names, UIDs, resourceVersions, preconditions, server-side
+//! apply without field ownership) and nothing of what controllers of the cluster do.
+
+mod api;
+mod object;
+mod route;
+
+pub use api::{Call, FakeApi};

@@ -143,6 +143,11 @@ fn service(owner: &Owner) -> Service {
     }
 }
 
+/// The address type of an EndpointSlice that can hold `address`.
+pub(crate) fn address_type(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
 /// Name of the EndpointSlice of `function` for one address type.
 pub(crate) fn endpoint_slice_name(function: &str, address_type: &str) -> String {
     format!("{function}-{}", address_type.to_ascii_lowercase())
@@ -152,7 +157,7 @@ fn endpoint_slices(owner: &Owner, addresses: &[IpAddr]) -> Vec<EndpointSlice> {
     let of_type = |address_type: &'static str| {
         let mut endpoints: Vec<_> = addresses
             .iter()
-            .filter(|address| address.is_ipv4() == (address_type == "IPv4"))
+            .filter(|address| self::address_type(address) == address_type)
             .map(|address| Endpoint {
                 addresses: vec![address.to_string()],
                 conditions: Some(EndpointConditions { ready: Some(true), ..EndpointConditions::default() }),
@@ -200,7 +205,7 @@ fn obsolete(function: &ValidatedFunction, plan: &Plan) -> Vec<Obsolete> {
     let addresses = &function.cluster.activator_addresses;
     let slices = observed.endpoint_slices.iter().filter_map(|slice| {
         let (name, uid) = mine(&slice.metadata)?;
-        let needed = addresses.iter().any(|address| address.is_ipv4() == (slice.address_type == "IPv4"));
+        let needed = addresses.iter().any(|address| address_type(address) == slice.address_type);
         // With no address at all the activators' Service is merely not known yet: the last good ones stay.
         (!needed && !addresses.is_empty()).then_some(Obsolete::EndpointSlice { name, uid })
     });

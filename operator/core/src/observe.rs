@@ -11,7 +11,7 @@ use k8s_openapi::api::{
 
 use crate::{
     Failure, Owner,
-    build::{ADDRESS_TYPES, endpoint_slice_name},
+    build::{ADDRESS_TYPES, address_type, endpoint_slice_name},
     content::{ContentError, content_digest, revision_name},
     failure::{deployment_failure, pod_failure},
 };
@@ -77,8 +77,8 @@ impl Facts {
     }
 }
 
-/// The names that `function` may need.
-pub fn wanted(function: &Function, owner: &Owner) -> Result<Wanted, ContentError> {
+/// The names that `function` may need, with these addresses of the activators.
+pub fn wanted(function: &Function, owner: &Owner, addresses: &[IpAddr]) -> Result<Wanted, ContentError> {
     let current = match function.spec.revision_name() {
         Some(name) => name.to_owned(),
         None => revision_name(&owner.name, &content_digest(&function.spec)?, 0),
@@ -90,7 +90,11 @@ pub fn wanted(function: &Function, owner: &Owner) -> Result<Wanted, ContentError
     }
     Ok(Wanted {
         service: owner.name.clone(),
-        endpoint_slices: ADDRESS_TYPES.map(|family| endpoint_slice_name(&owner.name, family)).into(),
+        endpoint_slices: ADDRESS_TYPES
+            .into_iter()
+            .filter(|family| addresses.iter().any(|address| address_type(address) == *family))
+            .map(|family| endpoint_slice_name(&owner.name, family))
+            .collect(),
         controller_revisions: vec![current],
         deployments,
     })

@@ -1,0 +1,323 @@
+//! An API server in memory behind a real [`kube::Client`].
+
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use http::{Method, Request, Response};
+use http_body_util::BodyExt;
+use kube::{
+    Client,
+    client::Body,
+    core::{NamespaceResourceScope, Resource},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use crate::{
+    object::{failure, merge, metadata},
+    route::Route,
+};
+
+/// The server; clones are the same one.
+#[derive(Clone, Default)]
+pub struct FakeApi(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    collections: BTreeMap<String, BTreeMap<String, Value>>,
+    writes: u64,
+    calls: Vec<Call>,
+    scripted: Vec<Scripted>,
+}
+
+/// One request that was made.
+#[derive(Clone, PartialEq)]
+pub struct Call {
+    /// The method, `APPLY` for a server-side apply.
+    pub verb: String,
+    /// The path.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// The body, null when there was none.
+    pub body: Value,
+}
+
+struct Scripted {
+    verb: String,
+    path: String,
+    code: u16,
+    answer: Value,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
+
+impl fmt::Display for Call {
+    /// `POST deployments/hello`: the plural and what it is about, enough to compare with a table.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(route) = Route::parse(&self.path) else {
+            return write!(formatter, "{} {}", self.verb, self.path);
+        };
+        let name = route.name.as_deref().or_else(|| metadata(&self.body, "name")).unwrap_or_default();
+        write!(formatter, "{} {}/{name}", self.verb, route.plural)?;
+        route.subresource.map_or(Ok(()), |subresource| write!(formatter, "/{subresource}"))
+    }
+}
+
+impl FakeApi {
+    /// A client of this server.
+    pub fn client(&self) -> Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let api = api.clone();
+            async move { Ok::<_, Infallible>(api.answer(request).await) }
+        });
+        Client::new(service, "default")
+    }
+
+    /// Stores an object as if somebody had created it: with a UID and a resourceVersion when it has none.
+    pub fn insert<K>(&self, object: &K)
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + serde::Serialize,
+    {
+        let object = serde_json::to_value(object).unwrap_or_default();
+        let namespace = metadata(&object, "namespace").map(str::to_owned);
+        self.insert_at(&K::url_path(&(), namespace.as_deref()), object);
+    }
+
+    /// The same for any kind, by the path of its collection.
+    pub fn insert_at(&self, collection: &str, mut object: Value) {
+        let mut state = self.state();
+        state.stamp(&mut object, true);
+        let name = metadata(&object, "name").unwrap_or_default().to_owned();
+        state.collections.entry(collection.to_owned()).or_default().insert(name, object);
+    }
+
+    /// Every object of a kind in a namespace, by name.
+    pub fn list<K>(&self, namespace: &str) -> Vec<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned,
+    {
+        let state = self.state();
+        let objects = state.collections.get(&K::url_path(&(), Some(namespace)));
+        objects
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .filter_map(|it| serde_json::from_value(it.clone()).ok())
+            .collect()
+    }
+
+    /// One object.
+    pub fn get<K>(&self, namespace: &str, name: &str) -> Option<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned,
+    {
+        let state = self.state();
+        let object = state.collections.get(&K::url_path(&(), Some(namespace)))?.get(name)?;
+        serde_json::from_value(object.clone()).ok()
+    }
+
+    /// Changes an object as somebody else would: its resourceVersion changes too. Whether it was there.
+    pub fn edit<K>(&self, namespace: &str, name: &str, change: impl FnOnce(&mut Value)) -> bool
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        let mut state = self.state();
+        let collection = K::url_path(&(), Some(namespace));
+        let Some(mut object) = state.collections.get(&collection).and_then(|it| it.get(name)).cloned() else {
+            return false;
+        };
+        let before = object.clone();
+        change(&mut object);
+        state.store(&collection, name, &before, object);
+        true
+    }
+
+    /// Removes an object. Whether it was there.
+    pub fn remove<K>(&self, namespace: &str, name: &str) -> bool
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        let collection = K::url_path(&(), Some(namespace));
+        self.state().collections.get_mut(&collection).and_then(|it| it.remove(name)).is_some()
+    }
+
+    /// Answers the next call of this verb whose path ends with `path` with a failure, instead of doing it.
+    pub fn fail_next(&self, verb: &str, path: &str, code: u16, reason: &str, message: &str) {
+        let answer = failure(code, reason, message);
+        self.state().scripted.push(Scripted { verb: verb.to_owned(), path: path.to_owned(), code, answer });
+    }
+
+    /// The calls since the last time this was asked.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.state().calls)
+    }
+
+    /// Of [`take_calls`](Self::take_calls) those that write, in words, without Events.
+    pub fn take_writes(&self) -> Vec<String> {
+        let calls = self.take_calls().into_iter().filter(|call| call.verb != "GET");
+        calls.map(|call| call.to_string()).filter(|call| !call.contains(" events/")).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+        let (head, body) = request.into_parts();
+        let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+        let apply = head
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .is_some_and(|it| it == "application/apply-patch+yaml");
+        let call = Call {
+            verb: if apply { "APPLY".to_owned() } else { head.method.to_string() },
+            path: head.uri.path().to_owned(),
+            query: head.uri.query().unwrap_or_default().to_owned(),
+            body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        };
+        let mut state = self.state();
+        state.calls.push(call.clone());
+        let script =
+            state.scripted.iter().position(|it| it.verb == call.verb && call.path.ends_with(&it.path));
+        let (code, answer) = match script {
+            Some(index) => {
+                let Scripted { code, answer, .. } = state.scripted.remove(index);
+                (code, answer)
+            }
+            None => state.act(&call, &head.method),
+        };
+        let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+        *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
+        response
+    }
+}
+
+impl State {
+    fn act(&mut self, call: &Call, method: &Method) -> (u16, Value) {
+        let Some(route) = Route::parse(&call.path) else { return refuse(404, "NotFound", "no such path") };
+        let name = route.name.clone().or_else(|| metadata(&call.body, "name").map(str::to_owned));
+        let existing =
+            name.as_ref().and_then(|name| self.collections.get(&route.collection)?.get(name)).cloned();
+        match (method, name, existing) {
+            (&Method::GET, None, _) => (200, self.items(&route)),
+            (&Method::POST, Some(name), None) => self.create(&route, &name, call.body.clone()),
+            (&Method::POST, Some(name), Some(_)) => {
+                refuse(409, "AlreadyExists", &format!("{} \"{name}\" already exists", route.plural))
+            }
+            (&Method::GET, Some(_), Some(object)) => (200, object),
+            (&Method::DELETE, Some(name), Some(object)) => {
+                if let Some(conflict) = conflict(&object, call.body.get("preconditions")) {
+                    return conflict;
+                }
+                self.collections.entry(route.collection).or_default().remove(&name);
+                (200, object)
+            }
+            (&Method::PATCH | &Method::PUT, Some(name), Some(object)) => {
+                self.write(&route, &name, call, &object)
+            }
+            (&Method::PATCH, Some(name), None) if call.verb == "APPLY" && route.subresource.is_none() => {
+                if metadata(&call.body, "uid").is_some() {
+                    return refuse(
+                        409,
+                        "Conflict",
+                        "the UID in the precondition is of an object that is gone",
+                    );
+                }
+                self.create(&route, &name, call.body.clone())
+            }
+            (_, name, _) => refuse(
+                404,
+                "NotFound",
+                &format!("{} \"{}\" not found", route.plural, name.unwrap_or_default()),
+            ),
+        }
+    }
+
+    fn write(&mut self, route: &Route, name: &str, call: &Call, before: &Value) -> (u16, Value) {
+        if let Some(conflict) = conflict(before, call.body.get("metadata")) {
+            return conflict;
+        }
+        let mut object = before.clone();
+        match (&route.subresource, call.verb.as_str()) {
+            (Some(part), "APPLY") => object[part] = call.body.get(part).cloned().unwrap_or_default(),
+            (None, "PUT") => object = call.body.clone(),
+            _ => merge(&mut object, &call.body),
+        }
+        (200, self.store(&route.collection, name, before, object))
+    }
+
+    fn create(&mut self, route: &Route, name: &str, mut object: Value) -> (u16, Value) {
+        object["metadata"]["name"] = json!(name);
+        if let Some(namespace) = &route.namespace {
+            object["metadata"]["namespace"] = json!(namespace);
+        }
+        self.stamp(&mut object, true);
+        self.collections.entry(route.collection.clone()).or_default().insert(name.to_owned(), object.clone());
+        (201, object)
+    }
+
+    /// Stores what a write made of an object; one that changed nothing leaves the resourceVersion as it is.
+    fn store(&mut self, collection: &str, name: &str, before: &Value, mut object: Value) -> Value {
+        for field in ["uid", "resourceVersion", "creationTimestamp", "generation"] {
+            object["metadata"][field] = before["metadata"][field].clone();
+        }
+        if object != *before {
+            if object.get("spec") != before.get("spec") {
+                let generation = before["metadata"]["generation"].as_i64().unwrap_or_default();
+                object["metadata"]["generation"] = json!(generation + 1);
+            }
+            self.stamp(&mut object, false);
+        }
+        self.collections.entry(collection.to_owned()).or_default().insert(name.to_owned(), object.clone());
+        object
+    }
+
+    fn stamp(&mut self, object: &mut Value, new: bool) {
+        self.writes += 1;
+        let number = self.writes;
+        let metadata = &mut object["metadata"];
+        metadata["resourceVersion"] = json!(number.to_string());
+        if new {
+            for (field, value) in [
+                ("uid", json!(format!("uid-{number}"))),
+                ("creationTimestamp", json!("2026-01-01T00:00:00Z")),
+                ("generation", json!(1)),
+            ] {
+                if metadata.get(field).is_none_or(Value::is_null) {
+                    metadata[field] = value;
+                }
+            }
+        }
+    }
+
+    fn items(&self, route: &Route) -> Value {
+        let items: Vec<_> =
+            self.collections.get(&route.collection).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        json!({"metadata": {"resourceVersion": self.writes.to_string()}, "items": items})
+    }
+}
+
+/// A failed precondition: another UID or another resourceVersion than the object has.
+fn conflict(object: &Value, conditions: Option<&Value>) -> Option<(u16, Value)> {
+    ["uid", "resourceVersion"].into_iter().find_map(|field| {
+        let wanted = conditions?.get(field)?.as_str()?;
+        let failed = metadata(object, field) != Some(wanted);
+        failed.then(|| refuse(409, "Conflict", &format!("the object's {field} is another")))
+    })
+}
+
+fn refuse(code: u16, reason: &str, message: &str) -> (u16, Value) {
+    (code, failure(code, reason, message))
+}
+
+#[cfg(test)]
+mod tests;
