@@ -1,0 +1,192 @@
+//! One client's connection: its protocol is detected, then a codec serves its requests until somebody ends it.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use catnap_activator_core::{FunctionName, Listener, Reason};
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::config::{CONNECTION_WINDOW, HEAD_BYTES, HEAD_FIELDS, STREAM_WINDOW, STREAMS, STREAMS_HELD};
+use crate::connections::Registration;
+use crate::exchange;
+use crate::forwarded::Caller;
+use crate::io::{Io, Protocol};
+use crate::server::Stage;
+use crate::socket::Socket;
+use crate::worker::Worker;
+
+/// How long a client may take to read the last response of a connection that we close.
+const LINGER: Duration = Duration::from_secs(2);
+/// An HTTP/2 client that does not answer a ping in this time is dead.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What all requests of a connection share.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) socket: Arc<Socket>,
+    pub(crate) listener: Listener,
+    pub(crate) protocol: Protocol,
+    pub(crate) caller: Caller,
+    /// Requests of an HTTP/2 connection that wait, by function.
+    held: Mutex<HashMap<FunctionName, u32>>,
+    /// The connection carries another protocol now.
+    pub(crate) tunnelled: AtomicBool,
+    requested: AtomicBool,
+    first_request: Notify,
+}
+
+/// A place among the waiting requests of a connection.
+#[derive(Debug)]
+pub(crate) struct HeldStream<'client> {
+    client: &'client Client,
+    function: FunctionName,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(
+    worker: Arc<Worker>,
+    listener: Listener,
+    stream: TcpStream,
+    mut registration: Registration,
+) {
+    let connected = stream.peer_addr().and_then(|peer| Socket::new(stream, peer));
+    // An error: it was closed before we came to it.
+    let Ok(socket) = connected.map(Arc::new) else { return };
+    registration.attach(&socket);
+    let mut io = Io::downstream(Arc::clone(&socket), registration);
+    let Ok(Some(protocol)) = io.detect().await else { return };
+    let client = Arc::new(Client {
+        caller: Caller::new(socket.peer.ip(), &worker.config.trusted_proxies),
+        worker,
+        socket,
+        listener,
+        protocol,
+        held: Mutex::default(),
+        tunnelled: AtomicBool::new(false),
+        requested: AtomicBool::new(false),
+        first_request: Notify::new(),
+    });
+    let served = match protocol {
+        Protocol::Http1 => client.serve_http1(io).await,
+        Protocol::Http2 => client.serve_http2(io).await,
+    };
+    if let Err(error) = served {
+        client.ended_badly(&error);
+    }
+}
+
+impl Client {
+    async fn serve_http1(self: &Arc<Self>, io: Io) -> Result<(), hyper::Error> {
+        let service = {
+            let client = Arc::clone(self);
+            service_fn(move |request| exchange::serve(Arc::clone(&client), request))
+        };
+        let mut builder = http1::Builder::new();
+        // The sweep watches heads; hyper's own timer would close idle connections too.
+        builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
+        // Closing counts as being open, so that a drain waits for it.
+        let closing = self.worker.connections.reserve();
+        let served = builder.serve_connection(TokioIo::new(io), service).with_upgrades().await;
+        if !self.tunnelled.load(Relaxed) && !self.socket.hung_up() {
+            self.socket.linger(LINGER).await;
+        }
+        drop(closing);
+        served
+    }
+
+    async fn serve_http2(self: &Arc<Self>, io: Io) -> Result<(), hyper::Error> {
+        let service = {
+            let client = Arc::clone(self);
+            service_fn(move |request| {
+                client.note_request();
+                exchange::serve(Arc::clone(&client), request)
+            })
+        };
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+            .keep_alive_interval(PING_INTERVAL)
+            .keep_alive_timeout(PING_TIMEOUT);
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => return served,
+            () = self.time_to_go() => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await
+    }
+
+    /// A connection that was opened while draining still gets its first request served.
+    async fn time_to_go(&self) {
+        let mut stage = self.worker.stage.clone();
+        Stage::Draining.reached(&mut stage).await;
+        let first_request = async {
+            let noted = self.first_request.notified();
+            if !self.requested.load(Relaxed) {
+                noted.await;
+            }
+        };
+        tokio::select! {
+            () = first_request => {}
+            () = Stage::Closing.reached(&mut stage) => {}
+        }
+    }
+
+    fn note_request(&self) {
+        if !self.requested.swap(true, Relaxed) {
+            self.first_request.notify_waiters();
+        }
+    }
+
+    /// Lets one more request of this connection wait, so that one function cannot take all its streams. `None`: too many.
+    pub(crate) fn hold(&self, function: &FunctionName) -> Option<HeldStream<'_>> {
+        if self.protocol == Protocol::Http2 {
+            let mut held = self.held.lock();
+            let count = held.entry(function.clone()).or_default();
+            if *count >= STREAMS_HELD {
+                return None;
+            }
+            *count += 1;
+        }
+        self.worker.observer.held();
+        Some(HeldStream { client: self, function: function.clone() })
+    }
+
+    fn ended_badly(&self, error: &hyper::Error) {
+        if error.is_parse() {
+            let reason = if error.is_parse_too_large() { Reason::HeadTooLarge } else { Reason::BadRequest };
+            self.worker.observer.unparsable(reason);
+        }
+        tracing::debug!(peer = %self.socket.peer, error = error as &dyn Error, "client connection ended");
+    }
+}
+
+impl Drop for HeldStream<'_> {
+    fn drop(&mut self) {
+        self.client.worker.observer.released();
+        if self.client.protocol == Protocol::Http2 {
+            let mut held = self.client.held.lock();
+            if let Some(count) = held.get_mut(&self.function) {
+                *count -= 1;
+                if *count == 0 {
+                    held.remove(&self.function);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The client connections of one worker, and the sweep that closes what is late.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::socket::{Phase, Socket};
+
+/// How long a client's connection may stay in a phase.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PhaseLimits {
+    pub(crate) head: Duration,
+    pub(crate) idle: Duration,
+}
+
+/// The connections of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Connections {
+    sockets: Mutex<HashMap<u64, Arc<Socket>>>,
+    next: AtomicU64,
+    open: AtomicUsize,
+    emptied: Notify,
+}
+
+impl Connections {
+    /// Connections that are open now, without the lock.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    /// Counts a connection that is about to come, until the registration is dropped.
+    pub(crate) fn reserve(self: &Arc<Self>) -> Registration {
+        self.open.fetch_add(1, Relaxed);
+        Registration { connections: Arc::clone(self), number: None }
+    }
+
+    /// Closes every connection whose head or next request is late. Gives how many.
+    pub(crate) fn close_late(&self, limits: PhaseLimits) -> usize {
+        self.close_where(|socket| match socket.phase() {
+            Phase::Head => socket.phase_age() > limits.head,
+            Phase::Idle => socket.phase_age() > limits.idle,
+            Phase::Busy => false,
+        })
+    }
+
+    /// Closes every connection that no request is on. One whose next request already waits in the kernel stays.
+    pub(crate) fn close_quiet(&self) -> usize {
+        self.close_where(|socket| {
+            let quiet = match socket.phase() {
+                Phase::Head => socket.received() == 0,
+                Phase::Idle => true,
+                Phase::Busy => false,
+            };
+            quiet && !socket.has_unread()
+        })
+    }
+
+    /// Closes everything.
+    pub(crate) fn close_all(&self) -> usize {
+        self.close_where(|_| true)
+    }
+
+    fn close_where(&self, which: impl Fn(&Socket) -> bool) -> usize {
+        let sockets = self.sockets.lock();
+        let mut closed = 0;
+        for socket in sockets.values().filter(|socket| which(socket)) {
+            socket.close();
+            closed += 1;
+        }
+        closed
+    }
+
+    /// Waits until no connection is left.
+    pub(crate) async fn emptied(&self) {
+        loop {
+            let emptied = self.emptied.notified();
+            if self.open() == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+}
+
+/// Counts a connection, and keeps its socket known to the worker once it has one.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    connections: Arc<Connections>,
+    number: Option<u64>,
+}
+
+impl Registration {
+    /// Makes the socket known to the sweep.
+    pub(crate) fn attach(&mut self, socket: &Arc<Socket>) {
+        let number = self.connections.next.fetch_add(1, Relaxed);
+        self.connections.sockets.lock().insert(number, Arc::clone(socket));
+        self.number = Some(number);
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.connections.sockets.lock().remove(&number);
+        }
+        if self.connections.open.fetch_sub(1, Relaxed) == 1 {
+            self.connections.emptied.notify_waiters();
+        }
+    }
+}

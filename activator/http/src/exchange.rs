@@ -1,0 +1,316 @@
+//! One request from its head to its response: admitted, perhaps held, sent to a pod, perhaps sent again.
+
+use std::future::{Future, pending};
+use std::sync::Arc;
+
+use catnap_activator_core::{Admission, Function, Reason, Refusal, Slot, Waiting};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
+use hyper::body::Incoming;
+use hyper::upgrade::OnUpgrade;
+
+use crate::answer::{self, Asker};
+use crate::client::Client;
+use crate::head::Head;
+use crate::io::Protocol;
+use crate::lease::Lease;
+use crate::observe::Outcome;
+use crate::pool::Want;
+use crate::record::Record;
+use crate::request_body::Replay;
+use crate::response_body::ResponseBody;
+use crate::sent::Sent;
+use crate::upstream::SendError;
+use crate::{forwarded, headers, timing, tunnel};
+
+/// The client went away: there is nobody to answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the client left")]
+pub(crate) struct ClientLeft;
+
+/// Why a request has no response from a pod.
+#[derive(Debug)]
+enum End {
+    Refused(Refusal),
+    ClientLeft,
+}
+
+/// What became of sending a request to one pod.
+enum Attempt {
+    Answered(Response<Incoming>, Lease),
+    /// Nothing reached the pod.
+    NeverSent(Slot),
+    /// The pod may have acted on it.
+    NoHead,
+    ClientLeft,
+}
+
+/// A request under way.
+struct Exchange {
+    client: Arc<Client>,
+    head: Head,
+    body: Replay,
+    record: Record,
+    on_upgrade: Option<OnUpgrade>,
+    deadline: Option<tokio::time::Instant>,
+}
+
+/// Answers one request.
+pub(crate) async fn serve(
+    client: Arc<Client>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, ClientLeft> {
+    let mut record = Record::begin(Arc::clone(&client));
+    let (mut parts, body) = request.into_parts();
+    let request_id = forwarded::identify(&mut parts.headers);
+    let asker = Asker::new(&parts.method, &parts.headers, request_id);
+    let version = parts.version;
+    let routed = Head::check(&parts).and_then(|()| Head::host(&parts)).and_then(|host| {
+        // A valid authority is ASCII.
+        let function = client.worker.activator.route(client.listener, host.to_str().unwrap_or_default())?;
+        Ok((function, host))
+    });
+    let ended = match routed {
+        Ok((function, host)) => {
+            record.routed(function.name());
+            let body = Replay::new(body);
+            record.request = Arc::clone(body.progress());
+            let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+            let head = Head::new(parts, host, &client.caller);
+            let deadline =
+                headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
+            let exchange = Exchange { client: Arc::clone(&client), head, body, record, on_upgrade, deadline };
+            exchange.run(&function).await
+        }
+        Err(refusal) => Err((End::Refused(refusal), record)),
+    };
+    let mut response = match ended {
+        Ok(response) => response,
+        Err((End::ClientLeft, _)) => return Err(ClientLeft),
+        Err((End::Refused(refusal), mut record)) => {
+            record.outcome = Outcome::Refused(refusal.reason);
+            let response = answer::refuse(&refusal, &asker);
+            record.head_sent(response.status().as_u16());
+            response.map(|bytes| ResponseBody::own(bytes, record))
+        }
+    };
+    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if client.protocol == Protocol::Http1 && !switching && client.worker.draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    *response.version_mut() = version;
+    Ok(response)
+}
+
+impl Exchange {
+    async fn run(mut self, function: &Arc<Function>) -> Result<Response<ResponseBody>, (End, Record)> {
+        match self.send(function).await {
+            Ok((response, lease)) => self.answer(response, lease),
+            Err(end) => Err((end, self.record)),
+        }
+    }
+
+    /// Sends the request until a pod answers, or nothing more may be tried.
+    async fn send(&mut self, function: &Arc<Function>) -> Result<(Response<Incoming>, Lease), End> {
+        let mut admission = function.admit();
+        let mut resent = false;
+        loop {
+            let slot = match admission {
+                Admission::Dispatch(slot) => slot,
+                Admission::Held(waiting) => self.hold(function, waiting).await?,
+                Admission::Refused(refusal) => return Err(End::Refused(refusal)),
+            };
+            admission = match self.attempt(slot).await {
+                Attempt::Answered(response, lease) => return Ok((response, lease)),
+                Attempt::NeverSent(slot) => slot.connect_failed(),
+                Attempt::NoHead if !resent && self.replayable() => {
+                    resent = true;
+                    function.admit()
+                }
+                Attempt::NoHead => {
+                    return Err(upstream_reset(function, "the pod ended the exchange before its answer"));
+                }
+                Attempt::ClientLeft => return Err(End::ClientLeft),
+            };
+        }
+    }
+
+    /// Waits for a slot, for as long as the client does.
+    async fn hold(&self, function: &Arc<Function>, waiting: Waiting) -> Result<Slot, End> {
+        let Some(_held) = self.client.hold(function.name()) else {
+            let detail = "this connection has too many requests waiting for the function";
+            return Err(refused(function, Reason::QueueFull, detail));
+        };
+        let hang_up = async {
+            match self.client.protocol {
+                // Nothing reads the connection while the body waits.
+                Protocol::Http1 => self.client.socket.hang_up().await,
+                // The codec reads on, and drops this future.
+                Protocol::Http2 => pending().await,
+            }
+        };
+        let deadline = async {
+            match self.deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let slot = tokio::select! {
+            biased;
+            () = hang_up => return Err(End::ClientLeft),
+            slot = waiting => slot.map_err(End::Refused)?,
+            () = deadline => {
+                return Err(refused(function, Reason::ActivationTimeout, "the caller's own deadline passed"));
+            }
+        };
+        // The grant may have overtaken the news of a FIN that is already here.
+        if self.client.socket.hung_up() { Err(End::ClientLeft) } else { Ok(slot) }
+    }
+
+    /// True when the request may be sent again although a pod may have acted on it.
+    fn replayable(&self) -> bool {
+        self.head.idempotent() && self.body.attempt().is_some()
+    }
+
+    /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.
+    async fn attempt(&mut self, slot: Slot) -> Attempt {
+        self.record.dispatched(&slot);
+        let worker = Arc::clone(&self.client.worker);
+        let protocol = slot.protocol();
+        let mut want = if self.head.upgrade(protocol).is_some() {
+            // A tunnel keeps its connection, and is moved by this worker.
+            Want::New
+        } else if self.head.idempotent() && self.body.small() {
+            Want::Any
+        } else {
+            Want::Recent
+        };
+        let pool = worker.pool(&slot);
+        let mut lease = Lease::new(slot, pool);
+        loop {
+            let Some(body) = self.body.attempt() else { return self.no_head(lease) };
+            let request = self.head.request(protocol, body);
+            let sending = match lease.connect(want, worker.config.connect_timeout).await {
+                Ok(link) => link.send(request),
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
+                    return lease.into_slot().map_or(Attempt::NoHead, Attempt::NeverSent);
+                }
+            };
+            let sent = self.await_head(sending, lease);
+            let Some((answered, returned)) = sent.await else { return Attempt::ClientLeft };
+            lease = returned;
+            match answered {
+                Ok(response) => return Attempt::Answered(response, lease),
+                Err(SendError { never_sent, source }) => {
+                    tracing::debug!(
+                        error = &source as &dyn std::error::Error,
+                        never_sent,
+                        "no response head"
+                    );
+                    if !never_sent {
+                        return self.no_head(lease);
+                    }
+                    if !lease.connection_failed() || want == Want::New {
+                        return lease.into_slot().map_or(Attempt::NoHead, Attempt::NeverSent);
+                    }
+                    want = Want::New;
+                }
+            }
+        }
+    }
+
+    /// Waits for the response head while the client does. With a limit the exchange goes on without its client.
+    fn await_head<S>(
+        &self,
+        sending: S,
+        lease: Lease,
+    ) -> impl Future<Output = Option<(Result<Response<Incoming>, SendError>, Lease)>> + use<S>
+    where
+        S: Future<Output = Result<Response<Incoming>, SendError>> + Send + 'static,
+    {
+        let uploading = self.client.protocol == Protocol::Http1 && self.body.outstanding();
+        let socket = Arc::clone(&self.client.socket);
+        let progress = Arc::clone(self.body.progress());
+        async move {
+            let hang_up = async { if uploading { socket.hang_up().await } else { pending().await } };
+            let answered = async {
+                if lease.limited() {
+                    Sent::new(Box::pin(sending), lease, progress).await
+                } else {
+                    (sending.await, lease)
+                }
+            };
+            tokio::select! {
+                biased;
+                answered = answered => Some(answered),
+                () = hang_up => None,
+            }
+        }
+    }
+
+    fn no_head(&self, lease: Lease) -> Attempt {
+        if self.body.progress().broken() {
+            let progress = Arc::clone(self.body.progress());
+            crate::lease::spawn(async move { lease.settle(&progress).await });
+            return Attempt::ClientLeft;
+        }
+        Attempt::NoHead
+    }
+
+    /// The response as the client gets it.
+    fn answer(
+        mut self,
+        mut response: Response<Incoming>,
+        mut lease: Lease,
+    ) -> Result<Response<ResponseBody>, (End, Record)> {
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            return self.switch(response, lease);
+        }
+        let from_http2 = response.version() == Version::HTTP_2;
+        lease.keep_alive = headers::clean_response(response.headers_mut());
+        if from_http2 && self.client.protocol == Protocol::Http1 {
+            headers::announce_grpc_trailers(response.headers_mut());
+        }
+        if let Some(phases) = self.record.phases() {
+            timing::report(response.headers_mut(), phases);
+        }
+        self.record.head_sent(response.status().as_u16());
+        self.body.release();
+        let record = self.record;
+        Ok(response.map(|incoming| ResponseBody::pod(incoming, lease, record)))
+    }
+
+    /// The pod takes up the protocol that the client asked for.
+    fn switch(
+        mut self,
+        mut response: Response<Incoming>,
+        lease: Lease,
+    ) -> Result<Response<ResponseBody>, (End, Record)> {
+        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+        let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
+        let (Some(protocol), Some(client_side), true) = (protocol, self.on_upgrade.take(), asked) else {
+            let refusal =
+                Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
+            return Err((End::Refused(refusal), self.record));
+        };
+        let pod_side = hyper::upgrade::on(&mut response);
+        headers::clean_response(response.headers_mut());
+        headers::switching(response.headers_mut(), protocol);
+        if let Some(phases) = self.record.phases() {
+            timing::report(response.headers_mut(), phases);
+        }
+        self.record.head_sent(response.status().as_u16());
+        self.client.tunnelled.store(true, std::sync::atomic::Ordering::Relaxed);
+        tokio::spawn(tunnel::run(client_side, pod_side, lease, self.record));
+        Ok(response.map(|_| ResponseBody::nothing()))
+    }
+}
+
+fn refused(function: &Function, reason: Reason, detail: &str) -> End {
+    End::Refused(Refusal { function: Some(function.name().clone()), ..Refusal::new(reason, detail) })
+}
+
+fn upstream_reset(function: &Function, detail: &str) -> End {
+    refused(function, Reason::UpstreamReset, detail)
+}

@@ -1,0 +1,78 @@
+use super::*;
+
+fn host() -> HeaderValue {
+    HeaderValue::from_static("hello.default:8080")
+}
+
+fn all(headers: &HeaderMap, name: &str) -> Vec<String> {
+    headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_strangers_word_is_replaced() {
+    let mut headers = HeaderMap::new();
+    headers.insert(FORWARDED, HeaderValue::from_static("for=1.2.3.4"));
+    headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    headers.insert(FORWARDED_HOST, HeaderValue::from_static("bank.example"));
+    Caller::new("::ffff:192.0.2.7".parse().unwrap(), &[]).describe(&mut headers, &host());
+    assert_eq!(all(&headers, "forwarded"), ["for=192.0.2.7;proto=http;host=\"hello.default:8080\""]);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["http"]);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["hello.default:8080"]);
+}
+
+#[test]
+fn a_trusted_proxys_word_is_extended() {
+    let mut headers = HeaderMap::new();
+    headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
+    headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
+    let trusted = ["2001:db8::/32".parse().unwrap()];
+    Caller::new("2001:db8::9".parse().unwrap(), &trusted).describe(&mut headers, &host());
+    assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::9]\";proto=http;host=\"hello.default:8080\""]);
+    assert_eq!(all(&headers, "x-forwarded-for"), ["1.2.3.4", "2001:db8::9"]);
+    assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);
+    assert_eq!(all(&headers, "x-forwarded-host"), ["hello.default:8080"]);
+}
+
+#[test]
+fn a_valid_request_id_is_kept_and_any_other_made_anew() {
+    let mut headers = HeaderMap::new();
+    headers.insert(REQUEST_ID, HeaderValue::from_static("order-17/a"));
+    assert_eq!(identify(&mut headers), "order-17/a");
+    for bad in ["", "two words", "quo\"te"] {
+        headers.insert(REQUEST_ID, HeaderValue::from_str(bad).unwrap());
+        let made = identify(&mut headers);
+        assert_eq!(made.len(), 32, "{bad:?}");
+        assert_eq!(headers[REQUEST_ID], made);
+    }
+    headers.insert(REQUEST_ID, HeaderValue::from_str(&"x".repeat(129)).unwrap());
+    assert_eq!(identify(&mut headers).len(), 32);
+}
+
+#[test]
+fn a_valid_trace_is_kept_and_any_other_begun_anew() {
+    let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let mut headers = HeaderMap::new();
+    headers.insert(TRACEPARENT, HeaderValue::from_static(valid));
+    headers.insert(TRACESTATE, HeaderValue::from_static("vendor=1"));
+    trace(&mut headers);
+    assert_eq!(all(&headers, "traceparent"), [valid]);
+    assert_eq!(all(&headers, "tracestate"), ["vendor=1"]);
+    for bad in [
+        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+        "nonsense",
+    ] {
+        assert!(!valid_traceparent(bad.as_bytes()), "{bad}");
+        let mut headers = HeaderMap::new();
+        headers.insert(TRACEPARENT, HeaderValue::from_static(bad));
+        headers.insert(TRACESTATE, HeaderValue::from_static("vendor=1"));
+        trace(&mut headers);
+        assert!(valid_traceparent(headers[TRACEPARENT].as_bytes()));
+        assert!(!headers.contains_key(TRACESTATE), "a state belongs to its trace");
+    }
+}

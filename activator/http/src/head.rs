@@ -1,0 +1,132 @@
+//! The head of a request: checked, cleaned, and written again for each pod that it is sent to.
+
+use catnap_activator_core::{Protocol, Reason, Refusal};
+use http::header::{HOST, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{Method, Request, Uri, Version};
+
+use crate::config::{HEAD_FIELDS, URI_BYTES};
+use crate::forwarded::{self, Caller};
+use crate::headers::{self, Removed};
+use crate::request_body::RequestBody;
+
+/// What of a request's head goes on to the function.
+#[derive(Debug)]
+pub(crate) struct Head {
+    method: Method,
+    path: PathAndQuery,
+    /// `Host` or `:authority`, as the client sent it.
+    host: HeaderValue,
+    headers: HeaderMap,
+    removed: Removed,
+    version: Version,
+}
+
+impl Head {
+    /// Checks what the parser does not.
+    pub(crate) fn check(parts: &Parts) -> Result<(), Refusal> {
+        if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+            return Err(Refusal::new(Reason::MethodNotAllowed, format!("{} is not served", parts.method)));
+        }
+        let path = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let length = path + parts.uri.authority().map_or(0, |authority| authority.as_str().len());
+        if length > URI_BYTES {
+            return Err(Refusal::new(
+                Reason::UriTooLong,
+                format!("{length} bytes; at most {URI_BYTES} are allowed"),
+            ));
+        }
+        let fields = parts.headers.len();
+        if fields > HEAD_FIELDS {
+            return Err(Refusal::new(
+                Reason::HeadTooLarge,
+                format!("{fields} header fields; at most {HEAD_FIELDS} are allowed"),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The one authority that the client names (RFC 9112 3.2, RFC 9113 8.3.1).
+    pub(crate) fn host(parts: &Parts) -> Result<HeaderValue, Refusal> {
+        let bad = |detail: &str| Err(Refusal::new(Reason::BadRequest, detail));
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        let host = hosts.next();
+        if hosts.next().is_some() {
+            return bad("more than one Host");
+        }
+        match (parts.uri.authority(), host) {
+            (None, None) => bad("no Host"),
+            (None, Some(host)) => match host.to_str() {
+                Ok(text) if !text.contains('@') && text.parse::<Authority>().is_ok() => Ok(host.clone()),
+                _ => bad("Host is no host"),
+            },
+            (Some(authority), _) if authority.as_str().contains('@') => bad("the authority names a user"),
+            (Some(authority), Some(host))
+                if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
+            {
+                bad("the request's target and Host differ")
+            }
+            (Some(_), Some(host)) => Ok(host.clone()),
+            (Some(authority), None) => match HeaderValue::from_str(authority.as_str()) {
+                Ok(host) => Ok(host),
+                Err(_) => bad("the authority is no host"),
+            },
+        }
+    }
+
+    /// Takes the head over, cleaned and with what the function is told of its caller.
+    pub(crate) fn new(parts: Parts, host: HeaderValue, caller: &Caller) -> Self {
+        let Parts { method, uri, version, mut headers, .. } = parts;
+        let mut removed = headers::clean_request(&mut headers);
+        if version != Version::HTTP_11 {
+            removed.upgrade = None;
+        }
+        forwarded::trace(&mut headers);
+        caller.describe(&mut headers, &host);
+        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        Self { method, path, host, headers, removed, version }
+    }
+
+    /// True when sending it twice does what sending it once does (RFC 9110 9.2.2).
+    pub(crate) fn idempotent(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+    }
+
+    /// The protocol that the client wants to switch to, when the pod could.
+    pub(crate) fn upgrade(&self, pod: Protocol) -> Option<&HeaderValue> {
+        self.removed.upgrade.as_ref().filter(|_| pod == Protocol::Http1)
+    }
+
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The request as the pod gets it. It is kept, because it may have to be sent again.
+    pub(crate) fn request(&self, pod: Protocol, body: RequestBody) -> Request<RequestBody> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        let mut headers = self.headers.clone();
+        match pod {
+            Protocol::Http1 => {
+                *request.uri_mut() = Uri::from(self.path.clone());
+                headers.insert(HOST, self.host.clone());
+                headers::for_http1_pod(&mut headers, &self.removed, self.version == Version::HTTP_2);
+            }
+            Protocol::H2c => {
+                let mut uri = http::uri::Parts::default();
+                uri.scheme = Some(Scheme::HTTP);
+                uri.authority = Authority::try_from(self.host.as_bytes()).ok();
+                uri.path_and_query = Some(self.path.clone());
+                *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+                *request.version_mut() = Version::HTTP_2;
+                headers::for_http2_pod(&mut headers, &self.removed);
+            }
+        }
+        *request.headers_mut() = headers;
+        request
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! Header fields that must not pass a proxy, or not as they are (RFC 9110 7.6.1), in both directions.
+
+use std::time::Duration;
+
+use http::header::{
+    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+};
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+/// Fields of our own: nobody outside may set them.
+const OWN_PREFIX: &str = "catnap-";
+const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
+const UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
+const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
+/// Trailer fields of a gRPC response, announced so that HTTP/1.1 carries them.
+const GRPC_TRAILERS: HeaderValue =
+    HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
+
+/// What the removed fields of a request said.
+#[derive(Debug, Default)]
+pub(crate) struct Removed {
+    /// The client asked to switch to this protocol.
+    pub(crate) upgrade: Option<HeaderValue>,
+    /// The client takes trailers.
+    pub(crate) takes_trailers: bool,
+}
+
+/// Takes out of a request's head what is for us alone.
+pub(crate) fn clean_request(headers: &mut HeaderMap) -> Removed {
+    let takes_trailers = lists(headers, &TE, "trailers");
+    let upgrade = headers
+        .get(UPGRADE)
+        .filter(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
+        .filter(|_| lists(headers, &CONNECTION, "upgrade"))
+        .cloned();
+    remove_hop_by_hop(headers);
+    headers.remove(PROXY_AUTHORIZATION);
+    headers.remove(HTTP2_SETTINGS);
+    headers.remove(EXPECT);
+    if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
+        let own: Vec<_> =
+            headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned().collect();
+        for name in own {
+            headers.remove(name);
+        }
+    }
+    Removed { upgrade, takes_trailers }
+}
+
+/// Takes out of a response's head what is for us alone. Gives the server's own keep-alive timeout.
+pub(crate) fn clean_response(headers: &mut HeaderMap) -> Option<Duration> {
+    let keep_alive = headers.get(KEEP_ALIVE).and_then(keep_alive_timeout);
+    remove_hop_by_hop(headers);
+    headers.remove(PROXY_AUTHENTICATE);
+    keep_alive
+}
+
+/// The fields that a request to an HTTP/1.1 pod has besides those of the client.
+pub(crate) fn for_http1_pod(headers: &mut HeaderMap, removed: &Removed, from_http2: bool) {
+    if removed.takes_trailers {
+        headers.insert(TE, TRAILERS);
+        headers.insert(CONNECTION, TE_OPTION);
+    }
+    if let Some(protocol) = &removed.upgrade {
+        headers.insert(UPGRADE, protocol.clone());
+        headers.append(CONNECTION, UPGRADE_OPTION);
+    }
+    if from_http2 {
+        join_cookies(headers);
+    }
+}
+
+/// The fields that a request to an HTTP/2 pod has besides those of the client. The host is in `:authority`.
+pub(crate) fn for_http2_pod(headers: &mut HeaderMap, removed: &Removed) {
+    headers.remove(HOST);
+    if removed.takes_trailers || is_grpc(headers) {
+        headers.insert(TE, TRAILERS);
+    }
+}
+
+/// Announces gRPC's trailers, without which HTTP/1.1 would drop the status of the call.
+pub(crate) fn announce_grpc_trailers(headers: &mut HeaderMap) {
+    if is_grpc(headers) && !headers.contains_key(TRAILER) {
+        headers.insert(TRAILER, GRPC_TRAILERS);
+    }
+}
+
+/// The fields of a response that switches protocols.
+pub(crate) fn switching(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(UPGRADE, protocol);
+    headers.insert(CONNECTION, UPGRADE_OPTION);
+}
+
+/// True for a gRPC message of any encoding. gRPC-Web has another media type.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value
+            .strip_prefix(b"application/grpc")
+            .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+/// The client's deadline of a gRPC call: up to eight digits and a unit.
+pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let amount: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(amount * 3600)),
+        "M" => Some(Duration::from_secs(amount * 60)),
+        "S" => Some(Duration::from_secs(amount)),
+        "m" => Some(Duration::from_millis(amount)),
+        "u" => Some(Duration::from_micros(amount)),
+        "n" => Some(Duration::from_nanos(amount)),
+        _ => None,
+    }
+}
+
+fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .filter_map(|option| option.trim().parse().ok())
+            // Without it nothing could be routed; no sender may name it.
+            .filter(|name| name != HOST)
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(CONNECTION);
+    }
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+}
+
+/// HTTP/2 may split cookies over several fields; HTTP/1.1 may not (RFC 9113 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
+/// True when the comma-separated field lists the token.
+fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        // A `TE` member may carry a weight.
+        .any(|member| {
+            member.split(';').next().is_some_and(|member| member.trim().eq_ignore_ascii_case(token))
+        })
+}
+
+/// `timeout` of a `Keep-Alive` field, in seconds.
+fn keep_alive_timeout(value: &HeaderValue) -> Option<Duration> {
+    let seconds = value
+        .to_str()
+        .ok()?
+        .split(',')
+        .filter_map(|parameter| parameter.trim().split_once('='))
+        .find_map(|(name, seconds)| name.trim().eq_ignore_ascii_case("timeout").then_some(seconds))?;
+    seconds.trim().parse().ok().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests;

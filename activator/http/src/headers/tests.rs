@@ -1,0 +1,93 @@
+use super::*;
+
+fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    headers
+}
+
+#[test]
+fn hop_by_hop_fields_and_our_own_do_not_pass() {
+    let mut headers = map(&[
+        ("host", "hello.default"),
+        ("connection", "X-Private, close, Host"),
+        ("x-private", "1"),
+        ("keep-alive", "timeout=5"),
+        ("proxy-connection", "keep-alive"),
+        ("proxy-authorization", "Basic eA=="),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("http2-settings", "AAMAAABkAAQCAAAAAAIAAAAA"),
+        ("expect", "100-continue"),
+        ("catnap-reason", "QueueFull"),
+        ("catnap-revision", "forged"),
+        ("accept", "*/*"),
+    ]);
+    let removed = clean_request(&mut headers);
+    assert_eq!(headers, map(&[("host", "hello.default"), ("accept", "*/*")]));
+    assert!(removed.upgrade.is_none());
+    assert!(!removed.takes_trailers);
+}
+
+#[test]
+fn an_upgrade_counts_only_when_connection_names_it() {
+    let mut asked = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
+    assert_eq!(clean_request(&mut asked).upgrade.unwrap(), "websocket");
+    let mut alone = map(&[("upgrade", "websocket")]);
+    assert!(clean_request(&mut alone).upgrade.is_none());
+}
+
+#[test]
+fn trailers_are_asked_for_in_the_way_of_each_protocol() {
+    let mut headers = map(&[("te", "gzip, trailers;q=0.5"), ("connection", "te")]);
+    let removed = clean_request(&mut headers);
+    assert!(removed.takes_trailers);
+    let mut http1 = headers.clone();
+    for_http1_pod(&mut http1, &removed, false);
+    assert_eq!(http1, map(&[("te", "trailers"), ("connection", "te")]));
+    for_http2_pod(&mut headers, &removed);
+    assert_eq!(headers, map(&[("te", "trailers")]));
+}
+
+#[test]
+fn split_cookies_are_joined_for_http1() {
+    let mut headers = map(&[("cookie", "a=1"), ("cookie", "b=2")]);
+    for_http1_pod(&mut headers, &Removed::default(), true);
+    assert_eq!(headers, map(&[("cookie", "a=1; b=2")]));
+}
+
+#[test]
+fn the_pods_keep_alive_timeout_is_read_and_removed() {
+    let mut headers =
+        map(&[("connection", "keep-alive"), ("keep-alive", "max=100, timeout=5"), ("etag", "x")]);
+    assert_eq!(clean_response(&mut headers), Some(Duration::from_secs(5)));
+    assert_eq!(headers, map(&[("etag", "x")]));
+}
+
+#[test]
+fn grpc_is_told_from_what_resembles_it() {
+    for yes in ["application/grpc", "application/grpc+proto", "application/grpc;charset=utf-8"] {
+        assert!(is_grpc(&map(&[("content-type", yes)])), "{yes}");
+    }
+    for no in ["application/grpc-web", "application/json"] {
+        assert!(!is_grpc(&map(&[("content-type", no)])), "{no}");
+    }
+}
+
+#[test]
+fn grpc_timeouts_have_a_unit() {
+    for (text, expected) in [
+        ("2S", Some(Duration::from_secs(2))),
+        ("250m", Some(Duration::from_millis(250))),
+        ("1H", Some(Duration::from_secs(3600))),
+        ("99999999n", Some(Duration::from_nanos(99_999_999))),
+        ("123456789S", None),
+        ("S", None),
+        ("5", None),
+        ("-1S", None),
+    ] {
+        assert_eq!(grpc_timeout(&map(&[("grpc-timeout", text)])), expected, "{text}");
+    }
+}

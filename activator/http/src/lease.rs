@@ -1,0 +1,155 @@
+//! A slot of a pod together with the connection that serves it: given back in the right order however the exchange ends.
+//!
+//! The connection is pooled or closed before the slot is freed, so that open connections never exceed a limit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_activator_core::Slot;
+use catnap_wire::message::PodUid;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::pool::{Pool, Want};
+use crate::request_body::Progress;
+use crate::upstream::{ConnectError, Link};
+
+/// How long the pod may take to end an exchange whose request broke off, and to take another request after one.
+const SETTLING: Duration = Duration::from_secs(1);
+
+/// One exchange with a pod.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    /// `None` once freed.
+    slot: Option<Slot>,
+    pod: PodUid,
+    link: Option<Link>,
+    pool: Arc<Pool>,
+    /// How long the pod says that it keeps the connection.
+    pub(crate) keep_alive: Option<Duration>,
+}
+
+impl Lease {
+    pub(crate) fn new(slot: Slot, pool: Arc<Pool>) -> Self {
+        pool.used(slot.pod());
+        Self { pod: Arc::clone(slot.pod()), slot: Some(slot), link: None, pool, keep_alive: None }
+    }
+
+    pub(crate) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+
+    /// True when the exchange outlives its client.
+    pub(crate) fn limited(&self) -> bool {
+        self.slot.as_ref().is_some_and(Slot::limited)
+    }
+
+    /// Gets a connection to the pod, in place of the one it may have.
+    pub(crate) async fn connect(&mut self, want: Want, timeout: Duration) -> Result<&mut Link, ConnectError> {
+        self.close();
+        let Some(slot) = &self.slot else { return Err(ConnectError::GivenUp) };
+        let link = self.pool.link(slot, want, timeout).await?;
+        Ok(self.link.insert(link))
+    }
+
+    /// The connection turned out to be closed: no other exchange may begin on it. True when it had served others before,
+    /// so that a new one may well work.
+    pub(crate) fn connection_failed(&mut self) -> bool {
+        let reused = self.link.as_ref().is_some_and(|link| link.reused);
+        if let Some(link) = &self.link {
+            self.pool.forget(&self.pod, link);
+        }
+        self.close();
+        reused
+    }
+
+    /// Takes the slot out, for another pod: nothing reached this one.
+    pub(crate) fn into_slot(mut self) -> Option<Slot> {
+        self.close();
+        self.slot.take()
+    }
+
+    /// The pod sent its last byte: pools the connection and frees the slot.
+    pub(crate) fn finish(mut self) {
+        let Some(mut link) = self.link.take_if(|link| !link.is_shared()) else { return };
+        if link.is_ready() {
+            self.put(link);
+            return;
+        }
+        // The codec has yet to see the end itself, or the rest of the request is still on its way.
+        let limited = self.limited();
+        if !limited {
+            self.slot = None;
+        }
+        spawn(async move {
+            let ready = if limited {
+                tokio::time::timeout(SETTLING, link.ready()).await.unwrap_or(false)
+            } else {
+                link.ready().await
+            };
+            if ready {
+                self.put(link);
+            } else {
+                link.socket.close();
+            }
+        });
+    }
+
+    /// The client left: with a limit the rest of the response is read and dropped first.
+    pub(crate) fn leave(self, response: Incoming, request: Arc<Progress>) {
+        if self.limited() {
+            spawn(self.read_out(response, request));
+        }
+    }
+
+    /// Reads the response to its end for nobody.
+    pub(crate) async fn read_out(self, mut response: Incoming, request: Arc<Progress>) {
+        loop {
+            match response.frame().await {
+                Some(Ok(_)) => {}
+                Some(Err(_)) => return self.settle(&request).await,
+                None => return self.finish(),
+            }
+        }
+    }
+
+    /// The exchange broke off. When that was because the client broke off its upload, a pod with a limit gets the end of
+    /// the connection and a moment to end its own side.
+    pub(crate) async fn settle(self, request: &Progress) {
+        if !request.broken() || !self.limited() {
+            return;
+        }
+        match &self.link {
+            Some(link) if link.is_shared() => tokio::time::sleep(SETTLING).await,
+            Some(link) => link.socket.linger(SETTLING).await,
+            None => {}
+        }
+    }
+
+    fn put(&self, link: Link) {
+        self.pool.put(&self.pod, link, self.keep_alive);
+    }
+
+    fn close(&mut self) {
+        if let Some(link) = self.link.take_if(|link| !link.is_shared()) {
+            link.socket.close();
+        }
+        self.link = None;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Before the slot: see above.
+        self.close();
+        self.pool.unused(&self.pod);
+    }
+}
+
+/// Goes on without the exchange's own task, which ends with its client.
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    // There is none only when the worker itself ends, and every connection with it.
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(future);
+    }
+}

@@ -1,0 +1,218 @@
+//! Connections to pods that are open and idle, and HTTP/2 ones that have room.
+//!
+//! Every worker has a pool of its own; pods with a concurrency limit share one per process, so that open connections to
+//! such a pod never exceed its limit.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_activator_core::{Protocol, Slot};
+use catnap_wire::message::PodUid;
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::upstream::{ConnectError, Link};
+
+/// Idle connections are closed after this time: some servers close theirs after 5 s.
+const IDLE: Duration = Duration::from_secs(4);
+/// A request that cannot be sent again takes only a connection that was idle for less.
+const FRESH: Duration = Duration::from_millis(500);
+/// Idle connections that a pod keeps however few were used.
+const FEWEST: usize = 2;
+/// Seconds over which the peak of used connections counts.
+const PEAK_SECONDS: usize = 4;
+/// A pod's own keep-alive timeout is undercut by this.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// Open connections by pod.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    pods: Mutex<HashMap<PodUid, Connections>>,
+}
+
+#[derive(Debug, Default)]
+struct Connections {
+    idle: Vec<Idle>,
+    /// HTTP/2 connections; each counts as one use of itself.
+    shared: Vec<Idle>,
+    connecting: Option<Connecting>,
+    used: usize,
+    peaks: [usize; PEAK_SECONDS],
+}
+
+/// An HTTP/2 connection that several exchanges wait for.
+type Connecting = Shared<BoxFuture<'static, Result<(), ConnectError>>>;
+
+#[derive(Debug)]
+struct Idle {
+    link: Link,
+    since: Instant,
+    /// Closed at this time if still idle.
+    until: Instant,
+}
+
+/// How a connection is chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Want {
+    /// Any that is open.
+    Any,
+    /// One that the pod has hardly had time to close: the request cannot be sent again.
+    Recent,
+    /// A new one, over HTTP/1.1.
+    New,
+}
+
+impl Pool {
+    /// A connection to the slot's pod, pooled or new. An HTTP/2 connection is made once for all who wait for it.
+    pub(crate) async fn link(
+        self: &Arc<Self>,
+        slot: &Slot,
+        want: Want,
+        timeout: Duration,
+    ) -> Result<Link, ConnectError> {
+        if slot.protocol() == Protocol::H2c {
+            return self.shared_link(slot, timeout).await;
+        }
+        if let Some(link) = self.take(slot, want) {
+            return Ok(link);
+        }
+        Link::connect(slot.address(), Protocol::Http1, timeout).await
+    }
+
+    /// Takes an idle connection. When there is none to be used and the pod has a limit, one that is not to be used is
+    /// closed, to make room for the new one.
+    fn take(&self, slot: &Slot, want: Want) -> Option<Link> {
+        let mut pods = self.pods.lock();
+        let idle = &mut pods.get_mut(slot.pod())?.idle;
+        let now = Instant::now();
+        if want != Want::New {
+            while let Some(Idle { mut link, since, until }) = idle.pop() {
+                let recent = want == Want::Any || (now - since < FRESH && !link.socket.hung_up());
+                if recent && now < until && link.is_ready() {
+                    link.reused = true;
+                    return Some(link);
+                }
+                link.socket.close();
+                if want == Want::Recent {
+                    break;
+                }
+            }
+        } else if slot.limited()
+            && let Some(spare) = idle.pop()
+        {
+            spare.link.socket.close();
+        }
+        None
+    }
+
+    async fn shared_link(self: &Arc<Self>, slot: &Slot, timeout: Duration) -> Result<Link, ConnectError> {
+        loop {
+            let connecting = {
+                let mut pods = self.pods.lock();
+                let connections = pods.entry(Arc::clone(slot.pod())).or_default();
+                if let Some(link) = connections.shared.iter_mut().find_map(Idle::share) {
+                    return Ok(link);
+                }
+                match &connections.connecting {
+                    Some(connecting) => connecting.clone(),
+                    None => connections.connecting.insert(self.connect_shared(slot, timeout)).clone(),
+                }
+            };
+            connecting.await?;
+        }
+    }
+
+    /// Connects in a task of its own: the exchange that began it may end before the others have their connection.
+    fn connect_shared(self: &Arc<Self>, slot: &Slot, timeout: Duration) -> Connecting {
+        let address = slot.address();
+        let pod = Arc::clone(slot.pod());
+        let pool = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let connected = Link::connect(address, Protocol::H2c, timeout).await;
+            let mut pods = pool.pods.lock();
+            let connections = pods.entry(pod).or_default();
+            connections.connecting = None;
+            connected.map(|link| connections.shared.push(Idle::new(link, IDLE)))
+        });
+        async move { task.await.unwrap_or(Err(ConnectError::GivenUp)) }.boxed().shared()
+    }
+
+    /// Begins no more streams on an HTTP/2 connection that refused one; those that are open go on.
+    pub(crate) fn forget(&self, pod: &PodUid, link: &Link) {
+        if let Some(connections) = self.pods.lock().get_mut(pod) {
+            connections.shared.retain(|shared| !Arc::ptr_eq(&shared.link.socket, &link.socket));
+        }
+    }
+
+    /// Counts a use of a pod's connections, from the dispatch to `unused`.
+    pub(crate) fn used(&self, pod: &PodUid) {
+        let mut pods = self.pods.lock();
+        let connections = pods.entry(Arc::clone(pod)).or_default();
+        connections.used += 1;
+        connections.peaks[0] = connections.peaks[0].max(connections.used);
+    }
+
+    /// The counterpart of `used`.
+    pub(crate) fn unused(&self, pod: &PodUid) {
+        if let Some(connections) = self.pods.lock().get_mut(pod) {
+            connections.used = connections.used.saturating_sub(1);
+        }
+    }
+
+    /// Takes back an HTTP/1.1 connection whose exchange ended well. `keep_alive`: the pod's own timeout, when it named one.
+    pub(crate) fn put(&self, pod: &PodUid, link: Link, keep_alive: Option<Duration>) {
+        let longest = keep_alive.map_or(IDLE, |keep_alive| IDLE.min(keep_alive.saturating_sub(MARGIN)));
+        let mut pods = self.pods.lock();
+        let connections = pods.entry(Arc::clone(pod)).or_default();
+        let most = connections.peaks.iter().copied().max().unwrap_or(0).max(FEWEST);
+        if longest.is_zero() || connections.idle.len() >= most {
+            link.socket.close();
+        } else {
+            connections.idle.push(Idle::new(link, longest));
+        }
+    }
+
+    /// Once a second: closes what was idle for long, and forgets pods that have no connection.
+    pub(crate) fn sweep(&self) {
+        let now = Instant::now();
+        self.pods.lock().retain(|_, connections| {
+            connections.idle.retain(|idle| {
+                let keep = now < idle.until && idle.link.is_ready();
+                if !keep {
+                    idle.link.socket.close();
+                }
+                keep
+            });
+            connections.shared.retain_mut(|shared| shared.keep_shared(now));
+            connections.peaks.rotate_right(1);
+            connections.peaks[0] = connections.used;
+            connections.used > 0
+                || connections.connecting.is_some()
+                || !(connections.idle.is_empty() && connections.shared.is_empty())
+        });
+    }
+}
+
+impl Idle {
+    fn new(link: Link, longest: Duration) -> Self {
+        let since = Instant::now();
+        Self { link, since, until: since + longest }
+    }
+
+    fn share(&mut self) -> Option<Link> {
+        let link = self.link.share()?;
+        self.until = Instant::now() + IDLE;
+        Some(link)
+    }
+
+    /// Only the pool's own use is left, for long; or the pod closed it.
+    fn keep_shared(&mut self, now: Instant) -> bool {
+        if self.link.uses() > 1 {
+            self.until = now + IDLE;
+        }
+        now < self.until && self.link.is_ready()
+    }
+}

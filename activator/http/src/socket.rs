@@ -1,0 +1,194 @@
+//! One TCP connection as the data path sees it: what it is doing, since when, how many bytes went each way, and whether
+//! the peer went away.
+//!
+//! The socket is shared between the codec that reads and writes it ([`Io`](crate::io::Io)), the sweep that closes what is
+//! late, and the exchange that asks whether its client is still there.
+
+use std::io;
+use std::net::{Shutdown, SocketAddr};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{SockRef, TcpKeepalive};
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+/// A peer that disappeared without a word is noticed after 30 s + 3 x 10 s.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// What a client's connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// The head of a request is expected or arriving.
+    Head,
+    /// Between requests.
+    Idle,
+    /// At least one request is being served.
+    Busy,
+}
+
+/// A TCP connection, its counters and its phase.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    opened: Instant,
+    phase: AtomicU8,
+    /// Milliseconds after `opened` at which the phase began.
+    phase_since: AtomicU64,
+    exchanges: AtomicU32,
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+impl Socket {
+    /// Takes a connected stream, switches Nagle's algorithm off and TCP keep-alive on.
+    pub(crate) fn new(stream: TcpStream, peer: SocketAddr) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        let keepalive = TcpKeepalive::new()
+            .with_time(KEEPALIVE_IDLE)
+            .with_interval(KEEPALIVE_INTERVAL)
+            .with_retries(KEEPALIVE_PROBES);
+        SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+        Ok(Self {
+            stream,
+            peer,
+            opened: Instant::now(),
+            phase: AtomicU8::new(Phase::Head as u8),
+            phase_since: AtomicU64::new(0),
+            exchanges: AtomicU32::new(0),
+            received: AtomicU64::new(0),
+            sent: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            0 => Phase::Head,
+            1 => Phase::Idle,
+            _ => Phase::Busy,
+        }
+    }
+
+    /// How long the present phase lasts.
+    pub(crate) fn phase_age(&self) -> Duration {
+        self.opened.elapsed().saturating_sub(Duration::from_millis(self.phase_since.load(Relaxed)))
+    }
+
+    fn enter(&self, phase: Phase) {
+        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.phase_since.store(since, Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// A request of this connection began.
+    pub(crate) fn exchange_began(&self) {
+        if self.exchanges.fetch_add(1, Relaxed) == 0 {
+            self.enter(Phase::Busy);
+        }
+    }
+
+    /// A request of this connection ended.
+    pub(crate) fn exchange_ended(&self) {
+        if self.exchanges.fetch_sub(1, Relaxed) == 1 {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    /// Counts bytes that arrived. `starts_head`: on an idle connection they are the beginning of a head (HTTP/1).
+    pub(crate) fn count_received(&self, bytes: usize, starts_head: bool) {
+        self.received.fetch_add(bytes as u64, Relaxed);
+        if starts_head && self.phase() == Phase::Idle {
+            self.enter(Phase::Head);
+        }
+    }
+
+    /// Counts bytes that the kernel took.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.sent.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes that arrived since the connection was made.
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Bytes that the kernel took since the connection was made.
+    pub(crate) fn sent(&self) -> u64 {
+        self.sent.load(Relaxed)
+    }
+
+    /// True once the peer's FIN or reset arrived, even behind bytes that nobody has read. Asks the kernel.
+    pub(crate) fn hung_up(&self) -> bool {
+        self.poll_now(PollFlags::RDHUP).intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
+    }
+
+    /// True when bytes (or the end) wait in the kernel.
+    pub(crate) fn has_unread(&self) -> bool {
+        self.poll_now(PollFlags::IN).contains(PollFlags::IN)
+    }
+
+    fn poll_now(&self, flags: PollFlags) -> PollFlags {
+        let mut descriptors = [PollFd::new(&self.stream, flags)];
+        match poll(&mut descriptors, Some(&Timespec::default())) {
+            Ok(_) => descriptors[0].revents(),
+            // Nothing is known; the codec will find out.
+            Err(_) => PollFlags::empty(),
+        }
+    }
+
+    /// Waits until the peer's FIN or reset arrived, without reading.
+    pub(crate) async fn hang_up(&self) {
+        // Of the interests, this one alone is not woken by bytes that wait unread: tokio reports `READ_CLOSED` with it.
+        let interest = Interest::PRIORITY;
+        loop {
+            match self.stream.ready(interest).await {
+                Ok(ready) if !ready.is_read_closed() => {
+                    let _ = self.stream.try_io(interest, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
+                }
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
+    /// Ends the connection in both directions at once. Whoever reads it gets the end of stream.
+    pub(crate) fn close(&self) {
+        // It fails when the peer already closed it, which is what was wanted.
+        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+    }
+
+    /// Ends the sending side.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        SockRef::from(&self.stream).shutdown(Shutdown::Write)
+    }
+
+    /// Ends the sending side, then reads and drops until the peer ends its own or `longest` passed: closing at once with
+    /// unread bytes would send a reset, which can overtake the response (RFC 9112 9.6).
+    pub(crate) async fn linger(&self, longest: Duration) {
+        if self.finish().is_err() {
+            return;
+        }
+        let drained = async {
+            let mut dropped = [0_u8; 4096];
+            loop {
+                if self.stream.readable().await.is_err() {
+                    return;
+                }
+                match self.stream.try_read(&mut dropped) {
+                    Ok(0) => return,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(longest, drained).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

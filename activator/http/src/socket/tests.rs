@@ -1,0 +1,65 @@
+use super::*;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+
+const SOON: Duration = Duration::from_secs(5);
+
+async fn pair() -> (TcpStream, Socket) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
+    (client, Socket::new(stream, peer).unwrap())
+}
+
+#[tokio::test]
+async fn a_fin_behind_unread_bytes_is_noticed() {
+    let (mut client, socket) = pair().await;
+    client.write_all(b"body that nobody reads").await.unwrap();
+    socket.stream.readable().await.unwrap();
+    assert!(!socket.hung_up());
+    assert!(socket.has_unread());
+    let mut hang_up = Box::pin(socket.hang_up());
+    assert!(futures::poll!(hang_up.as_mut()).is_pending());
+    drop(client);
+    tokio::time::timeout(SOON, hang_up).await.unwrap();
+    assert!(socket.hung_up());
+}
+
+#[tokio::test]
+async fn a_reset_is_noticed() {
+    let (client, socket) = pair().await;
+    client.set_zero_linger().unwrap();
+    drop(client);
+    tokio::time::timeout(SOON, socket.hang_up()).await.unwrap();
+    assert!(socket.hung_up());
+}
+
+#[tokio::test]
+async fn phases_follow_the_requests() {
+    let (_client, socket) = pair().await;
+    assert_eq!(socket.phase(), Phase::Head);
+    socket.exchange_began();
+    socket.exchange_began();
+    socket.exchange_ended();
+    assert_eq!(socket.phase(), Phase::Busy, "one stream of two is still open");
+    socket.exchange_ended();
+    assert_eq!(socket.phase(), Phase::Idle);
+    socket.count_received(3, false);
+    assert_eq!(socket.phase(), Phase::Idle, "HTTP/2 frames on an idle connection begin no head");
+    socket.count_received(3, true);
+    assert_eq!(socket.phase(), Phase::Head);
+    assert_eq!(socket.received(), 6);
+}
+
+#[tokio::test]
+async fn lingering_ends_with_the_peer() {
+    let (mut client, socket) = pair().await;
+    client.write_all(&[7; 20_000]).await.unwrap();
+    let peer = async {
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await.unwrap();
+        drop(client);
+    };
+    let both = async { tokio::join!(socket.linger(Duration::from_secs(60)), peer) };
+    tokio::time::timeout(SOON, both).await.unwrap();
+}

@@ -1,0 +1,245 @@
+//! A connection to a pod: made, used for one exchange at a time (HTTP/1.1) or for many (HTTP/2), driven by a task of its
+//! own on the worker that made it.
+
+use std::error::Error;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use catnap_activator_core::Protocol;
+use futures::FutureExt;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+
+use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
+use crate::io::Io;
+use crate::request_body::RequestBody;
+use crate::socket::Socket;
+
+/// An HTTP/2 pod that does not answer a ping for this long while a stream is open is dead.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams to open before the pod's own settings arrived: the least that RFC 9113 6.5.2 recommends to allow.
+const FIRST_STREAMS: usize = 100;
+/// Most header fields of a response.
+const RESPONSE_FIELDS: usize = 256;
+
+/// Why there is no connection to a pod.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum ConnectError {
+    /// Refused, unreachable, or no local resource for it.
+    #[error("cannot connect to {address}")]
+    Connect {
+        address: SocketAddr,
+        #[source]
+        source: Arc<io::Error>,
+    },
+    /// No answer in time.
+    #[error("no connection to {address} within {after:?}")]
+    TimedOut { address: SocketAddr, after: Duration },
+    /// The pod closed the connection before HTTP/2 was agreed.
+    #[error("no HTTP/2 with {address}")]
+    Handshake {
+        address: SocketAddr,
+        #[source]
+        source: Arc<hyper::Error>,
+    },
+    /// The task that connected was ended.
+    #[error("connecting was given up")]
+    GivenUp,
+}
+
+/// What sends requests on a connection.
+#[derive(Debug)]
+enum Sender {
+    Http1(http1::SendRequest<RequestBody>),
+    Http2(http2::SendRequest<RequestBody>),
+}
+
+/// The right to use a connection to a pod.
+#[derive(Debug)]
+pub(crate) struct Link {
+    sender: Sender,
+    pub(crate) socket: Arc<Socket>,
+    streams: Arc<Streams>,
+    /// It carried a request before, so the pod may have closed it since.
+    pub(crate) reused: bool,
+}
+
+/// Streams of an HTTP/2 connection.
+#[derive(Debug)]
+struct Streams {
+    open: AtomicUsize,
+    allowed: AtomicUsize,
+}
+
+/// Why a request got no response head.
+#[derive(Debug)]
+pub(crate) struct SendError {
+    /// Not a byte of it reached the pod, or the pod says that it did nothing with it.
+    pub(crate) never_sent: bool,
+    pub(crate) source: hyper::Error,
+}
+
+impl Link {
+    /// Opens a connection. The calling task must run on the worker that is to drive it.
+    pub(crate) async fn connect(
+        address: SocketAddr,
+        protocol: Protocol,
+        timeout: Duration,
+    ) -> Result<Self, ConnectError> {
+        let connecting = async {
+            let failed = |source| ConnectError::Connect { address, source: Arc::new(source) };
+            let stream = TcpStream::connect(address).await.map_err(failed)?;
+            let socket = Arc::new(Socket::new(stream, address).map_err(failed)?);
+            Self::over(socket, protocol)
+                .await
+                .map_err(|source| ConnectError::Handshake { address, source: Arc::new(source) })
+        };
+        match tokio::time::timeout(timeout, connecting).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ConnectError::TimedOut { address, after: timeout }),
+        }
+    }
+
+    /// Speaks HTTP over a connected socket.
+    async fn over(socket: Arc<Socket>, protocol: Protocol) -> Result<Self, hyper::Error> {
+        let io = TokioIo::new(Io::upstream(Arc::clone(&socket)));
+        let streams =
+            Arc::new(Streams { open: AtomicUsize::new(0), allowed: AtomicUsize::new(FIRST_STREAMS) });
+        let sender = match protocol {
+            Protocol::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder.max_headers(RESPONSE_FIELDS).max_buf_size(HEAD_BYTES);
+                let (sender, connection) = builder.handshake(io).await?;
+                tokio::spawn(async move {
+                    // Whoever waits for a response on it is told.
+                    if let Err(error) = connection.with_upgrades().await {
+                        tracing::debug!(error = &error as &dyn Error, "connection to a pod ended");
+                    }
+                });
+                Sender::Http1(sender)
+            }
+            Protocol::H2c => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder
+                    .timer(TokioTimer::new())
+                    .initial_stream_window_size(STREAM_WINDOW)
+                    .initial_connection_window_size(STREAMS * STREAM_WINDOW)
+                    .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
+                    .keep_alive_interval(PING_INTERVAL)
+                    .keep_alive_timeout(PING_TIMEOUT);
+                let (sender, connection) = builder.handshake(io).await?;
+                let allowed = Arc::clone(&streams);
+                tokio::spawn(async move {
+                    let mut connection = pin!(connection);
+                    let ended = std::future::poll_fn(|context| {
+                        let polled = connection.as_mut().poll(context);
+                        if polled.is_pending() {
+                            allowed.allowed.store(connection.current_max_send_streams(), Relaxed);
+                        }
+                        polled
+                    });
+                    if let Err(error) = ended.await {
+                        tracing::debug!(error = &error as &dyn Error, "connection to a pod ended");
+                    }
+                });
+                Sender::Http2(sender)
+            }
+        };
+        streams.open.fetch_add(1, Relaxed);
+        Ok(Self { sender, socket, streams, reused: false })
+    }
+
+    /// One more exchange on an HTTP/2 connection, when the pod allows one.
+    pub(crate) fn share(&self) -> Option<Self> {
+        let Sender::Http2(sender) = &self.sender else { return None };
+        if sender.is_closed() || self.streams.open.load(Relaxed) >= self.streams.allowed.load(Relaxed) {
+            return None;
+        }
+        self.streams.open.fetch_add(1, Relaxed);
+        Some(Self {
+            sender: Sender::Http2(sender.clone()),
+            socket: Arc::clone(&self.socket),
+            streams: Arc::clone(&self.streams),
+            reused: true,
+        })
+    }
+
+    /// True for HTTP/2, where exchanges share the connection.
+    pub(crate) fn is_shared(&self) -> bool {
+        matches!(self.sender, Sender::Http2(_))
+    }
+
+    /// Uses of the connection that are open, this one included.
+    pub(crate) fn uses(&self) -> usize {
+        self.streams.open.load(Relaxed)
+    }
+
+    /// True when the connection takes a request now.
+    pub(crate) fn is_ready(&self) -> bool {
+        match &self.sender {
+            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http2(sender) => !sender.is_closed(),
+        }
+    }
+
+    /// Waits until the connection takes a request. False: it was closed.
+    pub(crate) async fn ready(&mut self) -> bool {
+        match &mut self.sender {
+            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http2(sender) => sender.ready().await.is_ok(),
+        }
+    }
+
+    /// Gives the request to the connection at once. Dropping the future cancels it: over HTTP/1.1 by closing the
+    /// connection, over HTTP/2 by resetting the stream.
+    pub(crate) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + 'static {
+        let socket = Arc::clone(&self.socket);
+        let sent_before = socket.sent();
+        let sending = match &mut self.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).left_future(),
+            Sender::Http2(sender) => sender.try_send_request(request).right_future(),
+        };
+        let shared = self.is_shared();
+        async move {
+            sending.await.map_err(|mut error: TrySendError<_>| {
+                let returned = error.take_message().is_some();
+                let source = error.into_error();
+                let nothing_left = !shared && socket.sent() == sent_before;
+                SendError { never_sent: returned || nothing_left || refused_unseen(&source), source }
+            })
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.streams.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The pod did not act on the stream: it said so, or it was going away (RFC 9113 8.7).
+fn refused_unseen(error: &hyper::Error) -> bool {
+    let mut source = error.source();
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let going =
+                error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return refused || going;
+        }
+        source = cause.source();
+    }
+    false
+}

@@ -1,0 +1,237 @@
+//! One thread of the data path: its listeners, its client connections and its pool of connections to pods.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_activator_core::{Activator, Listener, Slot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::client;
+use crate::config::Config;
+use crate::connections::{Connections, PhaseLimits, Registration};
+use crate::listen;
+use crate::observe::Observer;
+use crate::pool::Pool;
+use crate::server::Stage;
+
+/// Late connections are closed this often.
+const SWEEP: Duration = Duration::from_secs(1);
+/// While ending, quiet connections are looked for this often.
+const CLOSING_SWEEP: Duration = Duration::from_millis(100);
+/// A cut-off connection's tasks get this long to notice.
+const CUTTING_OFF: Duration = Duration::from_secs(1);
+/// A worker with this many more connections than another hands a new one over.
+const UNEVEN: usize = 2;
+/// When a connection cannot be accepted, because descriptors or memory ran out, the next attempt waits this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+
+/// What the connections of a worker share.
+pub(crate) struct Worker {
+    pub(crate) config: Arc<Config>,
+    pub(crate) activator: Arc<Activator>,
+    pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) stage: watch::Receiver<Stage>,
+    own_pool: Arc<Pool>,
+    /// For pods with a limit: one of the process.
+    limited_pool: Arc<Pool>,
+    number: usize,
+    /// All workers, this one included, by number.
+    peers: Arc<[Peer]>,
+}
+
+/// Another worker, as one sees it that has a connection to give away.
+#[derive(Debug)]
+struct Peer {
+    connections: Arc<Connections>,
+    hand_over: mpsc::UnboundedSender<HandedOver>,
+}
+
+/// A new connection that no byte was read of.
+type HandedOver = (Listener, std::net::TcpStream, Registration);
+
+/// A worker before it runs.
+pub(crate) struct Prepared {
+    worker: Arc<Worker>,
+    handed_over: mpsc::UnboundedReceiver<HandedOver>,
+}
+
+/// Makes the workers known to each other.
+pub(crate) fn prepare(
+    config: &Arc<Config>,
+    activator: &Arc<Activator>,
+    observer: &Arc<dyn Observer>,
+    stage: &watch::Sender<Stage>,
+    count: usize,
+) -> Vec<Prepared> {
+    let limited_pool = Arc::new(Pool::default());
+    let (peers, receivers): (Vec<_>, Vec<_>) = (0..count)
+        .map(|_| {
+            let (hand_over, handed_over) = mpsc::unbounded_channel();
+            (Peer { connections: Arc::default(), hand_over }, handed_over)
+        })
+        .unzip();
+    let peers: Arc<[Peer]> = peers.into();
+    receivers
+        .into_iter()
+        .enumerate()
+        .map(|(number, handed_over)| Prepared {
+            worker: Arc::new(Worker {
+                config: Arc::clone(config),
+                activator: Arc::clone(activator),
+                observer: Arc::clone(observer),
+                connections: Arc::clone(&peers[number].connections),
+                stage: stage.subscribe(),
+                own_pool: Arc::default(),
+                limited_pool: Arc::clone(&limited_pool),
+                number,
+                peers: Arc::clone(&peers),
+            }),
+            handed_over,
+        })
+        .collect()
+}
+
+impl Prepared {
+    /// Serves until the end of the drain. Gives the number of connections that were cut off.
+    pub(crate) async fn run(mut self, listeners: Vec<(Listener, std::net::TcpListener)>) -> usize {
+        let worker = self.worker;
+        let mut accepting = JoinSet::new();
+        for (listener, socket) in listeners {
+            match listen::register(socket) {
+                Ok(socket) => {
+                    accepting.spawn(accept(Arc::clone(&worker), listener, socket));
+                }
+                Err(error) => tracing::error!(%error, ?listener, "a worker cannot use its listener"),
+            }
+        }
+        let mut stage = worker.stage.clone();
+        let mut sweep = tokio::time::interval(SWEEP);
+        loop {
+            tokio::select! {
+                () = Stage::Closing.reached(&mut stage) => break,
+                _ = sweep.tick() => worker.sweep(),
+                Some((listener, stream, registration)) = self.handed_over.recv() => {
+                    worker.take_over(listener, stream, registration);
+                }
+            }
+        }
+        while accepting.join_next().await.is_some() {}
+        worker.close(&mut self.handed_over).await
+    }
+}
+
+impl Worker {
+    /// The connections to a slot's pod.
+    pub(crate) fn pool(&self, slot: &Slot) -> Arc<Pool> {
+        Arc::clone(if slot.limited() { &self.limited_pool } else { &self.own_pool })
+    }
+
+    /// True once clients are to be told to leave.
+    pub(crate) fn draining(&self) -> bool {
+        *self.stage.borrow() >= Stage::Draining
+    }
+
+    fn sweep(&self) {
+        self.connections
+            .close_late(PhaseLimits { head: self.config.head_timeout, idle: self.config.idle_timeout });
+        self.own_pool.sweep();
+        if self.number == 0 {
+            self.limited_pool.sweep();
+        }
+    }
+
+    /// Serves a new connection here, or has the least busy worker do it.
+    fn place(self: &Arc<Self>, listener: Listener, stream: TcpStream) {
+        let least = self.peers.iter().min_by_key(|peer| peer.connections.open());
+        match least.filter(|least| least.connections.open() + UNEVEN <= self.connections.open()) {
+            // A draining worker may be about to end.
+            Some(least) if !self.draining() => {
+                let registration = least.connections.reserve();
+                if let Ok(stream) = stream.into_std() {
+                    let _ = least.hand_over.send((listener, stream, registration));
+                }
+            }
+            _ => {
+                tokio::spawn(client::serve(Arc::clone(self), listener, stream, self.connections.reserve()));
+            }
+        }
+    }
+
+    fn take_over(
+        self: &Arc<Self>,
+        listener: Listener,
+        stream: std::net::TcpStream,
+        registration: Registration,
+    ) {
+        match TcpStream::from_std(stream) {
+            Ok(stream) => {
+                tokio::spawn(client::serve(Arc::clone(self), listener, stream, registration));
+            }
+            Err(error) => tracing::warn!(%error, "a connection that was handed over is lost"),
+        }
+    }
+
+    /// Lets what is in flight end. Gives the number of connections that were cut off.
+    async fn close(self: &Arc<Self>, handed_over: &mut mpsc::UnboundedReceiver<HandedOver>) -> usize {
+        let mut stage = self.stage.clone();
+        let mut sweep = tokio::time::interval(CLOSING_SWEEP);
+        loop {
+            tokio::select! {
+                biased;
+                Some((listener, stream, registration)) = handed_over.recv() => {
+                    self.take_over(listener, stream, registration);
+                }
+                () = self.connections.emptied() => return 0,
+                () = Stage::Ended.reached(&mut stage) => break,
+                _ = sweep.tick() => {
+                    self.connections.close_quiet();
+                    self.sweep();
+                }
+            }
+        }
+        let cut_off = self.connections.close_all();
+        let _ = tokio::time::timeout(CUTTING_OFF, self.connections.emptied()).await;
+        cut_off
+    }
+}
+
+/// Accepts until the server closes, then what is left in the backlog. The listener closes last.
+async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener) {
+    let mut stage = worker.stage.clone();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok((stream, _)) => worker.place(listener, stream),
+                Err(error) if of_one_connection(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+            () = Stage::Closing.reached(&mut stage) => break,
+        }
+    }
+    let Ok(socket) = socket.into_std() else { return };
+    // Not blocking: the error that ends this is that nobody waits.
+    while let Ok((stream, _)) = socket.accept() {
+        if stream.set_nonblocking(true).is_ok() {
+            worker.take_over(listener, stream, worker.connections.reserve());
+        }
+    }
+}
+
+/// The connection died before it was accepted; the listener is well.
+fn of_one_connection(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Worker").field("number", &self.number).finish_non_exhaustive()
+    }
+}
