@@ -155,6 +155,7 @@ impl Driver {
                     let now = self.now();
                     if let Some(reign) = &mut self.reign {
                         reign.leader.tick(now);
+                        self.metrics.statements_refused(reign.leader.refused());
                     }
                 }
                 Some(input) = inputs.recv() => woken_at = self.take_in(input),

@@ -1,8 +1,10 @@
 //! Metrics of the autoscaler. Every label has a fixed set of values: no functions, no pods.
 
-use std::sync::atomic::AtomicI64;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use catnap_autoscaler_core::Refusal;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -27,6 +29,7 @@ pub(crate) struct Metrics {
     streams: Gauge<i64, AtomicI64>,
     frames: Counter,
     frames_refused: Counter,
+    statements_refused: Family<Kind, Counter>,
     authentications: Family<Outcome, Counter>,
     scale_writes: Family<Outcome, Counter>,
     scale_write_seconds: Histogram,
@@ -44,6 +47,7 @@ impl Metrics {
             streams: Gauge::default(),
             frames: Counter::default(),
             frames_refused: Counter::default(),
+            statements_refused: Family::default(),
             authentications: Family::default(),
             scale_writes: Family::default(),
             scale_write_seconds: latency(),
@@ -57,6 +61,7 @@ impl Metrics {
             streams,
             frames,
             frames_refused,
+            statements_refused,
             authentications,
             scale_writes,
             scale_write_seconds,
@@ -71,6 +76,11 @@ impl Metrics {
             "frames_refused",
             "Frames of activators refused as malformed or oversized",
             frames_refused,
+        );
+        registry.register(
+            "statements_refused",
+            "What activators said in well-formed frames that the leader did not take in, by reason",
+            statements_refused,
         );
         registry.register("authentications", "Streams that asked to be opened", authentications);
         registry.register("scale_writes", "Writes of /scale", scale_writes);
@@ -109,6 +119,14 @@ impl Metrics {
 
     pub(crate) fn frame_refused(&self) {
         self.frames_refused.inc();
+    }
+
+    /// Totals of this term.
+    pub(crate) fn statements_refused(&self, totals: &BTreeMap<Refusal, u64>) {
+        for (reason, total) in totals {
+            let counter = self.statements_refused.get_or_create(&Kind { kind: reason.to_string() });
+            counter.inner().store(*total, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn authentication(&self, outcome: &'static str) {

@@ -152,8 +152,6 @@ fn refusal(error: &kube::Error) -> WriteOutcome {
     match error {
         kube::Error::Api(status) => match status.code {
             409 => WriteOutcome::Conflict,
-            // Priority and fairness turned it away unseen; it may be tried again.
-            429 => WriteOutcome::NotSent,
             400..500 => WriteOutcome::Refused,
             _ => WriteOutcome::Unknown,
         },

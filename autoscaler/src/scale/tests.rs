@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_autoscaler_core::{ReadOutcome, Scale, WriteOutcome};
-use catnap_runtime::lease::{Election, Leadership, LeaseSettings};
+use catnap_runtime::lease::Leadership;
 use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_wire::RevisionId;
 use kube::Client;
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{ScaleClient, Write};
-use crate::fixture::{Call, Reply, client, soon};
+use crate::fixture::{Reply, client};
 use crate::metrics::Metrics;
 use crate::watch::Activators;
 
@@ -24,26 +24,10 @@ fn scale_client(client: Client) -> ScaleClient {
     ScaleClient::new(client, activators, 2, Metrics::new(&mut Registry::default()))
 }
 
-/// Leadership as an election gives it; it is never renewed.
-async fn leadership() -> Leadership {
-    let api = client(|call: Call| match call.method.as_str() {
-        "GET" => Reply::refusal(404, "NotFound"),
-        "POST" => Reply::Json(201, call.body),
-        _ => Reply::Silence,
-    });
-    let settings = LeaseSettings {
-        namespace: "catnap-system".into(),
-        name: "catnap-autoscaler".into(),
-        holder: "me".into(),
-        annotations: std::collections::BTreeMap::new(),
-    };
-    let (election, mut watched) = Election::new(api, settings);
-    tokio::spawn(election.run(catnap_runtime::CancellationToken::new()));
-    soon(watched.wait_for(Option::is_some)).await.unwrap().clone().unwrap()
-}
+const VALID: Duration = Duration::from_secs(4);
 
-async fn write(not_after: Option<Instant>) -> Write {
-    let leadership = leadership().await;
+fn write(not_after: Option<Instant>) -> Write {
+    let leadership = Leadership::until(1, Instant::now() + VALID);
     Write { revision: revision(), replicas: 3, resource_version: "41".into(), not_after, leadership }
 }
 
@@ -59,7 +43,7 @@ fn scale_object(replicas: u32, resource_version: &str) -> Value {
 
 async fn outcome_of(reply: fn() -> Reply) -> WriteOutcome {
     let scale = scale_client(client(move |_| reply()));
-    scale.write(&write(None).await).await
+    scale.write(&write(None)).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -70,7 +54,7 @@ async fn a_write_carries_the_resource_version_and_tells_the_new_one() {
         seen.lock().push(call);
         Reply::Json(200, scale_object(3, "42"))
     }));
-    let outcome = scale.write(&write(None).await).await;
+    let outcome = scale.write(&write(None)).await;
     assert_eq!(outcome, WriteOutcome::Written { resource_version: "42".into() });
     let calls = calls.lock();
     let [call] = calls.as_slice() else { panic!("one request, not {calls:?}") };
@@ -89,7 +73,7 @@ async fn every_failure_says_whether_the_write_may_have_landed() {
     assert_eq!(outcome_of(|| Reply::refusal(409, "Conflict")).await, WriteOutcome::Conflict);
     assert_eq!(outcome_of(|| Reply::refusal(403, "Forbidden")).await, WriteOutcome::Refused);
     assert_eq!(outcome_of(|| Reply::refusal(404, "NotFound")).await, WriteOutcome::Refused);
-    assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, WriteOutcome::NotSent);
+    assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, WriteOutcome::Refused);
     assert_eq!(outcome_of(|| Reply::refusal(500, "InternalError")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::refusal(504, "Timeout")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::Broken).await, WriteOutcome::Unknown);
@@ -99,7 +83,7 @@ async fn every_failure_says_whether_the_write_may_have_landed() {
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_time_is_over_is_not_sent() {
     let scale = scale_client(client(|call| panic!("nothing may be sent, not {call:?}")));
-    let write = write(Some(Instant::now())).await;
+    let write = write(Some(Instant::now()));
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(scale.write(&write).await, WriteOutcome::NotSent);
 }
@@ -107,8 +91,8 @@ async fn a_write_whose_time_is_over_is_not_sent() {
 #[tokio::test(start_paused = true)]
 async fn a_write_without_leadership_is_not_sent() {
     let scale = scale_client(client(|call| panic!("nothing may be sent, not {call:?}")));
-    let write = write(None).await;
-    tokio::time::advance(catnap_runtime::lease::ACT_WITHIN).await;
+    let write = write(None);
+    tokio::time::advance(VALID).await;
     assert!(!write.leadership.is_valid(Instant::now()));
     assert_eq!(scale.write(&write).await, WriteOutcome::NotSent);
 }
@@ -121,7 +105,7 @@ async fn no_more_writes_than_allowed_are_under_way() {
         *count.lock() += 1;
         Reply::Silence
     }));
-    let write = write(None).await;
+    let write = write(None);
     let writes: Vec<_> = (0..5).map(|_| scale.write(&write)).collect();
     let _ = tokio::time::timeout(Duration::from_millis(500), futures::future::join_all(writes)).await;
     assert_eq!(*under_way.lock(), 2);

@@ -54,6 +54,11 @@ pub struct Leadership {
 }
 
 impl Leadership {
+    /// Leadership that is never renewed: for tests of those who act by it.
+    pub fn until(transitions: u64, deadline: Instant) -> Self {
+        Self { transitions, deadline: Arc::new(Mutex::new(deadline)) }
+    }
+
     /// To be asked right before every act: leadership may have run out before anybody could say so.
     pub fn is_valid(&self, now: Instant) -> bool {
         now < *self.deadline.lock()
