@@ -75,10 +75,8 @@ impl Cluster {
 
     /// Lets the cluster live on after this value and this process.
     pub fn keep(mut self) {
-        if let Some(owned) = self.owned.take() {
-            if let Some(guardian) = owned.guardian {
-                guardian.release();
-            }
+        if let Some(guardian) = self.owned.take().and_then(|owned| owned.guardian) {
+            guardian.release();
         }
     }
 
@@ -194,16 +192,13 @@ struct Mount {
     kind: String,
 }
 
-/// All mounts, in the order in which they were made (proc_pid_mountinfo(5)).
+/// All mounts, in the order in which they were made (`proc_pid_mountinfo(5)`).
 fn mounts() -> Result<Vec<Mount>, Error> {
     let path = "/proc/self/mountinfo";
     let text = fs::read_to_string(path).map_err(Error::file("reading", path))?;
     let mount = |line: &str| {
         let (before, after) = line.split_once(" - ")?;
-        Some(Mount {
-            point: before.split(' ').nth(4)?.into(),
-            kind: after.split(' ').next()?.to_owned(),
-        })
+        Some(Mount { point: before.split(' ').nth(4)?.into(), kind: after.split(' ').next()?.to_owned() })
     };
     Ok(text.lines().filter_map(mount).collect())
 }

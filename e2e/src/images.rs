@@ -87,11 +87,7 @@ pub const CATNAP: Recipe = Recipe {
 /// Catnap's programs with the points where a test can hold them.
 pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
     name: "catnap:failpoints",
-    features: &[
-        "catnap-operator/failpoints",
-        "catnap-activator/failpoints",
-        "catnap-autoscaler/failpoints",
-    ],
+    features: &["catnap-operator/failpoints", "catnap-activator/failpoints", "catnap-autoscaler/failpoints"],
     ..CATNAP
 };
 
@@ -146,7 +142,12 @@ impl Recipe {
         fs::create_dir_all(&directory).map_err(Error::file("creating", &directory))?;
         let image = Image {
             name: format!("docker.io/library/{}", self.name),
-            entrypoint: self.programs.iter().take(1).map(|program| format!("/{PROGRAM_DIRECTORY}/{program}")).collect(),
+            entrypoint: self
+                .programs
+                .iter()
+                .take(1)
+                .map(|program| format!("/{PROGRAM_DIRECTORY}/{program}"))
+                .collect(),
             environment: vec![format!("PATH=/{PROGRAM_DIRECTORY}:/usr/bin:/bin")],
             user: USER.into(),
             layers,

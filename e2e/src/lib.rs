@@ -4,5 +4,6 @@
 //! registry; [`fixture`] gives each test a namespace, bounded waits and a record of what went wrong.
 
 pub mod cluster;
+pub mod fixture;
 pub mod images;
 pub mod oci;

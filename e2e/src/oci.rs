@@ -35,8 +35,8 @@ pub enum Error {
     },
 }
 
-fn writing(what: impl ToString) -> impl FnOnce(io::Error) -> Error {
-    let what = what.to_string();
+fn writing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let what = what.into();
     move |source| Error::Write { what, source }
 }
 
@@ -129,8 +129,8 @@ impl FinishedLayer {
 
     /// Writes it to a file, to be read by [`FinishedLayer::from_archive`].
     pub fn save(&self, path: &Path) -> Result<(), Error> {
-        let mut target = File::create(path).map_err(writing(path.display()))?;
-        io::copy(&mut self.reader()?, &mut target).map_err(writing(path.display()))?;
+        let mut target = File::create(path).map_err(writing(path.to_string_lossy()))?;
+        io::copy(&mut self.reader()?, &mut target).map_err(writing(path.to_string_lossy()))?;
         Ok(())
     }
 
@@ -151,14 +151,14 @@ impl Image {
     /// Writes the archive, which `ctr images import`, `podman load` and `skopeo` read.
     pub fn write(&self, path: &Path) -> Result<(), Error> {
         let what = path.display().to_string();
-        let file = File::create(path).map_err(writing(&what))?;
+        let file = File::create(path).map_err(writing(what.as_str()))?;
         let mut archive = tar::Builder::new(BufWriter::new(file));
         let mut layers = Vec::new();
         for layer in &self.layers {
             let mut header = header(0o644, layer.size);
             archive
                 .append_data(&mut header, blob_path(&layer.digest), layer.reader()?)
-                .map_err(writing(&what))?;
+                .map_err(writing(what.as_str()))?;
             layers.push(descriptor("application/vnd.oci.image.layer.v1.tar", &layer.digest, layer.size));
         }
         let mut add_json = |value: &Value, media_type: &str, path: Option<&str>| {
@@ -167,11 +167,10 @@ impl Image {
             let target = path.map_or_else(|| blob_path(&digest), str::to_owned);
             archive
                 .append_data(&mut header(0o644, bytes.len() as u64), target, bytes.as_slice())
-                .map_err(writing(&what))?;
+                .map_err(writing(what.as_str()))?;
             Ok(descriptor(media_type, &digest, bytes.len() as u64))
         };
-        let config =
-            add_json(&self.configuration(), "application/vnd.oci.image.config.v1+json", None)?;
+        let config = add_json(&self.configuration(), "application/vnd.oci.image.config.v1+json", None)?;
         let manifest_type = "application/vnd.oci.image.manifest.v1+json";
         let manifest = json!({
             "schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers,
@@ -186,8 +185,8 @@ impl Image {
         let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": [manifest]});
         add_json(&index, index_type, Some("index.json"))?;
         add_json(&json!({"imageLayoutVersion": "1.0.0"}), "", Some("oci-layout"))?;
-        let mut writer = archive.into_inner().map_err(writing(&what))?;
-        writer.flush().map_err(writing(&what))
+        let mut writer = archive.into_inner().map_err(writing(what.as_str()))?;
+        writer.flush().map_err(writing(what.as_str()))
     }
 
     fn configuration(&self) -> Value {

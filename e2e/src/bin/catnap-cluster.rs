@@ -123,15 +123,12 @@ fn status() -> anyhow::Result<()> {
     let mut missing = Vec::new();
     let mut out = std::io::stdout();
     for component in cluster.components()? {
-        match component.process()? {
-            Some(process) => {
-                let state = if process.is_paused() { "paused" } else { "running" };
-                writeln!(out, "{:<26} {state} ({})", component.name(), process.id)?;
-            }
-            None => {
-                writeln!(out, "{:<26} not running", component.name())?;
-                missing.push(component.name().to_owned());
-            }
+        if let Some(process) = component.process()? {
+            let state = if process.is_paused() { "paused" } else { "running" };
+            writeln!(out, "{:<26} {state} ({})", component.name(), process.id)?;
+        } else {
+            writeln!(out, "{:<26} not running", component.name())?;
+            missing.push(component.name().to_owned());
         }
     }
     anyhow::ensure!(missing.is_empty(), "not running: {}", missing.join(", "));
@@ -142,7 +139,9 @@ fn import(archives: &[PathBuf]) -> anyhow::Result<()> {
     let cluster = Cluster::attach()?;
     for archive in archives {
         let archive: &Path = archive;
-        cluster.import_image(&archive.canonicalize().with_context(|| format!("reading {}", archive.display()))?)?;
+        cluster.import_image(
+            &archive.canonicalize().with_context(|| format!("reading {}", archive.display()))?,
+        )?;
     }
     Ok(())
 }

@@ -43,8 +43,7 @@ pub(super) fn run_with_input<A: AsRef<OsStr>>(
 }
 
 fn exchange(mut command: Command, input: &str) -> std::io::Result<Output> {
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     if let Some(mut stdin) = child.stdin.take() {
         // A command that does not read its input closes the pipe; its status tells whether that was wrong.
         let _ = stdin.write_all(input.as_bytes());

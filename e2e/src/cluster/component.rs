@@ -112,8 +112,7 @@ impl Component {
     }
 
     fn record(&self) -> Result<ComponentRecord, Error> {
-        let mut record =
-            Record::read()?.filter(|record| record.id == self.cluster).ok_or(Error::NotThere)?;
+        let mut record = Record::read()?.filter(|record| record.id == self.cluster).ok_or(Error::NotThere)?;
         record.components.remove(&self.name).ok_or_else(|| Error::Unknown { name: self.name.clone() })
     }
 

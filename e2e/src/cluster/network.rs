@@ -43,22 +43,23 @@ fn link(number: usize) -> String {
 pub(super) fn create(nodes: usize) -> Result<(), Error> {
     // A bridge takes the lowest address of its ports unless it has one of its own, and neighbours would have to
     // learn it anew with each node.
-    let mut host = format!(
-        "link add {BRIDGE} address 02:ca:70:00:00:01 type bridge\naddress add {HOST_ADDRESS}/24 dev {BRIDGE}\nlink set {BRIDGE} up\n"
-    );
+    let mut host = vec![
+        format!("link add {BRIDGE} address 02:ca:70:00:00:01 type bridge"),
+        format!("address add {HOST_ADDRESS}/24 dev {BRIDGE}"),
+        format!("link set {BRIDGE} up"),
+    ];
     for number in 1..=nodes {
         let (name, link) = (namespace(number), link(number));
         command::run("ip", &["netns", "add", &name])?;
-        host.push_str(&format!(
-            "link add {link} type veth peer name eth0 netns {name}\nlink set {link} master {BRIDGE} up\n"
-        ));
+        host.push(format!("link add {link} type veth peer name eth0 netns {name}"));
+        host.push(format!("link set {link} master {BRIDGE} up"));
     }
     for number in 1..=nodes {
-        host.push_str(&format!("route add {} via {}\n", pod_range(number), node_address(number)));
+        host.push(format!("route add {} via {}", pod_range(number), node_address(number)));
     }
     // The API server reaches webhooks, and tests reach ClusterIPs, through the first node's kube-proxy.
-    host.push_str(&format!("route add {SERVICE_RANGE} via {}\n", node_address(1)));
-    command::run_with_input("ip", &["-batch", "-"], &host)?;
+    host.push(format!("route add {SERVICE_RANGE} via {}", node_address(1)));
+    command::run_with_input("ip", &["-batch", "-"], &host.join("\n"))?;
     for number in 1..=nodes {
         set_up_node(number, nodes)?;
     }
@@ -67,14 +68,15 @@ pub(super) fn create(nodes: usize) -> Result<(), Error> {
 
 fn set_up_node(number: usize, nodes: usize) -> Result<(), Error> {
     let name = namespace(number);
-    let mut lines = format!(
-        "link set lo up\naddress add {}/24 dev eth0\nlink set eth0 up\n",
-        node_address(number)
-    );
+    let mut lines = vec![
+        "link set lo up".to_owned(),
+        format!("address add {}/24 dev eth0", node_address(number)),
+        "link set eth0 up".to_owned(),
+    ];
     for other in (1..=nodes).filter(|other| *other != number) {
-        lines.push_str(&format!("route add {} via {}\n", pod_range(other), node_address(other)));
+        lines.push(format!("route add {} via {}", pod_range(other), node_address(other)));
     }
-    command::run_with_input("ip", &["-n", &name, "-batch", "-"], &lines)?;
+    command::run_with_input("ip", &["-n", &name, "-batch", "-"], &lines.join("\n"))?;
     // A pod that calls its own node's pods through a Service needs bridged packets to pass the node's rules.
     let settings = "echo 1 > /proc/sys/net/ipv4/ip_forward; \
                     f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 1 > $f";
@@ -85,7 +87,7 @@ fn set_up_node(number: usize, nodes: usize) -> Result<(), Error> {
 
 /// Removes what is there of it.
 pub(super) fn remove() -> Result<(), Error> {
-    for found in existing()? {
+    for found in existing() {
         match found.split_once(' ') {
             Some(("namespace", name)) => command::run("ip", &["netns", "delete", name])?,
             Some((_, name)) => match command::run("ip", &["link", "delete", name]) {
@@ -100,7 +102,7 @@ pub(super) fn remove() -> Result<(), Error> {
 }
 
 /// What of ours is there: `namespace NAME` and `link NAME`.
-pub(super) fn existing() -> Result<Vec<String>, Error> {
+pub(super) fn existing() -> Vec<String> {
     let mut found = Vec::new();
     for number in 1..=3 {
         if fs::exists(format!("/run/netns/{}", namespace(number))).unwrap_or(false) {
@@ -113,5 +115,5 @@ pub(super) fn existing() -> Result<Vec<String>, Error> {
             .filter(|name| fs::exists(format!("/sys/class/net/{name}")).unwrap_or(false))
             .map(|name| format!("link {name}")),
     );
-    Ok(found)
+    found
 }

@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use super::{Component, Error, cgroup, network, process::Process};
+use super::{Component, Error, cgroup, network};
 
 /// One node of the cluster.
 #[derive(Clone, Debug)]
@@ -64,8 +64,9 @@ impl Node {
     }
 
     fn signal(&self, signal: Signal) -> Result<(), Error> {
-        let processes: Vec<Process> = cgroup::processes(&cgroup::node(self.number))?;
-        processes.iter().for_each(|process| process.signal(signal));
+        for process in cgroup::processes(&cgroup::node(self.number))? {
+            process.signal(signal);
+        }
         Ok(())
     }
 }

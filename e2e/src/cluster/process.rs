@@ -43,7 +43,8 @@ impl Process {
     /// Whether SIGSTOP holds it.
     pub fn is_paused(self) -> bool {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.id)).unwrap_or_default();
-        self.is_running() && stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'))
+        self.is_running()
+            && stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T'))
     }
 
     /// Sends a signal if the process still runs.

@@ -113,9 +113,9 @@ pub fn cache_directory() -> PathBuf {
 /// First 16 hexadecimal digits of the SHA-256 of go.mod, go.sum and the module's own sources.
 fn hash(source: &Path) -> Result<String, Error> {
     let mut hasher = Sha256::new();
-    for name in ["go.mod", "go.sum", "pause/main.go"] {
+    for (name, in_every_module) in [("go.mod", true), ("go.sum", true), ("pause/main.go", false)] {
         let path = source.join(name);
-        if name.ends_with(".go") && !path.exists() {
+        if !in_every_module && !path.exists() {
             continue;
         }
         hasher.update(fs::read(&path).map_err(Error::file("reading", &path))?);
@@ -123,12 +123,7 @@ fn hash(source: &Path) -> Result<String, Error> {
     Ok(format!("{:x}", hasher.finalize())[..16].to_owned())
 }
 
-fn build_program(
-    source: &Path,
-    package: &str,
-    program: &'static str,
-    path: &Path,
-) -> Result<(), Error> {
+fn build_program(source: &Path, package: &str, program: &'static str, path: &Path) -> Result<(), Error> {
     // A build that is interrupted must not look like a program.
     let part = path.with_extension("part");
     let output = Command::new("go")

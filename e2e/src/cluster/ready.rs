@@ -72,10 +72,13 @@ pub(super) async fn wait_for_nodes(client: &Client, nodes: usize, log: &Path) ->
     let all: Api<Node> = Api::all(client.clone());
     let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
     wait_until("nodes", log, || async {
-        let list = all.list(&kube::api::ListParams::default()).await.map_err(Error::kubernetes("listing nodes"))?;
+        let list =
+            all.list(&kube::api::ListParams::default()).await.map_err(Error::kubernetes("listing nodes"))?;
         let ready = list.iter().filter(|node| is_ready(node)).count();
-        let account =
-            accounts.get_opt("default").await.map_err(Error::kubernetes("reading the default ServiceAccount"))?;
+        let account = accounts
+            .get_opt("default")
+            .await
+            .map_err(Error::kubernetes("reading the default ServiceAccount"))?;
         Ok(ready == nodes && account.is_some())
     })
     .await
@@ -86,7 +89,18 @@ fn is_ready(node: &Node) -> bool {
     conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// Asks a condition until it holds; bounded.
+/// Fails with the first component that has ended: nothing that needs it will come.
+fn check_components() -> Result<(), Error> {
+    let record = Record::read()?.ok_or(Error::NotThere)?;
+    for (name, component) in &record.components {
+        if component.process.is_some_and(|process| !process.is_running()) {
+            return Err(Error::Ended { component: name.clone(), log: super::log_end(&component.log) });
+        }
+    }
+    Ok(())
+}
+
+/// Asks a condition until it holds or a component ends; bounded.
 pub(super) async fn wait_until<F, R>(what: &str, log: &Path, mut condition: F) -> Result<(), Error>
 where
     F: FnMut() -> R,
@@ -94,6 +108,7 @@ where
 {
     let deadline = Instant::now() + TIMEOUT;
     while !condition().await? {
+        check_components()?;
         if Instant::now() >= deadline {
             let log = super::log_end(log);
             return Err(Error::NotReady { what: what.to_owned(), waited: TIMEOUT, log });

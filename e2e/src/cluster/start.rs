@@ -95,8 +95,11 @@ impl Cluster {
             owned: Some(Owned { life: Some(life), guardian: None }),
         };
         if let Some(owned) = &mut cluster.owned {
-            owned.guardian =
-                options.guardian.as_deref().map(|program| Guardian::start(program, &cluster.id)).transpose()?;
+            owned.guardian = options
+                .guardian
+                .as_deref()
+                .map(|program| Guardian::start(program, &cluster.id))
+                .transpose()?;
         }
         cluster.bring_up(&options).await?;
         Record::change(&cluster.id, |record| record.started = true)?;

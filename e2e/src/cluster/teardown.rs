@@ -5,10 +5,14 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use nix::mount::{MntFlags, umount2};
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::Signal,
+};
 
 use super::{
     Error, cgroup, network,
+    process::Process,
     record::{RUNTIME, Record},
 };
 
@@ -17,9 +21,17 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Ends the cluster of this record, or what one without a record has left.
 pub(super) fn tear_down(record: Option<&Record>) -> Result<(), Error> {
+    // A process that was started a moment ago may not be in its cgroup yet.
+    let recorded = record.into_iter().flat_map(|record| record.components.values());
+    let recorded: Vec<Process> = recorded.filter_map(|component| component.process).collect();
+    for process in &recorded {
+        process.signal(Signal::SIGKILL);
+    }
+    for process in &recorded {
+        process.wait_until_gone(KILL_TIMEOUT);
+    }
     let cgroups = cgroup::existing()?;
-    // Nodes before the control plane: a kubelet that loses its API server starts to report and retry.
-    for name in cgroups.iter().rev() {
+    for name in &cgroups {
         cgroup::kill(name, KILL_TIMEOUT)?;
     }
     unmount_below(Path::new(RUNTIME))?;
@@ -48,7 +60,7 @@ pub(super) fn tear_down(record: Option<&Record>) -> Result<(), Error> {
 
 /// What of a cluster is there, in words; empty after a clean end.
 pub fn left_behind() -> Result<Vec<String>, Error> {
-    let mut found = network::existing()?;
+    let mut found = network::existing();
     for name in cgroup::existing()? {
         found.extend(cgroup::processes(&name)?.iter().map(|process| format!("process {}", process.id)));
         found.push(format!("cgroup {name}"));

@@ -75,7 +75,8 @@ fn read_packages() -> Result<BTreeMap<String, Entry>, Error> {
     let mut entries = BTreeMap::new();
     let listed = fs::read_dir(directory.path()).map_err(Error::file("reading", directory.path()))?;
     for package in listed.flatten() {
-        let archive = run("dpkg-deb", &[OsStr::new("--fsys-tarfile"), package.path().as_os_str()], directory.path())?;
+        let archive =
+            run("dpkg-deb", &[OsStr::new("--fsys-tarfile"), package.path().as_os_str()], directory.path())?;
         let reading = || Error::file("reading", package.path());
         for entry in tar::Archive::new(archive.as_slice()).entries().map_err(reading())? {
             let mut entry = entry.map_err(reading())?;
@@ -108,7 +109,11 @@ fn read_packages() -> Result<BTreeMap<String, Entry>, Error> {
 fn merged(path: &Path) -> String {
     let path = path.to_string_lossy();
     let path = path.trim_start_matches("./").trim_start_matches('/');
-    if path.starts_with("lib/") || path.starts_with("lib64/") { format!("usr/{path}") } else { path.to_owned() }
+    if path.starts_with("lib/") || path.starts_with("lib64/") {
+        format!("usr/{path}")
+    } else {
+        path.to_owned()
+    }
 }
 
 fn assemble(mut entries: BTreeMap<String, Entry>) -> Result<FinishedLayer, oci::Error> {
@@ -136,7 +141,8 @@ fn assemble(mut entries: BTreeMap<String, Entry>) -> Result<FinishedLayer, oci::
 fn certificate_bundle(entries: &BTreeMap<String, Entry>) -> Vec<u8> {
     let mut bundle = Vec::new();
     for (path, entry) in entries {
-        if let (true, Entry::File { contents, .. }) = (path.starts_with("usr/share/ca-certificates/"), entry) {
+        if let (true, Entry::File { contents, .. }) = (path.starts_with("usr/share/ca-certificates/"), entry)
+        {
             bundle.extend(contents);
         }
     }

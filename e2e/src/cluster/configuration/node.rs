@@ -34,11 +34,8 @@ pub(in super::super) fn node(layout: &Layout<'_>, number: usize) -> [(String, Co
     let file = |name: &str| directory.join(name).display().to_string();
     let component = |program, arguments, environment, ready| {
         let name = format!("node{number}/{program}");
-        let programs = if program == "containerd" {
-            &layout.programs.containerd
-        } else {
-            &layout.programs.kubernetes
-        };
+        let programs =
+            if program == "containerd" { &layout.programs.containerd } else { &layout.programs.kubernetes };
         let record = ComponentRecord {
             program: programs.join(program),
             arguments,

@@ -1,0 +1,159 @@
+//! The launcher itself: a cluster starts, survives what tests do to it, and leaves nothing.
+//!
+//! Skipped where a cluster is up already or another one is under test, for one fits on a machine.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::{path::Path, time::Duration};
+
+use catnap_e2e::{
+    cluster::{Cluster, Component, Error, Options, left_behind},
+    fixture::{eventually, guardian, skip},
+};
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, api::ListParams};
+use tokio::sync::{Mutex, MutexGuard};
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// The machine for one test; `None` when it is taken.
+async fn machine(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let turn = TURN.lock().await;
+    if std::env::var_os("KUBECONFIG").is_some() || Cluster::attach().is_ok() {
+        skip(test, "needs a machine without a cluster");
+        return None;
+    }
+    assert_eq!(left_behind().unwrap(), Vec::<String>::new(), "left by something before this test");
+    Some(turn)
+}
+
+fn options() -> Options {
+    Options { nodes: 1, coredns: false, guardian: Some(guardian().unwrap()), ..Options::default() }
+}
+
+fn assert_nothing_left() {
+    assert_eq!(left_behind().unwrap(), Vec::<String>::new());
+}
+
+async fn api_answers(cluster: &Cluster) -> bool {
+    let nodes: Api<Node> = Api::all(cluster.client().await.unwrap());
+    let list = tokio::time::timeout(Duration::from_secs(2), nodes.list(&ListParams::default())).await;
+    matches!(list, Ok(Ok(list)) if list.items.len() == 1)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_starts_is_found_and_leaves_nothing() {
+    let Some(_turn) = machine("a_cluster_starts_is_found_and_leaves_nothing").await else { return };
+    let cluster = Cluster::start(Options { nodes: 2, coredns: true, ..options() }).await.unwrap();
+    let error = Cluster::start(options()).await.unwrap_err();
+    assert!(matches!(error, Error::AlreadyThere { nodes: 2, .. }), "{error}");
+    let attached = Cluster::attach().unwrap();
+    assert_eq!(attached.kubeconfig(), cluster.kubeconfig());
+    let running = |component: &Component| component.process().unwrap().is_some();
+    assert!(attached.components().unwrap().iter().all(running));
+    drop(attached);
+    assert!(!left_behind().unwrap().is_empty(), "dropping an attached handle ended the cluster");
+    cluster.stop().unwrap();
+    assert_nothing_left();
+    assert!(matches!(Cluster::attach(), Err(Error::NotThere)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn components_are_killed_paused_and_restarted() {
+    let Some(_turn) = machine("components_are_killed_paused_and_restarted").await else { return };
+    let cluster = Cluster::start(options()).await.unwrap();
+    assert!(api_answers(&cluster).await);
+
+    let api_server = cluster.component("kube-apiserver").unwrap();
+    let before = api_server.process().unwrap().unwrap();
+    api_server.kill().unwrap();
+    assert!(!before.is_running());
+    assert!(!api_answers(&cluster).await);
+    api_server.start().await.unwrap();
+    assert!(api_answers(&cluster).await);
+    assert_ne!(api_server.process().unwrap(), Some(before));
+
+    api_server.pause().unwrap();
+    assert!(!api_answers(&cluster).await);
+    api_server.resume().unwrap();
+    eventually("the API server goes on", Duration::from_secs(10), async || {
+        Ok(api_answers(&cluster).await.then_some(()))
+    })
+    .await
+    .unwrap();
+
+    for component in cluster.components().unwrap() {
+        component.restart().await.unwrap();
+    }
+    assert!(api_answers(&cluster).await);
+
+    let node = cluster.node("node1").unwrap();
+    node.kill().unwrap();
+    assert!(node.component("kubelet").process().unwrap().is_none());
+    node.start().await.unwrap();
+    assert!(node.component("kubelet").process().unwrap().is_some());
+    drop(cluster);
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_fails_leaves_nothing() {
+    let Some(_turn) = machine("a_start_that_fails_leaves_nothing").await else { return };
+    // The controller manager cannot have its port: everything before it has been started by then.
+    let _port = tokio::net::TcpListener::bind("127.0.0.1:10257").await.unwrap();
+    let error = Cluster::start(options()).await.unwrap_err();
+    assert!(
+        matches!(&error, Error::Ended { component, .. } if component == "kube-controller-manager"),
+        "{error}"
+    );
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_is_given_up_leaves_nothing() {
+    let Some(_turn) = machine("a_start_that_is_given_up_leaves_nothing").await else { return };
+    let start = Cluster::start(options());
+    let given_up = eventually("etcd has started", Duration::from_secs(60), async || {
+        Ok(left_behind()?.iter().any(|what| what.starts_with("process")).then_some(()))
+    });
+    tokio::select! {
+        result = start => panic!("done before it was given up: {:?}", result.map(drop)),
+        result = given_up => result.unwrap(),
+    }
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_ends_the_cluster() {
+    let Some(_turn) = machine("a_panic_ends_the_cluster").await else { return };
+    let panicked = tokio::spawn(async {
+        let _cluster = Cluster::start(options()).await.unwrap();
+        panic!("on purpose");
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_guardian_ends_the_cluster_of_a_killed_process() {
+    let Some(_turn) = machine("the_guardian_ends_the_cluster_of_a_killed_process").await else { return };
+    let mut starter = command(&guardian().unwrap());
+    eventually("the command has started a cluster", Duration::from_secs(60), async || {
+        Ok(left_behind()?.iter().any(|what| what.starts_with("process")).then_some(()))
+    })
+    .await
+    .unwrap();
+    starter.kill().unwrap();
+    starter.wait().unwrap();
+    eventually("the guardian has ended it", Duration::from_secs(60), async || {
+        let left = left_behind()?;
+        anyhow::ensure!(left.is_empty(), "{left:?}");
+        Ok(Some(()))
+    })
+    .await
+    .unwrap();
+}
+
+fn command(program: &Path) -> std::process::Child {
+    std::process::Command::new(program).args(["up", "--nodes", "1"]).spawn().unwrap()
+}
