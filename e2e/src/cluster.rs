@@ -60,7 +60,7 @@ struct Owned {
 impl Cluster {
     /// The cluster that another process has started; `NotThere` without one.
     pub fn attach() -> Result<Self, Error> {
-        Record::read()?.filter(|record| record.started).map(|record| Self::of(&record)).ok_or(Error::NotThere)
+        Record::read()?.filter(Record::is_up).map(|record| Self::of(&record)).ok_or(Error::NotThere)
     }
 
     fn of(record: &Record) -> Self {
@@ -74,10 +74,12 @@ impl Cluster {
     }
 
     /// Lets the cluster live on after this value and this process.
-    pub fn keep(mut self) {
+    pub fn keep(mut self) -> Result<(), Error> {
+        Record::change(&self.id, |record| record.owner = None)?;
         if let Some(guardian) = self.owned.take().and_then(|owned| owned.guardian) {
             guardian.release();
         }
+        Ok(())
     }
 
     /// Ends the cluster, whoever started it, and removes everything but its logs.

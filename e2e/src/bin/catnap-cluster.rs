@@ -93,7 +93,7 @@ async fn start(Up { nodes, no_coredns, directory }: Up) -> anyhow::Result<()> {
         Ok(cluster) => {
             say(&format!("{nodes} node(s) up after {:.1} s", since.elapsed().as_secs_f64()));
             say(&format!("export KUBECONFIG={}", cluster.kubeconfig().display()));
-            cluster.keep();
+            cluster.keep()?;
             Ok(())
         }
         // Idempotent: what was asked for is there.

@@ -31,8 +31,10 @@ pub(super) struct Record {
     pub(super) components: BTreeMap<String, ComponentRecord>,
     /// Kernel settings that kubelet changes, as they were: file and value.
     pub(super) kernel_settings: Vec<(PathBuf, String)>,
-    /// False until the start has succeeded.
+    /// False until the start has succeeded, and again once it is being ended.
     pub(super) started: bool,
+    /// The process that the cluster ends with; none once it is kept.
+    pub(super) owner: Option<Process>,
 }
 
 /// How to run a component, and the process that runs it.
@@ -63,6 +65,11 @@ pub(super) enum Ready {
 }
 
 impl Record {
+    /// Whether the cluster is up and will be: its owner's end is its own, a moment later.
+    pub(super) fn is_up(&self) -> bool {
+        self.started && self.owner.is_none_or(Process::is_running)
+    }
+
     /// The record of the cluster that is there, if one is.
     pub(super) fn read() -> Result<Option<Self>, Error> {
         let path = Path::new(RECORD);

@@ -15,6 +15,7 @@ use super::{
     Cluster, Component, Error, Guardian, Owned, certificates, cgroup, command,
     configuration::{self, Layout},
     images, network,
+    process::Process,
     programs::Programs,
     ready,
     record::{self, Record},
@@ -67,10 +68,10 @@ impl Cluster {
         let programs = blocking(Programs::build).await?;
         let life = blocking(record::lock_life).await?;
         if let Some(record) = Record::read()? {
-            if record.started {
+            if record.is_up() {
                 return Err(Error::AlreadyThere { directory: record.directory, nodes: record.nodes });
             }
-            // Its starter was killed: nobody can hold the lock and have a record that is not started.
+            // Its owner was killed, at whatever point: who still holds it would hold the lock.
             blocking(move || teardown::tear_down(Some(&record))).await?;
         } else if !teardown::left_behind()?.is_empty() {
             blocking(|| teardown::tear_down(None)).await?;
@@ -84,6 +85,7 @@ impl Cluster {
             components: BTreeMap::new(),
             kernel_settings: kernel_settings()?,
             started: false,
+            owner: i32::try_from(std::process::id()).ok().and_then(Process::find),
         };
         record.write()?;
         // From here on, dropping the value removes what was made so far.

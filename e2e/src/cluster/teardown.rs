@@ -21,6 +21,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Ends the cluster of this record, or what one without a record has left.
 pub(super) fn tear_down(record: Option<&Record>) -> Result<(), Error> {
+    if let Some(record) = record {
+        Record::change(&record.id, |record| record.started = false)?;
+    }
     // A process that was started a moment ago may not be in its cgroup yet.
     let recorded = record.into_iter().flat_map(|record| record.components.values());
     let recorded: Vec<Process> = recorded.filter_map(|component| component.process).collect();
