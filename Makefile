@@ -55,7 +55,7 @@ cluster-status: ## Show what runs of it.
 
 .PHONY: demo
 demo: deps-build ## A function that wakes, grows and rests on this machine, without a cluster.
-	$(CARGO) build --package catnap-cli --package catnap-example-hello
+	$(CARGO) build --package catnap --package catnap-example-hello
 	examples/demo.sh
 
 .PHONY: bench-cold

@@ -79,7 +79,7 @@ pub struct Recipe {
 /// Catnap's programs.
 pub const CATNAP: Recipe = Recipe {
     name: "catnap:dev",
-    packages: &["catnap-cli", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
+    packages: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     programs: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     features: &[],
 };

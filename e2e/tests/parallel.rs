@@ -2,3 +2,16 @@
 
 #[path = "parallel/fixture.rs"]
 mod fixture;
+#[path = "parallel/api.rs"]
+mod api;
+#[path = "parallel/calls.rs"]
+mod calls;
+#[path = "parallel/failures.rs"]
+mod failures;
+#[path = "parallel/healing.rs"]
+mod healing;
+#[path = "parallel/revisions.rs"]
+mod revisions;
+#[path = "parallel/scaling.rs"]
+mod scaling;
+mod support;
