@@ -3,7 +3,7 @@
 //! Only the state is here; the steps between the phases are in `revision::round`. The numbers in brackets are those of the
 //! rules without any one of which a request can be lost or held for ever.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::leader::PodFact;
 pub(crate) enum Phase {
     /// Pods serve, or will.
     Up(Option<Settling>),
-    /// All activators were asked to close; those that have not answered.
-    Closing(Round, BTreeSet<StreamId>),
+    /// All activators were asked to close.
+    Closing(Round),
     /// All have closed; the write of zero is under way, or its outcome is unknown.
     Commit(Round),
     /// The count is zero.
@@ -39,18 +39,38 @@ pub(crate) struct Settling {
 /// One attempt to go to zero.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
-    /// When Close was first sent (5).
+    /// When Close was first sent.
     pub(crate) started: Duration,
     pub(crate) repeated: Duration,
+    /// Who was asked. One that is gone stays, and so does what it last acknowledged.
+    pub(crate) members: BTreeMap<StreamId, Member>,
     /// Version of `/scale` before the activators were listed: a write of anybody since then makes ours fail.
     pub(crate) base: Arc<str>,
     /// Count at that version.
     pub(crate) replicas: u32,
     pub(crate) named: Vec<PodUid>,
-    /// A write was sent whose outcome is unknown: it may have landed, or still land.
-    pub(crate) unknown: bool,
+    /// When the write of zero was last sent with an outcome that is unknown: it may have landed, or still land.
+    pub(crate) unknown: Option<Duration>,
     /// The next question is a read, not the same write again.
     pub(crate) reading: bool,
+}
+
+impl Round {
+    /// No write of zero may start later: every activator has acknowledged a Close that was sent at most `limit` before, and
+    /// reckons from there (5). `None` while one has not answered.
+    pub(crate) fn write_until(&self, limit: Duration) -> Option<Duration> {
+        let oldest = self.members.values().map(|member| member.acknowledged).min()??;
+        Some(oldest + limit)
+    }
+}
+
+/// One activator in a round. It answers every Close, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Member {
+    /// When those were sent that it has not answered.
+    pub(crate) sent: VecDeque<Duration>,
+    /// When the last one was sent that it has acknowledged.
+    pub(crate) acknowledged: Option<Duration>,
 }
 
 /// One gate.
@@ -85,7 +105,7 @@ impl Gate {
     pub(crate) fn name(&self) -> &'static str {
         match self.phase {
             Phase::Up(_) => "Up",
-            Phase::Closing(..) => "Closing",
+            Phase::Closing(_) => "Closing",
             Phase::Commit(_) => "Commit",
             Phase::Zero => "Zero",
         }

@@ -116,7 +116,7 @@ impl Revision {
 
     /// The revision is in no status any more. A round that was not committed is given up.
     pub(crate) fn drop_policy(&mut self, context: &mut Context<'_>) {
-        if matches!(self.phase(), Some(Phase::Closing(..))) {
+        if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
         self.policy = None;
@@ -251,7 +251,7 @@ impl Revision {
             Phase::Zero if decision.desired > 0 && !gate.condemned_alive(&self.pods) => {
                 self.raise(decision, context);
             }
-            Phase::Closing(..) if decision.desired > 0 => self.open_all(context),
+            Phase::Closing(_) if decision.desired > 0 => self.open_all(context),
             _ => {}
         }
     }

@@ -15,6 +15,8 @@ pub struct Settings {
     pub lag: Duration,
     /// A write to zero whose outcome stays unknown is repeated for this long, then given up.
     pub commit: Duration,
+    /// A write that was sent has landed or died by then: longer than any request is allowed to take.
+    pub landing: Duration,
     /// After a take-over or a raise from zero: longest wait for the ReplicaSet to observe the count. Longer than any watch
     /// is assumed to lag (3 s).
     pub settle: Duration,
@@ -41,6 +43,7 @@ impl Default for Settings {
             repeat: Duration::from_millis(100),
             lag: Duration::from_secs(2),
             commit: Duration::from_secs(10),
+            landing: Duration::from_secs(3),
             settle: Duration::from_secs(4),
             condemned: Duration::from_secs(10),
             wake: Duration::from_secs(1),

@@ -59,7 +59,7 @@ impl IdleClock {
 
     /// The idle time has passed. What ended before this leader and the youngest activator started, nobody remembers.
     pub(crate) fn passed(
-        &self,
+        self,
         idle_after: Duration,
         youngest: Option<Moment>,
         context: &Context<'_>,
@@ -158,7 +158,7 @@ impl Revision {
         self.views.entry(stream).or_default().wake = Some((held, context.now));
         self.idle.restart(context.now);
         self.news = true;
-        if matches!(self.phase(), Some(Phase::Closing(..))) {
+        if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
         self.answer_wake(stream, context);
@@ -173,7 +173,7 @@ impl Revision {
                 WakeAnswer::Open
             }
             Phase::Up(_) => written,
-            Phase::Closing(..) | Phase::Commit(_) | Phase::Zero => WakeAnswer::Queued,
+            Phase::Closing(_) | Phase::Commit(_) | Phase::Zero => WakeAnswer::Queued,
         };
         context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
     }
@@ -217,7 +217,7 @@ impl Revision {
             self.idle.restart(context.now);
             self.news = true;
         }
-        if matches!(self.phase(), Some(Phase::Closing(..))) {
+        if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
     }

@@ -52,7 +52,7 @@ impl Revision {
             }
             Phase::Up(Some(_)) => None,
             // A round that is not committed ended when this activator began its hello.
-            Phase::Closing(..) | Phase::Commit(_) => Some(Closed { verdict, zero: false }),
+            Phase::Closing(_) | Phase::Commit(_) => Some(Closed { verdict, zero: false }),
             Phase::Zero => Some(Closed { verdict, zero: true }),
         }
     }

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use catnap_wire::{GateId, LeaderFrame, PodUid, RevisionId};
 
@@ -13,7 +12,7 @@ use super::Revision;
 use super::write::Question;
 use crate::context::Context;
 use crate::effect::{Effect, Event, StreamId};
-use crate::gate::{Gate, Phase, Round, Settling};
+use crate::gate::{Gate, Member, Phase, Round, Settling};
 use crate::leader::ScaleFact;
 use crate::version::older;
 
@@ -35,34 +34,39 @@ impl Revision {
             return;
         }
         gate.id.number += 1;
-        let named = self.pods.iter().map(|pod| pod.uid.clone()).collect();
-        let replicas = scale.replicas;
-        let round =
-            Round { started: now, repeated: now, base, replicas, named, unknown: false, reading: false };
-        context.send_all(&close(self.id.clone(), gate.id, &round.named));
-        gate.phase = Phase::Closing(round, members);
+        let mut round = Round {
+            started: now,
+            repeated: now,
+            members: members.into_iter().map(|stream| (stream, Member::default())).collect(),
+            base,
+            replicas: scale.replicas,
+            named: self.pods.iter().map(|pod| pod.uid.clone()).collect(),
+            unknown: None,
+            reading: false,
+        };
+        send_close(&self.id, gate.id, &mut round, context);
+        gate.phase = Phase::Closing(round);
     }
 
     /// An activator has closed and has nothing in flight or held.
     pub(crate) fn acknowledged(&mut self, stream: StreamId, id: GateId, context: &mut Context<'_>) {
         let Some(gate) = self.gate.as_mut().filter(|gate| gate.id == id) else { return };
-        let Phase::Closing(round, waiting) = &mut gate.phase else { return };
-        waiting.remove(&stream);
-        if !waiting.is_empty() {
-            return;
+        let (Phase::Closing(round) | Phase::Commit(round)) = &mut gate.phase else { return };
+        if let Some(member) = round.members.get_mut(&stream)
+            && let Some(sent) = member.sent.pop_front()
+        {
+            member.acknowledged = Some(sent);
         }
-        // The activators reckon with a write that starts within this time (5).
-        if context.now.saturating_sub(round.started) >= context.settings.closing {
-            self.open_all(context);
-            return;
+        let all = round.write_until(context.settings.closing).is_some();
+        if let (true, Phase::Closing(round)) = (all, &gate.phase) {
+            gate.phase = Phase::Commit(round.clone());
+            self.write_zero(context);
         }
-        gate.phase = Phase::Commit(round.clone());
-        self.write_zero(context);
     }
 
     /// An activator has something in flight or held.
     pub(crate) fn refused(&mut self, id: GateId, context: &mut Context<'_>) {
-        if self.gate.as_ref().is_some_and(|gate| gate.id == id && matches!(gate.phase, Phase::Closing(..))) {
+        if self.gate.as_ref().is_some_and(|gate| gate.id == id && matches!(gate.phase, Phase::Closing(_))) {
             self.idle.restart(context.now);
             self.open_all(context);
         }
@@ -70,7 +74,7 @@ impl Revision {
 
     /// Somebody connected who was not asked.
     pub(crate) fn stranger(&mut self, context: &mut Context<'_>) {
-        if matches!(self.phase(), Some(Phase::Closing(..))) {
+        if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
     }
@@ -78,16 +82,15 @@ impl Revision {
     /// Sends the write of zero, or the same one again: with the same version at most one of them lands (9).
     fn write_zero(&mut self, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
-        let base = Arc::clone(&round.base);
-        // No first write later than this after the first Close (5); one that may have landed must be repeated in any case.
-        let not_after = (!round.unknown).then_some(round.started + context.settings.closing);
+        let Some(until) = round.write_until(context.settings.closing) else { return };
+        let resource_version = Arc::clone(&round.base);
         let token = context.ask(&self.id);
-        self.question = Some((token, Question::Zero));
+        self.question = Some((token, Question::Zero { sent: context.now }));
         context.effects.push(Effect::PutScale {
             revision: self.id.clone(),
             replicas: 0,
-            resource_version: base,
-            not_after,
+            resource_version,
+            not_after: Some(until),
             token,
         });
     }
@@ -100,32 +103,34 @@ impl Revision {
         }
         self.repeat_close(context);
         match self.phase() {
-            Some(Phase::Closing(round, _))
-                if now.saturating_sub(round.started) >= context.settings.closing =>
-            {
+            Some(Phase::Closing(round)) if now >= round.started + context.settings.closing => {
                 self.open_all(context);
             }
             Some(Phase::Commit(round)) if self.question.is_none() && now >= self.write_after => {
-                if round.reading || overdue(round.started, context) {
+                let settings = context.settings;
+                if round.reading || given_up(round, context) {
                     self.ask_round(context);
-                } else {
+                } else if in_time(round, context) && now < round.started + settings.commit {
                     self.write_zero(context);
                 }
             }
-            Some(Phase::Up(settling)) => {
-                let observed = self.scale.as_ref().is_some_and(|scale| scale.observed);
-                let overdue =
-                    settling.as_ref().is_some_and(|s| now.saturating_sub(s.since) >= context.settings.settle);
-                if (observed || overdue)
-                    && let Some(gate) = &mut self.gate
-                    && (gate.pardon(&self.pods) || matches!(gate.phase, Phase::Up(Some(_))))
-                {
-                    gate.phase = Phase::Up(None);
-                    context.send_all(&LeaderFrame::Open(gate.verdict(&self.id)));
-                    self.news = true;
-                }
-            }
+            Some(Phase::Up(_)) => self.settle(context),
             _ => {}
+        }
+    }
+
+    /// Opens when the controllers have acted on the count, or must have (12); what outlived the zero is pardoned (10).
+    fn settle(&mut self, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Up(settling), .. }) = &self.gate else { return };
+        let since = settling.as_ref().map(|settling| settling.since);
+        let overdue = since.is_some_and(|since| context.now >= since + context.settings.settle);
+        let observed = self.scale.as_ref().is_some_and(|scale| scale.observed);
+        if let Some(gate) = self.gate.as_mut().filter(|_| observed || overdue)
+            && (gate.pardon(&self.pods) || since.is_some())
+        {
+            gate.phase = Phase::Up(None);
+            context.send_all(&LeaderFrame::Open(gate.verdict(&self.id)));
+            self.news = true;
         }
     }
 
@@ -134,16 +139,13 @@ impl Revision {
         let (now, every) = (context.now, context.settings.repeat);
         let Some(gate) = &mut self.gate else { return };
         match &mut gate.phase {
-            Phase::Closing(round, _) | Phase::Commit(round)
-                if now.saturating_sub(round.repeated) >= every =>
-            {
-                round.repeated = now;
-                context.send_all(&close(self.id.clone(), gate.id, &round.named));
+            Phase::Closing(round) | Phase::Commit(round) if now >= round.repeated + every => {
+                send_close(&self.id, gate.id, round, context);
             }
-            Phase::Up(Some(settling)) if now.saturating_sub(settling.repeated) >= every => {
+            Phase::Up(Some(settling)) if now >= settling.repeated + every => {
                 settling.repeated = now;
                 for stream in &settling.closed {
-                    context.send(*stream, close(self.id.clone(), gate.id, &[]));
+                    context.send(*stream, close(&self.id, gate.id, &[]));
                 }
             }
             _ => {}
@@ -195,7 +197,7 @@ impl Revision {
     pub(super) fn follow_count(&mut self, context: &mut Context<'_>) {
         let now = context.now;
         let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
-        if let Some(Phase::Closing(round, _)) = self.phase()
+        if let Some(Phase::Closing(round)) = self.phase()
             && round.replicas != replicas
         {
             self.open_all(context);
@@ -220,11 +222,30 @@ impl Revision {
     }
 }
 
-/// The outcome of a write of zero was unknown for so long that it is given up.
-pub(super) fn overdue(started: Duration, context: &Context<'_>) -> bool {
-    context.now.saturating_sub(started) >= context.settings.commit
+/// A write of zero may start now: every activator has lately shown that its gate is closed.
+fn in_time(round: &Round, context: &Context<'_>) -> bool {
+    round.write_until(context.settings.closing).is_some_and(|until| context.now < until)
 }
 
-fn close(revision: RevisionId, gate: GateId, pods: &[PodUid]) -> LeaderFrame {
-    LeaderFrame::Close { revision, gate, pods: pods.to_vec() }
+/// A write of zero whose outcome is unknown is given up: it was repeated for long enough, or can be repeated no more, and
+/// what was sent has landed by now or never will.
+pub(super) fn given_up(round: &Round, context: &Context<'_>) -> bool {
+    let (now, settings) = (context.now, context.settings);
+    let over = !in_time(round, context) || now >= round.started + settings.commit;
+    over && now >= round.unknown.unwrap_or(round.started) + settings.landing
+}
+
+/// Close to everybody who is connected, and a note of when.
+fn send_close(revision: &RevisionId, id: GateId, round: &mut Round, context: &mut Context<'_>) {
+    round.repeated = context.now;
+    for (stream, _) in context.activators.welcomed_streams() {
+        if let Some(member) = round.members.get_mut(&stream) {
+            member.sent.push_back(context.now);
+        }
+    }
+    context.send_all(&close(revision, id, &round.named));
+}
+
+fn close(revision: &RevisionId, gate: GateId, pods: &[PodUid]) -> LeaderFrame {
+    LeaderFrame::Close { revision: revision.clone(), gate, pods: pods.to_vec() }
 }

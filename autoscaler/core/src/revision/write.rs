@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Revision;
-use super::round::overdue;
+use super::round::given_up;
 use crate::context::Context;
 use crate::decide::Decision;
 use crate::effect::{Effect, Event, ReadOutcome, Token, WriteOutcome};
@@ -23,7 +23,7 @@ pub(super) enum Question {
     /// To raise to this count.
     Raise { from: u32, to: u32, decision: Decision },
     /// To write zero, in COMMIT.
-    Zero,
+    Zero { sent: Duration },
     /// What became of the zero, in COMMIT.
     Round,
 }
@@ -84,7 +84,7 @@ impl Revision {
                 }
                 other => self.raise_failed(to, &other, context),
             },
-            Some(Question::Zero) => self.zero_answered(outcome, context),
+            Some(Question::Zero { sent }) => self.zero_answered(sent, outcome, context),
             Some(Question::Read | Question::Round) | None => {}
         }
         self.decide(context);
@@ -116,7 +116,7 @@ impl Revision {
         }
     }
 
-    fn zero_answered(&mut self, outcome: WriteOutcome, context: &mut Context<'_>) {
+    fn zero_answered(&mut self, sent: Duration, outcome: WriteOutcome, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &mut self.gate else { return };
         match outcome {
             WriteOutcome::Written { resource_version } => self.zero_written(resource_version, context),
@@ -126,10 +126,10 @@ impl Revision {
             }
             // The gates stay closed; the same write goes out again (9).
             WriteOutcome::Unknown => {
-                round.unknown = true;
+                round.unknown = Some(sent);
                 self.write_after = context.now + RETRY;
             }
-            WriteOutcome::Refused | WriteOutcome::NotSent if round.unknown => {
+            WriteOutcome::Refused | WriteOutcome::NotSent if round.unknown.is_some() => {
                 self.write_after = context.now + RETRY;
             }
             WriteOutcome::NotSent => self.open_all(context),
@@ -162,7 +162,7 @@ impl Revision {
                 self.write_after = context.now + RETRY;
                 self.news = true;
             }
-            (Some(Question::Raise { .. } | Question::Zero) | None, _) => {}
+            (Some(Question::Raise { .. } | Question::Zero { .. }) | None, _) => {}
         }
         self.decide(context);
     }
@@ -171,7 +171,7 @@ impl Revision {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &mut self.gate else { return };
         if fact.resource_version == round.base {
             // Nobody has written. Before the time is over, a write of ours may still be under way.
-            if overdue(round.started, context) {
+            if given_up(round, context) {
                 self.open_all(context);
             } else {
                 round.reading = false;
