@@ -87,7 +87,13 @@ impl Activator {
 
     /// The Function that a request is for.
     pub fn route(&self, listener: Listener, authority: &str) -> Result<Arc<Function>, Refusal> {
-        self.routes.find(listener, authority, &self.process.settings.cluster_domain)
+        let found = self.routes.find(listener, authority, &self.process.settings.cluster_domain);
+        match (&self.process.settings.any_host, listener) {
+            (Some(name), Listener::InCluster) => {
+                found.or_else(|refusal| self.routes.get(name).ok_or(refusal))
+            }
+            _ => found,
+        }
     }
 
     /// Requests held now in the whole process.

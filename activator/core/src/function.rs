@@ -190,7 +190,7 @@ impl Function {
         let unrouted = before.iter().chain(&state.revisions);
         let unrouted = unrouted
             .filter(|revision| state.routed.as_ref().is_none_or(|routed| !Arc::ptr_eq(routed, revision)));
-        for revision in unrouted {
+        for revision in unrouted.filter(|revision| revision.peek(|machine| machine.held() > 0)) {
             for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now)) {
                 state.pending.push(ticket, held);
             }

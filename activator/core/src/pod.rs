@@ -73,8 +73,8 @@ impl PodState {
     /// Takes over what the watch shows now.
     pub(crate) fn update(&mut self, pod: Pod, now: Duration) {
         if pod.address.is_some() && pod.address == self.pod.address {
-            // A pod that was Ready and is not any more has to show again that it answers.
-            if self.pod.ready && !pod.ready {
+            // A pod that was Ready, or a container that ran, and is not any more, has to show again that it answers.
+            if self.pod.ready && !pod.ready || self.pod.started && !pod.started {
                 self.answered = false;
                 self.seen.answered = None;
             }

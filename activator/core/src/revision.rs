@@ -270,9 +270,9 @@ impl<W> Revision<W> {
         self.queue.oldest()
     }
 
-    /// No pods and no requests.
+    /// No pods, no requests and no conversation under way.
     pub fn is_empty(&self) -> bool {
-        self.measure.requests() == 0 && self.capacity.pods().next().is_none()
+        self.measure.requests() == 0 && !self.wake.busy() && self.capacity.pods().next().is_none()
     }
 
     /// The state at this moment.

@@ -59,6 +59,10 @@ impl Routes {
         self.table.store(Arc::new(table));
     }
 
+    pub(crate) fn get(&self, name: &FunctionName) -> Option<Arc<Function>> {
+        self.table.load().0.get(&name.namespace)?.get(&name.name).map(Arc::clone)
+    }
+
     pub(crate) fn find(
         &self,
         listener: Listener,

@@ -1,5 +1,6 @@
 //! What the process and a revision are configured with.
 
+use crate::reason::FunctionName;
 use catnap_wire::message::PodUid;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,8 @@ pub struct Settings {
     pub pod_uid: PodUid,
     /// DNS domain of the cluster, usually `cluster.local`.
     pub cluster_domain: Arc<str>,
+    /// Serves every host that no Function has on the in-cluster listener: a local run has just one Function.
+    pub any_host: Option<FunctionName>,
     /// Most requests held at once in the whole process.
     pub max_held: usize,
     /// Most `/scale` conversations at once in the whole process.
@@ -28,6 +31,7 @@ impl Settings {
             boot,
             pod_uid: pod_uid.into(),
             cluster_domain: "cluster.local".into(),
+            any_host: None,
             max_held: 100_000,
             max_wakes: 16,
             max_probes_per_second: 2_000,

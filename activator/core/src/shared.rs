@@ -28,6 +28,8 @@ struct Inner {
     machine: Revision<Waiter>,
     /// It is on the list of those that the next tick looks at.
     awake: bool,
+    /// When the driver will look at the latest.
+    next: Duration,
 }
 
 /// What an arrival came to, for the caller to make an [`Admission`](crate::Admission) of.
@@ -42,7 +44,11 @@ pub(crate) enum Outcome {
 impl SharedRevision {
     pub(crate) fn new(machine: Revision<Waiter>, process: Arc<Process>) -> Arc<Self> {
         let id = machine.id().clone();
-        Arc::new(Self { id, process, inner: Mutex::new(Inner { machine, awake: false }) })
+        Arc::new(Self {
+            id,
+            process,
+            inner: Mutex::new(Inner { machine, awake: false, next: Duration::MAX }),
+        })
     }
 
     pub(crate) fn id(&self) -> &RevisionId {
@@ -61,12 +67,17 @@ impl SharedRevision {
         let held_before = inner.machine.held();
         let result = event(&mut inner.machine, now, &mut effects);
         let begins_to_hold = held_before == 0 && inner.machine.held() > 0;
+        let urgent = inner.machine.urgent_at().is_some_and(|at| at < inner.next);
+        if urgent {
+            // Once is enough until the driver has looked.
+            inner.next = Duration::ZERO;
+        }
         if !inner.awake {
             inner.awake = true;
             self.process.add_awake(Arc::clone(self));
         }
         drop(inner);
-        if begins_to_hold {
+        if begins_to_hold || urgent {
             self.process.send(Command::Tick);
         }
         self.carry_out(effects);
@@ -83,6 +94,7 @@ impl SharedRevision {
         let mut effects = Effects::new();
         let mut inner = self.inner.lock();
         let next = inner.machine.tick(self.process.now(), &mut effects);
+        inner.next = next.unwrap_or(Duration::MAX);
         inner.awake = !inner.machine.at_rest();
         let awake = inner.awake;
         drop(inner);

@@ -73,9 +73,8 @@ impl Activator {
                 shared
             })
             .collect();
-        for id in function.update(route, revisions) {
-            control.revisions.remove(&id);
-        }
+        let given_up = function.update(route, revisions);
+        disown(control, &given_up);
         same.is_none().then_some(function)
     }
 }
@@ -90,8 +89,15 @@ fn identity(route: &FunctionRoute, revision: &Arc<str>) -> RevisionId {
 
 fn delete(control: &mut Control, name: &FunctionName) {
     if let Some(function) = control.functions.remove(name) {
-        for id in function.delete() {
-            control.revisions.remove(&id);
+        disown(control, &function.delete());
+    }
+}
+
+/// No Function has them any more. They go once nothing is left in them: their pods may be there for a while.
+fn disown(control: &mut Control, ids: &[RevisionId]) {
+    for id in ids {
+        if let Some(known) = control.revisions.get_mut(id) {
+            known.claimed = false;
         }
     }
 }

@@ -24,7 +24,7 @@ impl Activator {
         self.process.set_connection(Some(connection));
         let mut reports: Vec<RevisionReport> = Vec::new();
         for known in control.revisions.values() {
-            reports.extend(known.shared.peek(|machine| {
+            reports.extend(known.shared.with(|machine, _, _| {
                 machine.leader_connected(now);
                 Some(machine.report(now)).filter(|report| !machine.at_rest() || !is_empty(report))
             }));

@@ -11,6 +11,8 @@ use std::time::Duration;
 const PRESSURE: Duration = Duration::from_millis(100);
 /// Revisions that no Function has are looked through this often.
 const SWEEP: Duration = Duration::from_secs(60);
+/// A second counts as complete this long after its end: an arrival that read the clock before has been counted by then.
+const SETTLED: Duration = Duration::from_millis(10);
 /// The longest and the shortest time between two ticks.
 const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -21,7 +23,9 @@ impl Activator {
     /// [`Command::Tick`]: crate::Command::Tick
     pub fn tick(&self) -> Duration {
         let mut control = self.control.lock();
-        let mut next = self.process.now() + LONGEST;
+        // What came before is in the buckets of this tick; what comes while it runs may not be.
+        let begun = self.process.now();
+        let mut next = begun + LONGEST;
         let mut due = |at: Option<Duration>| next = next.min(at.unwrap_or(next));
         let mut revisions = self.process.take_awake();
         if revisions.len() > 1 {
@@ -38,7 +42,7 @@ impl Activator {
             at.is_some()
         });
         due(self.tell_pressure(&mut control, &revisions));
-        due(self.tell_through(&mut control));
+        due(self.tell_through(&mut control, begun));
         self.sweep(&mut control);
         self.process.still_awake(revisions);
         self.process.still_pending(functions);
@@ -65,17 +69,16 @@ impl Activator {
         Some(now + PRESSURE)
     }
 
-    fn tell_through(&self, control: &mut Control) -> Option<Duration> {
+    fn tell_through(&self, control: &mut Control, begun: Duration) -> Option<Duration> {
         self.process.connection()?;
-        let now = self.process.now();
-        let through = measure::through(now);
+        let through = measure::through(begun.saturating_sub(SETTLED));
         if let Some(index) = through
             && control.leader.through < through
         {
             control.leader.through = through;
             self.process.send_frame(ActivatorFrame::Through { index });
         }
-        Some(Duration::from_secs(now.as_secs() + 1))
+        Some(Duration::from_secs(begun.saturating_sub(SETTLED).as_secs() + 1) + SETTLED)
     }
 
     /// Forgets revisions that no Function claimed and that have nothing.

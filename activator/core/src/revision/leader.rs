@@ -73,6 +73,7 @@ impl<W> Revision<W> {
 
     /// Everything the hello says of the revision. All buckets in it count as sent.
     pub fn report(&mut self, now: Duration) -> RevisionReport {
+        self.measure.forget(now, self.route.policy.window);
         let pods = self.capacity.reports(&self.gate);
         self.link.pods_told.clone_from(&pods);
         self.link.pods_told_at = now;

@@ -20,7 +20,6 @@ impl<W> Revision<W> {
 
     fn expire(&mut self, now: Duration, out: &mut Effects<W>) {
         while let Some((ticket, held)) = self.queue.pop_expired(now, self.route.policy.activation) {
-            // The queue is looked at before the request is out of it: its own wait is part of what is said.
             let trouble = self.timed_out();
             self.measure.ended(now);
             out.push(Effect::Fail { ticket, waiter: held.waiter, trouble });
@@ -33,8 +32,20 @@ impl<W> Revision<W> {
         self.queue.is_empty()
             && self.gate.at_rest()
             && !self.wake.busy()
-            && self.measure.at_rest()
+            && self.measure.requests() == 0
             && self.capacity.pods().all(|(_, state)| !state.set_aside())
-            && (!self.link.connected || self.link.pods_told == self.capacity.reports(&self.gate))
+            // Without a leader nothing can be told, and the next hello tells everything.
+            && (!self.link.connected || self.all_told())
+    }
+
+    fn all_told(&self) -> bool {
+        self.measure.at_rest() && self.link.pods_told == self.capacity.reports(&self.gate)
+    }
+
+    /// When the leader is to be told of held requests, or the activator to act without it: known without looking at pods.
+    pub fn urgent_at(&self) -> Option<Duration> {
+        let tell = self.wake.tell_at(self.held()).filter(|_| self.link.connected);
+        let alone = self.alone_due().map(|due| due.at).filter(|_| !self.wake.busy());
+        [tell, alone].into_iter().flatten().min()
     }
 }

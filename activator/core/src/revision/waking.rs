@@ -48,7 +48,7 @@ impl<W> Revision<W> {
     }
 
     /// Requests wait and the leader does not help, or a round was begun and the leader fell silent in it.
-    fn alone_due(&self) -> Option<Due> {
+    pub(super) fn alone_due(&self) -> Option<Due> {
         let waking = self.wake.alone_at(self.link.connected, self.first);
         let opening = self.gate.round_heard().and(self.gate.alone_from()).map(|from| Due {
             at: (from + head_start(self.first)).max(self.wake.not_before()),
