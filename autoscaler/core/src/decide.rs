@@ -101,6 +101,8 @@ pub enum Reason {
     Busy,
     /// The idle time has not passed: one replica stays.
     NotIdle,
+    /// At zero, and no request waits: nothing starts, whatever the windows remember.
+    Resting,
     /// No request for the idle time.
     Idle,
     /// The revision is unrouted and nothing is in flight.
@@ -142,6 +144,7 @@ impl fmt::Display for Reason {
             }
             Self::Busy => formatter.write_str("requests are in flight or held: 1"),
             Self::NotIdle => formatter.write_str("idle time has not passed: 1"),
+            Self::Resting => formatter.write_str("at zero and nothing held: 0"),
             Self::Idle => formatter.write_str("idle time has passed: 0"),
             Self::Retired => formatter.write_str("unrouted and nothing in flight: 0"),
             Self::Floor(floor) => write!(formatter, "not below the floor: {floor}"),
@@ -278,8 +281,13 @@ fn raise_for_waiting(
 }
 
 /// Between one and zero the idle time decides, not the windows; a retiring revision waits for nothing but its requests.
+///
+/// What keeps the last replica (not idle yet, an activator that says nothing) never starts a first one.
 fn rest(stage: Stage, observation: &Observation, need: &mut u32, reasons: &mut Vec<Reason>) {
-    if observation.busy {
+    if observation.replicas == 0 && observation.held == 0 && observation.pressed == 0 {
+        *need = 0;
+        reasons.push(Reason::Resting);
+    } else if observation.busy {
         if *need == 0 {
             *need = 1;
             reasons.push(Reason::Busy);

@@ -62,7 +62,8 @@ pub fn decision(
     if desired < floor {
         return Err(Violation::BelowFloor { desired, floor });
     }
-    let busy = observation.busy || observation.held > 0 || observation.pressed > 0;
+    let served = observation.busy && replicas > 0;
+    let busy = served || observation.held > 0 || observation.pressed > 0;
     if desired == 0 && busy && policy.max > 0 {
         return Err(Violation::ZeroWhileBusy);
     }
