@@ -327,8 +327,7 @@ impl<W> Revision<W> {
     /// Grants to the head of the queue for as long as there is room.
     fn release(&mut self, now: Duration, out: &mut Effects<W>) {
         while !self.queue.is_empty() {
-            let cap = self.limit().min(self.share(now));
-            let Some(key) = self.capacity.choose(cap, None, &mut self.random) else { break };
+            let Some(key) = self.choose_for_held(now) else { break };
             let Some((ticket, held)) = self.queue.pop() else { break };
             let Some(mut grant) = self.dispatch(ticket, held.arrived, key) else {
                 self.queue.push(ticket, held);
@@ -341,6 +340,16 @@ impl<W> Revision<W> {
             out.push(Effect::Grant { waiter: held.waiter, grant });
         }
         self.settle(now);
+    }
+
+    /// Each pod its share first; more than that only when no other pod is on its way.
+    fn choose_for_held(&mut self, now: Duration) -> Option<PodKey> {
+        let (limit, share) = (self.limit(), self.route.policy.effective_target().max(1));
+        let share = if self.route.policy.limit == 0 { share } else { limit };
+        self.capacity.choose(share, None, &mut self.random).or_else(|| {
+            let all_up = !self.spreading(now);
+            all_up.then(|| self.capacity.choose(limit, None, &mut self.random)).flatten()
+        })
     }
 
     fn dispatch(&mut self, ticket: Ticket, arrived: Duration, key: PodKey) -> Option<Grant> {

@@ -199,6 +199,13 @@ impl Wake {
         self.not_before = now + Duration::from_millis(5 + random.below(15) as u64);
     }
 
+    /// The next read is not put off beyond this time, unless it is over.
+    pub(crate) fn not_later(&mut self, than: Option<Duration>, now: Duration) {
+        if let Some(than) = than.filter(|than| *than > now) {
+            self.not_before = self.not_before.min(than);
+        }
+    }
+
     /// Nothing came of it: wait longer each time.
     pub(crate) fn back_off(&mut self, now: Duration, random: &mut Random) {
         let pause = (SHORTEST_BACK_OFF * 2_u32.pow(self.failures.min(6))).min(LONGEST_BACK_OFF);

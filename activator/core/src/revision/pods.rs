@@ -53,12 +53,9 @@ impl<W> Revision<W> {
         first.cloned()
     }
 
-    /// Most requests that a pod takes of the held ones while more pods are on their way.
-    pub(super) fn share(&self, now: Duration) -> u32 {
-        let spreading = self.route.policy.limit == 0
-            && self.spread_until.is_some_and(|until| now < until)
-            && self.more_expected();
-        if spreading { self.route.policy.effective_target().max(1) } else { u32::MAX }
+    /// More pods are on their way, and the first one is not up for long.
+    pub(super) fn spreading(&self, now: Duration) -> bool {
+        self.spread_until.is_some_and(|until| now < until) && self.more_expected()
     }
 
     /// The first pod of an activation is up: from now on its share is limited for a while.

@@ -85,6 +85,7 @@ impl<W> Revision<W> {
             }
             // (3) While the leader talks nothing opens by itself: patience begins again.
             self.wake.back_off(now, &mut self.random);
+            self.wake.not_later(self.gate.alone_from(), now);
         } else {
             self.gate.read_zero(&attempt.known, now);
             self.changed(now, out);
