@@ -5,5 +5,6 @@
 
 pub mod cluster;
 pub mod fixture;
+pub mod functions;
 pub mod images;
 pub mod oci;

@@ -1,17 +1,16 @@
 //! End-to-end tests that run side by side, each in a namespace of its own.
 
-#[path = "parallel/fixture.rs"]
-mod fixture;
 #[path = "parallel/api.rs"]
 mod api;
 #[path = "parallel/calls.rs"]
 mod calls;
 #[path = "parallel/failures.rs"]
 mod failures;
+#[path = "parallel/fixture.rs"]
+mod fixture;
 #[path = "parallel/healing.rs"]
 mod healing;
 #[path = "parallel/revisions.rs"]
 mod revisions;
 #[path = "parallel/scaling.rs"]
 mod scaling;
-mod support;

@@ -1,0 +1,205 @@
+//! Requests around the moment of going to zero: none lost, none served twice.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use catnap_e2e::fixture::{Context, Needs, Sink, eventually, run};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+
+use catnap_e2e::functions::{
+    PATIENCE, admin, body, catnap_pods, deploy, deploy_resting, get, held, hello, replicas, resting, url,
+};
+
+/// Functions that go to zero side by side.
+const FUNCTIONS: usize = 10;
+/// Offsets that each of them tries.
+const OFFSETS: usize = 20;
+/// Between two offsets; together they span one second from shortly before the earliest moment of going to zero.
+const STEP: Duration = Duration::from_millis(5);
+/// From the end of the last request to the first offset; `scale.idle.after` is one second.
+const FIRST: Duration = Duration::from_millis(900);
+
+fn recording(name: &str, sink: &Sink) -> Value {
+    hello(name, json!({"env": [{"name": "SINK_URL", "value": sink.url()}]}))
+}
+
+async fn record(test: &Context, name: &str, id: &str) -> anyhow::Result<()> {
+    let request = test.http.http1.post(url(test, name, &format!("/record?id={id}")));
+    let response = request.send().await.with_context(|| format!("sending {id}"))?;
+    body(response).await.map(drop).with_context(|| format!("recording {id}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_around_the_moment_of_going_to_zero_are_served_once() {
+    run("around_zero", Needs::Launcher, async |test| {
+        let sink = test.sink().await?;
+        let each = (0..FUNCTIONS).map(|function| {
+            let sink = &sink;
+            async move {
+                let name = format!("hello-{function}");
+                deploy(test, &recording(&name, sink)).await?;
+                let mut ids = Vec::new();
+                for round in 0..OFFSETS {
+                    let offset = STEP * u32::try_from(round * FUNCTIONS + function)?;
+                    for step in ["last", "next"] {
+                        let id = format!("{name}-{round}-{step}");
+                        record(test, &name, &id).await?;
+                        ids.push(id);
+                        if step == "last" {
+                            // The offset is what is tested, not a wait for something.
+                            sleep_until(Instant::now() + FIRST + offset).await;
+                        }
+                    }
+                }
+                anyhow::Ok(ids)
+            }
+        });
+        let ids = try_join_all(each).await?;
+        anyhow::ensure!(ids.iter().flatten().count() == 2 * FUNCTIONS * OFFSETS);
+        sink.expect_each_once(ids.into_iter().flatten()).await
+    })
+    .await;
+}
+
+/// A fail point of one part of Catnap; that part has one pod.
+struct FailPoint<'a> {
+    test: &'a Context,
+    address: String,
+}
+
+impl<'a> FailPoint<'a> {
+    async fn pause(test: &'a Context, component: &str, name: &str) -> anyhow::Result<Self> {
+        let pods = catnap_pods(test, component).await?;
+        let pod = pods.first().filter(|_| pods.len() == 1).with_context(|| format!("{} pods", pods.len()))?;
+        let point = Self { test, address: admin(pod, &format!("/debug/failpoints/{name}"))? };
+        point.set("pause").await?;
+        Ok(point)
+    }
+
+    async fn set(&self, action: &'static str) -> anyhow::Result<()> {
+        let request = self.test.http.plain.put(&self.address).body(action);
+        request.send().await?.error_for_status().context("is this a build with fail points?")?;
+        Ok(())
+    }
+
+    async fn reached(&self) -> anyhow::Result<()> {
+        eventually("the fail point is reached", PATIENCE, async || {
+            let answer = self.test.http.plain.get(&self.address).send().await?.error_for_status()?;
+            let status: Value = serde_json::from_str(&answer.text().await?)?;
+            Ok((status["waiting"].as_u64().unwrap_or(0) > 0).then_some(()))
+        })
+        .await
+    }
+}
+
+async fn pinned(name: &str, component: &'static str, point: &'static str) {
+    run(name, Needs::Launcher, async |test| {
+        test.installation().install(&["image.tag=failpoints"]).await?;
+        let outcome = async {
+            let sink = test.sink().await?;
+            deploy(test, &recording("hello", &sink)).await?;
+            let paused = FailPoint::pause(test, component, point).await?;
+            record(test, "hello", "before").await?;
+            paused.reached().await?;
+            // Sent while the step is held up, and again right after it went on.
+            let during = record(test, "hello", "during");
+            let after = async {
+                eventually("the request is held or answered", PATIENCE, async || {
+                    let there = held(test, "hello").await? > 0 || sink.reports().await.contains_key("during");
+                    Ok(there.then_some(()))
+                })
+                .await?;
+                paused.set("continue").await?;
+                record(test, "hello", "after").await
+            };
+            tokio::try_join!(during, after)?;
+            resting(test, "hello").await?;
+            record(test, "hello", "cold").await?;
+            sink.expect_each_once(["before", "during", "after", "cold"].map(str::to_owned)).await
+        }
+        .await;
+        test.installation().install(&[]).await?;
+        outcome
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_while_idle_was_sent_is_served_once() {
+    pinned("pinned_idle_sent", "autoscaler", "idle-sent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_while_the_ack_was_sent_is_served_once() {
+    pinned("pinned_ack_sent", "activator", "ack-sent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_while_the_put_was_sent_is_served_once() {
+    pinned("pinned_put_sent", "autoscaler", "put-sent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_while_the_put_was_answered_is_served_once() {
+    pinned("pinned_put_answered", "autoscaler", "put-answered").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_when_the_pod_was_deleted_is_served_once() {
+    run("pinned_pod_deleted", Needs::Launcher, async |test| {
+        let sink = test.sink().await?;
+        deploy(test, &recording("hello", &sink)).await?;
+        let pods = test.api::<Pod>();
+        let version = pods.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
+        let mut events = Box::pin(pods.watch(&WatchParams::default().timeout(120), &version).await?);
+        loop {
+            let event = futures::TryStreamExt::try_next(&mut events).await?.context("the watch ended")?;
+            if matches!(&event, WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_some()) {
+                break;
+            }
+        }
+        record(test, "hello", "deleted").await?;
+        sink.expect_each_once(["deleted".to_owned()]).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_requests_on_a_cold_function_ask_for_five_replicas_at_once() {
+    run("fifty_at_once", Needs::Launcher, async |test| {
+        deploy_resting(test, &hello("hello", json!({"concurrency": {"limit": 10}}))).await?;
+        // What a client needs to open fifty connections is not Catnap's: all are open before the first request is sent.
+        let http = test.http.h2c.clone();
+        body(http.get("http://nobody.nowhere/").send().await.map_err(anyhow::Error::from)?)
+            .await
+            .err()
+            .context("not 404")?;
+        let first = Instant::now();
+        let requests = try_join_all((0..50).map(|_| async {
+            let response = http.get(url(test, "hello", "/sleep?ms=500")).send().await?;
+            body(response).await
+        }));
+        let asked = async {
+            let mut counts = Vec::new();
+            loop {
+                let count = replicas(test, "hello").await?;
+                if counts.last() != Some(&count) {
+                    counts.push(count);
+                }
+                if count >= 5 {
+                    return anyhow::Ok((first.elapsed(), counts));
+                }
+                anyhow::ensure!(first.elapsed() < PATIENCE, "replicas were {counts:?}");
+            }
+        };
+        let (_, (took, counts)) = tokio::try_join!(requests, asked)?;
+        anyhow::ensure!(counts.last() == Some(&5), "{counts:?}");
+        anyhow::ensure!(took < Duration::from_millis(50), "five replicas were asked for after {took:?}");
+        body(get(test, "hello", "/").await?).await.map(drop)
+    })
+    .await;
+}
