@@ -1,9 +1,149 @@
-//! The data path's process.
+//! The process on the data path. Its workers, each on a thread of its own, move the requests; this thread does everything else:
+//! watches, the stream to the autoscaler, waking, metrics.
+//!
+//! It needs neither the operator nor the autoscaler to serve or to wake, and the API server only to learn what is new.
 
+mod arguments;
 mod backoff;
+mod catalog;
+mod commands;
+mod control;
+mod debug_state;
 mod leader;
 mod members;
+mod metrics;
+mod pods;
+mod routes;
+mod scale;
 mod stream;
 mod watch;
 
-fn main() {}
+use std::sync::Arc;
+
+use anyhow::Context;
+use catnap_activator_core::{Activator, Listener, Settings, SystemClock};
+use catnap_activator_http::{Config, Server};
+use catnap_crds::{Function, labels};
+use catnap_runtime::admin::{Admin, Readiness};
+use catnap_runtime::prometheus_client::registry::Registry;
+use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls};
+use clap::Parser;
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::Pod;
+use kube::runtime::watcher::Config as WatchConfig;
+use kube::{Api, Client};
+use tokio::sync::{mpsc, oneshot, watch as latest};
+use tracing::info;
+
+use arguments::{Arguments, every_address};
+use control::{Control, Sources};
+use metrics::Metrics;
+
+/// Events of the stream that may wait for the control loop.
+const STREAM_EVENTS: usize = 1_024;
+
+fn main() -> anyhow::Result<()> {
+    tls::install_crypto_provider();
+    let arguments = Arguments::parse();
+    telemetry::init(&arguments.telemetry)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.context("cannot start the control thread's runtime")?.block_on(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let stop = shutdown::on_signal()?;
+    let admin_listener = admin::bind(&arguments.admin).await?;
+    let client = kubernetes::client("catnap-activator").await?;
+    let settings = Settings {
+        cluster_domain: arguments.cluster_domain.as_str().into(),
+        max_held: arguments.max_held,
+        ..Settings::new(identity::new_boot(), arguments.pod.uid.as_str())
+    };
+    let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
+
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, &activator);
+    let readiness = Readiness::default();
+    let admin_stop = CancellationToken::new();
+    let shown = Arc::clone(&activator);
+    let admin = Admin {
+        registry,
+        readiness: readiness.clone(),
+        debug_state: Arc::new(move || std::future::ready(debug_state::render(&shown.snapshot())).boxed()),
+    };
+    let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
+
+    let (synced, all_synced) = oneshot::channel();
+    let sources = sources(&client, &arguments, commands);
+    let scale = scale::ScaleClient::new(client);
+    let control = Control::new(Arc::clone(&activator), scale, Arc::clone(&metrics), synced);
+    let mut control = tokio::spawn(control.run(sources));
+
+    // Until everything is known, a request for a function would be answered with 404: nobody is let in.
+    tokio::select! {
+        known = all_synced => known.context("the control loop ended before it knew everything")?,
+        () = stop.cancelled() => return Ok(()),
+    }
+    let server = Server::start(server_config(&arguments), activator, metrics)?;
+    info!(addresses = ?server.addresses(), failpoints = catnap_runtime::failpoint::ENABLED, "serving");
+    readiness.set(true);
+
+    tokio::select! {
+        () = stop.cancelled() => {}
+        // Without it nothing wakes any more: a restart is better.
+        ended = &mut control => ended.context("the control loop ended")?,
+    }
+    readiness.set(false);
+    let drained = server.drain(arguments.drain_delay, arguments.drain_timeout).await;
+    info!(cut_off = drained.cut_off, "drained");
+    // Only now: what was held needed the control loop until its end, and people may want to watch a drain.
+    control.abort();
+    admin_stop.cancel();
+    admin.await.context("the admin server ended badly")
+}
+
+/// Starts the watches and the stream.
+fn sources(
+    client: &Client,
+    arguments: &Arguments,
+    commands: mpsc::UnboundedReceiver<catnap_activator_core::Command>,
+) -> Sources {
+    let namespace = arguments.pod.namespace.as_str();
+    let (name_leader, named_leader) = latest::channel(None);
+    let (lease_client, lease_namespace) = (client.clone(), namespace.to_owned());
+    tokio::spawn(async move { leader::follow_leader(lease_client, &lease_namespace, name_leader).await });
+    let (tell, told) = mpsc::channel(STREAM_EVENTS);
+    tokio::spawn(stream::keep_connected(named_leader, arguments.token_file.clone(), tell));
+    Sources {
+        commands,
+        functions: watch::follow::<Function, _>(
+            Api::all(client.clone()),
+            WatchConfig::default(),
+            routes::Seen::trim,
+        )
+        .boxed(),
+        pods: watch::follow::<Pod, _>(
+            Api::all(client.clone()),
+            WatchConfig::default().labels(labels::FUNCTION),
+            pods::FunctionPod::trim,
+        )
+        .boxed(),
+        members: watch::follow::<Pod, _>(
+            Api::namespaced(client.clone(), namespace),
+            WatchConfig::default().labels(members::SELECTOR),
+            members::Activator::trim,
+        )
+        .boxed(),
+        stream: told,
+    }
+}
+
+fn server_config(arguments: &Arguments) -> Config {
+    let in_cluster = arguments.listen.unwrap_or_else(|| every_address(8080));
+    let edge = arguments.edge_listen.unwrap_or_else(|| every_address(8081));
+    let all_cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
+    let mut config = Config::new(vec![(Listener::InCluster, in_cluster), (Listener::Edge, edge)]);
+    config.workers = if arguments.workers == 0 { all_cpus() } else { arguments.workers };
+    config.trusted_proxies.clone_from(&arguments.trusted_proxies);
+    config
+}

@@ -61,7 +61,8 @@ fn owner(metadata: &ObjectMeta) -> Option<RevisionId> {
     let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
     let name = label(labels::REVISION)?;
     let function_uid = label(labels::FUNCTION_UID)?;
-    let controller = metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
+    let controller =
+        metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
     let suffix = controller.name.strip_prefix(name)?.strip_prefix('-')?;
     // A Deployment's ReplicaSet is its name and a hash; a longer rest belongs to another Deployment's.
     let is_replica_set = controller.kind == "ReplicaSet" && controller.api_version == "apps/v1";
@@ -86,12 +87,15 @@ fn has_condition(status: &PodStatus, kind: &str, value: &str) -> bool {
 
 /// What keeps the pod from serving, as kubelet or the scheduler say it.
 fn trouble(status: &PodStatus) -> Option<Trouble> {
-    let containers = status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
+    let containers =
+        status.init_container_statuses.iter().flatten().chain(status.container_statuses.iter().flatten());
     let waiting = containers.filter_map(|container| container.state.as_ref()?.waiting.as_ref());
     let container = waiting.into_iter().find_map(|waiting| {
         let reason = match waiting.reason.as_deref()? {
             // kubelet reports the first failed pull for 10 s and more before it calls it a back-off.
-            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Reason::ImagePullFailed,
+            "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+                Reason::ImagePullFailed
+            }
             "CrashLoopBackOff" => Reason::CrashLoop,
             _ => return None,
         };
@@ -99,7 +103,8 @@ fn trouble(status: &PodStatus) -> Option<Trouble> {
     });
     let scheduling = || {
         let mut conditions = status.conditions.iter().flatten();
-        let unscheduled = conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
+        let unscheduled =
+            conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "False")?;
         (unscheduled.reason.as_deref() == Some("Unschedulable")).then(|| Trouble {
             reason: Reason::Unschedulable,
             detail: unscheduled.message.as_deref().unwrap_or_default().into(),

@@ -33,7 +33,10 @@ impl ScaleClient {
         let scale = bounded(self.deployments(revision).get_scale(&revision.name)).await?;
         let resource_version = scale.metadata.resource_version.unwrap_or_default();
         let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
-        Ok(Scale { replicas: u32::try_from(replicas).unwrap_or_default(), resource_version: Arc::from(resource_version) })
+        Ok(Scale {
+            replicas: u32::try_from(replicas).unwrap_or_default(),
+            resource_version: Arc::from(resource_version),
+        })
     }
 
     /// PUT, under the condition that nobody wrote since `resource_version`.
@@ -50,7 +53,9 @@ impl ScaleClient {
                 resource_version: Some(resource_version.to_owned()),
                 ..ObjectMeta::default()
             },
-            spec: Some(autoscaling::ScaleSpec { replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)) }),
+            spec: Some(autoscaling::ScaleSpec {
+                replicas: Some(i32::try_from(replicas).unwrap_or(i32::MAX)),
+            }),
             status: None,
         };
         let parameters = PostParams::default();

@@ -69,7 +69,8 @@ fn a_ready_pod_is_reached_at_its_address_and_the_revisions_port() {
 }
 
 fn owned_by(kind: &str, name: &str, controller: bool) -> Value {
-    let owner = json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "rs", "controller": controller});
+    let owner =
+        json!({"apiVersion": "apps/v1", "kind": kind, "name": name, "uid": "rs", "controller": controller});
     json!({"metadata": {"ownerReferences": [owner]}})
 }
 

@@ -40,7 +40,8 @@ fn status(code: u16, reason: &str) -> Value {
 
 #[tokio::test]
 async fn a_read_gives_the_count_and_its_version() {
-    let (client, seen) = scripted(200, json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 3}}));
+    let (client, seen) =
+        scripted(200, json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 3}}));
     let scale = client.read(&revision()).await.unwrap();
     assert_eq!(scale, Scale { replicas: 3, resource_version: "42".into() });
     let path = "/apis/apps/v1/namespaces/default/deployments/hello-1/scale";
@@ -55,7 +56,8 @@ async fn a_count_of_zero_may_be_left_out() {
 
 #[tokio::test]
 async fn a_raise_puts_the_count_under_the_version_that_was_read() {
-    let (client, seen) = scripted(200, json!({"metadata": {"resourceVersion": "43"}, "spec": {"replicas": 2}}));
+    let (client, seen) =
+        scripted(200, json!({"metadata": {"resourceVersion": "43"}, "spec": {"replicas": 2}}));
     client.raise(&revision(), 2, "42").await.unwrap();
     let seen = seen.lock().unwrap();
     let [(method, _, sent)] = seen.as_slice() else { panic!("one call, not {seen:?}") };
@@ -71,7 +73,11 @@ async fn a_raise_puts_the_count_under_the_version_that_was_read() {
 #[case(403, "Forbidden", ScaleError::Failed("no".to_owned()))]
 #[case(500, "InternalError", ScaleError::Failed("no".to_owned()))]
 #[tokio::test]
-async fn a_refusal_says_whether_to_read_again(#[case] code: u16, #[case] reason: &str, #[case] expected: ScaleError) {
+async fn a_refusal_says_whether_to_read_again(
+    #[case] code: u16,
+    #[case] reason: &str,
+    #[case] expected: ScaleError,
+) {
     let (client, seen) = scripted(code, status(code, reason));
     assert_eq!(client.raise(&revision(), 1, "42").await, Err(expected.clone()));
     assert_eq!(client.read(&revision()).await, Err(expected));
@@ -80,7 +86,8 @@ async fn a_refusal_says_whether_to_read_again(#[case] code: u16, #[case] reason:
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_api_server_is_given_up() {
-    let service = tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, kube::Error>>());
+    let service =
+        tower::service_fn(|_: Request<Body>| std::future::pending::<Result<Response<Body>, kube::Error>>());
     let client = ScaleClient::new(Client::new(service, "default"));
     assert!(matches!(client.read(&revision()).await, Err(ScaleError::Failed(_))));
 }

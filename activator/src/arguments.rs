@@ -1,0 +1,101 @@
+//! Flags of the process; each has an environment variable and a default.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use catnap_activator_http::Network;
+use catnap_runtime::admin::AdminArgs;
+use catnap_runtime::identity::Pod;
+use catnap_runtime::telemetry::TelemetryArgs;
+
+/// Carries every request to a function: routes it, holds it while the function wakes, and measures it.
+#[derive(Debug, clap::Parser)]
+#[command(name = "catnap-activator", version)]
+pub(crate) struct Arguments {
+    /// Address for clients in the cluster [default: port 8080 of every address, of both families where IPv6 is on].
+    #[arg(long, env = "CATNAP_LISTEN")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address for clients outside: accepted external hosts only [default: port 8081, as above].
+    #[arg(long, env = "CATNAP_EDGE_LISTEN")]
+    pub(crate) edge_listen: Option<SocketAddr>,
+    /// Threads that move bytes; 0 takes the CPU limit of the container, or all CPUs.
+    #[arg(long, env = "CATNAP_WORKERS", default_value_t = 0)]
+    pub(crate) workers: usize,
+    /// DNS domain of the cluster.
+    #[arg(long, env = "CATNAP_CLUSTER_DOMAIN", default_value = "cluster.local")]
+    pub(crate) cluster_domain: String,
+    /// Most requests held at once in this process.
+    #[arg(long, env = "CATNAP_MAX_HELD", default_value_t = 100_000)]
+    pub(crate) max_held: usize,
+    /// Networks whose `Forwarded` and `X-Forwarded-*` headers are extended instead of replaced, such as 10.0.0.0/8.
+    #[arg(long, env = "CATNAP_TRUSTED_PROXIES", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<Network>,
+    /// File with the ServiceAccount token, of audience `catnap`, that is shown to the autoscaler.
+    #[arg(long, env = "CATNAP_TOKEN_FILE", default_value = "/var/run/secrets/catnap.dev/token")]
+    pub(crate) token_file: PathBuf,
+    /// Seconds after SIGTERM in which new connections are still accepted, until nobody sends any.
+    #[arg(long, env = "CATNAP_DRAIN_DELAY", value_parser = seconds, default_value = "5")]
+    pub(crate) drain_delay: Duration,
+    /// Seconds that requests get to end after that.
+    #[arg(long, env = "CATNAP_DRAIN_TIMEOUT", value_parser = seconds, default_value = "300")]
+    pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+    #[command(flatten)]
+    pub(crate) telemetry: TelemetryArgs,
+    #[command(flatten)]
+    pub(crate) pod: Pod,
+}
+
+/// Every address of this machine on `port`: both families, unless IPv6 is off.
+pub(crate) fn every_address(port: u16) -> SocketAddr {
+    let both = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    let address: IpAddr = if both { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    SocketAddr::new(address, port)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text);
+    seconds.parse().map(Duration::from_secs).map_err(|_| format!("`{text}` is not a whole number of seconds"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    const POD: [&str; 9] = [
+        "catnap-activator",
+        "--pod-name",
+        "a",
+        "--pod-namespace",
+        "b",
+        "--pod-uid",
+        "c",
+        "--pod-ip",
+        "10.0.0.1",
+    ];
+
+    #[test]
+    fn every_flag_has_an_environment_variable_and_a_doc() {
+        for argument in Arguments::command().get_arguments() {
+            if !matches!(argument.get_id().as_str(), "help" | "version") {
+                assert!(argument.get_env().is_some(), "{argument:?}");
+                assert!(argument.get_help().is_some(), "{argument:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn lists_and_times_are_read() {
+        let flags =
+            ["--trusted-proxies", "10.0.0.0/8,192.0.2.1", "--drain-delay", "2s", "--drain-timeout", "60"];
+        let arguments = Arguments::parse_from(POD.into_iter().chain(flags));
+        assert_eq!(arguments.trusted_proxies.len(), 2);
+        assert_eq!(arguments.drain_delay, Duration::from_secs(2));
+        assert_eq!(arguments.drain_timeout, Duration::from_secs(60));
+        assert!(Arguments::try_parse_from(POD.into_iter().chain(["--drain-delay", "soon"])).is_err());
+    }
+}

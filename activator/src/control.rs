@@ -1,0 +1,217 @@
+//! The control loop: everything that is not a request. One task that feeds the core what the watches, the stream and the clock
+//! say, and has carried out what the core asks for.
+//!
+//! It never waits for anything in particular, so nothing that is slow or gone holds up the rest.
+
+use std::collections::HashSet;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use catnap_activator_core::{Activator, Command, Connection, FunctionName};
+use catnap_wire::ActivatorFrame;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, FuturesUnordered};
+use futures::{Stream, StreamExt};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::catalog::{Catalog, Update};
+use crate::commands::{self, Answer};
+use crate::members::{Activator as Member, Members};
+use crate::metrics::Metrics;
+use crate::pods::FunctionPod;
+use crate::routes::Seen;
+use crate::scale::ScaleClient;
+use crate::stream::StreamEvent;
+use crate::watch::Change;
+
+/// Commands carried out before the clock is looked at again.
+const BATCH: usize = 256;
+
+/// What the loop listens to. Every source goes on for ever; one that ends is never asked again.
+pub(crate) struct Sources {
+    /// What the core asks for.
+    pub(crate) commands: UnboundedReceiver<Command>,
+    /// The watch of Functions.
+    pub(crate) functions: BoxStream<'static, Change<Seen>>,
+    /// The watch of function pods.
+    pub(crate) pods: BoxStream<'static, Change<FunctionPod>>,
+    /// The watch of activators.
+    pub(crate) members: BoxStream<'static, Change<Member>>,
+    /// The stream to the leading autoscaler.
+    pub(crate) stream: mpsc::Receiver<StreamEvent>,
+}
+
+/// The state of the loop.
+pub(crate) struct Control {
+    activator: Arc<Activator>,
+    scale: ScaleClient,
+    metrics: Arc<Metrics>,
+    catalog: Catalog,
+    members: Members,
+    stream: Option<(Connection, mpsc::Sender<ActivatorFrame>)>,
+    answers: FuturesUnordered<BoxFuture<'static, Answer>>,
+    first_lists: FirstLists,
+}
+
+impl Control {
+    /// A loop that has seen nothing yet; `synced` is told when each watch has given its first list.
+    pub(crate) fn new(
+        activator: Arc<Activator>,
+        scale: ScaleClient,
+        metrics: Arc<Metrics>,
+        synced: oneshot::Sender<()>,
+    ) -> Self {
+        Self {
+            activator,
+            scale,
+            metrics,
+            catalog: Catalog::default(),
+            members: Members::default(),
+            stream: None,
+            answers: FuturesUnordered::new(),
+            first_lists: FirstLists {
+                missing: HashSet::from(["functions", "pods", "members"]),
+                synced: Some(synced),
+            },
+        }
+    }
+
+    /// Runs until it is dropped.
+    pub(crate) async fn run(mut self, sources: Sources) {
+        let Sources { mut commands, functions, pods, members, mut stream } = sources;
+        let (mut functions, mut pods, mut members) = (unending(functions), unending(pods), unending(members));
+        let mut next_tick = Instant::now();
+        loop {
+            tokio::select! {
+                Some(command) = commands.recv() => self.perform(command),
+                Some(answer) = self.answers.next(), if !self.answers.is_empty() => answer.tell(&self.activator),
+                Some(change) = functions.next() => self.functions_changed(change),
+                Some(change) = pods.next() => {
+                    self.first_lists.saw("pods", &change);
+                    let updates = self.catalog.pods_changed(change);
+                    self.tell(updates);
+                }
+                Some(change) = members.next() => {
+                    self.first_lists.saw("members", &change);
+                    self.activator.set_members(self.members.apply(change));
+                }
+                Some(event) = stream.recv() => self.stream_changed(event),
+                () = sleep_until(next_tick) => {}
+            }
+            for _ in 0..BATCH {
+                let Ok(command) = commands.try_recv() else { break };
+                self.perform(command);
+            }
+            next_tick = Instant::now() + self.activator.tick();
+        }
+    }
+
+    fn perform(&mut self, command: Command) {
+        match command {
+            // The loop ticks after everything.
+            Command::Tick => {}
+            Command::Send { connection, frame } => self.send(connection, frame),
+            Command::ReadScale { revision, attempt } => {
+                self.answers.push(Box::pin(commands::read_scale(self.scale.clone(), revision, attempt)));
+            }
+            Command::RaiseScale { revision, attempt, replicas, resource_version } => {
+                let scale = self.scale.clone();
+                self.answers.push(Box::pin(commands::raise_scale(
+                    scale,
+                    revision,
+                    attempt,
+                    replicas,
+                    resource_version,
+                )));
+            }
+            Command::Probe { revision, probe } => {
+                self.answers.push(Box::pin(commands::probe(revision, probe)))
+            }
+        }
+    }
+
+    fn send(&mut self, connection: Connection, frame: ActivatorFrame) {
+        let Some((current, outgoing)) = &self.stream else { return };
+        if *current != connection {
+            return;
+        }
+        // A leader that does not read is as good as gone, and must not make this process keep frames without bound.
+        if outgoing.try_send(frame).is_err() {
+            warn!("the autoscaler does not take what is sent: giving the stream up");
+            self.stream = None;
+            self.activator.leader_lost(connection);
+        }
+    }
+
+    fn stream_changed(&mut self, event: StreamEvent) {
+        match event {
+            StreamEvent::Connected(outgoing) => {
+                self.stream = Some((self.activator.leader_connected(), outgoing));
+            }
+            StreamEvent::Frame(frame) => {
+                if let Some((connection, _)) = self.stream {
+                    self.activator.leader_frame(connection, frame);
+                }
+            }
+            StreamEvent::Lost => {
+                if let Some((connection, _)) = self.stream.take() {
+                    self.activator.leader_lost(connection);
+                }
+            }
+        }
+    }
+
+    fn functions_changed(&mut self, change: Change<Seen>) {
+        self.first_lists.saw("functions", &change);
+        let updates = self.catalog.functions_changed(change);
+        self.tell(updates);
+    }
+
+    fn tell(&self, updates: Vec<Update>) {
+        for update in updates {
+            match update {
+                Update::Functions(routes) => {
+                    let names: HashSet<FunctionName> =
+                        routes.iter().map(|route| route.name.clone()).collect();
+                    self.activator.set_functions(routes);
+                    self.metrics.retain(|name| names.contains(name));
+                }
+                Update::Upsert(route) => self.activator.upsert_function(route),
+                Update::Remove(name) => {
+                    self.activator.remove_function(&name);
+                    self.metrics.retain(|kept| *kept != name);
+                }
+                Update::Pods(revision, pods) => self.activator.set_pods(&revision, pods),
+            }
+        }
+    }
+}
+
+/// A stream that is over stays silent.
+fn unending<T: Send + 'static>(stream: BoxStream<'static, T>) -> Pin<Box<dyn Stream<Item = T> + Send>> {
+    Box::pin(stream.chain(futures::stream::pending()))
+}
+
+/// Which watches have not given their first list, and whom to tell when all have.
+struct FirstLists {
+    missing: HashSet<&'static str>,
+    synced: Option<oneshot::Sender<()>>,
+}
+
+impl FirstLists {
+    fn saw<T>(&mut self, watch: &'static str, change: &Change<T>) {
+        if matches!(change, Change::Listed(_)) && self.missing.remove(watch) && self.missing.is_empty() {
+            info!("functions, pods and activators are known");
+            if let Some(synced) = self.synced.take() {
+                // Nobody waits any more when the process is already on its way out.
+                let _ = synced.send(());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
