@@ -1,0 +1,163 @@
+//! What the watches saw last, kept by the Function that the objects are labelled with.
+//!
+//! A reconciliation takes all children of one Function in one look; an event tells whose children it was about.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use catnap_crds::labels;
+use kube::{ResourceExt, runtime::watcher::Event};
+use parking_lot::RwLock;
+
+/// Namespace and name of a Function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct FunctionKey {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+}
+
+/// The labelled objects of one kind.
+#[derive(Debug)]
+pub(crate) struct Cache<K>(RwLock<Objects<K>>);
+
+#[derive(Debug)]
+struct Objects<K> {
+    current: Index<K>,
+    /// What a list that is not complete yet has brought.
+    listed: Index<K>,
+}
+
+#[derive(Debug)]
+struct Index<K> {
+    by_function: HashMap<FunctionKey, BTreeMap<String, Arc<K>>>,
+    /// Namespace and name of an object: a changed label must not leave it behind under the old one.
+    function_of: HashMap<(String, String), FunctionKey>,
+}
+
+impl<K> Default for Cache<K> {
+    fn default() -> Self {
+        Self(RwLock::new(Objects { current: Index::default(), listed: Index::default() }))
+    }
+}
+
+impl<K> Default for Index<K> {
+    fn default() -> Self {
+        Self { by_function: HashMap::new(), function_of: HashMap::new() }
+    }
+}
+
+impl<K: ResourceExt> Cache<K> {
+    /// Takes an event in, and tells whose children it was about.
+    pub(crate) fn observe(&self, event: Event<K>) -> BTreeSet<FunctionKey> {
+        let mut objects = self.0.write();
+        match event {
+            Event::Apply(object) => objects.current.put(object),
+            Event::Delete(object) => objects.current.take(&object),
+            Event::Init => {
+                objects.listed = Index::default();
+                BTreeSet::new()
+            }
+            Event::InitApply(object) => {
+                objects.listed.put(object);
+                BTreeSet::new()
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut objects.listed);
+                let before = std::mem::replace(&mut objects.current, listed);
+                before.by_function.into_keys().chain(objects.current.by_function.keys().cloned()).collect()
+            }
+        }
+    }
+
+    /// The objects labelled with this Function, by name.
+    pub(crate) fn of(&self, function: &FunctionKey) -> Vec<Arc<K>> {
+        let objects = self.0.read();
+        objects.current.by_function.get(function).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    }
+
+    /// How many objects there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.read().current.function_of.len()
+    }
+}
+
+impl<K: ResourceExt> Index<K> {
+    fn put(&mut self, object: K) -> BTreeSet<FunctionKey> {
+        let mut touched = self.take(&object);
+        let Some(name) = object.labels().get(labels::FUNCTION).cloned() else { return touched };
+        let namespace = object.namespace().unwrap_or_default();
+        let function = FunctionKey { namespace: namespace.clone(), name };
+        self.function_of.insert((namespace, object.name_any()), function.clone());
+        self.by_function.entry(function.clone()).or_default().insert(object.name_any(), Arc::new(object));
+        touched.insert(function);
+        touched
+    }
+
+    fn take(&mut self, object: &K) -> BTreeSet<FunctionKey> {
+        let key = (object.namespace().unwrap_or_default(), object.name_any());
+        let Some(function) = self.function_of.remove(&key) else { return BTreeSet::new() };
+        if let Some(objects) = self.by_function.get_mut(&function) {
+            objects.remove(&key.1);
+            if objects.is_empty() {
+                self.by_function.remove(&function);
+            }
+        }
+        [function].into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use super::*;
+
+    fn pod(name: &str, function: &str) -> Pod {
+        let labels = json!({ labels::FUNCTION: function });
+        serde_json::from_value(json!({"metadata": {"name": name, "namespace": "n", "labels": labels}}))
+            .unwrap()
+    }
+
+    fn key(name: &str) -> FunctionKey {
+        FunctionKey { namespace: "n".into(), name: name.into() }
+    }
+
+    fn names(cache: &Cache<Pod>, function: &str) -> Vec<String> {
+        cache.of(&key(function)).iter().map(|pod| pod.name_any()).collect()
+    }
+
+    #[test]
+    fn objects_are_found_by_their_function() {
+        let cache = Cache::default();
+        assert_eq!(cache.observe(Event::Apply(pod("a", "f"))), [key("f")].into());
+        cache.observe(Event::Apply(pod("b", "f")));
+        cache.observe(Event::Apply(pod("c", "g")));
+        assert_eq!(names(&cache, "f"), ["a", "b"]);
+        assert_eq!(cache.observe(Event::Delete(pod("a", "f"))), [key("f")].into());
+        assert_eq!(names(&cache, "f"), ["b"]);
+    }
+
+    #[test]
+    fn a_changed_label_touches_both_functions() {
+        let cache = Cache::default();
+        cache.observe(Event::Apply(pod("a", "f")));
+        assert_eq!(cache.observe(Event::Apply(pod("a", "g"))), [key("f"), key("g")].into());
+        assert!(names(&cache, "f").is_empty());
+        assert_eq!(cache.len(), 1);
+    }
+
+    #[test]
+    fn a_new_list_replaces_all_and_touches_what_vanished() {
+        let cache = Cache::default();
+        cache.observe(Event::Apply(pod("a", "f")));
+        assert!(cache.observe(Event::Init).is_empty());
+        cache.observe(Event::InitApply(pod("b", "g")));
+        assert_eq!(names(&cache, "f"), ["a"], "the old list stands until the new one is complete");
+        assert_eq!(cache.observe(Event::InitDone), [key("f"), key("g")].into());
+        assert!(names(&cache, "f").is_empty());
+        assert_eq!(names(&cache, "g"), ["b"]);
+    }
+}

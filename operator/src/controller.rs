@@ -1,0 +1,84 @@
+//! The loop around reconciliations: stands by until this process leads, then works through what the watches touch.
+
+use std::{convert::Infallible, sync::Arc};
+
+use catnap_runtime::{CancellationToken, admin::Readiness, lease::Leadership};
+use futures::{StreamExt, stream};
+use kube::runtime::{
+    controller::{Config, applier},
+    reflector::ObjectRef,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    context::Context,
+    reconcile::{after_failure, reconcile},
+    watch::{GuardedFunction, Watched},
+};
+
+/// Runs until `stop`. When it returns, nothing acts any more.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    mut watched: Watched,
+    mut leadership: watch::Receiver<Option<Leadership>>,
+    readiness: Readiness,
+    concurrency: u16,
+    stop: CancellationToken,
+) {
+    tokio::select! {
+        () = watched.ready() => readiness.set(true),
+        () = stop.cancelled() => return,
+    }
+    loop {
+        tokio::select! {
+            leads = stand_by(&mut leadership, &mut watched.touched) => if !leads { return },
+            () = stop.cancelled() => return,
+        }
+        tracing::info!("leading");
+        let all = context.functions.state();
+        let all = all.iter().map(|function| ObjectRef::from_obj(function.as_ref())).collect();
+        // Dropping the work is what ends it: every write is conditional, so one that lands later does no harm.
+        tokio::select! {
+            () = work(&context, all, &mut watched.touched, concurrency) => return,
+            () = deposed(&mut leadership) => tracing::warn!("no longer leading"),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// Waits for leadership; what is touched meanwhile is another's to look at. False when there is no election any more.
+async fn stand_by(
+    leadership: &mut watch::Receiver<Option<Leadership>>,
+    touched: &mut mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+) -> bool {
+    loop {
+        tokio::select! {
+            elected = leadership.wait_for(Option::is_some) => return elected.is_ok(),
+            function = touched.recv() => if function.is_none() { return false },
+        }
+    }
+}
+
+async fn deposed(leadership: &mut watch::Receiver<Option<Leadership>>) {
+    // An election that ended leads nobody either.
+    let _ = leadership.wait_for(Option::is_none).await;
+}
+
+async fn work(
+    context: &Arc<Context>,
+    all: Vec<ObjectRef<GuardedFunction>>,
+    touched: &mut mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+    concurrency: u16,
+) {
+    let touched = stream::iter(all).chain(stream::poll_fn(|task| touched.poll_recv(task)));
+    let results = applier(
+        |function, context| Box::pin(reconcile(function, context)),
+        |function, error, context| after_failure(&function, error, &context),
+        context.clone(),
+        context.functions.clone(),
+        touched.map(Ok::<_, Infallible>),
+        Config::default().concurrency(concurrency),
+    );
+    // Failures were told where they were dealt with; a Function that is gone is no failure.
+    results.for_each(|_| std::future::ready(())).await;
+}

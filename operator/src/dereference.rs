@@ -1,0 +1,95 @@
+//! First stage: gathers what is around a Function, from the caches and, for what they do not have, from the API server.
+//!
+//! The caches hold only what carries our labels. Before something is made under a name, whoever has that name must be
+//! known: so what is wanted and not cached is asked for. At rest that is nothing.
+
+use std::{fmt::Debug, sync::Arc};
+
+use catnap_crds::{Function, labels};
+use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, wanted};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    cache::FunctionKey,
+    context::Context,
+    write::{WriteError, read},
+};
+
+/// Why what is around a Function is not known.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DereferenceError {
+    #[error("the Function was never stored by an API server")]
+    NotStored,
+    #[error("the revision of the Function cannot be named")]
+    Content {
+        #[source]
+        source: ContentError,
+    },
+    #[error("an object that the Function may need cannot be read")]
+    Read {
+        #[source]
+        source: WriteError,
+    },
+}
+
+/// Everything around `function`.
+pub(crate) async fn dereference(
+    context: &Context,
+    function: &Function,
+) -> Result<(Observed, Cluster), DereferenceError> {
+    let owner = Owner::of(function).ok_or(DereferenceError::NotStored)?;
+    let caches = &context.caches;
+    let activator_addresses = caches.activator_addresses.read().clone();
+    let Wanted { service, endpoint_slices, controller_revisions, deployments } =
+        wanted(function, &owner, &activator_addresses)
+            .map_err(|source| DereferenceError::Content { source })?;
+    let key = FunctionKey { namespace: owner.namespace.clone(), name: owner.name.clone() };
+
+    let mut observed = Observed {
+        controller_revisions: caches.controller_revisions.of(&key),
+        deployments: caches.deployments.of(&key),
+        services: caches.services.of(&key),
+        endpoint_slices: caches.endpoint_slices.of(&key),
+        pods: caches.pods.of(&key),
+    };
+    let new_revision = controller_revisions
+        .iter()
+        .any(|name| !observed.controller_revisions.iter().any(|it| it.name_any() == *name));
+    let (client, namespace) = (&context.client, owner.namespace.as_str());
+    let ((), (), (), (), restricted) = tokio::try_join!(
+        complete(client, namespace, &mut observed.controller_revisions, &controller_revisions),
+        complete(client, namespace, &mut observed.deployments, &deployments),
+        complete(client, namespace, &mut observed.services, std::slice::from_ref(&service)),
+        complete(client, namespace, &mut observed.endpoint_slices, &endpoint_slices),
+        // Only the rendering of a new revision depends on it.
+        async { if new_revision { enforces_restricted(client, namespace).await } else { Ok(false) } },
+    )
+    .map_err(|source| DereferenceError::Read { source })?;
+    Ok((observed, Cluster { activator_addresses, restricted }))
+}
+
+/// Adds the objects of these names that are not among `known`.
+async fn complete<K>(
+    client: &Client,
+    namespace: &str,
+    known: &mut Vec<Arc<K>>,
+    names: &[String],
+) -> Result<(), WriteError>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let missing = names.iter().filter(|name| !known.iter().any(|object| object.name_any() == **name));
+    let found = try_join_all(missing.map(|name| read(&api, name))).await?;
+    known.extend(found.into_iter().flatten().map(Arc::new));
+    Ok(())
+}
+
+async fn enforces_restricted(client: &Client, namespace: &str) -> Result<bool, WriteError> {
+    let namespace = read(&Api::<Namespace>::all(client.clone()), namespace).await?;
+    let level = namespace.as_ref().and_then(|namespace| namespace.labels().get(labels::POD_SECURITY_ENFORCE));
+    Ok(level.is_some_and(|level| level == "restricted"))
+}

@@ -1,0 +1,71 @@
+//! The operator's process: watches, writes and leadership around the pure core, which decides everything.
+//!
+//! A reconciliation has five stages, one module each: dereference (reads), validate and build (the core), apply
+//! and update status (writes). All processes watch; only the one that holds the Lease reconciles.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context as _;
+use catnap_runtime::{
+    CancellationToken,
+    admin::{self, Admin, Readiness},
+    identity, kubernetes,
+    lease::{Election, LeaseSettings},
+    shutdown, telemetry,
+};
+use futures::FutureExt;
+use prometheus_client::registry::Registry;
+
+mod apply;
+mod args;
+mod backoff;
+mod cache;
+mod context;
+mod controller;
+mod dereference;
+mod metrics;
+mod reconcile;
+#[cfg(test)]
+mod tests;
+mod update_status;
+mod watch;
+mod write;
+
+pub use args::Args;
+
+const COMPONENT: &str = "catnap-operator";
+
+/// Runs the process until SIGTERM or SIGINT, then hands leadership over.
+pub async fn run(args: Args) -> anyhow::Result<()> {
+    let Args { telemetry, admin, pod, lease, activator_service, concurrency } = args;
+    telemetry::init(&telemetry)?;
+    let stop = shutdown::on_signal()?;
+    let admin_listener = admin::bind(&admin).await?;
+    let client = kubernetes::client(COMPONENT).await?;
+    let mut registry = Registry::default();
+    let metrics = metrics::Metrics::new(&mut registry);
+
+    let holder = identity::holder(&pod.name, identity::new_boot());
+    let settings =
+        LeaseSettings { namespace: pod.namespace.clone(), name: lease, holder, annotations: BTreeMap::new() };
+    let (election, leadership) = Election::new(client.clone(), settings);
+    let release = CancellationToken::new();
+    let election = tokio::spawn(election.run(release.clone()));
+
+    let watched = watch::start(&client, &pod.namespace, &activator_service, &metrics);
+    let context = context::Context::new(client, pod.name, &watched, leadership.clone(), metrics);
+    let readiness = Readiness::default();
+    let last = CancellationToken::new();
+    let debugged = context.clone();
+    let debug_state = Arc::new(move || std::future::ready(debugged.describe()).boxed());
+    let admin = Admin { registry, readiness: readiness.clone(), debug_state };
+    tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
+
+    controller::run(context, watched, leadership, readiness, concurrency, stop).await;
+
+    // Only now that nothing acts any more may another process lead.
+    release.cancel();
+    election.await.context("the election ended badly")?;
+    last.cancel();
+    Ok(())
+}

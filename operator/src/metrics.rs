@@ -1,0 +1,76 @@
+//! Metrics of the operator. Every label has a fixed set of values: no functions.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{
+        counter::Counter,
+        family::Family,
+        histogram::{Histogram, exponential_buckets},
+    },
+    registry::{Registry, Unit},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Outcome {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Write {
+    kind: &'static str,
+    verb: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// All metrics; clones share them.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    reconciliations: Family<Outcome, Counter>,
+    reconciliation_seconds: Histogram,
+    writes: Family<Write, Counter>,
+    watch_failures: Family<Kind, Counter>,
+}
+
+impl Metrics {
+    /// Makes and registers them.
+    pub(crate) fn new(registry: &mut Registry) -> Self {
+        let metrics = Self {
+            reconciliations: Family::default(),
+            reconciliation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
+            writes: Family::default(),
+            watch_failures: Family::default(),
+        };
+        let registry = registry.sub_registry_with_prefix("catnap_operator");
+        let Self { reconciliations, reconciliation_seconds, writes, watch_failures } = metrics.clone();
+        registry.register("reconciliations", "Functions looked at, by outcome", reconciliations);
+        registry.register_with_unit(
+            "reconciliation",
+            "Time that looking at a Function took",
+            Unit::Seconds,
+            reconciliation_seconds,
+        );
+        registry.register("writes", "Writes to the API server, by kind, verb and outcome", writes);
+        registry.register("watch_failures", "Watches that broke, by kind", watch_failures);
+        metrics
+    }
+
+    pub(crate) fn reconciled(&self, outcome: &'static str, took: Duration) {
+        self.reconciliations.get_or_create(&Outcome { outcome }).inc();
+        self.reconciliation_seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn written(&self, kind: &'static str, verb: &'static str, outcome: &'static str) {
+        self.writes.get_or_create(&Write { kind, verb, outcome }).inc();
+    }
+
+    pub(crate) fn watch_failed(&self, kind: &'static str) {
+        self.watch_failures.get_or_create(&Kind { kind }).inc();
+    }
+}

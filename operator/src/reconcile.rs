@@ -1,0 +1,121 @@
+//! One look at one Function: the five stages in their order, and when to look again.
+
+use std::{sync::Arc, time::Duration};
+
+use catnap_operator_core::{RecordError, ValidateError, advance, build, report, validate};
+use kube::{ResourceExt, runtime::controller::Action};
+use tokio::time::Instant;
+
+use crate::{
+    apply::{ApplyError, apply},
+    context::Context,
+    dereference::{DereferenceError, dereference},
+    update_status::{UpdateStatusError, update_status},
+    watch::GuardedFunction,
+    write::{Class, WriteError},
+};
+
+/// No watch tells when somebody else's object, or a quota, is out of the way.
+const LOOK_AGAIN_AT_PROBLEMS: Duration = Duration::from_secs(30);
+
+/// The stage that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    #[error("what is around the Function is not known")]
+    Dereference {
+        #[source]
+        source: DereferenceError,
+    },
+    #[error("the Function cannot be validated")]
+    Validate {
+        #[source]
+        source: ValidateError,
+    },
+    #[error("the Function's objects cannot be built")]
+    Build {
+        #[source]
+        source: RecordError,
+    },
+    #[error("the Function's objects were not all written")]
+    Apply {
+        #[source]
+        source: ApplyError,
+    },
+    #[error("the Function's status was not written")]
+    UpdateStatus {
+        #[source]
+        source: UpdateStatusError,
+    },
+}
+
+/// Brings the cluster one step closer to what `function` says.
+pub(crate) async fn reconcile(
+    function: Arc<GuardedFunction>,
+    context: Arc<Context>,
+) -> Result<Action, ReconcileError> {
+    let started = Instant::now();
+    let function = match &function.0 {
+        Ok(function) if function.metadata.deletion_timestamp.is_none() => function,
+        // Its children go with it, by their owner references.
+        Ok(_) => return Ok(Action::await_change()),
+        Err(invalid) => {
+            tracing::error!(function = key(function.as_ref()), error = %invalid, "a Function cannot be read");
+            return Ok(Action::await_change());
+        }
+    };
+    let (observed, cluster) =
+        dereference(&context, function).await.map_err(|source| ReconcileError::Dereference { source })?;
+    let valid =
+        validate(function, observed, cluster).map_err(|source| ReconcileError::Validate { source })?;
+    let now = Context::now();
+    let plan = advance(&valid, now);
+    let resources = build(&valid, &plan).map_err(|source| ReconcileError::Build { source })?;
+    let applied = Box::pin(apply(&context.client, &context.writer, &valid, resources))
+        .await
+        .map_err(|source| ReconcileError::Apply { source })?;
+    let report = report(&valid, &plan, &applied.problems, now);
+    update_status(&context, function, &report)
+        .await
+        .map_err(|source| ReconcileError::UpdateStatus { source })?;
+
+    context.backoff.succeeded(&key(function));
+    context.metrics.reconciled("ok", started.elapsed());
+    let pause = (!applied.problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
+    let time = report.next_look.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
+    Ok([pause, time].into_iter().flatten().min().map_or_else(Action::await_change, Action::requeue))
+}
+
+/// When to try again after a failure.
+pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, context: &Context) -> Action {
+    let (outcome, action) = match error.write_error().map(|write| (write, write.class())) {
+        // Who leads now will look at it.
+        Some((WriteError::NotLeading, _)) => ("not leading", Action::await_change()),
+        // Somebody else was faster; usually the watch shows it before the wait is over.
+        Some((_, Class::Conflict)) => ("conflict", Action::requeue(context.backoff.failed(&key(function)))),
+        Some((_, Class::Gone)) => ("gone", Action::requeue(LOOK_AGAIN_AT_PROBLEMS)),
+        _ => ("failed", Action::requeue(context.backoff.failed(&key(function)))),
+    };
+    context.metrics.reconciled(outcome, Duration::ZERO);
+    let error = error as &dyn std::error::Error;
+    if outcome == "failed" {
+        tracing::warn!(function = key(function), error, "reconciliation failed");
+    } else {
+        tracing::debug!(function = key(function), error, outcome, "reconciliation is tried again");
+    }
+    action
+}
+
+impl ReconcileError {
+    fn write_error(&self) -> Option<&WriteError> {
+        match self {
+            Self::Dereference { source: DereferenceError::Read { source } }
+            | Self::Apply { source: ApplyError::Write { source } }
+            | Self::UpdateStatus { source: UpdateStatusError { source } } => Some(source),
+            _ => None,
+        }
+    }
+}
+
+fn key(function: &impl ResourceExt) -> String {
+    format!("{}/{}", function.namespace().unwrap_or_default(), function.name_any())
+}

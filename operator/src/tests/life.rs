@@ -1,0 +1,127 @@
+//! A Function from its creation through a new revision, with every write.
+
+use std::sync::atomic::Ordering;
+
+use catnap_crds::RevisionState;
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
+use serde_json::json;
+
+use super::bench::{Bench, FIRST, NAMESPACE};
+
+#[tokio::test]
+async fn a_new_function_gets_its_objects_with_one_write_each() {
+    let bench = Bench::new(&json!({"scale": {"initial": 2}}));
+    bench.look().await.unwrap();
+    let calls = bench.api.take_calls();
+    let mut writes: Vec<_> = calls.iter().filter(|it| it.verb != "GET").map(ToString::to_string).collect();
+    writes.retain(|write| !write.contains(" events/"));
+    writes.sort();
+    assert_eq!(
+        writes,
+        [
+            "APPLY endpointslices/hello-ipv4",
+            "APPLY functions/hello/status",
+            "APPLY services/hello",
+            &format!("POST controllerrevisions/{FIRST}"),
+            &format!("POST deployments/{FIRST}"),
+        ]
+    );
+    let made = calls.iter().find(|call| call.to_string() == format!("POST deployments/{FIRST}")).unwrap();
+    assert_eq!(made.query, "&fieldManager=catnap-initial-scale");
+    assert_eq!(made.body["spec"]["replicas"], 2);
+    assert!(calls.iter().any(|call| call.to_string().contains(" events/")), "RevisionCreated");
+    assert_eq!(bench.said("Ready"), "Unknown/Proving");
+}
+
+#[tokio::test]
+async fn a_function_at_rest_costs_no_call_at_all() {
+    let bench = Bench::routed(&json!({})).await;
+    for _ in 0..3 {
+        bench.look().await.unwrap();
+    }
+    assert_eq!(bench.api.take_calls(), []);
+    assert_eq!(bench.said("Ready"), "True/Ready");
+}
+
+#[tokio::test]
+async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    let second = bench.status().latest_created_revision.unwrap();
+    assert_ne!(second, FIRST);
+    assert_eq!(bench.status().traffic[0].revision, FIRST, "the old one serves");
+    bench.ready_pods(&second, 1);
+    bench.look().await.unwrap();
+    assert_eq!(bench.status().traffic[0].revision, second);
+    let old = bench.status().revisions.into_iter().find(|revision| revision.name == FIRST).unwrap();
+    assert_eq!(old.state, RevisionState::Retiring);
+
+    bench.ready_pods(FIRST, 0);
+    bench.writes();
+    bench.look().await.unwrap();
+    assert_eq!(
+        bench.writes(),
+        ["APPLY functions/hello/status".to_owned(), format!("DELETE deployments/{FIRST}")]
+    );
+    assert!(bench.deployment(FIRST).is_none());
+    assert_eq!(bench.api.list::<ControllerRevision>(NAMESPACE).len(), 2);
+    bench.look().await.unwrap();
+    assert_eq!(bench.api.take_calls(), []);
+}
+
+#[tokio::test]
+async fn an_old_revision_that_is_scaled_up_meanwhile_is_not_deleted() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    bench.ready_pods(&bench.status().latest_created_revision.unwrap(), 1);
+    bench.look().await.unwrap();
+    bench.ready_pods(FIRST, 0);
+    bench.watch();
+    bench.ready_pods(FIRST, 1);
+    assert!(bench.look_with_old_caches().await.is_err());
+    assert!(bench.deployment(FIRST).is_some());
+}
+
+#[tokio::test]
+async fn going_back_writes_no_new_record() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    bench.ready_pods(&bench.status().latest_created_revision.unwrap(), 1);
+    bench.look().await.unwrap();
+    bench.ready_pods(FIRST, 0);
+    bench.look().await.unwrap();
+    bench.writes();
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:1"));
+    bench.look().await.unwrap();
+    assert_eq!(
+        bench.writes(),
+        ["APPLY functions/hello/status".to_owned(), format!("POST deployments/{FIRST}")]
+    );
+}
+
+#[tokio::test]
+async fn scaling_and_other_edits_make_no_revision() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| {
+        spec["scale"] = json!({"max": 7});
+        spec["queue"] = json!({"maxRequests": 5});
+        spec["timeouts"] = json!({"activation": "5s"});
+    });
+    bench.look().await.unwrap();
+    assert_eq!(bench.writes(), ["APPLY functions/hello/status"], "the observed generation");
+}
+
+#[tokio::test]
+async fn who_does_not_lead_writes_nothing() {
+    let bench = Bench::new(&json!({}));
+    bench.leads.store(false, Ordering::Relaxed);
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.writes(), [""; 0]);
+    assert_eq!(bench.failing(), 0, "no failure to wait for");
+    bench.leads.store(true, Ordering::Relaxed);
+    bench.look().await.unwrap();
+    assert!(bench.api.get::<Service>(NAMESPACE, "hello").is_some());
+}

@@ -1,0 +1,106 @@
+//! Objects of others, and an API server that says no.
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use serde_json::{Value, json};
+
+use super::bench::{Bench, FIRST, NAMESPACE};
+
+fn service(owners: &Value) -> Service {
+    serde_json::from_value(json!({
+        "metadata": {"name": "hello", "namespace": NAMESPACE, "ownerReferences": owners},
+        "spec": {"clusterIP": "10.96.0.99"},
+    }))
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_foreign_service_is_untouched_and_told_of() {
+    let bench = Bench::new(&json!({}));
+    bench.api.insert(&service(&json!([])));
+    let action = bench.look().await.unwrap();
+    assert_ne!(action, kube::runtime::controller::Action::await_change(), "looked at again without an event");
+    assert!(!bench.writes().contains(&"APPLY services/hello".to_owned()));
+    assert_eq!(bench.said("Ready"), "False/ServiceNotOwned");
+    assert_eq!(bench.said("Stalled"), "True/ServiceNotOwned");
+    assert!(bench.deployment(FIRST).is_some(), "the rest goes on");
+
+    bench.api.remove::<Service>(NAMESPACE, "hello");
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Stalled"), "False/Progressing");
+}
+
+#[tokio::test]
+async fn an_earlier_functions_service_is_waited_for() {
+    let bench = Bench::new(&json!({}));
+    bench.api.insert(&service(&json!([{
+        "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "name": "hello", "uid": "another", "controller": true,
+    }])));
+    bench.look().await.unwrap();
+    assert!(!bench.writes().contains(&"APPLY services/hello".to_owned()));
+    assert_eq!(bench.said("Reconciling"), "True/PredecessorLeaving");
+    assert_eq!(bench.said("Stalled"), "False/Progressing");
+}
+
+#[tokio::test]
+async fn a_foreign_deployment_is_untouched_and_told_of() {
+    let bench = Bench::new(&json!({}));
+    let foreign = json!({"metadata": {"name": FIRST, "namespace": NAMESPACE}, "spec": {"selector": {}, "template": {}}});
+    bench.api.insert(&serde_json::from_value::<Deployment>(foreign).unwrap());
+    let before = bench.deployment(FIRST);
+    bench.look().await.unwrap();
+    assert_eq!(bench.deployment(FIRST), before);
+    assert_eq!(bench.said("Ready"), "False/DeploymentNotOwned");
+}
+
+#[tokio::test]
+async fn a_deployment_that_appears_in_this_moment_is_not_taken_over() {
+    let bench = Bench::new(&json!({}));
+    bench.api.fail_next("POST", "/deployments", 409, "AlreadyExists", "already exists");
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.failing(), 1);
+    bench.look().await.unwrap();
+    assert_eq!(bench.failing(), 0);
+    assert!(bench.deployment(FIRST).is_some());
+}
+
+#[tokio::test]
+async fn refusals_become_conditions_and_the_rest_is_tried_again() {
+    for (code, reason, message, ready) in [
+        (422, "Invalid", "spec.template: bad", Some("False/InvalidPodTemplate")),
+        (403, "Forbidden", "exceeded quota: deployments", Some("Unknown/QuotaExceeded")),
+        (403, "Forbidden", "policy says no", Some("Unknown/Forbidden")),
+        (500, "InternalError", "oops", None),
+        (503, "ServiceUnavailable", "later", None),
+        (429, "TooManyRequests", "later", None),
+    ] {
+        let bench = Bench::new(&json!({}));
+        bench.api.fail_next("POST", "/deployments", code, reason, message);
+        let looked = bench.look().await;
+        assert_eq!(looked.is_ok(), ready.is_some(), "{code}");
+        match ready {
+            Some(ready) => assert_eq!(bench.said("Ready"), ready),
+            None => assert_eq!(bench.failing(), 1, "{code}"),
+        }
+        bench.look().await.unwrap();
+        assert!(bench.deployment(FIRST).is_some(), "{code}");
+        assert_eq!(bench.failing(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_status_about_an_old_spec_is_not_written() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["scale"] = json!({"max": 3}));
+    bench.api.fail_next("APPLY", "/status", 409, "Conflict", "the object has been modified");
+    assert!(bench.look().await.is_err());
+    bench.look().await.unwrap();
+    assert_eq!(bench.status().observed_generation, Some(2));
+}
+
+#[tokio::test]
+async fn an_api_server_that_cannot_be_read_stops_all_writing() {
+    let bench = Bench::new(&json!({}));
+    bench.api.fail_next("GET", "/services/hello", 503, "ServiceUnavailable", "later");
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.writes(), [""; 0]);
+}

@@ -1,0 +1,278 @@
+//! The watches: Functions, their labelled children and pods, and the Service in front of the activators.
+//!
+//! Every one keeps only what is used of an object, survives objects that it cannot read, and says which Functions to
+//! look at again.
+
+use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
+
+use catnap_crds::{Function, labels};
+use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::{Pod, Service},
+    discovery::v1::EndpointSlice,
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::{DeserializeGuard, NamespaceResourceScope},
+    runtime::{
+        WatchStreamExt,
+        reflector::{self, ObjectRef, Store},
+        watcher::{self, Event},
+    },
+};
+use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    cache::{Cache, FunctionKey},
+    metrics::Metrics,
+};
+
+/// A Function as watched: one that cannot be read is there, with the reason.
+pub(crate) type GuardedFunction = DeserializeGuard<Function>;
+
+/// What the watches saw last.
+#[derive(Debug, Default)]
+pub(crate) struct Caches {
+    pub(crate) controller_revisions: Cache<ControllerRevision>,
+    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) services: Cache<Service>,
+    pub(crate) endpoint_slices: Cache<EndpointSlice>,
+    pub(crate) pods: Cache<Pod>,
+    /// ClusterIPs of the Service in front of the activators.
+    pub(crate) activator_addresses: RwLock<Vec<IpAddr>>,
+}
+
+/// The running watches.
+pub(crate) struct Watched {
+    pub(crate) functions: Store<GuardedFunction>,
+    pub(crate) caches: Arc<Caches>,
+    /// Functions to look at again.
+    pub(crate) touched: mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+    /// How many of the watches other than that of Functions have a complete list.
+    synced: watch::Receiver<usize>,
+}
+
+const CHILD_WATCHES: usize = 6;
+
+impl Watched {
+    /// Returns when every watch has a complete list.
+    pub(crate) async fn ready(&mut self) {
+        // Both end only with the process, so a failure has nobody to be told to.
+        let _ = self.synced.wait_for(|count| *count >= CHILD_WATCHES).await;
+        let _ = self.functions.wait_until_ready().await;
+    }
+}
+
+/// Starts all watches, for as long as the process lives.
+pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, metrics: &Metrics) -> Watched {
+    let caches = Arc::new(Caches::default());
+    let (touch, touched) = mpsc::unbounded_channel();
+    let (done, synced) = watch::channel(0);
+    let watches = Watches { touch, done, metrics: metrics.clone() };
+
+    let (functions, writer) = reflector::store();
+    let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
+    let events =
+        events.default_backoff().modify(|function| function.managed_fields_mut().clear()).reflect(writer);
+    tokio::spawn(watches.clone().functions(events));
+
+    let all = caches.clone();
+    tokio::spawn(watches.clone().children(
+        client,
+        |_: &mut ControllerRevision| {},
+        move |event| all.controller_revisions.observe(event),
+    ));
+    let all = caches.clone();
+    tokio::spawn(watches.clone().children(
+        client,
+        |_: &mut Deployment| {},
+        move |event| all.deployments.observe(event),
+    ));
+    let all = caches.clone();
+    tokio::spawn(watches.clone().children(
+        client,
+        |_: &mut Service| {},
+        move |event| all.services.observe(event),
+    ));
+    let all = caches.clone();
+    tokio::spawn(watches.clone().children(
+        client,
+        |_: &mut EndpointSlice| {},
+        move |event| all.endpoint_slices.observe(event),
+    ));
+    let all = caches.clone();
+    tokio::spawn(watches.clone().children(client, trim_pod, move |event| all.pods.observe(event)));
+    let services = Api::namespaced(client.clone(), namespace);
+    tokio::spawn(watches.activator(
+        services,
+        activator_service.to_owned(),
+        caches.clone(),
+        functions.clone(),
+    ));
+
+    Watched { functions, caches, touched, synced }
+}
+
+#[derive(Clone)]
+struct Watches {
+    touch: mpsc::UnboundedSender<ObjectRef<GuardedFunction>>,
+    done: watch::Sender<usize>,
+    metrics: Metrics,
+}
+
+impl Watches {
+    async fn functions(self, events: impl futures::Stream<Item = watcher::Result<Event<GuardedFunction>>>) {
+        let mut events = std::pin::pin!(events);
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Apply(function) | Event::InitApply(function)) => {
+                    self.touch(ObjectRef::from_obj(&function));
+                }
+                Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
+                Err(error) => self.failed("Function", &error),
+            }
+        }
+    }
+
+    fn children<K>(
+        self,
+        client: &Client,
+        trim: impl Fn(&mut K) + Send + 'static,
+        observe: impl Fn(Event<K>) -> BTreeSet<FunctionKey> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + Debug
+            + DeserializeOwned
+            + Send
+            + Sync
+            + 'static,
+    {
+        let config = watcher::Config::default().labels(labels::FUNCTION);
+        let events =
+            watcher::watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config).default_backoff();
+        async move {
+            let mut events = std::pin::pin!(events);
+            let mut first = true;
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error) => {
+                        self.failed(kind::<K>(), &error);
+                        continue;
+                    }
+                };
+                let complete = matches!(event, Event::InitDone);
+                let Some(event) = readable(event, &trim) else { continue };
+                for FunctionKey { namespace, name } in observe(event) {
+                    self.touch(ObjectRef::new(&name).within(&namespace));
+                }
+                if complete && std::mem::take(&mut first) {
+                    self.done.send_modify(|count| *count += 1);
+                }
+            }
+        }
+    }
+
+    async fn activator(
+        self,
+        services: Api<DeserializeGuard<Service>>,
+        name: String,
+        caches: Arc<Caches>,
+        functions: Store<GuardedFunction>,
+    ) {
+        let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let mut events = std::pin::pin!(watcher::watcher(services, config).default_backoff());
+        let mut listed = Vec::new();
+        let mut first = true;
+        loop {
+            let addresses = match events.try_next().await {
+                Ok(Some(Event::Init)) => {
+                    listed = Vec::new();
+                    continue;
+                }
+                Ok(Some(Event::InitApply(service))) => {
+                    listed = cluster_ips(&service);
+                    continue;
+                }
+                Ok(Some(Event::InitDone)) => listed.clone(),
+                Ok(Some(Event::Apply(service))) => cluster_ips(&service),
+                Ok(Some(Event::Delete(_))) => Vec::new(),
+                Ok(None) => return,
+                Err(error) => {
+                    self.failed("Service", &error);
+                    continue;
+                }
+            };
+            let before = std::mem::replace(&mut *caches.activator_addresses.write(), addresses.clone());
+            if before != addresses {
+                functions
+                    .state()
+                    .iter()
+                    .for_each(|function| self.touch(ObjectRef::from_obj(function.as_ref())));
+            }
+            if std::mem::take(&mut first) {
+                self.done.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    fn touch(&self, function: ObjectRef<GuardedFunction>) {
+        // Nobody listens only while the process ends.
+        let _ = self.touch.send(function);
+    }
+
+    fn failed(&self, kind: &'static str, error: &watcher::Error) {
+        self.metrics.watch_failed(kind);
+        tracing::warn!(kind, error = error as &dyn std::error::Error, "a watch broke and is made anew");
+    }
+}
+
+/// The event about an object that can be read, without what nobody uses.
+fn readable<K: Resource>(event: Event<DeserializeGuard<K>>, trim: &impl Fn(&mut K)) -> Option<Event<K>> {
+    let read = |DeserializeGuard(object): DeserializeGuard<K>| match object {
+        Ok(mut object) => {
+            object.meta_mut().managed_fields = None;
+            trim(&mut object);
+            Some(object)
+        }
+        Err(invalid) => {
+            let name = invalid.metadata.name.as_deref().unwrap_or_default();
+            tracing::warn!(name, error = &invalid as &dyn std::error::Error, "an object cannot be read");
+            None
+        }
+    };
+    match event {
+        Event::Apply(object) => read(object).map(Event::Apply),
+        Event::Delete(object) => read(object).map(Event::Delete),
+        Event::InitApply(object) => read(object).map(Event::InitApply),
+        Event::Init => Some(Event::Init),
+        Event::InitDone => Some(Event::InitDone),
+    }
+}
+
+/// Of a pod only who it is and what became of it matters here.
+fn trim_pod(pod: &mut Pod) {
+    pod.spec = None;
+    pod.metadata.annotations = None;
+    pod.metadata.owner_references = None;
+}
+
+fn cluster_ips(service: &DeserializeGuard<Service>) -> Vec<IpAddr> {
+    let spec = service.0.as_ref().ok().and_then(|service| service.spec.as_ref());
+    let addresses = spec.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
+    // A headless Service says `None`, which is no address.
+    addresses.filter_map(|address| address.parse().ok()).collect()
+}
+
+/// The kind, for labels and logs.
+pub(crate) fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
+    match K::kind(&()) {
+        std::borrow::Cow::Borrowed(kind) => kind,
+        std::borrow::Cow::Owned(_) => "other",
+    }
+}

@@ -1,0 +1,196 @@
+//! Writes to the API server: only while this process leads, each with a timeout, all counted.
+
+use std::{fmt, fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+use catnap_crds::names;
+use kube::{
+    Api, Resource,
+    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{metrics::Metrics, watch::kind};
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether this process may write now.
+pub(crate) type Permit = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// Writes, if it may.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    permit: Permit,
+    metrics: Metrics,
+}
+
+/// What is written, for messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) verb: &'static str,
+    pub(crate) kind: &'static str,
+    pub(crate) name: String,
+}
+
+/// Why a write, or a read before one, did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WriteError {
+    #[error("this process does not lead")]
+    NotLeading,
+    #[error("no answer in time: {target}")]
+    Timeout { target: Target },
+    #[error("the API server refused: {target}")]
+    Api {
+        target: Target,
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Somebody else was faster: look again.
+    Conflict,
+    /// What it was about is gone, or its namespace is going.
+    Gone,
+    /// The object makes no sense to the API server.
+    Invalid(String),
+    /// A quota is used up.
+    Quota(String),
+    /// Not allowed, by RBAC or by admission.
+    Forbidden(String),
+    /// The API server or the way to it is not well: try again later.
+    Transient,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} {}", self.verb, self.kind, self.name)
+    }
+}
+
+impl WriteError {
+    pub(crate) fn class(&self) -> Class {
+        let Self::Api { source: kube::Error::Api(status), .. } = self else { return Class::Transient };
+        let message = || status.message.clone();
+        let terminating = status
+            .details
+            .iter()
+            .any(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
+        match status.code {
+            404 => Class::Gone,
+            403 if terminating => Class::Gone,
+            403 if status.message.contains("exceeded quota") => Class::Quota(message()),
+            403 => Class::Forbidden(message()),
+            409 => Class::Conflict,
+            400 | 422 => Class::Invalid(message()),
+            _ => Class::Transient,
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(permit: Permit, metrics: Metrics) -> Self {
+        Self { permit, metrics }
+    }
+
+    /// Creates `object` as `manager`; one that exists is a conflict.
+    pub(crate) async fn create<K>(&self, api: &Api<K>, manager: &str, object: &K) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let params = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+        let name = object.meta().name.as_deref().unwrap_or_default();
+        self.write::<K, _>("create", name, api.create(&params, object)).await
+    }
+
+    /// Applies `object` as the operator. Without a UID in it the fields of other managers are a conflict: that is how
+    /// an object made by somebody else in this moment is not taken over.
+    pub(crate) async fn apply<K>(&self, api: &Api<K>, name: &str, object: &Value) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let params = PatchParams::apply(names::FIELD_MANAGER);
+        let known = object.get("metadata").is_some_and(|metadata| metadata.get("uid").is_some());
+        let params = if known { params.force() } else { params };
+        self.write::<K, _>("apply", name, api.patch(name, &params, &Patch::Apply(object))).await
+    }
+
+    /// Applies a status as the operator.
+    pub(crate) async fn apply_status<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        object: &Value,
+    ) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        self.write::<K, _>("apply status", name, api.patch_status(name, &params, &Patch::Apply(object))).await
+    }
+
+    /// Replaces the fields in `patch`, whole lists with whatever others added to them.
+    pub(crate) async fn merge<K>(&self, api: &Api<K>, name: &str, patch: &Value) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let params =
+            PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.write::<K, _>("merge", name, api.patch(name, &params, &Patch::Merge(patch))).await
+    }
+
+    /// Deletes an object if it still is the one that was looked at.
+    pub(crate) async fn delete<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        uid: String,
+        resource_version: Option<String>,
+    ) -> Result<(), WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+    {
+        let preconditions = Preconditions { uid: Some(uid), resource_version };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        self.write::<K, _>("delete", name, api.delete(name, &params)).await.map(drop)
+    }
+
+    async fn write<K: Resource<DynamicType = ()>, T>(
+        &self,
+        verb: &'static str,
+        name: &str,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, WriteError> {
+        if !(self.permit)() {
+            return Err(WriteError::NotLeading);
+        }
+        let target = Target { verb, kind: kind::<K>(), name: name.to_owned() };
+        tracing::debug!(%target, "writing");
+        let result = bounded(target, request).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(WriteError::Timeout { .. }) => "timeout",
+            Err(_) => "failed",
+        };
+        self.metrics.written(kind::<K>(), verb, outcome);
+        result
+    }
+}
+
+/// One object, or `None` when there is none of that name.
+pub(crate) async fn read<K>(api: &Api<K>, name: &str) -> Result<Option<K>, WriteError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    bounded(Target { verb: "get", kind: kind::<K>(), name: name.to_owned() }, api.get_opt(name)).await
+}
+
+async fn bounded<T>(target: Target, request: impl Future<Output = kube::Result<T>>) -> Result<T, WriteError> {
+    match tokio::time::timeout(TIMEOUT, request).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(source)) => Err(WriteError::Api { target, source }),
+        Err(_) => Err(WriteError::Timeout { target }),
+    }
+}
