@@ -184,9 +184,9 @@ pub fn admin(pod: &Pod, path: &str) -> anyhow::Result<String> {
 pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
     let mut held = 0;
     for pod in catnap_pods(test, "activator").await? {
-        let text = test.http.plain.get(admin(&pod, "/metrics")?).send().await?.text().await?;
+        let metrics = test.http.plain.get(admin(&pod, "/metrics")?).send().await?.text().await?;
         let of_function = [format!("function=\"{name}\""), format!("namespace=\"{}\"", test.namespace)];
-        let lines = text.lines().filter(|line| line.starts_with("catnap_held_requests{"));
+        let lines = metrics.lines().filter(|line| line.starts_with("catnap_held_requests{"));
         let lines = lines.filter(|line| of_function.iter().all(|label| line.contains(label)));
         held += lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>();
     }
