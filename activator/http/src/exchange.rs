@@ -6,7 +6,7 @@ use std::sync::Arc;
 use catnap_activator_core::{Admission, Function, Reason, Refusal, Slot, Waiting};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Asker};
@@ -269,16 +269,17 @@ impl Exchange {
         }
         let from_http2 = response.version() == Version::HTTP_2;
         lease.keep_alive = headers::clean_response(response.headers_mut());
-        if from_http2 && self.client.protocol == Protocol::Http1 {
-            headers::announce_grpc_trailers(response.headers_mut());
-        }
+        let to_http1 = from_http2 && self.client.protocol == Protocol::Http1;
+        let chunked = to_http1
+            && !response.body().is_end_stream()
+            && headers::announce_trailers(response.headers_mut());
         if let Some(phases) = self.record.phases() {
             timing::report(response.headers_mut(), phases);
         }
         self.record.head_sent(response.status().as_u16());
         self.body.release();
         let record = self.record;
-        Ok(response.map(|incoming| ResponseBody::pod(incoming, lease, record)))
+        Ok(response.map(|incoming| ResponseBody::pod(incoming, chunked, lease, record)))
     }
 
     /// The pod takes up the protocol that the client asked for.

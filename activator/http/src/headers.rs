@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
+    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -81,11 +81,17 @@ pub(crate) fn for_http2_pod(headers: &mut HeaderMap, removed: &Removed) {
     }
 }
 
-/// Announces gRPC's trailers, without which HTTP/1.1 would drop the status of the call.
-pub(crate) fn announce_grpc_trailers(headers: &mut HeaderMap) {
+/// Readies the head of an HTTP/2 response that may have trailers for HTTP/1.1, which carries only announced ones, and only
+/// behind chunks: without them a gRPC call would have no status. True when the body must be sent in chunks.
+pub(crate) fn announce_trailers(headers: &mut HeaderMap) -> bool {
     if is_grpc(headers) && !headers.contains_key(TRAILER) {
         headers.insert(TRAILER, GRPC_TRAILERS);
     }
+    let announced = headers.contains_key(TRAILER);
+    if announced {
+        headers.remove(CONTENT_LENGTH);
+    }
+    announced
 }
 
 /// The fields of a response that switches protocols.

@@ -28,6 +28,7 @@ pub(crate) enum ResponseBody {
 pub(crate) struct PodBody {
     /// Both `None` once it ended.
     rest: Option<(Incoming, Lease)>,
+    chunked: bool,
     record: Record,
 }
 
@@ -41,8 +42,9 @@ impl ResponseBody {
         Self::Own { bytes: None, _record: None }
     }
 
-    pub(crate) fn pod(incoming: Incoming, lease: Lease, record: Record) -> Self {
-        let mut body = PodBody { rest: Some((incoming, lease)), record };
+    /// `chunked`: trailers may follow, so the codec must not know the length.
+    pub(crate) fn pod(incoming: Incoming, chunked: bool, lease: Lease, record: Record) -> Self {
+        let mut body = PodBody { rest: Some((incoming, lease)), chunked, record };
         body.finish_at_end();
         Self::Pod(body)
     }
@@ -122,6 +124,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+            Self::Pod(PodBody { rest: Some(_), chunked: true, .. }) => SizeHint::default(),
             Self::Pod(PodBody { rest: Some((incoming, _)), .. }) => incoming.size_hint(),
             Self::Pod(_) => SizeHint::with_exact(0),
         }

@@ -1,0 +1,188 @@
+//! Answers that Catnap gives itself, and clients that do not get one.
+
+use crate::bed::{Bed, Setup, until};
+use crate::client::{Raw, empty, get, http2, request};
+use crate::pod::{Pod, describe, nobody};
+use catnap_activator_core::{Reason, Trouble};
+use catnap_activator_http::Outcome;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+fn expect(answer: &crate::client::Answer, reason: Reason) {
+    assert_eq!(answer.status, reason.status(), "{reason}");
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    assert_eq!(answer.header("catnap-reason"), Some(reason.name()));
+    assert_eq!(answer.json()["reason"], reason.name());
+    assert_eq!(answer.json()["status"], reason.status());
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_routed_is_told_why() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut client = Raw::connect(bed.address()).await;
+    for (head, reason) in [
+        ("GET / HTTP/1.1\r\nHost: nobody.default\r\nX-Request-Id: id-7\r\n", Reason::UnknownHost),
+        ("GET / HTTP/1.1\r\n", Reason::BadRequest),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", Reason::BadRequest),
+        ("GET http://a.b/ HTTP/1.1\r\nHost: c.d\r\n", Reason::BadRequest),
+        ("TRACE / HTTP/1.1\r\nHost: hello.default\r\n", Reason::MethodNotAllowed),
+    ] {
+        client.send(format!("{head}\r\n")).await;
+        let answer = client.answer().await;
+        expect(&answer, reason);
+        if reason == Reason::UnknownHost {
+            assert_eq!(answer.json()["requestId"], "id-7");
+        }
+    }
+    client.get("hello.default", &format!("/{}", "x".repeat(17_000))).await;
+    expect(&client.answer().await, Reason::UriTooLong);
+    client.send("CONNECT hello.default:80 HTTP/1.1\r\nHost: hello.default:80\r\n\r\n").await;
+    expect(&client.answer().await, Reason::MethodNotAllowed);
+    let ended = bed.until_ended(7).await;
+    assert_eq!(ended[0].outcome, Outcome::Refused(Reason::UnknownHost));
+    assert_eq!(ended[0].function, None);
+}
+
+#[tokio::test]
+async fn the_edge_serves_no_cluster_local_name() {
+    let bed = Bed::start();
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    expect(&get(bed.edge(), "hello.default", "/").await, Reason::UnknownHost);
+    assert_eq!(get(bed.address(), "hello.default.svc.cluster.local", "/").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_no_http_gets_a_bare_status_and_is_counted() {
+    let bed = Bed::start();
+    let mut client = Raw::connect(bed.address()).await;
+    client.send("what is this\r\n\r\n").await;
+    assert!(client.rest().await.starts_with(b"HTTP/1.1 400 "));
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(70_000))).await;
+    assert!(client.rest().await.starts_with(b"HTTP/1.1 431 "));
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: 1\r\n".repeat(100))).await;
+    assert!(client.rest().await.starts_with(b"HTTP/1.1 431 "));
+    until("they are counted", || bed.counts.unparsable.lock().len() == 3).await;
+    assert_eq!(
+        *bed.counts.unparsable.lock(),
+        [Reason::BadRequest, Reason::HeadTooLarge, Reason::HeadTooLarge]
+    );
+}
+
+#[tokio::test]
+async fn a_function_that_cannot_come_up_says_so() {
+    let bed = Bed::start();
+    let stalled = Trouble { reason: Reason::ImagePullFailed, detail: "no such image".into() };
+    bed.function("broken", Setup { stalled: Some(stalled), ..Setup::default() });
+    let answer = get(bed.address(), "broken.default", "/").await;
+    expect(&answer, Reason::ImagePullFailed);
+    assert_eq!(answer.json()["detail"], "no such image");
+    assert_eq!(answer.json()["function"], "default/broken");
+    assert_eq!(answer.header("retry-after"), Some("30"));
+}
+
+#[tokio::test]
+async fn the_activation_timeout_ends_a_hold() {
+    let bed = Bed::start();
+    bed.function("slow", Setup { activation: Duration::from_millis(50), ..Setup::default() });
+    expect(&get(bed.address(), "slow.default", "/").await, Reason::ActivationTimeout);
+    assert_eq!(bed.counts.held.load(SeqCst), 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_at_once() {
+    let bed = Bed::start();
+    bed.function("hello", Setup { max_requests: 2, ..Setup::default() });
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("hello.default", "/").await;
+        waiting.push(client);
+    }
+    bed.until_held("hello", 2).await;
+    let answer = get(bed.address(), "hello.default", "/").await;
+    expect(&answer, Reason::QueueFull);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    let pod = Pod::http1(describe).await;
+    bed.pods("hello", &[pod.address]);
+    for mut client in waiting {
+        assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_function_fails_what_it_holds() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    bed.until_held("hello", 1).await;
+    let name = catnap_activator_core::FunctionName { namespace: "default".into(), name: "hello".into() };
+    bed.activator.remove_function(&name);
+    expect(&client.answer().await, Reason::Deleted);
+}
+
+#[tokio::test]
+async fn a_pod_that_nobody_reaches_fails_within_the_activation_timeout() {
+    let bed = Bed::start();
+    let setup = Setup { activation: Duration::from_millis(200), ..Setup::default() };
+    bed.function_with("hello", setup, &[nobody().await]);
+    let answer = get(bed.address(), "hello.default", "/").await;
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"));
+    let reason = Reason::from_name(answer.header("catnap-reason").unwrap()).unwrap();
+    assert!(
+        matches!(reason, Reason::ConnectFailed | Reason::ActivationTimeout | Reason::PodUnreachable),
+        "{reason}"
+    );
+}
+
+#[tokio::test]
+async fn a_grpc_caller_gets_trailers_only() {
+    let bed = Bed::start();
+    let mut client = http2(bed.address()).await;
+    let mut call = request("POST", "http://nobody.default/pkg.Service/Call", empty());
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    let response = client.send_request(call).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["grpc-status"], "12");
+    assert_eq!(response.headers()["catnap-reason"], "UnknownHost");
+    assert!(hyper::body::Body::is_end_stream(response.body()), "headers are all there is");
+}
+
+#[tokio::test]
+async fn a_grpc_deadline_ends_a_hold() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut client = http2(bed.address()).await;
+    let mut call = request("POST", "http://hello.default/pkg.Service/Call", empty());
+    call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
+    call.headers_mut().insert("grpc-timeout", "30m".parse().unwrap());
+    let response = client.send_request(call).await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "14");
+    assert_eq!(response.headers()["catnap-reason"], "ActivationTimeout");
+    bed.until_held("hello", 0).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_come_ends_the_connection() {
+    let bed = Bed::configured(|config| config.head_timeout = Duration::from_millis(50));
+    let mut silent = Raw::connect(bed.address()).await;
+    let mut slow = Raw::connect(bed.address()).await;
+    slow.send("GET / HTTP/1.1\r\nHost: hel").await;
+    assert!(silent.rest().await.is_empty());
+    assert!(slow.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_after_its_time() {
+    let bed = Bed::configured(|config| config.idle_timeout = Duration::from_millis(50));
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    assert_eq!(client.answer().await.status, 200);
+    assert!(client.rest().await.is_empty());
+}

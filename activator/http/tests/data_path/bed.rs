@@ -1,0 +1,240 @@
+//! A running server with a driver that has a leader at hand which wakes everything at once.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::time::Duration;
+
+use catnap_activator_core::{
+    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, Reason,
+    RevisionRoute, RevisionState, Settings, SystemClock, Trouble,
+};
+use catnap_activator_http::{Config, Ended, Handle, Observer, Outcome, Server};
+use catnap_wire::message::{ActivatorFrame, LeaderFrame, RevisionId, Term, WakeAnswer, Welcome};
+use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// Fails the test when it takes too long.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("not in time: {what}"),
+    }
+}
+
+/// Waits until the condition holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let looking = async {
+        let mut look = tokio::time::interval(Duration::from_millis(2));
+        while !condition() {
+            look.tick().await;
+        }
+    };
+    within(what, looking).await;
+}
+
+/// What the observer was told.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) ended: Mutex<Vec<Summary>>,
+    pub(crate) unparsable: Mutex<Vec<Reason>>,
+    pub(crate) under_way: AtomicI64,
+    pub(crate) held: AtomicI64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Summary {
+    pub(crate) function: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) outcome: Outcome,
+    pub(crate) attempts: u32,
+    pub(crate) request_bytes: u64,
+    pub(crate) response_bytes: u64,
+}
+
+impl Observer for Counts {
+    fn began(&self) {
+        self.under_way.fetch_add(1, SeqCst);
+    }
+
+    fn ended(&self, exchange: &Ended<'_>) {
+        self.ended.lock().push(Summary {
+            function: exchange.function.map(ToString::to_string),
+            status: exchange.status,
+            outcome: exchange.outcome,
+            attempts: exchange.attempts,
+            request_bytes: exchange.request_bytes,
+            response_bytes: exchange.response_bytes,
+        });
+        self.under_way.fetch_sub(1, SeqCst);
+    }
+
+    fn held(&self) {
+        self.held.fetch_add(1, SeqCst);
+    }
+
+    fn released(&self) {
+        self.held.fetch_sub(1, SeqCst);
+    }
+
+    fn unparsable(&self, reason: Reason) {
+        self.unparsable.lock().push(reason);
+    }
+}
+
+/// How a function of a test is.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    pub(crate) protocol: Protocol,
+    pub(crate) limit: u32,
+    pub(crate) max_requests: usize,
+    pub(crate) activation: Duration,
+    pub(crate) stalled: Option<Trouble>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::Http1,
+            limit: 0,
+            max_requests: 1_000,
+            activation: Duration::from_secs(60),
+            stalled: None,
+        }
+    }
+}
+
+pub(crate) struct Bed {
+    pub(crate) activator: Arc<Activator>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) handle: Handle,
+}
+
+impl Bed {
+    /// One worker, listening in the cluster and at the edge.
+    pub(crate) fn start() -> Self {
+        Self::configured(|_| {})
+    }
+
+    pub(crate) fn configured(configure: impl FnOnce(&mut Config)) -> Self {
+        let (activator, commands) =
+            Activator::new(Settings::new(7, "own-pod"), Arc::new(SystemClock::start()));
+        drive(Arc::clone(&activator), commands);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut config = Config::new(vec![(Listener::InCluster, any), (Listener::Edge, any)]);
+        configure(&mut config);
+        let counts = Arc::new(Counts::default());
+        let observer: Arc<dyn Observer> = Arc::clone(&counts) as _;
+        let handle = Server::start(config, Arc::clone(&activator), observer).unwrap();
+        Self { activator, counts, handle }
+    }
+
+    /// The in-cluster listener.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.handle.addresses()[0].1
+    }
+
+    pub(crate) fn edge(&self) -> SocketAddr {
+        self.handle.addresses()[1].1
+    }
+
+    /// Makes a function `<name>.default` without pods.
+    pub(crate) fn function(&self, name: &str, setup: Setup) {
+        let Setup { protocol, limit, max_requests, activation, stalled } = setup;
+        let revision: Arc<str> = format!("{name}-1").into();
+        self.activator.upsert_function(FunctionRoute {
+            name: FunctionName { namespace: "default".into(), name: name.into() },
+            uid: format!("uid-{name}").into(),
+            routed: stalled.is_none().then(|| Arc::clone(&revision)),
+            revisions: vec![RevisionRoute {
+                name: revision,
+                port: 8080,
+                protocol,
+                readiness_path: "".into(),
+                concurrency_limit: limit,
+            }],
+            policy: FunctionPolicy { max_requests, activation, ..FunctionPolicy::default() },
+            stalled,
+        });
+    }
+
+    /// Makes a function that has these pods already.
+    pub(crate) fn function_with(&self, name: &str, setup: Setup, pods: &[SocketAddr]) {
+        self.function(name, setup);
+        self.pods(name, pods);
+    }
+
+    /// The function's pods are these now, all Ready.
+    pub(crate) fn pods(&self, name: &str, addresses: &[SocketAddr]) {
+        let pods = addresses.iter().map(|address| Pod {
+            uid: format!("pod-{}", address.port()).into(),
+            address: Some(*address),
+            started: true,
+            ready: true,
+            terminating: false,
+            trouble: None,
+        });
+        self.activator.set_pods(&revision(name), pods.collect());
+    }
+
+    /// State of the function's revision.
+    pub(crate) fn state(&self, name: &str) -> RevisionState {
+        let id = revision(name);
+        let mut revisions = self.activator.snapshot().revisions.into_iter();
+        revisions.find(|state| state.revision == id).unwrap()
+    }
+
+    pub(crate) async fn until_held(&self, name: &str, count: u64) {
+        until("requests are held", || self.state(name).held == count).await;
+    }
+
+    /// The only request's end.
+    pub(crate) async fn until_ended(&self, count: usize) -> Vec<Summary> {
+        until("requests ended", || self.counts.ended.lock().len() >= count).await;
+        self.counts.ended.lock().clone()
+    }
+}
+
+pub(crate) fn revision(name: &str) -> RevisionId {
+    RevisionId {
+        namespace: "default".into(),
+        name: format!("{name}-1").into(),
+        function_uid: format!("uid-{name}").into(),
+    }
+}
+
+/// Carries out the core's commands on a thread of its own, until the core is gone.
+fn drive(activator: Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
+    let mut connection = activator.leader_connected();
+    activator.leader_frame(
+        connection,
+        LeaderFrame::Welcome(Welcome { term: Term::default(), closed: vec![], more: false }),
+    );
+    let activator = Arc::downgrade(&activator);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            loop {
+                let Some(wait) = activator.upgrade().map(|activator| activator.tick()) else { return };
+                let Ok(command) = tokio::time::timeout(wait, commands.recv()).await else { continue };
+                let (Some(command), Some(activator)) = (command, activator.upgrade()) else { return };
+                match command {
+                    Command::Send { connection: of, frame: ActivatorFrame::Wake { revision, .. } } => {
+                        connection = of;
+                        let answer = WakeAnswer::Written { replicas: 1 };
+                        activator.leader_frame(connection, LeaderFrame::WakeReply { revision, answer });
+                    }
+                    Command::Probe { revision, probe } => {
+                        let answered = catnap_activator_http::probe(&probe).await.is_ok();
+                        activator.probed(&revision, &probe.uid, answered);
+                    }
+                    Command::ReadScale { .. } | Command::RaiseScale { .. } => panic!("the leader wakes"),
+                    Command::Tick | Command::Send { .. } => {}
+                }
+            }
+        });
+    });
+}

@@ -1,0 +1,164 @@
+//! Ending without losing anything that arrived.
+
+use crate::bed::{Bed, Setup, until, within};
+use crate::client::{Raw, empty, http2, request};
+use crate::pod::{Pod, describe, reply};
+use catnap_activator_http::{Drained, Server};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn nothing_that_arrived_is_lost() {
+    let bed = Bed::configured(|config| config.workers = 2);
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let address = bed.address();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let mut clients = Vec::new();
+    for number in 0..20 {
+        let answered = Arc::clone(&answered);
+        // Each goes on until it is refused a connection. A request that was sent must be answered.
+        clients.push(tokio::spawn(async move {
+            'connections: while let Ok(stream) = TcpStream::connect(address).await {
+                let mut stream = stream;
+                loop {
+                    if stream.write_all(b"GET / HTTP/1.1\r\nHost: hello.default\r\n\r\n").await.is_err() {
+                        panic!("client {number}: closed without a word");
+                    }
+                    let mut response = Vec::new();
+                    while !response.ends_with(b"body: 0\n") {
+                        let count = stream.read_buf(&mut response).await.unwrap_or(0);
+                        if count == 0 && response.is_empty() && answered.load(SeqCst) > 0 {
+                            return Err(());
+                        }
+                        assert!(count > 0, "client {number}: cut off");
+                    }
+                    answered.fetch_add(1, SeqCst);
+                    if String::from_utf8_lossy(&response).contains("connection: close") {
+                        continue 'connections;
+                    }
+                }
+            }
+            Ok(())
+        }));
+    }
+    until("requests flow", || answered.load(SeqCst) > 200).await;
+    let before = answered.load(SeqCst);
+    let drained = within("the drain", bed.handle.drain(Duration::from_millis(300), LONG)).await;
+    assert_eq!(drained, Drained { cut_off: 0 });
+    for client in clients {
+        assert_eq!(within("a client", client).await.unwrap(), Ok(()), "a request was lost");
+    }
+    assert!(answered.load(SeqCst) > before, "new connections were served while draining");
+}
+
+#[tokio::test]
+async fn what_is_in_flight_and_held_ends_first() {
+    let bed = Bed::start();
+    let finish = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&finish);
+    let pod = Pod::http1(move |_| {
+        let finish = Arc::clone(&gate);
+        async move {
+            until("the test lets it finish", || finish.load(SeqCst)).await;
+            reply("ok")
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup { limit: 1, ..Setup::default() }, &[pod.address]);
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("hello.default", "/").await;
+        clients.push(client);
+    }
+    bed.until_held("hello", 2).await;
+    let mut idle = Raw::connect(bed.address()).await;
+    idle.get("nobody.default", "/").await;
+    assert_eq!(idle.answer().await.status, 404);
+    let drain = tokio::spawn(bed.handle.drain(Duration::ZERO, LONG));
+    assert!(idle.rest().await.is_empty(), "nothing was on it");
+    finish.store(true, SeqCst);
+    for mut client in clients {
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+    }
+    assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 0 });
+}
+
+#[tokio::test]
+async fn what_is_still_held_at_the_end_is_told() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut held = Raw::connect(bed.address()).await;
+    held.get("hello.default", "/").await;
+    bed.until_held("hello", 1).await;
+    let drain = tokio::spawn(bed.handle.drain(Duration::ZERO, Duration::from_millis(50)));
+    let answer = held.answer().await;
+    assert_eq!((answer.status, answer.header("catnap-reason")), (503, Some("Draining")));
+    drop(held);
+    assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 0 });
+}
+
+#[tokio::test]
+async fn what_does_not_end_is_cut_off() {
+    let bed = Bed::start();
+    let pod = Pod::http1(|_| async {
+        std::future::pending::<()>().await;
+        reply("never")
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    until("the pod has it", || pod.requests() == 1).await;
+    let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::from_millis(50))).await;
+    assert_eq!(drained, Drained { cut_off: 1 });
+    assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn http2_connections_are_told_to_go_and_end_their_streams() {
+    let bed = Bed::start();
+    let finish = Arc::new(AtomicBool::new(false));
+    let gate = Arc::clone(&finish);
+    let pod = Pod::http1(move |_| {
+        let finish = Arc::clone(&gate);
+        async move {
+            until("the test lets it finish", || finish.load(SeqCst)).await;
+            reply("ok")
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = http2(bed.address()).await;
+    let call = tokio::spawn(client.send_request(request("GET", "http://hello.default/", empty())));
+    until("the pod has it", || pod.requests() == 1).await;
+    let address = bed.address();
+    let drain = tokio::spawn(bed.handle.drain(Duration::from_millis(300), LONG));
+    // A connection made while draining serves one request, and says goodbye.
+    let mut late = http2(address).await;
+    let answer = late.send_request(request("GET", "http://nobody.default/", empty())).await.unwrap();
+    assert_eq!(answer.status(), 404);
+    until("the late one is told to go", || late.is_closed()).await;
+    finish.store(true, SeqCst);
+    assert_eq!(within("the call", call).await.unwrap().unwrap().status(), 200);
+    assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 0 });
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_an_error() {
+    let bed = Bed::start();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = catnap_activator_http::Config::new(vec![(
+        catnap_activator_core::Listener::InCluster,
+        taken.local_addr().unwrap(),
+    )]);
+    let error = Server::start(config, Arc::clone(&bed.activator), Arc::new(())).unwrap_err();
+    assert_eq!(error.to_string(), format!("cannot listen on {}", taken.local_addr().unwrap()));
+}

@@ -1,0 +1,16 @@
+//! The data path on real sockets: clients, a running server with a scripted leader, and pods that are servers of this test.
+//!
+//! Nothing sleeps: waits are on conditions and bounded.
+
+mod bed;
+mod client;
+mod pod;
+
+mod answers;
+mod broken;
+mod drain;
+mod forwarding;
+mod holding;
+mod http2;
+mod limits;
+mod tunnels;

@@ -1,0 +1,158 @@
+//! Servers that stand for a function's pods.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::{TcpListener, TcpStream};
+
+pub(crate) type Reply = Response<BoxBody<Bytes, Infallible>>;
+
+/// What a pod saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) connections: AtomicUsize,
+    pub(crate) open_connections: AtomicUsize,
+    pub(crate) most_connections: AtomicUsize,
+    pub(crate) requests: AtomicUsize,
+    pub(crate) open_requests: AtomicUsize,
+    pub(crate) most_requests: AtomicUsize,
+}
+
+/// Counts one more while it lives.
+pub(crate) struct Open<'count>(&'count AtomicUsize);
+
+impl<'count> Open<'count> {
+    pub(crate) fn count(total: &AtomicUsize, open: &'count AtomicUsize, most: &AtomicUsize) -> Self {
+        total.fetch_add(1, SeqCst);
+        most.fetch_max(open.fetch_add(1, SeqCst) + 1, SeqCst);
+        Self(open)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, SeqCst);
+    }
+}
+
+/// A server of the test. It ends with the test's runtime.
+pub(crate) struct Pod {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
+}
+
+impl Pod {
+    /// Every connection, by its number from 0, is the script's.
+    pub(crate) async fn raw<F: Future<Output = ()> + Send>(
+        script: impl Fn(usize, TcpStream) -> F + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let counted = Arc::clone(&seen);
+        let script = Arc::new(script);
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let (seen, script) = (Arc::clone(&counted), Arc::clone(&script));
+                let number = seen.connections.load(SeqCst);
+                // Counted before the next one is accepted.
+                seen.connections.fetch_add(1, SeqCst);
+                let total = AtomicUsize::new(0);
+                tokio::spawn(async move {
+                    let _open = Open::count(&total, &seen.open_connections, &seen.most_connections);
+                    script(number, stream).await;
+                });
+            }
+        });
+        Self { address, seen }
+    }
+
+    pub(crate) async fn http1<F: Future<Output = Reply> + Send + 'static>(
+        handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(false, handler).await
+    }
+
+    pub(crate) async fn h2c<F: Future<Output = Reply> + Send + 'static>(
+        handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::serve(true, handler).await
+    }
+
+    async fn serve<F: Future<Output = Reply> + Send + 'static>(
+        http2: bool,
+        handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let seen: Arc<std::sync::OnceLock<Arc<Seen>>> = Arc::default();
+        let counted = Arc::clone(&seen);
+        let pod = Self::raw(move |_, stream| {
+            let (handler, counted) = (handler.clone(), Arc::clone(&counted));
+            let service = service_fn(move |request| {
+                let (handler, counted) = (handler.clone(), Arc::clone(&counted));
+                async move {
+                    let seen = counted.get().unwrap();
+                    let _open = Open::count(&seen.requests, &seen.open_requests, &seen.most_requests);
+                    Ok::<_, Infallible>(handler(request).await)
+                }
+            });
+            async move {
+                let io = TokioIo::new(stream);
+                // Clients that leave are part of the tests.
+                if http2 {
+                    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+                } else {
+                    let _ = http1::Builder::new().serve_connection(io, service).with_upgrades().await;
+                }
+            }
+        })
+        .await;
+        seen.set(Arc::clone(&pod.seen)).unwrap();
+        pod
+    }
+
+    pub(crate) fn connections(&self) -> usize {
+        self.seen.connections.load(SeqCst)
+    }
+
+    pub(crate) fn requests(&self) -> usize {
+        self.seen.requests.load(SeqCst)
+    }
+}
+
+/// A whole body.
+pub(crate) fn reply(body: impl Into<Bytes>) -> Reply {
+    Response::new(Full::new(body.into()).boxed())
+}
+
+/// Says what it got: method, path and header fields, then the length of the body.
+pub(crate) async fn describe(request: Request<Incoming>) -> Reply {
+    let mut text = format!("{} {} {:?}\n", request.method(), request.uri(), request.version());
+    for (name, value) in request.headers() {
+        text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+    }
+    let collected = request.into_body().collect().await.unwrap();
+    if let Some(trailers) = collected.trailers() {
+        for (name, value) in trailers {
+            text.push_str(&format!("trailer {name}: {}\n", value.to_str().unwrap()));
+        }
+    }
+    text.push_str(&format!("body: {}\n", collected.to_bytes().len()));
+    reply(text)
+}
+
+/// An address where nothing listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}

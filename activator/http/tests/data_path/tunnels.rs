@@ -1,0 +1,115 @@
+//! Connections that switch to another protocol.
+
+use crate::bed::{Bed, Setup, until};
+use crate::client::Raw;
+use crate::pod::{Pod, describe};
+use catnap_activator_core::Protocol;
+use catnap_activator_http::Outcome;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: hello.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+async fn echo() -> Pod {
+    Pod::raw(|_, mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert!(stream.read_buf(&mut head).await.unwrap() > 0);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.contains("\r\nupgrade: websocket\r\n"), "{head}");
+        assert!(head.contains("\r\nconnection: upgrade\r\n"), "{head}");
+        assert!(head.contains("\r\nsec-websocket-key: "), "{head}");
+        let switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\nready";
+        stream.write_all(switching).await.unwrap();
+        let (mut from, mut to) = stream.split();
+        tokio::io::copy(&mut from, &mut to).await.unwrap();
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_tunnel_carries_bytes_both_ways_and_is_one_slot() {
+    let bed = Bed::start();
+    let pod = echo().await;
+    bed.function_with("hello", Setup { limit: 1, ..Setup::default() }, &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(UPGRADE).await;
+    let head = client.head().await;
+    assert_eq!(head.status, 101);
+    assert_eq!(head.header("upgrade"), Some("websocket"));
+    assert_eq!(head.header("connection"), Some("upgrade"));
+    assert_eq!(head.header("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    client.send("\x01frame that is no HTTP\r\n\r\n").await;
+    assert_eq!(bed.state("hello").in_flight, 1);
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, b"ready\x01frame that is no HTTP\r\n\r\n");
+    until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    let ended = bed.until_ended(1).await;
+    assert_eq!(
+        (ended[0].status, ended[0].outcome, ended[0].response_bytes),
+        (Some(101), Outcome::Answered, 31)
+    );
+}
+
+#[tokio::test]
+async fn a_held_upgrade_becomes_a_tunnel() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(UPGRADE).await;
+    bed.until_held("hello", 1).await;
+    let pod = echo().await;
+    bed.pods("hello", &[pod.address]);
+    assert_eq!(client.head().await.status, 101);
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, b"ready");
+}
+
+#[tokio::test]
+async fn a_tunnel_ends_with_its_client() {
+    let bed = Bed::start();
+    let pod = echo().await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(UPGRADE).await;
+    assert_eq!(client.head().await.status, 101);
+    drop(client);
+    until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    bed.until_ended(1).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_pod_ignores_is_a_plain_request() {
+    let bed = Bed::start();
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let http2_pod = Pod::h2c(describe).await;
+    bed.function_with("other", Setup { protocol: Protocol::H2c, ..Setup::default() }, &[http2_pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(UPGRADE).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("\nupgrade: websocket\n"));
+    client.send(UPGRADE.replace("hello", "other")).await;
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(!answer.text().contains("\nupgrade"), "HTTP/2 has no such field");
+}
+
+#[tokio::test]
+async fn a_switch_that_nobody_asked_for_is_refused() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, mut stream| async move {
+        let _ = stream.read(&mut [0; 4096]).await;
+        stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: other\r\n\r\n").await.unwrap();
+        let _ = stream.read(&mut [0; 16]).await;
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 0\r\n\r\n").await;
+    let answer = client.answer().await;
+    assert_eq!((answer.status, answer.header("catnap-reason")), (502, Some("UpstreamReset")));
+}
