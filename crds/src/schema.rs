@@ -1,7 +1,7 @@
 //! The CustomResourceDefinition as users install it, and as it is checked in under `crds/generated/`.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
@@ -21,6 +21,7 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         let Some(fields) = root.and_then(|root| root.properties.as_mut()) else { continue };
+        fields.values_mut().for_each(drop_nulls);
         // Kubernetes' own documentation of these would be most of the file.
         for (part, names) in [("spec", &["env", "envFrom", "resources"][..]), ("status", &["conditions"][..])]
         {
@@ -46,18 +47,30 @@ pub fn crd_yaml() -> Result<String, RenderError> {
     Ok(yaml)
 }
 
+/// A null where none is allowed is dropped by the API server, so that it means absent: no field has to allow it.
+fn drop_nulls(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    if let Some(values) = &mut schema.enum_ {
+        values.retain(|JSON(value)| !value.is_null());
+    }
+    for_each_inner(schema, &mut drop_nulls);
+}
+
 fn strip_inner_descriptions(schema: &mut JSONSchemaProps) {
-    let strip = |inner: &mut JSONSchemaProps| {
+    for_each_inner(schema, &mut |inner| {
         inner.description = None;
         strip_inner_descriptions(inner);
-    };
-    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(strip);
+    });
+}
+
+fn for_each_inner(schema: &mut JSONSchemaProps, change: &mut dyn FnMut(&mut JSONSchemaProps)) {
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(&mut *change);
     match &mut schema.items {
-        Some(JSONSchemaPropsOrArray::Schema(items)) => strip(items),
-        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(strip),
+        Some(JSONSchemaPropsOrArray::Schema(items)) => change(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(&mut *change),
         None => {}
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
-        strip(values);
+        change(values);
     }
 }
