@@ -44,6 +44,8 @@ async fn api_answers(cluster: &Cluster) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_starts_is_found_and_leaves_nothing() {
     let Some(_turn) = machine("a_cluster_starts_is_found_and_leaves_nothing").await else { return };
+    let overcommit = "/proc/sys/vm/overcommit_memory";
+    let before = std::fs::read_to_string(overcommit).unwrap();
     let cluster = Cluster::start(Options { nodes: 2, coredns: true, ..options() }).await.unwrap();
     let error = Cluster::start(options()).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyThere { nodes: 2, .. }), "{error}");
@@ -55,6 +57,7 @@ async fn a_cluster_starts_is_found_and_leaves_nothing() {
     assert!(!left_behind().unwrap().is_empty(), "dropping an attached handle ended the cluster");
     cluster.stop().unwrap();
     assert_nothing_left();
+    assert_eq!(std::fs::read_to_string(overcommit).unwrap(), before, "kubelet's setting is still there");
     assert!(matches!(Cluster::attach(), Err(Error::NotThere)));
 }
 
