@@ -54,7 +54,8 @@ cluster-status: ## Show what runs of it.
 	@$(cluster) status
 
 .PHONY: demo
-demo: deps-build ## A function that wakes, grows and rests on this machine, without a cluster.
+demo: ## A function that wakes, grows and rests on this machine, without a cluster.
+	@deploy/dependencies.sh build demo
 	$(CARGO) build --package catnap --package catnap-example-hello
 	examples/demo.sh
 

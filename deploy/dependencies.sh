@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what building (`build`) and the test cluster (`cluster`) need on Debian, as root; as anybody else, says what
-# is missing and how to get it. Rust and Go are taken as given and only looked for.
+# Installs what building (`build`), the demonstration (`demo`) and the test cluster (`cluster`) need on Debian, as root; as
+# anybody else, says what is missing and how to get it. Rust and Go are taken as given and only looked for.
 set -eu
 
 missing=""
@@ -32,6 +32,9 @@ for group in "$@"; do
         need cc gcc
         need /usr/include/stdio.h libc6-dev
         ;;
+    demo)
+        need curl curl
+        ;;
     cluster)
         tool go "https://go.dev/dl, 1.26 or later"
         need ip iproute2
@@ -45,7 +48,7 @@ for group in "$@"; do
         need /etc/ssl/certs/ca-certificates.crt ca-certificates
         ;;
     *)
-        echo "usage: $0 [build] [cluster]" >&2
+        echo "usage: $0 [build] [demo] [cluster]" >&2
         exit 2
         ;;
     esac
