@@ -155,14 +155,22 @@ impl Applier<'_> {
         }
     }
 
-    /// Applies, and where that leaves what others added to a list, replaces the list.
+    /// Applies, and replaces whole lists where that cannot put them right: an apply leaves what others added, and
+    /// that may even stand in its way (a Service's port that got another number keeps its name).
     async fn restore<K>(&self, api: &Api<K>, name: &str, body: &Value) -> Result<K, WriteError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     {
-        let applied: K = self.writer.apply(api, name, body).await?;
-        let same = serde_json::to_value(&applied).is_ok_and(|applied| in_sync(body, &applied));
-        if same { Ok(applied) } else { self.writer.merge(api, name, body).await }
+        match self.writer.apply::<K>(api, name, body).await {
+            Ok(applied) if serde_json::to_value(&applied).is_ok_and(|applied| in_sync(body, &applied)) => {
+                Ok(applied)
+            }
+            Ok(_) => self.writer.merge(api, name, body).await,
+            Err(error) if matches!(error.class(), Class::Invalid(_)) => {
+                self.writer.merge(api, name, body).await
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn remove(&self, object: Obsolete) -> Result<(), ApplyError> {

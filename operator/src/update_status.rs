@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use catnap_crds::Function;
 use catnap_operator_core::{News, Report};
+use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::ObjectReference};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::events::{Event, EventType},
@@ -59,8 +60,14 @@ async fn tell(context: &Context, function: &Function, news: &News) {
         type_: if news.warning { EventType::Warning } else { EventType::Normal },
         reason: news.reason.to_owned(),
         note: Some(news.note.clone()),
-        action: "Reconcile".to_owned(),
-        secondary: None,
+        action: news.action.clone(),
+        secondary: Some(ObjectReference {
+            api_version: Some(ControllerRevision::api_version(&()).into_owned()),
+            kind: Some(ControllerRevision::kind(&()).into_owned()),
+            namespace: function.namespace(),
+            name: Some(news.revision.clone()),
+            ..ObjectReference::default()
+        }),
     };
     let regarding = function.object_ref(&());
     let published = tokio::time::timeout(EVENT_TIMEOUT, context.recorder.publish(&event, &regarding)).await;

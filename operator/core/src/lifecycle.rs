@@ -66,7 +66,9 @@ pub fn advance(function: &ValidatedFunction, now: Timestamp) -> Plan {
     }
     plan.revisions.retain(|revision| {
         let facts = function.facts.get(&revision.name);
-        revision.state != RevisionState::Retiring || facts.is_some_and(|facts| !facts.is_empty())
+        // Until it was reported that it takes no traffic any more, somebody may still wake it.
+        let told = state(&previous.revisions, &revision.name) != Some(RevisionState::Routed);
+        revision.state != RevisionState::Retiring || !told || facts.is_some_and(|facts| !facts.is_empty())
     });
     plan.traffic = plan
         .revisions

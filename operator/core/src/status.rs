@@ -26,6 +26,10 @@ pub struct Report {
 pub struct News {
     /// The Event's reason.
     pub reason: &'static str,
+    /// The Event's action: with the revision it keeps different news from being counted as one that repeats.
+    pub action: String,
+    /// The revision that it is about.
+    pub revision: String,
     /// Whether it is bad.
     pub warning: bool,
     /// For a person.
@@ -176,25 +180,21 @@ fn replicas(function: &ValidatedFunction, plan: &Plan) -> i32 {
 fn news(previous: &FunctionStatus, status: &FunctionStatus) -> Vec<News> {
     let changed = |before: &Option<String>, after: &Option<String>| after.clone().filter(|_| before != after);
     let mut news = Vec::new();
+    let mut tell = |reason, action: &str, revision: &str, warning, note| {
+        news.push(News { reason, action: action.to_owned(), revision: revision.to_owned(), warning, note });
+    };
     if let Some(name) = changed(&previous.latest_created_revision, &status.latest_created_revision) {
-        news.push(News {
-            reason: "RevisionCreated",
-            warning: false,
-            note: format!("Revision {name} was made"),
-        });
+        tell("RevisionCreated", "Create", &name, false, format!("Revision {name} was made"));
     }
     if let Some(name) = changed(&previous.latest_ready_revision, &status.latest_ready_revision) {
-        news.push(News {
-            reason: "RevisionReady",
-            warning: false,
-            note: format!("Revision {name} takes all traffic"),
-        });
+        tell("RevisionReady", "Route", &name, false, format!("Revision {name} takes all traffic"));
     }
     let failed = find(&status.conditions, REVISION_READY).filter(|now| now.status == "False");
     let known = find(&previous.conditions, REVISION_READY).map(|before| &before.reason);
     if let Some(failed) = failed.filter(|failed| known != Some(&failed.reason)) {
         let note = format!("{}: {}", failed.reason, failed.message);
-        news.push(News { reason: "RevisionFailed", warning: true, note });
+        let name = status.latest_created_revision.as_deref().unwrap_or_default();
+        tell("RevisionFailed", &failed.reason, name, true, note);
     }
     news
 }

@@ -116,3 +116,16 @@ async fn what_others_add_is_left_alone() {
     bench.look().await.unwrap();
     assert_eq!(bench.api.take_calls(), []);
 }
+
+#[tokio::test]
+async fn where_an_apply_is_in_its_own_way_the_list_is_replaced() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.api.edit::<Service>(NAMESPACE, "hello", |service| service["spec"]["ports"][0]["port"] = json!(81));
+    bench.api.fail_next("APPLY", "/services/hello", 422, "Invalid", "spec.ports[1].name: Duplicate value");
+    bench.look().await.unwrap();
+    assert_eq!(bench.writes(), ["APPLY services/hello", "PATCH services/hello"]);
+    assert_eq!(
+        bench.api.get::<Service>(NAMESPACE, "hello").unwrap().spec.unwrap().ports.unwrap()[0].port,
+        80
+    );
+}

@@ -89,6 +89,19 @@ fn the_old_revision_serves_until_the_new_one_is_proven_then_retires() {
 }
 
 #[test]
+fn a_resting_revision_is_told_to_take_no_traffic_before_it_goes() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(FIRST, &[]);
+    world.pods(&second, &[ready_pod()]);
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Retiring));
+    assert!(world.deployment(FIRST).is_some());
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), None);
+    assert!(world.deployment(FIRST).is_none());
+}
+
+#[test]
 fn going_back_uses_the_old_record_and_proves_again() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[ready_pod()]);
