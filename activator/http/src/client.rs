@@ -64,7 +64,9 @@ pub(crate) async fn serve(
     // An error: it was closed before we came to it.
     let Ok(socket) = connected.map(Arc::new) else { return };
     registration.attach(&socket);
-    let mut io = Io::downstream(Arc::clone(&socket), registration);
+    // Lingering counts as being open, so that a drain waits for it.
+    let registration = Arc::new(registration);
+    let mut io = Io::downstream(Arc::clone(&socket), Arc::clone(&registration));
     let Ok(Some(protocol)) = io.detect().await else { return };
     let client = Arc::new(Client {
         caller: Caller::new(socket.peer.ip(), &worker.config.trusted_proxies),
@@ -84,6 +86,7 @@ pub(crate) async fn serve(
     if let Err(error) = served {
         client.ended_badly(&error);
     }
+    drop(registration);
 }
 
 impl Client {
@@ -95,13 +98,10 @@ impl Client {
         let mut builder = http1::Builder::new();
         // The sweep watches heads; hyper's own timer would close idle connections too.
         builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
-        // Closing counts as being open, so that a drain waits for it.
-        let closing = self.worker.connections.reserve();
         let served = builder.serve_connection(TokioIo::new(io), service).with_upgrades().await;
         if !self.tunnelled.load(Relaxed) && !self.socket.hung_up() {
             self.socket.linger(LINGER).await;
         }
-        drop(closing);
         served
     }
 
@@ -127,6 +127,7 @@ impl Client {
             biased;
             served = connection.as_mut() => return served,
             () = self.time_to_go() => connection.as_mut().graceful_shutdown(),
+            () = self.socket.asked_to_leave() => connection.as_mut().graceful_shutdown(),
         }
         connection.await
     }

@@ -10,6 +10,9 @@ use tokio::sync::Notify;
 
 use crate::socket::{Phase, Socket};
 
+/// How long a connection counts as new.
+const NEW: Duration = Duration::from_secs(1);
+
 /// How long a client's connection may stay in a phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PhaseLimits {
@@ -38,40 +41,43 @@ impl Connections {
         Registration { connections: Arc::clone(self), number: None }
     }
 
-    /// Closes every connection whose head or next request is late. Gives how many.
-    pub(crate) fn close_late(&self, limits: PhaseLimits) -> usize {
-        self.close_where(|socket| match socket.phase() {
-            Phase::Head => socket.phase_age() > limits.head,
-            Phase::Idle => socket.phase_age() > limits.idle,
-            Phase::Busy => false,
-        })
+    /// Ends every connection whose head or next request is late.
+    pub(crate) fn end_late(&self, limits: PhaseLimits) {
+        for socket in self.sockets.lock().values() {
+            match socket.phase() {
+                Phase::Head if socket.phase_age() > limits.head => socket.close(),
+                Phase::Idle if socket.phase_age() > limits.idle => {
+                    if socket.is_multiplexed() {
+                        socket.ask_to_leave();
+                    } else if !socket.has_unread() {
+                        socket.close();
+                    }
+                }
+                Phase::Head | Phase::Idle | Phase::Busy => {}
+            }
+        }
     }
 
-    /// Closes every connection that no request is on. One whose next request already waits in the kernel stays.
-    pub(crate) fn close_quiet(&self) -> usize {
-        self.close_where(|socket| {
+    /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and
+    /// a new one gets a moment to say what it was opened for. HTTP/2 connections end by themselves, once told to.
+    pub(crate) fn close_quiet(&self) {
+        for socket in self.sockets.lock().values() {
             let quiet = match socket.phase() {
-                Phase::Head => socket.received() == 0,
-                Phase::Idle => true,
+                Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
+                Phase::Idle => !socket.is_multiplexed(),
                 Phase::Busy => false,
             };
-            quiet && !socket.has_unread()
-        })
-    }
-
-    /// Closes everything.
-    pub(crate) fn close_all(&self) -> usize {
-        self.close_where(|_| true)
-    }
-
-    fn close_where(&self, which: impl Fn(&Socket) -> bool) -> usize {
-        let sockets = self.sockets.lock();
-        let mut closed = 0;
-        for socket in sockets.values().filter(|socket| which(socket)) {
-            socket.close();
-            closed += 1;
+            if quiet && !socket.has_unread() {
+                socket.close();
+            }
         }
-        closed
+    }
+
+    /// Closes everything. Gives how many connections there were.
+    pub(crate) fn close_all(&self) -> usize {
+        let sockets = self.sockets.lock();
+        sockets.values().for_each(|socket| socket.close());
+        sockets.len()
     }
 
     /// Waits until no connection is left.

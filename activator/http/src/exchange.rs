@@ -35,15 +35,18 @@ enum End {
     ClientLeft,
 }
 
-/// What became of sending a request to one pod.
-enum Attempt {
-    Answered(Response<Incoming>, Lease),
+/// Why one pod gave no response.
+enum Failure {
     /// Nothing reached the pod.
-    NeverSent(Slot),
+    NeverSent(Box<Slot>),
     /// The pod may have acted on it.
     NoHead,
+    /// There is nobody to answer.
     ClientLeft,
 }
+
+/// A response's head, and what the rest of it comes from.
+type Answered = (Response<Incoming>, Lease);
 
 /// A request under way.
 struct Exchange {
@@ -51,6 +54,7 @@ struct Exchange {
     head: Head,
     body: Replay,
     record: Record,
+    asker: Asker,
     on_upgrade: Option<OnUpgrade>,
     deadline: Option<tokio::time::Instant>,
 }
@@ -70,7 +74,7 @@ pub(crate) async fn serve(
         let function = client.worker.activator.route(client.listener, host.to_str().unwrap_or_default())?;
         Ok((function, host))
     });
-    let ended = match routed {
+    let mut response = match routed {
         Ok((function, host)) => {
             record.routed(function.name());
             let body = Replay::new(body);
@@ -79,20 +83,10 @@ pub(crate) async fn serve(
             let head = Head::new(parts, host, &client.caller);
             let deadline =
                 headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
-            let exchange = Exchange { client: Arc::clone(&client), head, body, record, on_upgrade, deadline };
-            exchange.run(&function).await
+            let client = Arc::clone(&client);
+            Exchange { client, head, body, record, asker, on_upgrade, deadline }.run(&function).await?
         }
-        Err(refusal) => Err((End::Refused(refusal), record)),
-    };
-    let mut response = match ended {
-        Ok(response) => response,
-        Err((End::ClientLeft, _)) => return Err(ClientLeft),
-        Err((End::Refused(refusal), mut record)) => {
-            record.outcome = Outcome::Refused(refusal.reason);
-            let response = answer::refuse(&refusal, &asker);
-            record.head_sent(response.status().as_u16());
-            response.map(|bytes| ResponseBody::own(bytes, record))
-        }
+        Err(refusal) => refuse(record, &refusal, &asker),
     };
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if client.protocol == Protocol::Http1 && !switching && client.worker.draining() {
@@ -103,15 +97,16 @@ pub(crate) async fn serve(
 }
 
 impl Exchange {
-    async fn run(mut self, function: &Arc<Function>) -> Result<Response<ResponseBody>, (End, Record)> {
+    async fn run(mut self, function: &Arc<Function>) -> Result<Response<ResponseBody>, ClientLeft> {
         match self.send(function).await {
-            Ok((response, lease)) => self.answer(response, lease),
-            Err(end) => Err((end, self.record)),
+            Ok((response, lease)) => Ok(self.answer(response, lease)),
+            Err(End::Refused(refusal)) => Ok(refuse(self.record, &refusal, &self.asker)),
+            Err(End::ClientLeft) => Err(ClientLeft),
         }
     }
 
     /// Sends the request until a pod answers, or nothing more may be tried.
-    async fn send(&mut self, function: &Arc<Function>) -> Result<(Response<Incoming>, Lease), End> {
+    async fn send(&mut self, function: &Arc<Function>) -> Result<Answered, End> {
         let mut admission = function.admit();
         let mut resent = false;
         loop {
@@ -121,16 +116,17 @@ impl Exchange {
                 Admission::Refused(refusal) => return Err(End::Refused(refusal)),
             };
             admission = match self.attempt(slot).await {
-                Attempt::Answered(response, lease) => return Ok((response, lease)),
-                Attempt::NeverSent(slot) => slot.connect_failed(),
-                Attempt::NoHead if !resent && self.replayable() => {
+                Ok(answered) => return Ok(answered),
+                Err(Failure::NeverSent(slot)) => slot.connect_failed(),
+                Err(Failure::NoHead) if !resent && self.replayable() => {
                     resent = true;
                     function.admit()
                 }
-                Attempt::NoHead => {
-                    return Err(upstream_reset(function, "the pod ended the exchange before its answer"));
+                Err(Failure::NoHead) => {
+                    let detail = "the pod ended the exchange before its answer";
+                    return Err(refused(function, Reason::UpstreamReset, detail));
                 }
-                Attempt::ClientLeft => return Err(End::ClientLeft),
+                Err(Failure::ClientLeft) => return Err(End::ClientLeft),
             };
         }
     }
@@ -173,7 +169,7 @@ impl Exchange {
     }
 
     /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.
-    async fn attempt(&mut self, slot: Slot) -> Attempt {
+    async fn attempt(&mut self, slot: Slot) -> Result<Answered, Failure> {
         self.record.dispatched(&slot);
         let worker = Arc::clone(&self.client.worker);
         let protocol = slot.protocol();
@@ -188,20 +184,20 @@ impl Exchange {
         let pool = worker.pool(&slot);
         let mut lease = Lease::new(slot, pool);
         loop {
-            let Some(body) = self.body.attempt() else { return self.no_head(lease) };
+            let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
             let request = self.head.request(protocol, body);
             let sending = match lease.connect(want, worker.config.connect_timeout).await {
                 Ok(link) => link.send(request),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
-                    return lease.into_slot().map_or(Attempt::NoHead, Attempt::NeverSent);
+                    return Err(another_slot(lease));
                 }
             };
             let sent = self.await_head(sending, lease);
-            let Some((answered, returned)) = sent.await else { return Attempt::ClientLeft };
+            let Some((answered, returned)) = sent.await else { return Err(Failure::ClientLeft) };
             lease = returned;
             match answered {
-                Ok(response) => return Attempt::Answered(response, lease),
+                Ok(response) => return Ok((response, lease)),
                 Err(SendError { never_sent, source }) => {
                     tracing::debug!(
                         error = &source as &dyn std::error::Error,
@@ -209,10 +205,10 @@ impl Exchange {
                         "no response head"
                     );
                     if !never_sent {
-                        return self.no_head(lease);
+                        return Err(self.no_head(lease));
                     }
                     if !lease.connection_failed() || want == Want::New {
-                        return lease.into_slot().map_or(Attempt::NoHead, Attempt::NeverSent);
+                        return Err(another_slot(lease));
                     }
                     want = Want::New;
                 }
@@ -249,21 +245,17 @@ impl Exchange {
         }
     }
 
-    fn no_head(&self, lease: Lease) -> Attempt {
+    fn no_head(&self, lease: Lease) -> Failure {
         if self.body.progress().broken() {
             let progress = Arc::clone(self.body.progress());
             crate::lease::spawn(async move { lease.settle(&progress).await });
-            return Attempt::ClientLeft;
+            return Failure::ClientLeft;
         }
-        Attempt::NoHead
+        Failure::NoHead
     }
 
     /// The response as the client gets it.
-    fn answer(
-        mut self,
-        mut response: Response<Incoming>,
-        mut lease: Lease,
-    ) -> Result<Response<ResponseBody>, (End, Record)> {
+    fn answer(mut self, mut response: Response<Incoming>, mut lease: Lease) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, lease);
         }
@@ -279,21 +271,17 @@ impl Exchange {
         self.record.head_sent(response.status().as_u16());
         self.body.release();
         let record = self.record;
-        Ok(response.map(|incoming| ResponseBody::pod(incoming, chunked, lease, record)))
+        response.map(|incoming| ResponseBody::pod(incoming, chunked, lease, record))
     }
 
     /// The pod takes up the protocol that the client asked for.
-    fn switch(
-        mut self,
-        mut response: Response<Incoming>,
-        lease: Lease,
-    ) -> Result<Response<ResponseBody>, (End, Record)> {
+    fn switch(mut self, mut response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
         let protocol = response.headers().get(http::header::UPGRADE).cloned();
         let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
         let (Some(protocol), Some(client_side), true) = (protocol, self.on_upgrade.take(), asked) else {
             let refusal =
                 Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
-            return Err((End::Refused(refusal), self.record));
+            return refuse(self.record, &refusal, &self.asker);
         };
         let pod_side = hyper::upgrade::on(&mut response);
         headers::clean_response(response.headers_mut());
@@ -304,7 +292,7 @@ impl Exchange {
         self.record.head_sent(response.status().as_u16());
         self.client.tunnelled.store(true, std::sync::atomic::Ordering::Relaxed);
         tokio::spawn(tunnel::run(client_side, pod_side, lease, self.record));
-        Ok(response.map(|_| ResponseBody::nothing()))
+        response.map(|_| ResponseBody::nothing())
     }
 }
 
@@ -312,6 +300,15 @@ fn refused(function: &Function, reason: Reason, detail: &str) -> End {
     End::Refused(Refusal { function: Some(function.name().clone()), ..Refusal::new(reason, detail) })
 }
 
-fn upstream_reset(function: &Function, detail: &str) -> End {
-    refused(function, Reason::UpstreamReset, detail)
+/// Nothing reached the pod: its slot can be exchanged for another.
+fn another_slot(lease: Lease) -> Failure {
+    lease.into_slot().map_or(Failure::NoHead, |slot| Failure::NeverSent(Box::new(slot)))
+}
+
+/// Our own answer.
+fn refuse(mut record: Record, refusal: &Refusal, asker: &Asker) -> Response<ResponseBody> {
+    record.outcome = Outcome::Refused(refusal.reason);
+    let response = answer::refuse(refusal, asker);
+    record.head_sent(response.status().as_u16());
+    response.map(|bytes| ResponseBody::own(bytes, record))
 }

@@ -28,7 +28,7 @@ pub(crate) enum Protocol {
 pub(crate) struct Io {
     socket: Arc<Socket>,
     /// Lives as long as the bytes flow, which for a tunnel is longer than the HTTP connection.
-    _registration: Option<Registration>,
+    _registration: Option<Arc<Registration>>,
     detected: [u8; PREFACE.len()],
     detected_from: usize,
     detected_to: usize,
@@ -37,7 +37,7 @@ pub(crate) struct Io {
 
 impl Io {
     /// A client's connection. It stays registered until this is dropped.
-    pub(crate) fn downstream(socket: Arc<Socket>, registration: Registration) -> Self {
+    pub(crate) fn downstream(socket: Arc<Socket>, registration: Arc<Registration>) -> Self {
         Self { _registration: Some(registration), ..Self::upstream(socket) }
     }
 
@@ -69,6 +69,7 @@ impl Io {
             }
             let read = &self.detected[..self.detected_to];
             if read == PREFACE {
+                self.socket.multiplex();
                 return Ok(Some(Protocol::Http2));
             }
             if !PREFACE.starts_with(read) {

@@ -126,7 +126,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
         };
         Some(RequestBody {
             source: self.source.clone(),
-            size: self.size.clone(),
+            size: self.size,
             attempt,
             next: 0,
             ended: self.source.is_none(),
@@ -201,7 +201,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B
 
     fn size_hint(&self) -> SizeHint {
         // Codecs ask once, before they read.
-        self.size.clone()
+        self.size
     }
 }
 

@@ -14,88 +14,69 @@ use crate::lease::{Lease, spawn};
 use crate::observe::Outcome;
 use crate::record::Record;
 
-/// A response's body.
+/// A response's body. At most one of `own` and `pod` is there, and neither once it ended.
 #[derive(Debug)]
-pub(crate) enum ResponseBody {
-    /// Ours, in one piece; `None` when it is sent or there is none.
-    Own { bytes: Option<Bytes>, _record: Option<Record> },
-    /// The function's.
-    Pod(PodBody),
-}
-
-/// A function's body with the exchange it belongs to.
-#[derive(Debug)]
-pub(crate) struct PodBody {
-    /// Both `None` once it ended.
-    rest: Option<(Incoming, Lease)>,
+pub(crate) struct ResponseBody {
+    own: Option<Bytes>,
+    pod: Option<(Incoming, Lease)>,
     chunked: bool,
-    record: Record,
+    /// `None` for an exchange that goes on elsewhere.
+    record: Option<Record>,
 }
 
 impl ResponseBody {
+    /// Ours, in one piece.
     pub(crate) fn own(bytes: Bytes, record: Record) -> Self {
-        Self::Own { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), _record: Some(record) }
+        Self {
+            own: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            pod: None,
+            chunked: false,
+            record: Some(record),
+        }
     }
 
-    /// Nothing, for an exchange that goes on elsewhere.
+    /// None, for an exchange that goes on elsewhere.
     pub(crate) fn nothing() -> Self {
-        Self::Own { bytes: None, _record: None }
+        Self { own: None, pod: None, chunked: false, record: None }
     }
 
-    /// `chunked`: trailers may follow, so the codec must not know the length.
+    /// The function's. `chunked`: trailers may follow, so the codec must not know the length.
     pub(crate) fn pod(incoming: Incoming, chunked: bool, lease: Lease, record: Record) -> Self {
-        let mut body = PodBody { rest: Some((incoming, lease)), chunked, record };
+        let mut body = Self { own: None, pod: Some((incoming, lease)), chunked, record: Some(record) };
         body.finish_at_end();
-        Self::Pod(body)
+        body
     }
-}
 
-impl PodBody {
     /// Gives the slot back as soon as the last byte is here: the client may take its time with it.
     fn finish_at_end(&mut self) {
-        if let Some((_, lease)) = self.rest.take_if(|(incoming, _)| incoming.is_end_stream()) {
-            self.record.outcome = Outcome::Answered;
-            lease.finish();
+        if let Some((_, lease)) = self.pod.take_if(|(incoming, _)| incoming.is_end_stream()) {
+            self.finish(lease);
         }
     }
 
-    fn poll_rest(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Some((incoming, _)) = self.rest.as_mut() else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(incoming).poll_frame(context));
-        match &frame {
-            Some(Ok(frame)) => {
-                self.record.response_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
-                self.finish_at_end();
-            }
-            Some(Err(_)) => {
-                if let Some((_, lease)) = self.rest.take() {
-                    self.broke_off(lease);
-                }
-            }
-            None => {
-                if let Some((_, lease)) = self.rest.take() {
-                    self.record.outcome = Outcome::Answered;
-                    lease.finish();
-                }
-            }
-        }
-        Poll::Ready(frame)
+    fn finish(&mut self, lease: Lease) {
+        self.end(Outcome::Answered);
+        lease.finish();
     }
 
-    fn broke_off(&mut self, lease: Lease) {
-        let request = Arc::clone(&self.record.request);
-        if request.broken() {
-            spawn(async move { lease.settle(&request).await });
-        } else {
-            self.record.outcome = Outcome::BrokenOff;
+    fn break_off(&mut self, lease: Lease) {
+        match self.record.as_ref().map(|record| Arc::clone(&record.request)) {
+            Some(request) if request.broken() => spawn(async move { lease.settle(&request).await }),
+            _ => self.end(Outcome::BrokenOff),
+        }
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if let Some(record) = &mut self.record {
+            record.outcome = outcome;
         }
     }
 }
 
-impl Drop for PodBody {
+impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let Some((incoming, lease)) = self.rest.take() {
-            lease.leave(incoming, Arc::clone(&self.record.request));
+        if let (Some((incoming, lease)), Some(record)) = (self.pod.take(), &self.record) {
+            lease.leave(incoming, Arc::clone(&record.request));
         }
     }
 }
@@ -108,25 +89,35 @@ impl Body for ResponseBody {
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match self.get_mut() {
-            Self::Own { bytes, .. } => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Pod(body) => body.poll_rest(context),
+        let this = self.get_mut();
+        let Some((incoming, _)) = &mut this.pod else {
+            return Poll::Ready(this.own.take().map(|bytes| Ok(Frame::data(bytes))));
+        };
+        let frame = ready!(Pin::new(incoming).poll_frame(context));
+        if let Some(Ok(frame)) = &frame {
+            if let Some(record) = &mut this.record {
+                record.response_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+            }
+            this.finish_at_end();
+        } else if let Some((_, lease)) = this.pod.take() {
+            if frame.is_none() {
+                this.finish(lease);
+            } else {
+                this.break_off(lease);
+            }
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own { bytes, .. } => bytes.is_none(),
-            Self::Pod(body) => body.rest.is_none(),
-        }
+        self.own.is_none() && self.pod.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own { bytes, .. } => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Pod(PodBody { rest: Some(_), chunked: true, .. }) => SizeHint::default(),
-            Self::Pod(PodBody { rest: Some((incoming, _)), .. }) => incoming.size_hint(),
-            Self::Pod(_) => SizeHint::with_exact(0),
+        match &self.pod {
+            Some(_) if self.chunked => SizeHint::default(),
+            Some((incoming, _)) => incoming.size_hint(),
+            None => SizeHint::with_exact(self.own.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Server {
         }
         let (stage, _) = watch::channel(Stage::Serving);
         let mut ended = Vec::with_capacity(count);
-        let workers = worker::prepare(&Arc::new(config), &activator, &observer, &stage, count);
+        let workers = worker::prepare(&Arc::new(config), &activator, observer, &stage, count);
         for ((number, prepared), listeners) in workers.into_iter().enumerate().zip(listeners) {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

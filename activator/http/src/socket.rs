@@ -6,13 +6,14 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 
 /// A peer that disappeared without a word is noticed after 30 s + 3 x 10 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -41,6 +42,9 @@ pub(crate) struct Socket {
     /// Milliseconds after `opened` at which the phase began.
     phase_since: AtomicU64,
     exchanges: AtomicU32,
+    /// It speaks HTTP/2: many requests at once, and a way to say goodbye.
+    multiplexed: AtomicBool,
+    leave: Notify,
     received: AtomicU64,
     sent: AtomicU64,
 }
@@ -61,6 +65,8 @@ impl Socket {
             phase: AtomicU8::new(Phase::Head as u8),
             phase_since: AtomicU64::new(0),
             exchanges: AtomicU32::new(0),
+            multiplexed: AtomicBool::new(false),
+            leave: Notify::new(),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
         })
@@ -83,6 +89,26 @@ impl Socket {
         let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.phase_since.store(since, Relaxed);
         self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// The client speaks HTTP/2. No head is awaited then: its frames say when a request begins.
+    pub(crate) fn multiplex(&self) {
+        self.multiplexed.store(true, Relaxed);
+        self.enter(Phase::Idle);
+    }
+
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    /// Asks the codec to end the connection in the way of its protocol.
+    pub(crate) fn ask_to_leave(&self) {
+        self.leave.notify_one();
+    }
+
+    /// Waits until the codec is asked to end the connection.
+    pub(crate) async fn asked_to_leave(&self) {
+        self.leave.notified().await;
     }
 
     /// A request of this connection began.

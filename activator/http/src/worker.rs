@@ -63,7 +63,7 @@ pub(crate) struct Prepared {
 pub(crate) fn prepare(
     config: &Arc<Config>,
     activator: &Arc<Activator>,
-    observer: &Arc<dyn Observer>,
+    observer: Arc<dyn Observer>,
     stage: &watch::Sender<Stage>,
     count: usize,
 ) -> Vec<Prepared> {
@@ -77,12 +77,13 @@ pub(crate) fn prepare(
     let peers: Arc<[Peer]> = peers.into();
     receivers
         .into_iter()
+        .zip(std::iter::repeat_n(observer, count))
         .enumerate()
-        .map(|(number, handed_over)| Prepared {
+        .map(|(number, (handed_over, observer))| Prepared {
             worker: Arc::new(Worker {
                 config: Arc::clone(config),
                 activator: Arc::clone(activator),
-                observer: Arc::clone(observer),
+                observer,
                 connections: Arc::clone(&peers[number].connections),
                 stage: stage.subscribe(),
                 own_pool: Arc::default(),
@@ -137,7 +138,7 @@ impl Worker {
 
     fn sweep(&self) {
         self.connections
-            .close_late(PhaseLimits { head: self.config.head_timeout, idle: self.config.idle_timeout });
+            .end_late(PhaseLimits { head: self.config.head_timeout, idle: self.config.idle_timeout });
         self.own_pool.sweep();
         if self.number == 0 {
             self.limited_pool.sweep();
@@ -175,6 +176,13 @@ impl Worker {
         }
     }
 
+    /// Waits until no worker has a connection: others may be using connections to pods that this one moves.
+    async fn all_emptied(&self) {
+        for peer in self.peers.iter() {
+            peer.connections.emptied().await;
+        }
+    }
+
     /// Lets what is in flight end. Gives the number of connections that were cut off.
     async fn close(self: &Arc<Self>, handed_over: &mut mpsc::UnboundedReceiver<HandedOver>) -> usize {
         let mut stage = self.stage.clone();
@@ -185,7 +193,7 @@ impl Worker {
                 Some((listener, stream, registration)) = handed_over.recv() => {
                     self.take_over(listener, stream, registration);
                 }
-                () = self.connections.emptied() => return 0,
+                () = self.all_emptied() => return 0,
                 () = Stage::Ended.reached(&mut stage) => break,
                 _ = sweep.tick() => {
                     self.connections.close_quiet();
@@ -216,10 +224,16 @@ async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener) {
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    // Not blocking: the error that ends this is that nobody waits.
-    while let Ok((stream, _)) = socket.accept() {
-        if stream.set_nonblocking(true).is_ok() {
-            worker.take_over(listener, stream, worker.connections.reserve());
+    loop {
+        match socket.accept() {
+            Ok((stream, _)) => {
+                if stream.set_nonblocking(true).is_ok() {
+                    worker.take_over(listener, stream, worker.connections.reserve());
+                }
+            }
+            Err(error) if of_one_connection(&error) => {}
+            // Nobody waits any more.
+            Err(_) => return,
         }
     }
 }

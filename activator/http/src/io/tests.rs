@@ -10,7 +10,7 @@ async fn detect(chunks: &[&[u8]]) -> (Option<Protocol>, Vec<u8>) {
     let (stream, peer) = listener.accept().await.unwrap();
     let socket = Arc::new(Socket::new(stream, peer).unwrap());
     let connections = Arc::new(Connections::default());
-    let mut io = Io::downstream(Arc::clone(&socket), connections.reserve());
+    let mut io = Io::downstream(Arc::clone(&socket), Arc::new(connections.reserve()));
     let send = async {
         for (index, chunk) in chunks.iter().enumerate() {
             let before: usize = chunks[..index].iter().map(|chunk| chunk.len()).sum();

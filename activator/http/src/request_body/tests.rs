@@ -7,7 +7,7 @@ struct Client(VecDeque<Bytes>);
 
 impl Client {
     fn sends(sizes: &[usize]) -> Replay<Self> {
-        let frames = sizes.iter().enumerate().map(|(index, size)| Bytes::from(vec![index as u8; *size]));
+        let frames = (0_u8..).zip(sizes).map(|(index, size)| Bytes::from(vec![index; *size]));
         Replay::new(Self(frames.collect()))
     }
 }

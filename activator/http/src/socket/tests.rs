@@ -54,7 +54,7 @@ async fn phases_follow_the_requests() {
 #[tokio::test]
 async fn lingering_ends_with_the_peer() {
     let (mut client, socket) = pair().await;
-    client.write_all(&[7; 20_000]).await.unwrap();
+    client.write_all(&vec![7; 20_000]).await.unwrap();
     let peer = async {
         let mut rest = Vec::new();
         tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await.unwrap();

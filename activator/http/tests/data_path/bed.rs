@@ -19,10 +19,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Fails the test when it takes too long.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(SOON, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("not in time: {what}"),
-    }
+    tokio::time::timeout(SOON, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
 }
 
 /// Waits until the condition holds.
@@ -122,7 +119,7 @@ impl Bed {
     pub(crate) fn configured(configure: impl FnOnce(&mut Config)) -> Self {
         let (activator, commands) =
             Activator::new(Settings::new(7, "own-pod"), Arc::new(SystemClock::start()));
-        drive(Arc::clone(&activator), commands);
+        drive(&activator, commands);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::new(vec![(Listener::InCluster, any), (Listener::Edge, any)]);
         configure(&mut config);
@@ -207,13 +204,13 @@ pub(crate) fn revision(name: &str) -> RevisionId {
 }
 
 /// Carries out the core's commands on a thread of its own, until the core is gone.
-fn drive(activator: Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
+fn drive(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
     let mut connection = activator.leader_connected();
     activator.leader_frame(
         connection,
         LeaderFrame::Welcome(Welcome { term: Term::default(), closed: vec![], more: false }),
     );
-    let activator = Arc::downgrade(&activator);
+    let activator = Arc::downgrade(activator);
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -136,7 +136,7 @@ async fn a_large_body_is_not_sent_again() {
     bed.function_with("hello", Setup::default(), &[pod.address]);
     let mut client = Raw::connect(bed.address()).await;
     client.send("PUT / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 100000\r\n\r\n").await;
-    client.send([1; 100_000]).await;
+    client.send(vec![1; 100_000]).await;
     assert_eq!(client.answer().await.header("catnap-reason"), Some("UpstreamReset"));
     assert_eq!(pod.connections(), 1);
 }

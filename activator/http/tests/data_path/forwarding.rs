@@ -190,7 +190,8 @@ async fn a_slow_reader_slows_the_function_down() {
             let mut buffer = [0; 4096];
             let _ = stream.read(&mut buffer).await;
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n").await;
-            while stream.write_all(&[1; 100_000]).await.is_ok() {
+            let chunk = vec![1; 100_000];
+            while stream.write_all(&chunk).await.is_ok() {
                 written.fetch_add(100_000, SeqCst);
             }
         }
@@ -247,4 +248,31 @@ async fn new_connections_are_spread_over_the_workers() {
         assert_eq!(client.answer().await.status, 200);
     }
     assert!((2..=8).contains(&pod.connections()), "{} pools", pod.connections());
+}
+
+#[tokio::test]
+async fn what_is_framed_twice_is_framed_once_behind_us() {
+    let bed = Bed::start();
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    let smuggled = "GET /smuggled HTTP/1.1\r\nHost: hello.default\r\n\r\n";
+    client
+        .send(format!(
+            "POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: {}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{smuggled}",
+            smuggled.len() + 5
+        ))
+        .await;
+    let answer = client.answer().await;
+    if answer.status == 200 {
+        // Chunks win (RFC 9112 6.3).
+        assert!(
+            answer.text().starts_with("POST / ") && answer.text().ends_with("body: 0\n"),
+            "{}",
+            answer.text()
+        );
+        assert!(!answer.text().contains("content-length: 5"), "{}", answer.text());
+    } else {
+        assert_eq!(answer.status, 400);
+    }
 }

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 
 /// Bytes that tell where they belong.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|index| (index.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+    (0..length).map(|index| index.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect()
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_client_that_left_is_never_dispatched() {
     bed.function("hello", Setup::default());
     let mut with_body = Raw::connect(bed.address()).await;
     with_body.send("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 5000000\r\n\r\n").await;
-    with_body.send([1; 100_000]).await;
+    with_body.send(vec![1; 100_000]).await;
     let mut without = Raw::connect(bed.address()).await;
     without.get("hello.default", "/").await;
     let mut stays = Raw::connect(bed.address()).await;

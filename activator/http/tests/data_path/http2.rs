@@ -184,3 +184,83 @@ async fn large_bodies_pass_both_ways_at_once() {
         assert!(body.iter().all(|byte| usize::from(*byte) == number));
     }
 }
+
+#[tokio::test]
+async fn a_stream_that_the_pod_refused_unseen_is_sent_again() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|number, stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut answered = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            // The first connection serves one request and takes no other.
+            if number == 0 && answered > 0 {
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+                continue;
+            }
+            respond.send_response(Response::new(()), true).unwrap();
+            answered += 1;
+        }
+    })
+    .await;
+    bed.function_with("hello", h2c(), &[pod.address]);
+    for _ in 0..3 {
+        let mut client = Raw::connect(bed.address()).await;
+        client.post("hello.default", b"any method").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    assert_eq!(pod.connections(), 2);
+    assert!(bed.until_ended(3).await.iter().all(|end| end.attempts == 1));
+}
+
+#[tokio::test]
+async fn a_pod_that_goes_away_politely_loses_nothing() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let mut answered = 0;
+        while let Some(Ok((_, mut respond))) = connection.accept().await {
+            respond.send_response(Response::new(()), true).unwrap();
+            answered += 1;
+            if answered == 5 {
+                connection.graceful_shutdown();
+            }
+        }
+    })
+    .await;
+    bed.function_with("hello", h2c(), &[pod.address]);
+    let address = bed.address();
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(tokio::spawn(async move {
+            let mut client = Raw::connect(address).await;
+            for _ in 0..20 {
+                client.post("hello.default", b"").await;
+                assert_eq!(client.answer().await.status, 200);
+            }
+        }));
+    }
+    for client in clients {
+        within("a client", client).await.unwrap();
+    }
+    assert!(pod.connections() > 5, "{} connections", pod.connections());
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_to_go() {
+    let bed = Bed::configured(|config| config.idle_timeout = std::time::Duration::from_millis(50));
+    let mut client = http2(bed.address()).await;
+    let response = client.send_request(request("GET", "http://nobody.default/", empty())).await.unwrap();
+    assert_eq!(response.status(), 404);
+    until("the server says goodbye", || client.is_closed()).await;
+}
+
+#[tokio::test]
+async fn a_connection_without_requests_is_no_late_head() {
+    let bed = Bed::configured(|config| config.head_timeout = std::time::Duration::from_millis(50));
+    let mut client = http2(bed.address()).await;
+    let mut slow = Raw::connect(bed.address()).await;
+    slow.send("GET / HTT").await;
+    assert!(slow.rest().await.is_empty(), "the sweep has been here");
+    let response = client.send_request(request("GET", "http://nobody.default/", empty())).await.unwrap();
+    assert_eq!(response.status(), 404);
+}

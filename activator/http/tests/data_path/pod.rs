@@ -1,6 +1,7 @@
 //! Servers that stand for a function's pods.
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -140,15 +141,15 @@ pub(crate) fn reply(body: impl Into<Bytes>) -> Reply {
 pub(crate) async fn describe(request: Request<Incoming>) -> Reply {
     let mut text = format!("{} {} {:?}\n", request.method(), request.uri(), request.version());
     for (name, value) in request.headers() {
-        text.push_str(&format!("{name}: {}\n", value.to_str().unwrap()));
+        writeln!(text, "{name}: {}", value.to_str().unwrap()).unwrap();
     }
     let collected = request.into_body().collect().await.unwrap();
     if let Some(trailers) = collected.trailers() {
         for (name, value) in trailers {
-            text.push_str(&format!("trailer {name}: {}\n", value.to_str().unwrap()));
+            writeln!(text, "trailer {name}: {}", value.to_str().unwrap()).unwrap();
         }
     }
-    text.push_str(&format!("body: {}\n", collected.to_bytes().len()));
+    writeln!(text, "body: {}", collected.to_bytes().len()).unwrap();
     reply(text)
 }
 
