@@ -15,7 +15,7 @@ use crate::function::Function;
 use crate::pod::Pod;
 use crate::process::{Command, Process};
 use crate::reason::{FunctionName, Reason, Refusal, Trouble};
-use crate::revision::{Revision, Start};
+use crate::revision::{Resting, Start};
 use crate::routes::{Listener, Routes};
 use crate::settings::Settings;
 use crate::shared::SharedRevision;
@@ -174,13 +174,8 @@ impl Activator {
         } else {
             Start::Unanswered { since: control.leader.lost_at }
         };
-        let seed = self.process.settings.boot ^ u64::from(control.revisions.len() as u32);
-        let mut machine = Revision::new(id.clone(), Arc::clone(&self.process.budgets), start, seed);
-        machine.set_first(crate::members::is_first(id, &self.process.settings.pod_uid, &control.members));
-        if self.process.connection().is_some() {
-            machine.leader_connected(self.process.now());
-        }
-        let shared = SharedRevision::new(machine, Arc::clone(&self.process));
+        let first = crate::members::is_first(id, &self.process.settings.pod_uid, &control.members);
+        let shared = SharedRevision::new(id.clone(), Resting::new(start, first), Arc::clone(&self.process));
         control.revisions.insert(id.clone(), Known { shared: Arc::clone(&shared), claimed: false });
         shared
     }

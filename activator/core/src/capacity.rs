@@ -59,12 +59,11 @@ impl Capacity {
         let mut known: HashMap<PodUid, PodKey> =
             self.pods.iter().map(|(key, state)| (PodUid::clone(&state.pod.uid), *key)).collect();
         for pod in pods {
-            match known.remove(&pod.uid).and_then(|key| self.pods.get_mut(&key)) {
-                Some(state) => state.update(pod, now),
-                None => {
-                    self.pods.insert(PodKey(self.next_key), PodState::new(pod, now));
-                    self.next_key += 1;
-                }
+            if let Some(state) = known.remove(&pod.uid).and_then(|key| self.pods.get_mut(&key)) {
+                state.update(pod, now);
+            } else {
+                self.pods.insert(PodKey(self.next_key), PodState::new(pod, now));
+                self.next_key += 1;
             }
         }
         for key in known.values() {

@@ -176,21 +176,17 @@ impl Function {
                 routed: Some(&of.name) == routed_name.as_ref(),
                 trouble: route.stalled.clone(),
             };
-            if revision.peek(|machine| *machine.route() != settings) {
-                revision.with(|machine, now, effects| machine.configure(settings, now, effects));
-            }
+            revision.configure(settings);
         }
         let is_gone = |old: &&Arc<SharedRevision>| !state.revisions.iter().any(|new| Arc::ptr_eq(old, new));
         let gone: Vec<_> = before.iter().filter(is_gone).collect();
         for revision in &gone {
-            revision.with(|machine, now, effects| {
-                machine.configure(Route { routed: false, ..machine.route().clone() }, now, effects);
-            });
+            revision.unroute();
         }
         let unrouted = before.iter().chain(&state.revisions);
         let unrouted = unrouted
             .filter(|revision| state.routed.as_ref().is_none_or(|routed| !Arc::ptr_eq(routed, revision)));
-        for revision in unrouted.filter(|revision| revision.peek(|machine| machine.held() > 0)) {
+        for revision in unrouted.filter(|revision| revision.held() > 0) {
             for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now)) {
                 state.pending.push(ticket, held);
             }
@@ -223,10 +219,10 @@ impl Function {
         fail_all(&mut state.pending, &Trouble::deleted());
         let ids = state.revisions.iter().map(|revision| revision.id().clone()).collect();
         for revision in state.revisions.drain(..) {
-            revision.with(|machine, now, effects| {
-                machine.configure(Route { routed: false, ..machine.route().clone() }, now, effects);
-                machine.fail_held(&Trouble::deleted(), now, effects);
-            });
+            revision.unroute();
+            if revision.held() > 0 {
+                revision.with(|machine, now, effects| machine.fail_held(&Trouble::deleted(), now, effects));
+            }
         }
         ids
     }

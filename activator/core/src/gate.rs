@@ -30,15 +30,19 @@ enum State {
     /// Pods that are not condemned may be used.
     Open,
     /// A round is under way and this activator has agreed, or was told so in a welcome.
-    Closed {
-        gate: GateId,
-        /// (2) The pods named, and those known when the Ack was sent: what the leader had not seen yet goes too.
-        going: BTreeSet<PodUid>,
-        /// When the leader last named this gate.
-        heard: Duration,
-    },
-    /// The zero was written. No timer opens it: the pods of that time are condemned, and pods made since are new ones.
+    Closed(Box<Round>),
+    /// The zero was written. No timer opens it, only the word that the count was raised since: a pod that appears before may
+    /// have been made in place of one that went away, and goes itself when the controllers see the zero.
     Resting { gate: GateId },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Round {
+    gate: GateId,
+    /// (2) The pods named, and those known when the Ack was sent: what the leader had not seen yet goes too.
+    going: BTreeSet<PodUid>,
+    /// When the leader last named this gate.
+    heard: Duration,
 }
 
 /// One gate.
@@ -73,7 +77,7 @@ impl Gate {
 
     /// Requests may go to pods that are not condemned.
     pub(crate) fn is_open(&self) -> bool {
-        matches!(self.state, State::Open | State::Resting { .. })
+        matches!(self.state, State::Open)
     }
 
     /// The pod may be used, as far as the gate is concerned.
@@ -88,21 +92,22 @@ impl Gate {
     /// What a hello says of it: the gate that this activator holds closed.
     pub(crate) fn closed(&self) -> Option<GateId> {
         match self.state {
-            State::Closed { gate, .. } | State::Resting { gate } => Some(gate),
+            State::Closed(ref round) => Some(round.gate),
+            State::Resting { gate } => Some(gate),
             State::Unanswered { .. } | State::Open => None,
         }
     }
 
     /// Nothing but an open gate without memory.
     pub(crate) fn at_rest(&self) -> bool {
-        !matches!(self.state, State::Closed { .. })
+        !matches!(self.state, State::Closed(_))
     }
 
     pub(crate) fn state_name(&self) -> &'static str {
         match self.state {
             State::Unanswered { .. } => "unanswered",
             State::Open => "open",
-            State::Closed { .. } => "closed",
+            State::Closed(_) => "closed",
             State::Resting { .. } => "zero",
         }
     }
@@ -125,11 +130,11 @@ impl Gate {
         if !self.obeys(gate.term) {
             return None;
         }
-        if let State::Closed { gate: current, heard, .. } = &mut self.state
-            && *current == gate
+        if let State::Closed(round) = &mut self.state
+            && round.gate == gate
         {
             // The leader may have counted the first Ack already: whatever is held waits for its decision.
-            *heard = now;
+            round.heard = now;
             return Some(if in_flight { CloseAnswer::Busy } else { CloseAnswer::Ack });
         }
         if gate <= self.latest {
@@ -141,7 +146,7 @@ impl Gate {
             return Some(CloseAnswer::Busy);
         }
         let going = named.iter().cloned().chain(known).collect();
-        self.state = State::Closed { gate, going, heard: now };
+        self.state = State::Closed(Box::new(Round { gate, going, heard: now }));
         Some(CloseAnswer::Ack)
     }
 
@@ -188,14 +193,21 @@ impl Gate {
         }
         let going = self.going_of(verdict.gate);
         self.condemn_exactly(&verdict.condemned, now);
-        self.state = State::Closed { gate: verdict.gate, going, heard: now };
+        self.state = State::Closed(Box::new(Round { gate: verdict.gate, going, heard: now }));
+    }
+
+    /// The leader says that the count was raised after the zero: pods made since may be used.
+    pub(crate) fn raised(&mut self) {
+        if matches!(self.state, State::Resting { .. }) {
+            self.state = State::Open;
+        }
     }
 
     /// When a GET may be sent that could open this gate without the leader (5); `None` when it is not shut.
     pub(crate) fn alone_from(&self) -> Option<Duration> {
         match self.state {
             State::Unanswered { since } => Some(since + ALONE_AFTER),
-            State::Closed { heard, .. } => Some(heard + ALONE_AFTER),
+            State::Closed(ref round) => Some(round.heard + ALONE_AFTER),
             State::Open | State::Resting { .. } => None,
         }
     }
@@ -203,7 +215,7 @@ impl Gate {
     /// When the leader last spoke of a round under way; it repeats itself every 100 ms.
     pub(crate) fn round_heard(&self) -> Option<Duration> {
         match self.state {
-            State::Closed { heard, .. } => Some(heard),
+            State::Closed(ref round) => Some(round.heard),
             _ => None,
         }
     }
@@ -230,8 +242,8 @@ impl Gate {
         if self.is_open() {
             return;
         }
-        if let State::Closed { going, .. } = &mut self.state {
-            self.condemned.append(going);
+        if let State::Closed(round) = &mut self.state {
+            self.condemned.append(&mut round.going);
         }
         self.condemned.extend(known.iter().cloned());
         self.condemned_at = now;
@@ -254,7 +266,7 @@ impl Gate {
 
     fn going_of(&mut self, wanted: GateId) -> BTreeSet<PodUid> {
         match &mut self.state {
-            State::Closed { gate, going, .. } if *gate == wanted => std::mem::take(going),
+            State::Closed(round) if round.gate == wanted => std::mem::take(&mut round.going),
             _ => BTreeSet::new(),
         }
     }

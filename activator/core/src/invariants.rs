@@ -109,11 +109,11 @@ pub fn check_grant<W>(revision: &Revision<W>, grant: &Grant) -> Result<(), Viola
     let state = revision.snapshot();
     let pod = state.pods.iter().find(|pod| pod.uid == grant.uid);
     let why = match pod {
-        _ if state.gate == "closed" || state.gate == "unanswered" => "behind a closed gate",
         None => "unknown",
         Some(pod) if pod.terminating => "terminating",
         Some(pod) if pod.condemned => "condemned",
         Some(pod) if pod.set_aside => "set aside",
+        Some(pod) if !pod.usable => "not usable",
         Some(pod) if pod.address != Some(grant.address) => "elsewhere",
         Some(_) => return Ok(()),
     };

@@ -93,6 +93,16 @@ impl Measure {
         self.finished.iter().copied().collect()
     }
 
+    /// Nothing but the sum of arrivals.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.at_rest() && self.finished.is_empty()
+    }
+
+    /// Measurements that go on from a sum of arrivals.
+    pub(crate) fn resumed(arrivals_total: u64) -> Self {
+        Self { arrivals_total, ..Self::default() }
+    }
+
     /// Nothing is measured now and nothing is left to send.
     pub(crate) fn at_rest(&self) -> bool {
         self.requests == 0

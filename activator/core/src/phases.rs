@@ -42,7 +42,7 @@ pub(crate) fn split(arrived: Duration, granted: Duration, cold: bool, seen: &Mil
     let mut from = arrived;
     let mut until = |step: Option<Duration>| {
         let to = step.unwrap_or(from).clamp(from, answered.max(from));
-        let length = to - from;
+        let length = to.saturating_sub(from);
         from = to;
         length
     };

@@ -5,6 +5,7 @@
 
 mod leader;
 mod pods;
+mod resting;
 mod ticking;
 mod waking;
 
@@ -25,6 +26,8 @@ use catnap_wire::message::{PodReport, RevisionId};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use resting::Resting;
+
 /// Where effects go.
 pub type Effects<W> = Vec<Effect<W>>;
 
@@ -38,6 +41,15 @@ pub enum Start {
         /// Since when.
         since: Duration,
     },
+}
+
+impl Start {
+    fn gate(self) -> Gate {
+        match self {
+            Self::Open => Gate::open(),
+            Self::Unanswered { since } => Gate::unanswered(since),
+        }
+    }
 }
 
 /// What a revision is configured with.
@@ -99,15 +111,11 @@ pub struct Revision<W> {
 impl<W> Revision<W> {
     /// A revision without pods or requests. `seed` spreads random choices.
     pub fn new(id: RevisionId, budgets: Arc<Budgets>, start: Start, seed: u64) -> Self {
-        let gate = match start {
-            Start::Open => Gate::open(),
-            Start::Unanswered { since } => Gate::unanswered(since),
-        };
         Self {
             id,
             budgets,
             route: Route::default(),
-            gate,
+            gate: start.gate(),
             queue: Queue::default(),
             capacity: Capacity::default(),
             wake: Wake::default(),

@@ -2,15 +2,16 @@
 //!
 //! Effects are carried out after the mutex is released: a grant may be dropped at once, which enters the mutex again.
 
+use crate::activator::RevisionState;
 use crate::effect::{Arrival, Effect, Grant};
 use crate::function::Function;
-use crate::pod::PodKey;
+use crate::pod::{PodKey, Protocol};
 use crate::process::{Command, Process};
 use crate::queue::Ticket;
 use crate::reason::Trouble;
-use crate::revision::{Effects, Revision};
+use crate::revision::{Effects, Resting, Revision, Route};
 use crate::waiting::{Slot, Waiter, Waiting};
-use catnap_wire::message::RevisionId;
+use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,10 @@ pub(crate) struct SharedRevision {
 
 #[derive(Debug)]
 struct Inner {
-    machine: Revision<Waiter>,
+    /// What it was when it was last at rest.
+    resting: Resting,
+    /// The state machine; `None` while it is at rest.
+    full: Option<Box<Revision<Waiter>>>,
     /// It is on the list of those that the next tick looks at.
     awake: bool,
     /// When the driver will look at the latest.
@@ -41,13 +45,35 @@ pub(crate) enum Outcome {
     NotRouted,
 }
 
+impl Inner {
+    fn full(&mut self, id: &RevisionId, process: &Process) -> &mut Revision<Waiter> {
+        self.full.get_or_insert_with(|| {
+            let connected = process.connection().is_some();
+            let budgets = Arc::clone(&process.budgets);
+            // A ticket is as good a seed as any: no two are the same.
+            let seed = process.settings.boot ^ process.ticket().0;
+            Box::new(Revision::resume(id.clone(), budgets, &self.resting, connected, seed))
+        })
+    }
+
+    /// Gives back memory that is of no use any more.
+    fn rest(&mut self, now: Duration) {
+        if let Some(machine) = &mut self.full
+            && !self.awake
+            && machine.can_rest(now)
+        {
+            self.resting = machine.to_resting();
+            self.full = None;
+        }
+    }
+}
+
 impl SharedRevision {
-    pub(crate) fn new(machine: Revision<Waiter>, process: Arc<Process>) -> Arc<Self> {
-        let id = machine.id().clone();
+    pub(crate) fn new(id: RevisionId, resting: Resting, process: Arc<Process>) -> Arc<Self> {
         Arc::new(Self {
             id,
             process,
-            inner: Mutex::new(Inner { machine, awake: false, next: Duration::MAX }),
+            inner: Mutex::new(Inner { resting, full: None, awake: false, next: Duration::MAX }),
         })
     }
 
@@ -64,10 +90,13 @@ impl SharedRevision {
         let mut inner = self.inner.lock();
         // Read under the mutex: times then come in their order.
         let now = self.process.now();
-        let held_before = inner.machine.held();
-        let result = event(&mut inner.machine, now, &mut effects);
-        let begins_to_hold = held_before == 0 && inner.machine.held() > 0;
-        let urgent = inner.machine.urgent_at().is_some_and(|at| at < inner.next);
+        let next = inner.next;
+        let machine = inner.full(&self.id, &self.process);
+        let held_before = machine.held();
+        let result = event(machine, now, &mut effects);
+        let begins_to_hold = held_before == 0 && machine.held() > 0;
+        let urgent = machine.urgent_at().is_some_and(|at| at < next);
+        let how = How::of(machine);
         if urgent {
             // Once is enough until the driver has looked.
             inner.next = Duration::ZERO;
@@ -80,26 +109,116 @@ impl SharedRevision {
         if begins_to_hold || urgent {
             self.process.send(Command::Tick);
         }
-        self.carry_out(effects);
+        self.carry_out(effects, how);
         result
     }
 
-    /// Looks at the state machine without waking it.
-    pub(crate) fn peek<T>(&self, look: impl FnOnce(&mut Revision<Waiter>) -> T) -> T {
-        look(&mut self.inner.lock().machine)
+    /// Looks at the state machine without changing what time does to it; `None` when it is at rest.
+    pub(crate) fn peek<T>(&self, look: impl FnOnce(&Revision<Waiter>) -> T) -> Option<T> {
+        self.inner.lock().full.as_deref().map(look)
     }
 
     /// Does what is due. `Err` when nothing is left that time could change: it is off the list then.
     pub(crate) fn tick(self: &Arc<Self>) -> Result<Option<Duration>, AtRest> {
         let mut effects = Effects::new();
         let mut inner = self.inner.lock();
-        let next = inner.machine.tick(self.process.now(), &mut effects);
+        let now = self.process.now();
+        let (next, how) = {
+            let machine = inner.full(&self.id, &self.process);
+            (machine.tick(now, &mut effects), How::of(machine))
+        };
         inner.next = next.unwrap_or(Duration::MAX);
-        inner.awake = !inner.machine.at_rest();
+        inner.awake = inner.full.as_ref().is_some_and(|machine| !machine.at_rest());
         let awake = inner.awake;
+        inner.rest(now);
         drop(inner);
-        self.carry_out(effects);
+        self.carry_out(effects, how);
         if awake { Ok(next) } else { Err(AtRest) }
+    }
+
+    /// Gives back memory that is of no use any more.
+    pub(crate) fn rest(&self) {
+        self.inner.lock().rest(self.process.now());
+    }
+
+    /// Takes new settings, if they are new.
+    pub(crate) fn configure(self: &Arc<Self>, route: Route) {
+        let same = {
+            let mut inner = self.inner.lock();
+            match &inner.full {
+                Some(machine) => *machine.route() == route,
+                None => return inner.resting.configure(route),
+            }
+        };
+        if !same {
+            self.with(|machine, now, effects| machine.configure(route, now, effects));
+        }
+    }
+
+    /// Takes the traffic away.
+    pub(crate) fn unroute(self: &Arc<Self>) {
+        let route = {
+            let inner = self.inner.lock();
+            inner.full.as_deref().map_or(inner.resting.route(), Revision::route).clone()
+        };
+        self.configure(Route { routed: false, ..route });
+    }
+
+    pub(crate) fn set_first(&self, first: bool) {
+        let mut inner = self.inner.lock();
+        match &mut inner.full {
+            Some(machine) => machine.set_first(first),
+            None => inner.resting.set_first(first),
+        }
+    }
+
+    /// A stream to the leader is open. Returns what the hello says of the revision.
+    pub(crate) fn leader_connected(self: &Arc<Self>) -> Option<RevisionReport> {
+        {
+            let mut inner = self.inner.lock();
+            if inner.full.is_none() {
+                inner.resting.leader_connected();
+                return inner.resting.report(&self.id);
+            }
+        }
+        let report = self.with(|machine, now, _| {
+            machine.leader_connected(now);
+            machine.report(now)
+        });
+        Some(report)
+    }
+
+    pub(crate) fn leader_lost(&self) {
+        let now = self.process.now();
+        if let Some(machine) = &mut self.inner.lock().full {
+            machine.leader_lost(now);
+        }
+    }
+
+    /// The hello was answered; `closed` is what the answer lists of this revision.
+    pub(crate) fn welcomed(self: &Arc<Self>, term: Term, closed: Option<&Closed>) {
+        {
+            let mut inner = self.inner.lock();
+            if inner.full.is_none() {
+                return inner.resting.welcomed(term, closed, self.process.now());
+            }
+        }
+        self.with(|machine, now, effects| machine.welcomed(term, closed, now, effects));
+    }
+
+    /// Requests held.
+    pub(crate) fn held(&self) -> u64 {
+        self.peek(Revision::held).unwrap_or(0)
+    }
+
+    /// No pods, no requests and no conversation under way.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.peek(Revision::is_empty).unwrap_or(true)
+    }
+
+    pub(crate) fn snapshot(&self) -> RevisionState {
+        let inner = self.inner.lock();
+        inner.full.as_ref().map_or_else(|| inner.resting.snapshot(&self.id), |machine| machine.snapshot())
     }
 
     pub(crate) fn arrive(self: &Arc<Self>, function: &Arc<Function>, ticket: Ticket) -> Outcome {
@@ -124,32 +243,26 @@ impl SharedRevision {
         event: impl FnOnce(&mut Revision<Waiter>, Duration, &mut Effects<Waiter>, &mut Kept) -> Arrival,
     ) -> Outcome {
         let mut kept = Kept(None);
-        let (arrival, protocol, limited) = self.with(|machine, now, effects| {
+        let (arrival, how) = self.with(|machine, now, effects| {
             let arrival = event(machine, now, effects, &mut kept);
-            (arrival, machine.route().protocol, machine.route().policy.limit > 0)
+            (arrival, How::of(machine))
         });
         match (arrival, kept.0) {
-            (Arrival::Dispatched(grant), _) => Outcome::Dispatched(Slot::new(
-                grant,
-                protocol,
-                limited,
-                Arc::clone(self),
-                Arc::clone(function),
-            )),
+            (Arrival::Dispatched(grant), _) => {
+                Outcome::Dispatched(Slot::new(grant, how, Arc::clone(self), Arc::clone(function)))
+            }
             (Arrival::Held, Some(waiting)) => Outcome::Held(waiting),
             (Arrival::Refused(trouble), _) => Outcome::Refused(trouble),
             (Arrival::NotRouted | Arrival::Held, _) => Outcome::NotRouted,
         }
     }
 
-    fn carry_out(self: &Arc<Self>, effects: Effects<Waiter>) {
+    fn carry_out(self: &Arc<Self>, effects: Effects<Waiter>, how: How) {
         for effect in effects {
             match effect {
                 Effect::Grant { waiter, grant } => {
-                    let (protocol, limited) =
-                        self.peek(|machine| (machine.route().protocol, machine.route().policy.limit > 0));
                     let Waiter { sender, function } = waiter;
-                    let slot = Slot::new(grant, protocol, limited, Arc::clone(self), function);
+                    let slot = Slot::new(grant, how, Arc::clone(self), function);
                     // A client that left in this moment: the slot comes back by its own drop.
                     drop(sender.send(Ok(slot)));
                 }
@@ -167,6 +280,20 @@ impl SharedRevision {
                 }
             }
         }
+    }
+}
+
+/// What a slot says of its revision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) protocol: Protocol,
+    pub(crate) limited: bool,
+}
+
+impl How {
+    fn of(machine: &Revision<Waiter>) -> Self {
+        let route = machine.route();
+        Self { protocol: route.protocol, limited: route.policy.limit > 0 }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::phases::Phases;
 use crate::pod::Protocol;
 use crate::queue::Ticket;
 use crate::reason::{FunctionName, Reason, Refusal};
-use crate::shared::SharedRevision;
+use crate::shared::{How, SharedRevision};
 use catnap_wire::message::{PodUid, RevisionId};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -79,8 +79,7 @@ impl Drop for Waiting {
 #[derive(Debug)]
 pub struct Slot {
     grant: Grant,
-    protocol: Protocol,
-    limited: bool,
+    how: How,
     revision: Arc<SharedRevision>,
     function: Arc<Function>,
     returned: bool,
@@ -89,12 +88,11 @@ pub struct Slot {
 impl Slot {
     pub(crate) fn new(
         grant: Grant,
-        protocol: Protocol,
-        limited: bool,
+        how: How,
         revision: Arc<SharedRevision>,
         function: Arc<Function>,
     ) -> Self {
-        Self { grant, protocol, limited, revision, function, returned: false }
+        Self { grant, how, revision, function, returned: false }
     }
 
     /// Where the pod listens.
@@ -109,7 +107,7 @@ impl Slot {
 
     /// How the pod speaks.
     pub fn protocol(&self) -> Protocol {
-        self.protocol
+        self.how.protocol
     }
 
     /// The revision, for labels.
@@ -124,7 +122,7 @@ impl Slot {
 
     /// The revision has a `concurrency.limit`: the exchange counts until the pod ended it, not until the client left.
     pub fn limited(&self) -> bool {
-        self.limited
+        self.how.limited
     }
 
     /// How the wait was spent; `None` when the request did not wait.

@@ -38,14 +38,23 @@ pub(crate) struct Attempt {
     _permit: WakePermit,
     /// Pods known when the GET was sent.
     pub(crate) known: Vec<PodUid>,
-    /// The leader was silent when it was sent and has been since (3).
-    pub(crate) silent: bool,
-    /// The gate was old enough when it was sent (5).
-    pub(crate) may_open: bool,
+    /// What an answer above zero allows.
+    pub(crate) allows: Allows,
     /// The leader has spoken of the gate since: the answer is about another state (6).
     pub(crate) stale: bool,
     /// The PUT was sent.
     pub(crate) raising: bool,
+}
+
+/// What may follow when `/scale` turns out to be above zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allows {
+    /// Waiting on: the leader talks (3).
+    Nothing,
+    /// Pardoning those condemned long ago: the leader is silent, but the gate is too young (5).
+    Pardon,
+    /// Opening the gate as well.
+    Opening,
 }
 
 /// Why the activator would act without the leader.
@@ -122,7 +131,7 @@ impl Wake {
     pub(crate) fn answered(&mut self, answer: WakeAnswer, now: Duration) {
         self.unanswered = None;
         if let Some(attempt) = &mut self.attempt {
-            attempt.silent = false;
+            attempt.allows = Allows::Nothing;
         }
         match answer {
             WakeAnswer::Written { replicas } => self.seen(replicas, now),
@@ -170,17 +179,10 @@ impl Wake {
     }
 
     /// A GET is sent.
-    pub(crate) fn begin(
-        &mut self,
-        permit: WakePermit,
-        known: Vec<PodUid>,
-        silent: bool,
-        may_open: bool,
-    ) -> u64 {
+    pub(crate) fn begin(&mut self, permit: WakePermit, known: Vec<PodUid>, allows: Allows) -> u64 {
         self.attempts += 1;
         let number = self.attempts;
-        self.attempt =
-            Some(Attempt { number, _permit: permit, known, silent, may_open, stale: false, raising: false });
+        self.attempt = Some(Attempt { number, _permit: permit, known, allows, stale: false, raising: false });
         number
     }
 

@@ -46,7 +46,7 @@ impl Activator {
         control.members = members;
         for (id, known) in &control.revisions {
             let first = is_first(id, &self.process.settings.pod_uid, &control.members);
-            known.shared.peek(|machine| machine.set_first(first));
+            known.shared.set_first(first);
         }
     }
 

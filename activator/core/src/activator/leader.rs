@@ -24,10 +24,7 @@ impl Activator {
         self.process.set_connection(Some(connection));
         let mut reports: Vec<RevisionReport> = Vec::new();
         for known in control.revisions.values() {
-            reports.extend(known.shared.with(|machine, _, _| {
-                machine.leader_connected(now);
-                Some(machine.report(now)).filter(|report| !machine.at_rest() || !is_empty(report))
-            }));
+            reports.extend(known.shared.leader_connected().filter(|report| !is_empty(report)));
         }
         let clock_milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         loop {
@@ -60,7 +57,7 @@ impl Activator {
         control.leader.welcomed = false;
         control.leader.lost_at = now;
         for known in control.revisions.values() {
-            known.shared.peek(|machine| machine.leader_lost(now));
+            known.shared.leader_lost();
         }
         self.process.send(Command::Tick);
     }
@@ -117,7 +114,7 @@ impl Activator {
             control.revisions.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.shared))).collect();
         drop(control);
         for (id, shared) in all {
-            shared.with(|machine, now, effects| machine.welcomed(term, closed.get(&id), now, effects));
+            shared.welcomed(term, closed.get(&id));
         }
     }
 }

@@ -50,6 +50,7 @@ pub struct RevisionState {
 
 /// A pod at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, shown as they are")]
 pub struct PodSnapshot {
     /// UID.
     pub uid: PodUid,
@@ -78,7 +79,7 @@ impl Activator {
             .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         let mut revisions: Vec<RevisionState> =
-            control.revisions.values().map(|known| known.shared.peek(|machine| machine.snapshot())).collect();
+            control.revisions.values().map(|known| known.shared.snapshot()).collect();
         revisions.sort_by(|a, b| a.revision.cmp(&b.revision));
         Snapshot { leader: control.leader.welcomed, draining: self.process.draining(), functions, revisions }
     }

@@ -2,6 +2,7 @@
 
 use super::{Activator, Control};
 use crate::measure;
+use crate::revision::Revision;
 use crate::shared::SharedRevision;
 use catnap_wire::message::{ActivatorFrame, HELLO_PART};
 use std::sync::Arc;
@@ -31,7 +32,7 @@ impl Activator {
         if revisions.len() > 1 {
             // Who has waited longest is probed for first.
             revisions.sort_by_cached_key(|shared| {
-                shared.peek(|machine| machine.oldest_held().unwrap_or(Duration::MAX))
+                shared.peek(Revision::oldest_held).flatten().unwrap_or(Duration::MAX)
             });
         }
         revisions.retain(|shared| shared.tick().inspect(|at| due(*at)).is_ok());
@@ -57,7 +58,7 @@ impl Activator {
             return control.pressed.then_some(due);
         }
         let pressed: Vec<_> =
-            revisions.iter().filter_map(|shared| shared.peek(|machine| machine.pressure())).collect();
+            revisions.iter().filter_map(|shared| shared.peek(Revision::pressure).flatten()).collect();
         control.pressed = !pressed.is_empty();
         if !control.pressed {
             return None;
@@ -86,9 +87,8 @@ impl Activator {
         let now = self.process.now();
         if now >= control.swept_at + SWEEP {
             control.swept_at = now;
-            control
-                .revisions
-                .retain(|_, known| known.claimed || !known.shared.peek(|machine| machine.is_empty()));
+            control.revisions.values().for_each(|known| known.shared.rest());
+            control.revisions.retain(|_, known| known.claimed || !known.shared.is_empty());
         }
     }
 }

@@ -78,12 +78,14 @@ fn rule_2_pods_named_and_pods_known_at_the_ack_are_condemned_by_the_zero() {
     let mut gate = Gate::open();
     close(&mut gate, gate_id(1, 1), &["named"], &["known"], at(0));
     assert!(gate.zero_by(&verdict(gate_id(1, 1), &["listed"]), at(100)));
+    assert!(!gate.admits(&uid("made since")), "the count was not raised yet");
+    assert_eq!(gate.closed(), Some(gate_id(1, 1)));
+    assert_eq!(gate.alone_from(), None, "no timer");
+    gate.raised();
     for pod in ["named", "known", "listed"] {
         assert!(!gate.admits(&uid(pod)), "{pod}");
     }
     assert!(gate.admits(&uid("made since")));
-    assert_eq!(gate.closed(), Some(gate_id(1, 1)));
-    assert_eq!(gate.alone_from(), None, "no timer");
 }
 
 #[test]
@@ -133,11 +135,17 @@ fn rule_11_a_hello_is_answered_by_where_the_leader_stands() {
     let mut gate = acked();
     gate.welcome(term, Some(&closed(false)), at(100));
     assert!(!gate.is_open());
+    gate.raised();
+    assert!(!gate.is_open(), "a round is under way");
     gate.zero_by(&verdict(GateId { term, number: 5 }, &[]), at(200));
+    assert!(!gate.is_open());
+    gate.raised();
     assert!(gate.is_open());
 
     let mut gate = acked();
     gate.welcome(term, Some(&closed(true)), at(100));
+    assert!(!gate.admits(&uid("made since")));
+    gate.raised();
     assert!(!gate.admits(&uid("named")) && !gate.admits(&uid("listed")));
     assert!(gate.admits(&uid("made since")));
 

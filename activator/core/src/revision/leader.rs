@@ -66,6 +66,9 @@ impl<W> Revision<W> {
     }
 
     fn wake_answered(&mut self, answer: WakeAnswer, now: Duration) {
+        if matches!(answer, WakeAnswer::Written { .. }) {
+            self.gate.raised();
+        }
         if self.wake.needed() {
             self.wake.answered(answer, now);
         }

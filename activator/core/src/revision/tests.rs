@@ -144,17 +144,17 @@ impl Fixture {
         self.event(|revision, now, out| revision.probed(&uid.into(), answered, now, out));
     }
 
-    fn leader(&mut self, frame: LeaderFrame) {
-        self.event(|revision, now, out| revision.leader_says(&frame, now, out));
+    fn leader(&mut self, frame: &LeaderFrame) {
+        self.event(|revision, now, out| revision.leader_says(frame, now, out));
     }
 
     fn reply(&mut self, answer: WakeAnswer) {
-        self.leader(LeaderFrame::WakeReply { revision: revision_id(), answer });
+        self.leader(&LeaderFrame::WakeReply { revision: revision_id(), answer });
     }
 
     fn close(&mut self, number: u64, pods: &[&str]) {
         let pods = pods.iter().map(|name| PodUid::from(*name)).collect();
-        self.leader(LeaderFrame::Close { revision: revision_id(), gate: gate(number), pods });
+        self.leader(&LeaderFrame::Close { revision: revision_id(), gate: gate(number), pods });
     }
 
     fn read(&mut self, attempt: u64, replicas: u32) {
@@ -189,7 +189,7 @@ impl Fixture {
     fn pass(&mut self, step: Duration) {
         let end = self.now + step;
         loop {
-            let next = self.event(|revision, now, out| revision.tick(now, out));
+            let next = self.event(Revision::tick);
             let next = next.map_or(end, |next| next.max(self.now + ms(1)));
             if next >= end {
                 break;
@@ -197,7 +197,7 @@ impl Fixture {
             self.now = next;
         }
         self.now = end;
-        self.event(|revision, now, out| revision.tick(now, out));
+        self.event(Revision::tick);
     }
 
     /// Everything that came out since the last look.

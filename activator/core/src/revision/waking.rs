@@ -2,7 +2,7 @@
 
 use super::{Effects, Revision};
 use crate::effect::{Effect, Scale, ScaleError};
-use crate::wake::{Due, head_start};
+use crate::wake::{Allows, Due, head_start};
 use catnap_wire::message::ActivatorFrame;
 use std::time::Duration;
 
@@ -41,8 +41,13 @@ impl<W> Revision<W> {
         }
         // All places taken: one is free again within a moment.
         let Some(permit) = self.budgets.wake() else { return Some(now + Duration::from_millis(1)) };
-        let may_open = due.silent && self.gate.alone_from().is_none_or(|from| now >= from);
-        let attempt = self.wake.begin(permit, self.capacity.known().collect(), due.silent, may_open);
+        let old_enough = self.gate.alone_from().is_none_or(|from| now >= from);
+        let allows = match due.silent {
+            true if old_enough => Allows::Opening,
+            true => Allows::Pardon,
+            false => Allows::Nothing,
+        };
+        let attempt = self.wake.begin(permit, self.capacity.known().collect(), allows);
         out.push(Effect::ReadScale { attempt });
         None
     }
@@ -77,10 +82,10 @@ impl<W> Revision<W> {
         };
         if scale.replicas > 0 {
             self.wake.seen(scale.replicas, now);
-            if attempt.silent {
-                if attempt.may_open {
-                    self.gate.open_alone();
-                }
+            if attempt.allows == Allows::Opening {
+                self.gate.open_alone();
+            }
+            if attempt.allows != Allows::Nothing {
                 self.gate.pardon(now);
             }
             // (3) While the leader talks nothing opens by itself: patience begins again.
@@ -104,6 +109,7 @@ impl<W> Revision<W> {
     }
 
     /// The answer to a `RaiseScale`.
+    #[expect(clippy::needless_pass_by_value, reason = "the same shape as `scale_read`")]
     pub fn scale_raised(
         &mut self,
         attempt: u64,

@@ -75,8 +75,8 @@ struct Outstanding {
     raises: Vec<u64>,
 }
 
-fn apply(fixture: &mut Fixture, outstanding: &mut Outstanding, event: Event) {
-    match event {
+fn apply(fixture: &mut Fixture, outstanding: &mut Outstanding, event: &Event) {
+    match *event {
         Event::Arrive => drop(fixture.arrive()),
         Event::Leave(index) => {
             let ticket = fixture.revision.held_tickets().nth(index);
@@ -91,8 +91,8 @@ fn apply(fixture: &mut Fixture, outstanding: &mut Outstanding, event: Event) {
         Event::Pods(kinds) => fixture.pods(pods(kinds)),
         Event::Probed(pod, answered) => fixture.probed(["a", "b", "c", "d"][usize::from(pod)], answered),
         Event::Close(number) => fixture.close(number, &["a"]),
-        Event::Open(number, bits) => fixture.leader(LeaderFrame::Open(verdict(number, &names(bits)))),
-        Event::Zero(number, bits) => fixture.leader(LeaderFrame::Zero(verdict(number, &names(bits)))),
+        Event::Open(number, bits) => fixture.leader(&LeaderFrame::Open(verdict(number, &names(bits)))),
+        Event::Zero(number, bits) => fixture.leader(&LeaderFrame::Zero(verdict(number, &names(bits)))),
         Event::Welcome(listed) => {
             let closed =
                 listed.map(|(number, bits, zero)| Closed { verdict: verdict(number, &names(bits)), zero });
@@ -155,7 +155,7 @@ proptest! {
         let mut fixture = Fixture::starting_as(start, policy);
         let mut outstanding = Outstanding::default();
         for event in events {
-            apply(&mut fixture, &mut outstanding, event);
+            apply(&mut fixture, &mut outstanding, &event);
         }
         // Whatever happened: nobody waits beyond the activation timeout, and nothing is counted for ever.
         fixture.pass(ms(10_000));
@@ -178,7 +178,7 @@ proptest! {
         let mut fixture = Fixture::led(policy);
         let mut outstanding = Outstanding::default();
         for event in events {
-            apply(&mut fixture, &mut outstanding, event);
+            apply(&mut fixture, &mut outstanding, &event);
         }
         fixture.revision.leader_lost(fixture.now);
         fixture.configure(Route { policy: fixture.revision.route().policy.clone(), ..Route::default() });
