@@ -1,54 +1,15 @@
 //! The built function as a process: what it answers, what it counts, and how it stops.
 
-use std::net::TcpListener as PortFinder;
-use std::process::Stdio;
-use std::time::Duration;
+#[cfg(test)]
+mod function;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::process::{Child, Command};
+use tokio::net::TcpListener;
 use tokio::time::timeout;
 
-const BOUND: Duration = Duration::from_secs(20);
-
-struct Function {
-    process: Child,
-    address: String,
-}
-
-async fn start(environment: &[(&str, &str)]) -> Function {
-    let port = PortFinder::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
-    let process = Command::new(env!("CARGO_BIN_EXE_hello"))
-        .env("PORT", port.to_string())
-        .env("K_REVISION", "hello-1")
-        .envs(environment.iter().copied())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let listening = async { while TcpStream::connect(("127.0.0.1", port)).await.is_err() {} };
-    timeout(BOUND, listening).await.expect("the function listens");
-    Function { process, address: format!("http://127.0.0.1:{port}") }
-}
-
-impl Function {
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.address)
-    }
-
-    async fn get(&self, path: &str) -> (u16, String) {
-        let response = timeout(BOUND, reqwest::get(self.url(path))).await.unwrap().unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
-    }
-
-    /// Waits until this many requests were in flight at once.
-    async fn met(&self, requests: usize) {
-        let seen = async { while self.get("/concurrency").await.1.trim() != requests.to_string() {} };
-        timeout(BOUND, seen).await.expect("the requests arrive");
-    }
-}
+use function::{BOUND, start};
 
 #[tokio::test]
 async fn routes_answer_as_documented() {
