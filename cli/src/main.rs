@@ -1,3 +1,58 @@
-//! catnap
+//! `catnap`: what a person types. Needed by nothing in a cluster.
 
-fn main() {}
+mod demo;
+mod dev;
+mod manifest;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+/// Functions that cost nothing while nobody calls them.
+#[derive(Debug, Parser)]
+#[command(name = "catnap", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Run a Function on this machine, without a cluster: it rests at zero, wakes, grows and rests again.
+    Dev(dev::Arguments),
+    /// Run a script of requests against the example function and print how long they took.
+    #[command(hide = true)]
+    Demo(demo::Arguments),
+    /// End the process groups named on standard input once it closes; `catnap dev` starts it for itself.
+    #[command(hide = true)]
+    Reap {
+        /// Seconds between SIGTERM and SIGKILL.
+        grace_seconds: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Dev(arguments) => in_runtime(dev::run(arguments)),
+        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
+        Command::Reap { grace_seconds } => {
+            dev::reaper::run(std::io::stdin().lock(), Duration::from_secs(grace_seconds));
+            Ok(())
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            use std::io::Write;
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}

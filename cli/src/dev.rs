@@ -1,0 +1,116 @@
+//! `catnap dev`: a Function on this machine, with local processes as replicas.
+//!
+//! The activator, its HTTP side and the autoscaler are the ones that run in a cluster; only their surroundings are played:
+//! calls for the stream, [`fleet`] for Deployment, ReplicaSet and kubelet. One revision, routed from the start.
+
+mod fleet;
+mod output;
+mod program;
+pub(crate) mod reaper;
+mod replica;
+pub(crate) mod session;
+mod view;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use catnap_crds::Function;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::manifest;
+pub(crate) use output::Output;
+pub(crate) use session::{Ending, Session};
+pub(crate) use view::State;
+
+/// Flags of `catnap dev`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Manifest of the Function. Its command is run in the manifest's folder, with a PORT to listen on.
+    #[arg(short = 'f', long = "filename", value_name = "MANIFEST")]
+    pub(crate) filename: PathBuf,
+    /// Where to listen. As there is only one function, it answers to every host name.
+    #[arg(long, env = "CATNAP_DEV_LISTEN", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+}
+
+/// Runs the Function until Ctrl-C.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let function = manifest::read(&arguments.filename)?;
+    let folder = folder_of(&arguments.filename)?;
+    let ending = Ending::default();
+    end_on_signals(&ending)?;
+    let output = Arc::new(Output::standard(ending.stop.clone()));
+    let session = Session::start(&function, &folder, arguments.listen, Arc::clone(&output), ending)?;
+    greet(&output, &function, session.address());
+    let over = CancellationToken::new();
+    let view = tokio::spawn(show(Arc::clone(&output), session.state(), over.clone()));
+    session.run().await;
+    over.cancel();
+    view.await.context("the view ended badly")?;
+    output.line("stopped; nothing is left running");
+    Ok(())
+}
+
+fn greet(output: &Output, function: &Function, address: SocketAddr) {
+    let name = function.metadata.name.as_deref().unwrap_or_default();
+    let namespace = function.metadata.namespace.as_deref().unwrap_or("default");
+    output.line(&format!(
+        "{name} listens on http://{address} (also as {name}.{namespace}); try: curl {address}"
+    ));
+}
+
+/// The folder that the manifest is in, in full: replicas are started from there.
+pub(crate) fn folder_of(manifest: &Path) -> anyhow::Result<PathBuf> {
+    let full = manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))?;
+    Ok(full.parent().unwrap_or(Path::new("/")).to_owned())
+}
+
+/// The first signal ends in an orderly way, the second at once.
+pub(crate) fn end_on_signals(ending: &Ending) -> anyhow::Result<()> {
+    let mut signals = Vec::new();
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+        signals.push(signal(kind).context("cannot listen for signals")?);
+    }
+    let ending = ending.clone();
+    tokio::spawn(async move {
+        loop {
+            let any = signals.iter_mut().map(|signal| Box::pin(signal.recv()));
+            futures::future::select_all(any).await;
+            if ending.stop.is_cancelled() {
+                ending.kill.cancel();
+            }
+            ending.stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+/// Keeps the line of state up to date; where it cannot be redrawn, only changes of replicas are worth a line.
+pub(crate) async fn show(output: Arc<Output>, mut state: watch::Receiver<State>, over: CancellationToken) {
+    const REDRAW_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+    let terminal = output.is_terminal();
+    let mut shown: Option<State> = None;
+    while !over.is_cancelled() {
+        let now = state.borrow_and_update().clone();
+        if terminal || shown.as_ref().is_none_or(|shown| now.differs(shown)) {
+            output.status(&now.to_string());
+            shown = Some(now);
+        }
+        tokio::select! {
+            changed = state.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+            }
+            () = over.cancelled() => break,
+        }
+        if terminal {
+            tokio::time::sleep(REDRAW_EVERY).await;
+        }
+    }
+    output.end_status();
+}

@@ -1,0 +1,90 @@
+//! A Function's manifest read from a file and held against the API's own schema, as the API server would.
+//!
+//! What the API server checks with CEL is checked here by hand for the rules that matter to a local run.
+
+mod rules;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use catnap_crds::Function;
+use serde_json::Value;
+
+/// Why a file is not a manifest that can be used. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManifestError {
+    /// The file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the file system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not YAML, or holds more than one object.
+    #[error("{} is not one YAML object", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// The object is not a Function of a version that is known here.
+    #[error(
+        "this is `{kind}` of `{api_version}`; a manifest for Catnap says `kind: Function` and `apiVersion: catnap.dev/v1alpha1`"
+    )]
+    Kind {
+        /// What it says.
+        kind: String,
+        /// What it says.
+        api_version: String,
+    },
+    /// Fields that do not exist, or values that are not allowed.
+    #[error("{} cannot be used:\n  {}", path.display(), problems.join("\n  "))]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// One line for each, naming the field.
+        problems: Vec<String>,
+    },
+    /// The schema let something through that the types refuse.
+    #[error("{} cannot be read as a Function", path.display())]
+    Convert {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Reads and checks the manifest in `path`; all that is wrong with it comes together.
+pub(crate) fn read(path: &Path) -> Result<Function, ManifestError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
+    parse(path, &text)
+}
+
+fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> {
+    let path = || path.to_owned();
+    let object: Value = serde_saphyr::from_str(text)
+        .map_err(|source| ManifestError::Parse { path: path(), source: Box::new(source) })?;
+    let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, api_version) = (said("kind"), said("apiVersion"));
+    if (kind.as_str(), api_version.as_str()) != ("Function", "catnap.dev/v1alpha1") {
+        return Err(ManifestError::Kind { kind, api_version });
+    }
+    let problems = schema::problems(&object);
+    if !problems.is_empty() {
+        return Err(ManifestError::Invalid { path: path(), problems });
+    }
+    let function: Function =
+        serde_json::from_value(object).map_err(|source| ManifestError::Convert { path: path(), source })?;
+    let problems = rules::problems(&function);
+    if problems.is_empty() { Ok(function) } else { Err(ManifestError::Invalid { path: path(), problems }) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,52 @@
+//! Rules between values, which the API server checks with CEL: the messages are the same.
+
+use std::time::Duration;
+
+use catnap_crds::{Function, names};
+
+/// Every rule that `function` breaks, one line each.
+pub(super) fn problems(function: &Function) -> Vec<String> {
+    let spec = &function.spec;
+    let scale = &spec.scale;
+    let limit = spec.concurrency_limit();
+    let (window, panic) = (scale.window.get(), scale.panic.window.get());
+    let idle = scale.idle.after.get();
+    let seconds = Duration::from_secs;
+    let rules = [
+        (
+            is_name(function.metadata.name.as_deref().unwrap_or_default()),
+            "metadata.name must be at most 50 characters: lower-case letters, digits and '-', starting with a letter and not ending in '-'",
+        ),
+        (scale.min <= scale.max, "spec.scale.min must be at most spec.scale.max"),
+        (scale.initial <= scale.max, "spec.scale.initial must be at most spec.scale.max"),
+        (scale.wake <= scale.max, "spec.scale.wake must be at most spec.scale.max"),
+        (
+            limit == 0 || scale.target <= limit,
+            "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same",
+        ),
+        ((seconds(6)..=seconds(3600)).contains(&window), "spec.scale.window must be between 6s and 1h"),
+        (
+            (seconds(1)..=window).contains(&panic),
+            "spec.scale.panic.window must be at least 1s and at most spec.scale.window",
+        ),
+        (
+            (seconds(1)..=seconds(24 * 3600)).contains(&idle),
+            "spec.scale.idle.after must be between 1s and 24h",
+        ),
+        (!spec.timeouts.activation.get().is_zero(), "spec.timeouts.activation must be more than 0s"),
+        (
+            spec.readiness_path().is_empty() || spec.readiness_path().starts_with('/'),
+            "spec.readiness.path must begin with '/', or be empty for a TCP connect",
+        ),
+    ];
+    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem.to_owned()).collect()
+}
+
+fn is_name(name: &str) -> bool {
+    let inner =
+        |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
+    name.len() <= names::MAX_FUNCTION_NAME
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(inner)
+        && !name.ends_with('-')
+}

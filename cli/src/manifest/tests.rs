@@ -1,0 +1,84 @@
+//! What is said about manifests with something wrong in them.
+
+use rstest::rstest;
+
+use super::*;
+
+fn parsed(spec: &str) -> Result<Function, ManifestError> {
+    let text = format!(
+        "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {{name: hello, labels: {{a: b}}}}\nspec:\n  image: hello\n{spec}"
+    );
+    parse(Path::new("function.yaml"), &text)
+}
+
+#[test]
+fn the_defaults_are_filled_in() {
+    let function = parsed("  command: [hello]\n").unwrap();
+    assert_eq!(function.spec.scale.max, 100);
+    assert_eq!(function.spec.command, ["hello"]);
+}
+
+#[rstest]
+#[case(
+    "  scale: {idel: {after: 5s}}\n",
+    "spec.scale.idel does not exist; what may stand here is: idle, initial, max, min, panic, target, utilization, wake, window"
+)]
+#[case(
+    "  env: [{name: A, vlaue: b}]\n",
+    "spec.env[0].vlaue does not exist; what may stand here is: name, value, valueFrom"
+)]
+#[case("  scale: {max: 20000}\n", "spec.scale.max must be at most 10000, is 20000")]
+#[case("  scale: {max: many}\n", "spec.scale.max must be an integer, is \"many\"")]
+#[case("  port: 0\n", "spec.port must be at least 1, is 0")]
+#[case("  protocol: HTTP2\n", "spec.protocol must be one of HTTP1, H2C, is `HTTP2`")]
+#[case("  scale: {window: 60}\n", "spec.scale.window must be a string, is 60")]
+#[case(
+    "  scale: {window: 1.5s}\n",
+    "spec.scale.window: `1.5s` is not a duration: write one to four terms such as 1h, 30m, 45s or 500ms"
+)]
+#[case("  command: hello\n", "spec.command must be a list, is \"hello\"")]
+#[case("  scale: {min: 3, max: 2}\n", "spec.scale.min must be at most spec.scale.max")]
+#[case("  scale: {window: 5s, panic: {window: 1s}}\n", "spec.scale.window must be between 6s and 1h")]
+#[case("  scale: {idle: {after: 10ms}}\n", "spec.scale.idle.after must be between 1s and 24h")]
+#[case(
+    "  scale: {target: 3}\n  concurrency: {limit: 2}\n",
+    "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same"
+)]
+fn a_problem_names_its_field_and_what_is_allowed(#[case] spec: &str, #[case] expected: &str) {
+    match parsed(spec) {
+        Err(ManifestError::Invalid { problems, .. }) => assert_eq!(problems, [expected]),
+        other => panic!("{spec}: {other:?}"),
+    }
+}
+
+#[test]
+fn all_problems_come_together() {
+    let spec = "  scale: {max: 0, idel: 1}\n  port: 99999\n";
+    let Err(ManifestError::Invalid { problems, .. }) = parsed(spec) else { panic!("it was accepted") };
+    assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn something_else_than_a_function_is_said_to_be_so() {
+    let refused = parse(Path::new("x.yaml"), "apiVersion: v1\nkind: Pod\n");
+    assert!(
+        matches!(refused, Err(ManifestError::Kind { kind, api_version }) if kind == "Pod" && api_version == "v1")
+    );
+    assert!(matches!(parse(Path::new("x.yaml"), "a: [1\n"), Err(ManifestError::Parse { .. })));
+    assert!(matches!(parse(Path::new("x.yaml"), "a: 1\n---\nb: 2\n"), Err(ManifestError::Parse { .. })));
+}
+
+#[test]
+fn an_image_is_required_and_a_name_must_be_one() {
+    let text = "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {name: hello}\nspec: {}\n";
+    let Err(ManifestError::Invalid { problems, .. }) = parse(Path::new("x.yaml"), text) else {
+        panic!("accepted")
+    };
+    assert_eq!(problems, ["spec.image is missing"]);
+    let text =
+        "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {name: Hello_1}\nspec: {image: a}\n";
+    let Err(ManifestError::Invalid { problems, .. }) = parse(Path::new("x.yaml"), text) else {
+        panic!("accepted")
+    };
+    assert!(problems[0].starts_with("metadata.name must be"), "{problems:?}");
+}
