@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// How many characters of the digest a revision's name carries.
-pub const DIGEST_CHARACTERS: usize = 10;
+const DIGEST_CHARACTERS: usize = 10;
 
 const FORMING: [&str; 12] = [
     "args",
@@ -34,7 +34,7 @@ pub struct ContentError {
 }
 
 /// SHA-256, in hex, of the canonical JSON of what forms a revision.
-pub fn content_digest(spec: &FunctionSpec) -> Result<String, ContentError> {
+pub(crate) fn content_digest(spec: &FunctionSpec) -> Result<String, ContentError> {
     let spec = serde_json::to_value(spec).map_err(|source| ContentError { source })?;
     let forming: Map<String, Value> = match spec {
         Value::Object(fields) => {
@@ -54,7 +54,7 @@ pub fn content_digest(spec: &FunctionSpec) -> Result<String, ContentError> {
 }
 
 /// Name of the revision of `function` with that content; `attempt` counts collisions of the short digest, from 0.
-pub fn revision_name(function: &str, digest: &str, attempt: usize) -> String {
+pub(crate) fn revision_name(function: &str, digest: &str, attempt: usize) -> String {
     let short = digest.get(..DIGEST_CHARACTERS).unwrap_or(digest);
     if attempt == 0 { format!("{function}-{short}") } else { format!("{function}-{short}-{}", attempt + 1) }
 }

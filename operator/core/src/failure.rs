@@ -50,7 +50,7 @@ impl Failure {
 }
 
 /// Why this pod is not ready, if that is a failure and not just time that it needs.
-pub fn pod_failure(pod: &Pod) -> Option<Failure> {
+pub(crate) fn pod_failure(pod: &Pod) -> Option<Failure> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let container = containers.filter_map(container_failure).min_by_key(|failure| failure.reason);

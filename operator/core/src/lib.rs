@@ -22,14 +22,13 @@ mod template;
 mod validate;
 
 pub use build::{DeploymentResource, Obsolete, Resources, build};
-pub use content::{ContentError, DIGEST_CHARACTERS, content_digest, revision_name};
+pub use content::ContentError;
 pub use drift::{Write, in_sync, write_needed};
-pub use failure::{Failure, QUOTA_PATIENCE, pod_failure};
+pub use failure::{Failure, QUOTA_PATIENCE};
 pub use lifecycle::{GIVE_UP_AFTER, Plan, advance};
-pub use observe::{Cluster, Facts, Observed, Wanted, facts, wanted};
+pub use observe::{Cluster, Facts, Observed, Wanted, wanted};
 pub use owner::{Owner, Ownership};
 pub use problem::{Finality, Problem, Reason, Scope};
 pub use record::{RecordError, RevisionRecord};
 pub use status::{News, Report, report};
-pub use template::render_template;
 pub use validate::{CurrentRevision, ValidateError, ValidatedFunction, validate};

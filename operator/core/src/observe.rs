@@ -101,7 +101,7 @@ pub fn wanted(function: &Function, owner: &Owner, addresses: &[IpAddr]) -> Resul
 }
 
 /// Facts of every revision that has a Deployment of ours, or pods.
-pub fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Facts> {
+pub(crate) fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     for pod in &observed.pods {
         let labels = pod.metadata.labels.as_ref();

@@ -13,7 +13,7 @@ use k8s_openapi::{
 use crate::Owner;
 
 /// The pod template of the revision that `spec` forms; `restricted`: the namespace enforces Pod Security `restricted`.
-pub fn render_template(
+pub(crate) fn render_template(
     owner: &Owner,
     spec: &FunctionSpec,
     revision: &str,
