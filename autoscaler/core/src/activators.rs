@@ -13,8 +13,9 @@ use crate::moment::{Moment, SECOND, moment, span};
 
 /// A process that ended long ago is forgotten: twice the longest window.
 const MEMORY: Moment = 2 * 3_600 * SECOND;
-/// How far ahead of the least delay seen a frame may be: pings end a stream that is slower.
-const TOLERANCE: Moment = 2 * SECOND;
+/// How late a Hello may have been read: pings end a stream that is slower than 2 s, and a leader that was paused for longer
+/// than 4 s leads no more. What would prove a longer delay lies in the future.
+const TOLERANCE: Moment = 8 * SECOND;
 
 /// One connection.
 #[derive(Clone, Debug)]
@@ -30,7 +31,9 @@ pub(crate) struct Stream {
 /// One activator process.
 #[derive(Clone, Copy, Debug)]
 struct Process {
-    /// When its second 0 began, at the latest.
+    /// When its second 0 began, at the latest, by its hellos alone.
+    greeted: Moment,
+    /// The same by the least delay of all that it said.
     booted: Moment,
     /// Seconds of it that are complete for all revisions.
     complete: u64,
@@ -89,8 +92,13 @@ impl Activators {
     /// later than this.
     pub(crate) fn hello(&mut self, stream: StreamId, boot: u64, clock: Duration, now: Duration) {
         let booted = moment(now) - span(clock);
-        let process =
-            self.processes.entry(boot).or_insert(Process { booted, complete: 0, heard: moment(now) });
+        let process = self.processes.entry(boot).or_insert(Process {
+            greeted: booted,
+            booted,
+            complete: 0,
+            heard: moment(now),
+        });
+        process.greeted = process.greeted.min(booted);
         process.booted = process.booted.min(booted);
         process.complete = process.complete.max(clock.as_secs());
         process.heard = moment(now);
@@ -111,7 +119,7 @@ impl Activators {
         let Some(process) = self.processes.get_mut(&boot) else { return false };
         let Some(end) = end_of(index) else { return false };
         let booted = moment(now).saturating_sub(end);
-        if booted < process.booted - TOLERANCE {
+        if booted < process.greeted - TOLERANCE {
             return false;
         }
         process.booted = process.booted.min(booted);

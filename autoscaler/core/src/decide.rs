@@ -185,9 +185,11 @@ pub fn decide(
     now: Duration,
 ) -> (History, Decision) {
     let (history, mut decision) = formula(policy, settings, history, observation, now);
-    let Decision { desired: need, reasons, at_max, .. } = &mut decision;
+    let Decision { desired: need, reasons, at_max, panic } = &mut decision;
+    // A whole quiet window leaves nothing to shrink step by step.
+    let quiet = observation.stable == 0.0 && !*panic;
     raise_for_waiting(policy, settings, observation, need, reasons);
-    rest(stage, observation, need, reasons);
+    rest(stage, observation, quiet, need, reasons);
 
     let floor = policy.floor(stage);
     if *need < floor {
@@ -283,7 +285,7 @@ fn raise_for_waiting(
 /// Between one and zero the idle time decides, not the windows; a retiring revision waits for nothing but its requests.
 ///
 /// What keeps the last replica (not idle yet, an activator that says nothing) never starts a first one.
-fn rest(stage: Stage, observation: &Observation, need: &mut u32, reasons: &mut Vec<Reason>) {
+fn rest(stage: Stage, observation: &Observation, quiet: bool, need: &mut u32, reasons: &mut Vec<Reason>) {
     if observation.replicas == 0 && observation.held == 0 && observation.pressed == 0 {
         *need = 0;
         reasons.push(Reason::Resting);
@@ -300,7 +302,7 @@ fn rest(stage: Stage, observation: &Observation, need: &mut u32, reasons: &mut V
             *need = 1;
             reasons.push(Reason::NotIdle);
         }
-    } else if *need <= 1 {
+    } else if quiet || *need <= 1 {
         *need = 0;
         reasons.push(Reason::Idle);
     }

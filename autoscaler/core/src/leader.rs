@@ -198,6 +198,12 @@ impl Leader {
         std::mem::take(&mut self.effects)
     }
 
+    /// A write of zero is under way, or its outcome is unknown: another leader could open a gate before it lands. Give the
+    /// lease back only while this is false; else let it expire.
+    pub fn is_committing(&self) -> bool {
+        self.revisions.values().any(Revision::is_committing)
+    }
+
     /// What the leader thinks of every revision it acts for, in the order of their names.
     pub fn explain(&self) -> Vec<Explanation> {
         self.revisions.values().filter_map(Revision::explain).collect()

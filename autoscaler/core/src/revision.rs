@@ -86,6 +86,11 @@ impl Revision {
         &self.id
     }
 
+    /// A write of zero is under way, or its outcome is unknown.
+    pub(crate) fn is_committing(&self) -> bool {
+        matches!(self.phase(), Some(Phase::Commit(_)))
+    }
+
     /// Nothing is known of it any more.
     pub(crate) fn is_forgotten(&self) -> bool {
         self.policy.is_none() && self.scale.is_none() && self.pods.is_empty()

@@ -87,7 +87,9 @@ impl Leader {
                 if self.activators.finished(boot, index, now) {
                     self.activators.through(boot, index);
                 } else {
+                    // The next hello ties its clock anew.
                     self.refuse(Refusal::Future);
+                    self.disconnect(stream, "a second of the future is said to be over");
                 }
             }
             ActivatorFrame::Wake { revision, held } => {

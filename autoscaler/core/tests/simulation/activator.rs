@@ -1,0 +1,327 @@
+//! An activator process: the real state machine of one revision, and what its driver does for it.
+
+use std::time::Duration;
+
+use catnap_activator_core::invariants::{self, Ledger};
+use catnap_activator_core::{Budgets, Effect, Policy, Revision, Route, Start, Ticket, through};
+use catnap_wire::{ActivatorFrame, Closed, Hello, LeaderFrame, PodUid, Welcome};
+
+use crate::event::{Event, Message, Process, Question};
+use crate::options::Rule;
+use crate::world::World;
+
+pub struct Activator {
+    pub pod: PodUid,
+    boot: u64,
+    /// When the process started; its clock counts from here.
+    started: Duration,
+    pub alive: bool,
+    /// Told to end: no new requests come.
+    draining: bool,
+    pub paused_until: Duration,
+    /// The API server's list of activators has it.
+    pub listed: bool,
+    revision: Revision<()>,
+    ledger: Ledger,
+    pub link: Option<usize>,
+    /// Parts of a welcome that have come.
+    welcome: Vec<Closed>,
+    leader: Option<usize>,
+    next_tick: Duration,
+    told_through: Option<u64>,
+}
+
+impl Activator {
+    pub fn takes_requests(&self) -> bool {
+        self.alive && !self.draining
+    }
+}
+
+impl World {
+    /// `listed`: it has been there for a while.
+    pub fn start_activator(&mut self, listed: bool) {
+        let index = self.activators.len();
+        self.start_process(format!("activator-{index}").into(), listed);
+        let delay = if listed { Duration::ZERO } else { self.random.milliseconds(0, 900) };
+        self.agenda.after(delay, Event::Listed { activator: index, listed: true });
+    }
+
+    /// The container of a killed activator starts again in the same pod.
+    pub fn restart_activator(&mut self, activator: usize) {
+        let pod = self.activators[activator].pod.clone();
+        self.activators[activator].listed = false;
+        self.start_process(pod, true);
+    }
+
+    fn start_process(&mut self, pod: PodUid, listed: bool) {
+        let now = self.now();
+        let index = self.activators.len();
+        let start = if self.without(Rule::ClosedUntilWelcome) {
+            Start::Open
+        } else {
+            Start::Unanswered { since: Duration::ZERO }
+        };
+        let boot = self.options.seed.wrapping_mul(1_000) + index as u64;
+        let budgets = Budgets::new(10_000, 16, 2_000);
+        let revision = Revision::new(self.revision.clone(), budgets, start, boot);
+        self.activators.push(Activator {
+            pod,
+            boot,
+            started: now,
+            alive: true,
+            draining: false,
+            paused_until: Duration::ZERO,
+            listed,
+            revision,
+            ledger: Ledger::default(),
+            link: None,
+            welcome: Vec::new(),
+            leader: self.lease.holder,
+            next_tick: Duration::MAX,
+            told_through: None,
+        });
+        self.note(|| format!("activator {index} starts"));
+        let policy = Policy { activation: Duration::from_secs(600), limit: 2, max: 4, ..Policy::default() };
+        let route = Route { policy, ..Route::default() };
+        self.act(index, |revision, now, out| revision.configure(route, now, out));
+        self.choose_first();
+        let pods = self.cluster.pods_seen_by_activators();
+        self.tell(Process::Activator(index), "pods", Message::Pods(pods));
+        for message in [Message::Beat, Message::Connect] {
+            let delay = self.random.milliseconds(1, 100);
+            self.agenda.after(delay, Event::To(Process::Activator(index), message));
+        }
+    }
+
+    fn choose_first(&mut self) {
+        let first = self.activators.iter().position(|activator| activator.alive);
+        for (index, activator) in self.activators.iter_mut().enumerate() {
+            activator.revision.set_first(Some(index) == first);
+        }
+    }
+
+    pub fn kill_activator(&mut self, index: usize) {
+        self.note(|| format!("activator {index} is killed"));
+        self.activators[index].alive = false;
+        self.orphan_requests_of(index);
+        if let Some(link) = self.activators[index].link.take() {
+            self.close_from_activator(link);
+        }
+        self.choose_first();
+    }
+
+    /// SIGTERM: it serves what it has and then ends.
+    pub fn drain_activator(&mut self, index: usize) {
+        self.activators[index].draining = true;
+    }
+
+    pub fn activator_hears(&mut self, index: usize, message: Message) {
+        match message {
+            Message::Pods(pods) => {
+                self.act(index, |revision, now, out| revision.set_pods(pods, now, out));
+            }
+            Message::Lease(holder) => self.follow(index, holder),
+            Message::Connect => self.connect(index),
+            Message::Down { link, frame } if self.arrives_down(link) => self.frame_from_leader(index, frame),
+            Message::Lost { link } if self.notice_at_activator(link) => self.leader_lost(index),
+            Message::ReadAlone(attempt, result) => {
+                self.act(index, |revision, now, out| revision.scale_read(attempt, result, now, out));
+            }
+            Message::RaisedAlone(attempt, result) => {
+                self.act(index, |revision, now, out| revision.scale_raised(attempt, result, now, out));
+            }
+            Message::Tick => {
+                if self.now() >= self.activators[index].next_tick {
+                    self.activators[index].next_tick = Duration::MAX;
+                    self.act(index, |_, _, _| ());
+                }
+            }
+            Message::Beat => self.beat(index),
+            Message::Request(request) => self.request_arrives(index, request),
+            Message::Reach { request, grant } => self.reach_pod(index, request, &grant),
+            Message::Finished(request, grant) => self.finished(index, request, &grant),
+            Message::Probed(uid, answered) => {
+                self.act(index, |revision, now, out| revision.probed(&uid, answered, now, out));
+            }
+            _ => {}
+        }
+    }
+
+    /// One step of the state machine, and what comes of it.
+    pub fn act<T>(
+        &mut self,
+        index: usize,
+        step: impl FnOnce(&mut Revision<()>, Duration, &mut Vec<Effect<()>>) -> T,
+    ) -> Option<T> {
+        let world_now = self.now();
+        let activator = &mut self.activators[index];
+        if !activator.alive {
+            return None;
+        }
+        let now = world_now - activator.started;
+        let mut effects = Vec::new();
+        let before: Option<Ticket> = activator.revision.held_tickets().last();
+        let result = step(&mut activator.revision, now, &mut effects);
+        if let Some(ticket) = activator.revision.held_tickets().last().filter(|last| Some(*last) > before) {
+            activator.ledger.held(ticket);
+        }
+        let stepped = activator.ledger.observe(&activator.revision, &effects);
+        let mut ticked = Vec::new();
+        let next = activator.revision.tick(now, &mut ticked);
+        let checked = stepped
+            .and_then(|()| activator.ledger.observe(&activator.revision, &ticked))
+            .and_then(|()| invariants::check(&activator.revision));
+        if let Some(next) = next {
+            let at = (activator.started + next).max(world_now + Duration::from_micros(100));
+            if at < activator.next_tick {
+                activator.next_tick = at;
+                self.agenda.at(at, Event::To(Process::Activator(index), Message::Tick));
+            }
+        }
+        if let Err(violation) = checked {
+            self.violate(violation.to_string());
+        }
+        for effect in effects.into_iter().chain(ticked) {
+            self.perform(index, effect);
+        }
+        Some(result)
+    }
+
+    fn perform(&mut self, index: usize, effect: Effect<()>) {
+        let process = Process::Activator(index);
+        match effect {
+            Effect::Grant { grant, .. } => self.granted(index, grant),
+            Effect::Fail { ticket, trouble, .. } => {
+                let request = self.request_of(ticket);
+                self.violate(format!("request {request} failed: {trouble:?}"));
+            }
+            Effect::Send(frame) => self.send_frame(index, frame),
+            Effect::ReadScale { attempt } => self.send_get(process, Question::Activator(attempt)),
+            Effect::RaiseScale { attempt, replicas, resource_version } => {
+                self.send_put(process, Question::Activator(attempt), replicas, resource_version);
+            }
+            Effect::Probe(probe) => {
+                let now = self.now();
+                let pod = self.cluster.pod(&probe.uid);
+                let answered = pod.is_some_and(|pod| self.cluster.pods[pod].answers(now));
+                let delay = self.random.milliseconds(0, 3);
+                self.agenda.after(delay, Event::To(process, Message::Probed(probe.uid, answered)));
+            }
+        }
+    }
+
+    fn send_frame(&mut self, index: usize, frame: ActivatorFrame) {
+        if let Some(link) = self.activators[index].link {
+            self.note(|| format!("activator {index} says {frame:?}"));
+            if matches!(frame, ActivatorFrame::Ack { .. }) {
+                self.tempt();
+            }
+            self.send_up(link, frame);
+        }
+    }
+
+    /// Every 100 ms: pressure, and the watermark when a second is over.
+    fn beat(&mut self, index: usize) {
+        self.agenda.after(Duration::from_millis(100), Event::To(Process::Activator(index), Message::Beat));
+        self.act(index, |_, _, _| ());
+        let now = self.now() - self.activators[index].started;
+        if let Some(pressure) = self.activators[index].revision.pressure() {
+            self.send_frame(index, ActivatorFrame::Pressure(vec![pressure]));
+        }
+        let through = through(now);
+        if self.activators[index].link.is_some() && through > self.activators[index].told_through {
+            self.activators[index].told_through = through;
+            if let (Some(link), Some(through)) = (self.activators[index].link, through) {
+                self.send_up(link, ActivatorFrame::Through { index: through });
+            }
+        }
+        let ended = self.requests.iter().all(|request| request.activator != index || request.has_ended());
+        if self.activators[index].draining && ended {
+            self.kill_activator(index);
+            let delay = self.random.milliseconds(0, 500);
+            self.agenda.after(delay, Event::Listed { activator: index, listed: false });
+        }
+    }
+
+    fn follow(&mut self, index: usize, holder: Option<usize>) {
+        self.activators[index].leader = holder;
+        let link = self.activators[index].link;
+        if let Some(link) = link.filter(|link| Some(self.links[*link].leader) != holder) {
+            self.notice_at_activator(link);
+            self.close_from_activator(link);
+            self.leader_lost(index);
+        }
+    }
+
+    fn connect(&mut self, index: usize) {
+        if self.activators[index].link.is_some() {
+            return;
+        }
+        let leader = self.activators[index].leader.filter(|leader| self.leaders[*leader].leader.is_some());
+        let Some(leader) = leader else {
+            let delay = self.random.milliseconds(50, 300);
+            self.agenda.after(delay, Event::To(Process::Activator(index), Message::Connect));
+            return;
+        };
+        let link = self.open_link(index, leader);
+        let now = self.now() - self.activators[index].started;
+        let activator = &mut self.activators[index];
+        activator.link = Some(link);
+        activator.welcome.clear();
+        activator.revision.leader_connected(now);
+        let report = activator.revision.report(now);
+        let at_rest = report.held == 0
+            && report.in_flight == 0
+            && report.closed.is_none()
+            && report.buckets.is_empty()
+            && report.idle_milliseconds.is_none();
+        let hello = Hello {
+            boot: activator.boot,
+            pod_uid: activator.pod.clone(),
+            clock_milliseconds: u64::try_from(now.as_millis()).unwrap(),
+            revisions: if at_rest { Vec::new() } else { vec![report] },
+            more: false,
+        };
+        self.send_frame(index, ActivatorFrame::Hello(hello));
+        self.act(index, |_, _, _| ());
+    }
+
+    fn leader_lost(&mut self, index: usize) {
+        self.note(|| format!("activator {index} has lost its leader"));
+        self.activators[index].link = None;
+        self.act(index, |revision, now, _| revision.leader_lost(now));
+        let delay = self.random.milliseconds(10, 400);
+        self.agenda.after(delay, Event::To(Process::Activator(index), Message::Connect));
+    }
+
+    fn frame_from_leader(&mut self, index: usize, frame: LeaderFrame) {
+        self.note(|| format!("activator {index} hears {frame:?}"));
+        match frame {
+            LeaderFrame::Welcome(Welcome { term, closed, more }) => {
+                let closed = if self.without(Rule::HelloByState) { Vec::new() } else { closed };
+                self.activators[index].welcome.extend(closed);
+                if !more {
+                    let all = std::mem::take(&mut self.activators[index].welcome);
+                    let own = all.iter().find(|closed| closed.verdict.revision == self.revision).cloned();
+                    self.act(index, |revision, now, out| revision.welcomed(term, own.as_ref(), now, out));
+                }
+            }
+            LeaderFrame::Close { revision, gate, .. } if self.without(Rule::Busy) => {
+                self.send_frame(index, ActivatorFrame::Ack { revision, gate });
+            }
+            frame => {
+                let frame = self.without_condemned(frame);
+                self.act(index, |revision, now, out| revision.leader_says(&frame, now, out));
+            }
+        }
+    }
+
+    fn without_condemned(&self, mut frame: LeaderFrame) -> LeaderFrame {
+        if self.without(Rule::Condemned)
+            && let LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) = &mut frame
+        {
+            verdict.condemned.clear();
+        }
+        frame
+    }
+}

@@ -1,0 +1,165 @@
+//! The API server's Deployment, the controllers behind it, and its pods.
+//!
+//! Controllers lag and coalesce: the ReplicaSet may never see a count that was there for a moment.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_autoscaler_core::{PodFact, ScaleFact};
+use catnap_wire::PodUid;
+
+/// `preStop: sleep 3s`: for so long a deleted pod answers as before.
+pub const LAME_DUCK: Duration = Duration::from_secs(3);
+
+#[derive(Debug)]
+pub struct Cluster {
+    pub replicas: u32,
+    version: u64,
+    /// Counts up with every change of the count.
+    generation: u64,
+    /// What the Deployment controller has copied to the ReplicaSet.
+    copied: (u64, u32),
+    /// What the ReplicaSet controller has acted on.
+    acted: u64,
+    pub pods: Vec<Pod>,
+}
+
+#[derive(Debug)]
+pub struct Pod {
+    pub uid: PodUid,
+    pub address: SocketAddr,
+    pub started: bool,
+    pub ready: bool,
+    pub deleted: Option<Duration>,
+    pub gone: bool,
+    /// Requests that reached it and have not ended.
+    pub serving: BTreeSet<usize>,
+}
+
+impl Pod {
+    pub fn is_terminating(&self) -> bool {
+        self.deleted.is_some()
+    }
+
+    /// Takes new connections.
+    pub fn answers(&self, now: Duration) -> bool {
+        self.started && !self.gone && self.deleted.is_none_or(|deleted| now < deleted + LAME_DUCK)
+    }
+}
+
+impl Cluster {
+    pub fn new() -> Self {
+        Self { replicas: 0, version: 100, generation: 1, copied: (1, 0), acted: 1, pods: Vec::new() }
+    }
+
+    pub fn version(&self) -> Arc<str> {
+        self.version.to_string().into()
+    }
+
+    /// PUT of `/scale`; `None`: conflict.
+    pub fn put(&mut self, replicas: u32, version: &str, checked: bool) -> Option<Arc<str>> {
+        if checked && *self.version() != *version {
+            return None;
+        }
+        if replicas != self.replicas {
+            self.replicas = replicas;
+            self.generation += 1;
+            self.version += 1;
+        }
+        Some(self.version())
+    }
+
+    /// Somebody writes something else in the Deployment.
+    pub fn touch(&mut self) {
+        self.version += 1;
+    }
+
+    pub fn scale_fact(&self) -> ScaleFact {
+        ScaleFact {
+            replicas: self.replicas,
+            resource_version: self.version(),
+            observed: self.acted == self.generation,
+        }
+    }
+
+    pub fn pod_facts(&self) -> Vec<PodFact> {
+        let fact = |pod: &Pod| PodFact {
+            uid: pod.uid.clone(),
+            terminating: pod.is_terminating(),
+            ready: pod.ready && !pod.is_terminating(),
+        };
+        self.pods.iter().filter(|pod| !pod.gone).map(fact).collect()
+    }
+
+    pub fn pods_seen_by_activators(&self) -> Vec<catnap_activator_core::Pod> {
+        let seen = |pod: &Pod| catnap_activator_core::Pod {
+            uid: pod.uid.clone(),
+            address: pod.started.then_some(pod.address),
+            started: pod.started,
+            ready: pod.ready,
+            terminating: pod.is_terminating(),
+            trouble: None,
+        };
+        self.pods.iter().filter(|pod| !pod.gone).map(seen).collect()
+    }
+
+    /// The Deployment controller copies the count. True when there was something to copy.
+    pub fn copy(&mut self) -> bool {
+        let changed = self.copied.0 != self.generation;
+        self.copied = (self.generation, self.replicas);
+        self.version += u64::from(changed);
+        changed
+    }
+
+    /// The ReplicaSet controller makes as many pods as it sees asked for: pods made, pods deleted.
+    pub fn act(&mut self, now: Duration) -> (Vec<usize>, Vec<usize>) {
+        if self.acted != self.copied.0 {
+            self.acted = self.copied.0;
+            self.version += 1;
+        }
+        let wanted = self.copied.1 as usize;
+        let live = |pods: &[Pod]| pods.iter().filter(|pod| !pod.is_terminating() && !pod.gone).count();
+        let (mut made, mut deleted) = (Vec::new(), Vec::new());
+        while live(&self.pods) < wanted {
+            made.push(self.pods.len());
+            self.make_pod();
+        }
+        while live(&self.pods) > wanted {
+            // Not ready ones go first, then the youngest: the order of the real controller.
+            let candidates =
+                self.pods.iter().enumerate().filter(|(_, pod)| !pod.is_terminating() && !pod.gone);
+            let Some((index, _)) = candidates.min_by_key(|(index, pod)| (pod.ready, usize::MAX - index))
+            else {
+                break;
+            };
+            self.delete(index, now);
+            deleted.push(index);
+        }
+        (made, deleted)
+    }
+
+    pub fn delete(&mut self, index: usize, now: Duration) {
+        self.version += 1;
+        self.pods[index].deleted = Some(now);
+    }
+
+    pub fn pod(&self, uid: &PodUid) -> Option<usize> {
+        self.pods.iter().position(|pod| pod.uid == *uid)
+    }
+
+    fn make_pod(&mut self) {
+        let number = self.pods.len();
+        let [low, high, ..] = number.to_le_bytes();
+        self.pods.push(Pod {
+            uid: format!("pod-{number}").into(),
+            address: SocketAddr::from(([10, 1, high, low], 8080)),
+            started: false,
+            ready: false,
+            deleted: None,
+            gone: false,
+            serving: BTreeSet::new(),
+        });
+    }
+}

@@ -1,0 +1,120 @@
+//! Everything that happens in the simulated world.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_activator_core::{Grant, Pod, ScaleError};
+use catnap_autoscaler_core::{PodFact, ReadOutcome, ScaleFact, Token, WriteOutcome};
+use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid};
+
+/// A process that can be slow, paused or dead when an event reaches it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Process {
+    Activator(usize),
+    Leader(usize),
+}
+
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// Reaches a process, once it runs.
+    To(Process, Message),
+    /// A PUT reaches the API server. Its answer is sent unless nobody waits for it any more.
+    Put {
+        from: Process,
+        question: Question,
+        replicas: u32,
+        version: Arc<str>,
+        answered: bool,
+    },
+    Get {
+        from: Process,
+        question: Question,
+    },
+    List {
+        leader: usize,
+        token: Token,
+    },
+    Copy,
+    Act,
+    PodStarts(usize),
+    PodReady(usize),
+    /// The lame-duck time of a pod is over.
+    PodStops(usize),
+    /// A pod is done with a request.
+    Served(usize),
+    Arrive,
+    Elect,
+    Fault,
+    /// An activator's pod is in the list of the API server, or not.
+    Listed {
+        activator: usize,
+        listed: bool,
+    },
+    Restart {
+        activator: usize,
+    },
+    Join,
+    /// No more faults and requests from here on.
+    Quiet,
+    /// By now all must have ended and the function must rest.
+    Rested,
+    End,
+}
+
+/// Who asked the API server, and how it recognises the answer.
+#[derive(Clone, Copy, Debug)]
+pub enum Question {
+    Leader(Token),
+    Activator(u64),
+}
+
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// A watch tells.
+    Scale(ScaleFact),
+    PodFacts(Vec<PodFact>),
+    Pods(Vec<Pod>),
+    Activators(Vec<PodUid>),
+    Lease(Option<usize>),
+    /// A stream tells.
+    Opened {
+        link: usize,
+    },
+    Up {
+        link: usize,
+        frame: ActivatorFrame,
+    },
+    Down {
+        link: usize,
+        frame: LeaderFrame,
+    },
+    Lost {
+        link: usize,
+    },
+    /// An answer of the API server, or the time to wait for one is over.
+    Read(Token, ReadOutcome),
+    Written(Token, WriteOutcome),
+    ListedPods(Token, Vec<PodUid>),
+    ReadAlone(u64, Result<catnap_activator_core::Scale, ScaleError>),
+    RaisedAlone(u64, Result<(), ScaleError>),
+    /// The turn of a write has come.
+    StartPut {
+        replicas: u32,
+        version: Arc<str>,
+        not_after: Option<Duration>,
+        token: Token,
+    },
+    Tick,
+    /// Every 100 ms.
+    Beat,
+    Renew,
+    Connect,
+    Request(usize),
+    /// The connection for a granted request reaches its pod.
+    Reach {
+        request: usize,
+        grant: Grant,
+    },
+    Finished(usize, Grant),
+    Probed(PodUid, bool),
+}

@@ -1,0 +1,94 @@
+//! What goes wrong, and when: at random, and more often just when a round is under way.
+
+use std::time::Duration;
+
+use crate::event::Event;
+use crate::options::Faults;
+use crate::world::World;
+
+/// A pause counts as lag of the watches, which is bounded: not one right after the other.
+const BETWEEN_PAUSES: Duration = Duration::from_secs(3);
+
+impl World {
+    /// A fault, and the next one later.
+    pub fn fault(&mut self) {
+        if self.quiet {
+            return;
+        }
+        let pause = self.random.milliseconds(300, 8_000);
+        self.agenda.after(pause, Event::Fault);
+        self.something_happens();
+    }
+
+    /// The protocol is at a step where a request or a fault is most dangerous: often one comes.
+    pub fn tempt(&mut self) {
+        if self.quiet {
+            return;
+        }
+        if self.random.once_in(6) {
+            let delay = self.random.milliseconds(0, 40);
+            self.request_somewhere(delay);
+        } else if self.random.once_in(12) {
+            let delay = self.random.milliseconds(0, 2_500);
+            self.request_somewhere(delay);
+        }
+        if self.options.faults != Faults::None && self.random.once_in(12) {
+            self.something_happens();
+        }
+    }
+
+    fn something_happens(&mut self) {
+        let kinds = if self.options.faults == Faults::Processes { 10 } else { 4 };
+        let activator = self.random.below(self.activators.len() as u64);
+        let activator = usize::try_from(activator).unwrap();
+        let alive = self.activators[activator].takes_requests();
+        match self.random.below(kinds) {
+            0 | 1 => {
+                if let Some(link) = self.activators[activator].link {
+                    self.break_link(link);
+                }
+            }
+            2 => self.cluster.touch(),
+            3 => self.evict_somebody(),
+            4 | 5 if alive && self.now() > self.activators[activator].paused_until + BETWEEN_PAUSES => {
+                let length = self.random.milliseconds(10, 2_000);
+                self.note(|| format!("activator {activator} is paused for {length:?}"));
+                self.activators[activator].paused_until = self.now() + length;
+            }
+            6 if alive => {
+                self.kill_activator(activator);
+                let delay = self.random.milliseconds(200, 3_000);
+                self.agenda.after(delay, Event::Restart { activator });
+            }
+            7 if alive && self.activators.iter().filter(|other| other.takes_requests()).count() > 1 => {
+                self.note(|| format!("activator {activator} is told to end"));
+                self.drain_activator(activator);
+            }
+            kind => self.leader_fault(kind),
+        }
+    }
+
+    fn leader_fault(&mut self, kind: u64) {
+        let Some(leader) = self.lease.holder.filter(|leader| self.leaders[*leader].leader.is_some()) else {
+            return;
+        };
+        match kind {
+            8 => {
+                let length = self.random.milliseconds(50, 7_000);
+                self.note(|| format!("leader {leader} is paused for {length:?}"));
+                self.leaders[leader].paused_until = self.now() + length;
+            }
+            9 if self.random.once_in(2) => self.end_leader(leader),
+            _ => self.leaders[leader].stopping = true,
+        }
+    }
+
+    fn evict_somebody(&mut self) {
+        let candidates: Vec<usize> =
+            (0..self.cluster.pods.len()).filter(|pod| !self.cluster.pods[*pod].is_terminating()).collect();
+        if let Some(pod) = self.random.choose(&candidates) {
+            self.note(|| format!("pod-{pod} is evicted"));
+            self.evict(pod);
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! What a run is made of: how many activators, which faults, and which rule is taken away.
+
+/// One run.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    pub seed: u64,
+    /// Activators at the start.
+    pub activators: usize,
+    /// Another one starts in the middle.
+    pub joiner: bool,
+    pub faults: Faults,
+    /// The rule that this run does without.
+    pub without: Option<Rule>,
+}
+
+/// Which kinds of faults happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Faults {
+    /// Delays only.
+    None,
+    /// Streams break, writes are lost or their outcome is unknown, reads fail, somebody else touches the Deployment.
+    Network,
+    /// Processes are paused, killed and restarted, too.
+    Processes,
+}
+
+/// A rule of the protocol, or a bound that it relies on, that can be taken away: without it the simulation must find a run
+/// that loses a request or leaves one waiting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// (1) The gates of a new activator are closed until its hello is answered.
+    ClosedUntilWelcome,
+    /// (2) Condemned pods are never used again.
+    Condemned,
+    /// A write fails unless its resourceVersion is current.
+    Precondition,
+    /// (5) No write of zero starts late, and none lands later than a gate waits.
+    InTime,
+    /// An activator asked to close counts what is in flight.
+    Busy,
+    /// The activators are listed after the version of `/scale` is known: one that is missing is not missed.
+    Listed,
+    /// (9) An unknown outcome is unknown.
+    Unknown,
+    /// (10) A raise waits until the condemned pods are seen to go, and what outlives the zero is pardoned.
+    Pardon,
+    /// (11) A hello is answered by the state of the gate.
+    HelloByState,
+    /// Watches lag less than the lame-duck time.
+    WatchLag,
+}
