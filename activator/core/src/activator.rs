@@ -14,14 +14,14 @@ use crate::effect::{Scale, ScaleError};
 use crate::function::Function;
 use crate::pod::Pod;
 use crate::process::{Command, Process};
-use crate::reason::{FunctionName, Reason, Refusal, Trouble};
+use crate::reason::{Reason, Refusal, Trouble};
 use crate::revision::{Resting, Start};
 use crate::routes::{Listener, Routes};
 use crate::settings::Settings;
-use crate::shared::SharedRevision;
+use crate::shared::{ByName, SharedRevision};
 use catnap_wire::message::{Closed, PodUid, RevisionId, Term};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -37,22 +37,13 @@ pub struct Activator {
 /// What only the driver's side touches.
 #[derive(Debug, Default)]
 struct Control {
-    functions: HashMap<FunctionName, Arc<Function>>,
-    revisions: HashMap<RevisionId, Known>,
+    revisions: HashSet<ByName>,
     members: Vec<PodUid>,
     leader: Leader,
     pressure_at: Duration,
     /// There was something to tell the last time.
     pressed: bool,
     swept_at: Duration,
-}
-
-/// A revision that somebody spoke of.
-#[derive(Debug)]
-struct Known {
-    shared: Arc<SharedRevision>,
-    /// A Function has it in its status. Others are kept for a while: pods and frames may come before the Function does.
-    claimed: bool,
 }
 
 /// The stream to the leader.
@@ -118,10 +109,10 @@ impl Activator {
             detail: "the activator ends before the function had capacity".into(),
         };
         let control = self.control.lock();
-        for known in control.revisions.values() {
-            known.shared.with(|machine, now, effects| machine.fail_held(&trouble, now, effects));
+        for ByName(shared) in control.revisions.iter().filter(|ByName(shared)| shared.held() > 0) {
+            shared.with(|machine, now, effects| machine.fail_held(&trouble, now, effects));
         }
-        for function in control.functions.values() {
+        for function in self.routes.all() {
             function.fail_pending(&trouble);
         }
     }
@@ -130,7 +121,7 @@ impl Activator {
     pub fn set_pods(&self, revision: &RevisionId, pods: Vec<Pod>) {
         let shared = {
             let mut control = self.control.lock();
-            if pods.is_empty() && !control.revisions.contains_key(revision) {
+            if pods.is_empty() && !control.revisions.contains(revision) {
                 return;
             }
             self.revision(&mut control, revision)
@@ -160,13 +151,13 @@ impl Activator {
     }
 
     fn known(&self, revision: &RevisionId) -> Option<Arc<SharedRevision>> {
-        self.control.lock().revisions.get(revision).map(|known| Arc::clone(&known.shared))
+        self.control.lock().revisions.get(revision).map(|known| Arc::clone(&known.0))
     }
 
     /// The revision of this name, made when nobody spoke of it before.
     fn revision(&self, control: &mut Control, id: &RevisionId) -> Arc<SharedRevision> {
         if let Some(known) = control.revisions.get(id) {
-            return Arc::clone(&known.shared);
+            return Arc::clone(&known.0);
         }
         // What the leader lists of a revision, it lists in the answer to the hello or says later: silence means open.
         let start = if control.leader.welcomed {
@@ -176,7 +167,7 @@ impl Activator {
         };
         let first = crate::members::is_first(id, &self.process.settings.pod_uid, &control.members);
         let shared = SharedRevision::new(id.clone(), Resting::new(start, first), Arc::clone(&self.process));
-        control.revisions.insert(id.clone(), Known { shared: Arc::clone(&shared), claimed: false });
+        control.revisions.insert(ByName(Arc::clone(&shared)));
         shared
     }
 }

@@ -5,7 +5,7 @@ use crate::process::Process;
 use crate::queue::{Held, Queue, Ticket};
 use crate::reason::{FunctionName, Reason, Refusal, Trouble};
 use crate::revision::Route;
-use crate::route::FunctionRoute;
+use crate::route::{FunctionPolicy, FunctionRoute};
 use crate::shared::{Outcome, SharedRevision};
 use crate::waiting::{Admission, Waiter, Waiting};
 use catnap_wire::message::RevisionId;
@@ -24,7 +24,8 @@ pub struct Function {
 
 #[derive(Debug)]
 struct State {
-    route: FunctionRoute,
+    policy: FunctionPolicy,
+    stalled: Option<Trouble>,
     routed: Option<Arc<SharedRevision>>,
     revisions: Vec<Arc<SharedRevision>>,
     /// Requests that wait for the first revision to be proven.
@@ -36,14 +37,14 @@ struct State {
 
 impl Function {
     /// A Function that holds everything until [`update`](Self::update) routes it.
-    pub(crate) fn new(route: FunctionRoute, process: Arc<Process>) -> Arc<Self> {
-        let route = FunctionRoute { routed: None, revisions: Vec::new(), ..route };
+    pub(crate) fn new(route: &FunctionRoute, process: Arc<Process>) -> Arc<Self> {
         Arc::new(Self {
             name: route.name.clone(),
             uid: Arc::clone(&route.uid),
             process,
             state: Mutex::new(State {
-                route,
+                policy: route.policy.clone(),
+                stalled: route.stalled.clone(),
                 routed: None,
                 revisions: Vec::new(),
                 pending: Queue::default(),
@@ -122,10 +123,10 @@ impl Function {
         if state.deleted {
             return self.refused(Trouble::deleted());
         }
-        if let Some(trouble) = state.route.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
+        if let Some(trouble) = state.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
             return self.refused(trouble.clone());
         }
-        if !admitted_before && state.pending.len() >= state.route.policy.max_requests {
+        if !admitted_before && state.pending.len() >= state.policy.max_requests {
             return self.refused(Trouble::queue_full(state.pending.len()));
         }
         let Some(permit) = self.process.budgets.hold() else {
@@ -192,7 +193,8 @@ impl Function {
             }
         }
         let gone = gone.iter().map(|revision| revision.id().clone()).collect();
-        state.route = route;
+        state.policy = route.policy;
+        state.stalled = route.stalled;
         self.place_pending(state);
         gone
     }
@@ -203,8 +205,7 @@ impl Function {
             while let Some((ticket, held)) = state.pending.pop() {
                 routed.with(|machine, now, effects| machine.adopt(ticket, held, now, effects));
             }
-        } else if let Some(trouble) = state.route.stalled.clone().filter(|trouble| trouble.reason.ends_wait())
-        {
+        } else if let Some(trouble) = state.stalled.clone().filter(|trouble| trouble.reason.ends_wait()) {
             fail_all(&mut state.pending, &trouble);
         } else if !state.pending.is_empty() {
             self.list(state);
@@ -240,9 +241,9 @@ impl Function {
     /// Fails what has waited too long for a first revision; returns when the next one has, `None` when nobody waits.
     pub(crate) fn tick(&self, now: Duration) -> Option<Duration> {
         let mut state = self.state.lock();
-        let longest = state.route.policy.activation;
+        let longest = state.policy.activation;
         while let Some((_, held)) = state.pending.pop_expired(now, longest) {
-            let known = state.route.stalled.clone();
+            let known = state.stalled.clone();
             held.waiter.fail(known.unwrap_or_else(|| Trouble {
                 reason: Reason::ActivationTimeout,
                 detail: format!("no revision was proven within {} s", longest.as_secs_f64()).into(),

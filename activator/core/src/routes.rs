@@ -59,6 +59,10 @@ impl Routes {
         self.table.store(Arc::new(table));
     }
 
+    pub(crate) fn all(&self) -> Vec<Arc<Function>> {
+        self.table.load().0.values().flat_map(|names| names.values()).map(Arc::clone).collect()
+    }
+
     pub(crate) fn get(&self, name: &FunctionName) -> Option<Arc<Function>> {
         self.table.load().0.get(&name.namespace)?.get(&name.name).map(Arc::clone)
     }

@@ -13,7 +13,10 @@ use crate::revision::{Effects, Resting, Revision, Route};
 use crate::waiting::{Slot, Waiter, Waiting};
 use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
 use parking_lot::Mutex;
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One revision of the process.
@@ -21,8 +24,34 @@ use std::time::Duration;
 pub(crate) struct SharedRevision {
     id: RevisionId,
     process: Arc<Process>,
+    /// A Function has it in its status. Others are kept for a while: pods and frames may come before the Function does.
+    claimed: AtomicBool,
     inner: Mutex<Inner>,
 }
+
+/// In a set by its name, which is then stored once.
+#[derive(Debug)]
+pub(crate) struct ByName(pub(crate) Arc<SharedRevision>);
+
+impl Borrow<RevisionId> for ByName {
+    fn borrow(&self) -> &RevisionId {
+        &self.0.id
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.id.hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.id == other.0.id
+    }
+}
+
+impl Eq for ByName {}
 
 #[derive(Debug)]
 struct Inner {
@@ -70,11 +99,16 @@ impl Inner {
 
 impl SharedRevision {
     pub(crate) fn new(id: RevisionId, resting: Resting, process: Arc<Process>) -> Arc<Self> {
-        Arc::new(Self {
-            id,
-            process,
-            inner: Mutex::new(Inner { resting, full: None, awake: false, next: Duration::MAX }),
-        })
+        let inner = Inner { resting, full: None, awake: false, next: Duration::MAX };
+        Arc::new(Self { id, process, claimed: AtomicBool::new(false), inner: Mutex::new(inner) })
+    }
+
+    pub(crate) fn set_claimed(&self, claimed: bool) {
+        self.claimed.store(claimed, Ordering::Relaxed);
+    }
+
+    pub(crate) fn claimed(&self) -> bool {
+        self.claimed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn id(&self) -> &RevisionId {

@@ -2,9 +2,8 @@
 
 use super::Activator;
 use crate::process::{Command, Connection};
-use catnap_wire::message::{
-    ActivatorFrame, HELLO_PART, Hello, LeaderFrame, RevisionId, RevisionReport, Welcome,
-};
+use crate::shared::ByName;
+use catnap_wire::message::{ActivatorFrame, HELLO_PART, Hello, LeaderFrame, RevisionReport, Welcome};
 use std::sync::Arc;
 
 impl Activator {
@@ -23,8 +22,8 @@ impl Activator {
         // make frames.
         self.process.set_connection(Some(connection));
         let mut reports: Vec<RevisionReport> = Vec::new();
-        for known in control.revisions.values() {
-            reports.extend(known.shared.leader_connected().filter(|report| !is_empty(report)));
+        for ByName(shared) in &control.revisions {
+            reports.extend(shared.leader_connected().filter(|report| !is_empty(report)));
         }
         let clock_milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         loop {
@@ -56,8 +55,8 @@ impl Activator {
         self.process.set_connection(None);
         control.leader.welcomed = false;
         control.leader.lost_at = now;
-        for known in control.revisions.values() {
-            known.shared.leader_lost();
+        for ByName(shared) in &control.revisions {
+            shared.leader_lost();
         }
         self.process.send(Command::Tick);
     }
@@ -81,7 +80,7 @@ impl Activator {
                 return;
             }
             let about_gate = !matches!(frame, LeaderFrame::WakeReply { .. });
-            if !about_gate && !control.revisions.contains_key(revision) {
+            if !about_gate && !control.revisions.contains(revision) {
                 return;
             }
             // A gate of a revision that this activator has not heard of yet counts from the moment it does.
@@ -110,11 +109,10 @@ impl Activator {
             self.revision(&mut control, revision);
         }
         control.leader.welcomed = true;
-        let all: Vec<(RevisionId, _)> =
-            control.revisions.iter().map(|(id, known)| (id.clone(), Arc::clone(&known.shared))).collect();
+        let all: Vec<_> = control.revisions.iter().map(|known| Arc::clone(&known.0)).collect();
         drop(control);
-        for (id, shared) in all {
-            shared.welcomed(term, closed.get(&id));
+        for shared in all {
+            shared.welcomed(term, closed.get(shared.id()));
         }
     }
 }

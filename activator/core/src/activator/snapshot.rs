@@ -72,14 +72,15 @@ impl Activator {
     /// The state at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let control = self.control.lock();
-        let mut functions: Vec<FunctionState> = control
-            .functions
-            .values()
+        let mut functions: Vec<FunctionState> = self
+            .routes
+            .all()
+            .iter()
             .map(|function| FunctionState { name: function.name().clone(), pending: function.pending() })
             .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         let mut revisions: Vec<RevisionState> =
-            control.revisions.values().map(|known| known.shared.snapshot()).collect();
+            control.revisions.iter().map(|known| known.0.snapshot()).collect();
         revisions.sort_by(|a, b| a.revision.cmp(&b.revision));
         Snapshot { leader: control.leader.welcomed, draining: self.process.draining(), functions, revisions }
     }

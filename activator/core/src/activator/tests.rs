@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    Admission, ManualClock, Protocol, RevisionRoute, Slot, Waiting,
+    Admission, FunctionName, ManualClock, Protocol, RevisionRoute, Slot, Waiting,
     route::{FunctionPolicy, FunctionRoute},
 };
 use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, WakeAnswer, Welcome};

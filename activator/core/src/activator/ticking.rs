@@ -87,8 +87,8 @@ impl Activator {
         let now = self.process.now();
         if now >= control.swept_at + SWEEP {
             control.swept_at = now;
-            control.revisions.values().for_each(|known| known.shared.rest());
-            control.revisions.retain(|_, known| known.claimed || !known.shared.is_empty());
+            control.revisions.iter().for_each(|known| known.0.rest());
+            control.revisions.retain(|known| known.0.claimed() || !known.0.is_empty());
         }
     }
 }
