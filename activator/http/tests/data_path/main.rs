@@ -16,4 +16,5 @@ mod forwarding;
 mod holding;
 mod http2;
 mod limits;
+mod probing;
 mod tunnels;
