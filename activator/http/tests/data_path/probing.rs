@@ -45,7 +45,7 @@ async fn a_readiness_path_must_say_yes() {
 async fn a_silent_server_is_given_up() {
     let pod = Pod::raw(|_, stream| async move {
         let _open = stream;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     })
     .await;
     let silent = Probe { timeout: Duration::from_millis(20), ..of(pod.address, Protocol::Http1, "/ready") };
