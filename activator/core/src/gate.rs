@@ -33,7 +33,10 @@ enum State {
     Closed(Box<Round>),
     /// The zero was written. No timer opens it, only the word that the count was raised since: a pod that appears before may
     /// have been made in place of one that went away, and goes itself when the controllers see the zero.
-    Resting { gate: GateId },
+    Resting {
+        /// The gate of the leader's round; `None` when this activator found the zero alone.
+        gate: Option<GateId>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ impl Gate {
     pub(crate) fn closed(&self) -> Option<GateId> {
         match self.state {
             State::Closed(ref round) => Some(round.gate),
-            State::Resting { gate } => Some(gate),
+            State::Resting { gate } => gate,
             State::Unanswered { .. } | State::Open => None,
         }
     }
@@ -196,7 +199,7 @@ impl Gate {
         self.state = State::Closed(Box::new(Round { gate: verdict.gate, going, heard: now }));
     }
 
-    /// The leader says that the count was raised after the zero: pods made since may be used.
+    /// The count was raised after the zero: pods made since may be used.
     pub(crate) fn raised(&mut self) {
         if matches!(self.state, State::Resting { .. }) {
             self.state = State::Open;
@@ -237,17 +240,18 @@ impl Gate {
         pardoned
     }
 
-    /// The scale is zero: a shut gate opens for pods to come, and those `known` when the GET was sent are never used.
+    /// The scale is zero: those `known` when the GET was sent are never used, and pods to come only once the count was raised.
     pub(crate) fn read_zero(&mut self, known: &[PodUid], now: Duration) {
         if self.is_open() {
             return;
         }
+        let gate = self.closed();
         if let State::Closed(round) = &mut self.state {
             self.condemned.append(&mut round.going);
         }
         self.condemned.extend(known.iter().cloned());
         self.condemned_at = now;
-        self.state = State::Open;
+        self.state = State::Resting { gate };
     }
 
     /// A pod is gone for good; its UID never comes again.
@@ -276,7 +280,7 @@ impl Gate {
         self.condemn_exactly(&verdict.condemned, now);
         self.condemned.append(&mut going);
         if later {
-            self.state = State::Resting { gate: verdict.gate };
+            self.state = State::Resting { gate: Some(verdict.gate) };
         }
     }
 

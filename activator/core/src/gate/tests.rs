@@ -179,10 +179,13 @@ fn rule_5_counts_from_the_leaders_last_word_on_the_gate() {
 }
 
 #[test]
-fn a_zero_read_alone_condemns_what_was_known_and_opens_for_what_comes() {
+fn a_zero_read_alone_condemns_what_was_known_and_waits_for_the_raise() {
     let mut gate = Gate::open();
     close(&mut gate, gate_id(1, 1), &["named"], &["acked"], at(0));
     gate.read_zero(&[uid("known")], at(3_000));
+    assert!(!gate.admits(&uid("new")));
+    assert_eq!(gate.closed(), Some(gate_id(1, 1)));
+    gate.raised();
     for pod in ["named", "acked", "known"] {
         assert!(!gate.admits(&uid(pod)), "{pod}");
     }
@@ -193,6 +196,7 @@ fn a_zero_read_alone_condemns_what_was_known_and_opens_for_what_comes() {
 fn condemned_pods_are_pardoned_alone_only_when_they_outlived_the_zero() {
     let mut gate = Gate::unanswered(at(0));
     gate.read_zero(&[uid("a")], at(3_000));
+    gate.raised();
     assert!(!gate.pardon(at(4_999)));
     assert!(!gate.admits(&uid("a")));
     assert!(gate.pardon(at(5_000)));

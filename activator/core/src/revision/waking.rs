@@ -122,6 +122,7 @@ impl<W> Revision<W> {
         }
         match result {
             Ok(()) => {
+                self.gate.raised();
                 self.wake.seen(self.replicas_to_wake(), now);
                 self.wake.back_off(now, &mut self.random);
             }
