@@ -154,9 +154,9 @@ impl Leader {
 
     fn welcome(&mut self, stream: StreamId) {
         let said = self.greetings.remove(&stream).unwrap_or_default().said;
-        let mut closed = Vec::new();
+        let (mut closed, nothing) = (Vec::new(), Said::default());
         self.each(|revision, context| {
-            let said = said.get(revision.id()).copied().unwrap_or_default();
+            let said = said.get(revision.id()).unwrap_or(&nothing);
             closed.extend(revision.welcome(stream, said, context));
         });
         let term = self.term;

@@ -1,17 +1,21 @@
 //! Answering an activator that connects: every revision by its state (11).
 
-use catnap_wire::{Closed, LeaderFrame, RevisionReport};
+use std::collections::BTreeSet;
+
+use catnap_wire::{Closed, LeaderFrame, PodUid, RevisionReport, Verdict};
 
 use super::Revision;
 use crate::context::Context;
 use crate::effect::StreamId;
 use crate::gate::Phase;
+use crate::leader::PodFact;
 
 /// What a Hello said that the answer depends on.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Said {
     closed: bool,
-    served: bool,
+    /// Pods that this activator could use and has not condemned.
+    usable: Vec<PodUid>,
 }
 
 impl Revision {
@@ -23,8 +27,9 @@ impl Revision {
         context: &mut Context<'_>,
     ) -> Said {
         let RevisionReport { closed, held, in_flight, idle_milliseconds, pods, .. } = report;
+        let usable = pods.iter().filter(|pod| pod.usable).map(|pod| pod.uid.clone()).collect();
         self.hello_view(stream, held, in_flight, pods, idle_milliseconds, context.now);
-        Said { closed: closed.is_some(), served: in_flight > 0 || idle_milliseconds.is_some() }
+        Said { closed: closed.is_some(), usable }
     }
 
     /// How the welcome lists this revision. An open one with condemned pods is told by a frame before the welcome, because
@@ -32,7 +37,7 @@ impl Revision {
     pub(crate) fn welcome(
         &mut self,
         stream: StreamId,
-        said: Said,
+        said: &Said,
         context: &mut Context<'_>,
     ) -> Option<Closed> {
         let gate = self.gate.as_mut()?;
@@ -45,12 +50,20 @@ impl Revision {
                 None
             }
             Phase::Up(Some(settling)) if settling.rested => Some(Closed { verdict, zero: true }),
-            // What serves goes on serving; what is closed, or was only just started, waits for the controllers.
-            Phase::Up(Some(settling)) if said.closed || !said.served => {
+            // What is closed, or was only just started, waits for the controllers.
+            Phase::Up(Some(settling)) if said.closed || said.usable.is_empty() => {
                 settling.closed.insert(stream);
                 Some(Closed { verdict, zero: false })
             }
-            Phase::Up(Some(_)) => None,
+            // What serves goes on serving until then, and uses nothing else.
+            Phase::Up(Some(_)) => {
+                let unused = |pod: &&PodFact| !said.usable.contains(&pod.uid);
+                let others = self.pods.iter().filter(unused).map(|pod| pod.uid.clone());
+                let condemned = verdict.condemned.iter().cloned().chain(others).collect::<BTreeSet<_>>();
+                let condemned = condemned.into_iter().collect();
+                context.send(stream, LeaderFrame::Open(Verdict { condemned, ..verdict }));
+                None
+            }
             // A round that is not committed ended when this activator began its hello.
             Phase::Closing(_) | Phase::Commit(_) => Some(Closed { verdict, zero: false }),
             Phase::Zero => Some(Closed { verdict, zero: true }),

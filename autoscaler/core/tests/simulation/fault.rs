@@ -73,7 +73,8 @@ impl World {
             return;
         };
         match kind {
-            8 => {
+            // What waits for a paused process keeps its order only if no second pause begins in between.
+            8 if self.now() > self.leaders[leader].paused_until => {
                 let length = self.random.milliseconds(50, 7_000);
                 self.note(|| format!("leader {leader} is paused for {length:?}"));
                 self.leaders[leader].paused_until = self.now() + length;
