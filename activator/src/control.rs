@@ -128,7 +128,7 @@ impl Control {
                 )));
             }
             Command::Probe { revision, probe } => {
-                self.answers.push(Box::pin(commands::probe(revision, probe)))
+                self.answers.push(Box::pin(commands::probe(revision, probe)));
             }
         }
     }

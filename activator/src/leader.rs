@@ -36,15 +36,15 @@ async fn publish(changes: impl Stream<Item = Change<Lease>>, leader: &watch::Sen
         let now = lease.as_ref().and_then(advertised);
         // Renewals change nothing here; only a new holder is news to the stream.
         leader.send_if_modified(|known| {
-            let changed = *known != now;
-            if changed {
+            let is_news = *known != now;
+            if is_news {
                 info!(
                     holder = now.as_ref().map(|now| &now.holder),
                     "the autoscalers' Lease names another leader"
                 );
                 *known = now;
             }
-            changed
+            is_news
         });
     }
 }

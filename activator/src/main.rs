@@ -109,11 +109,11 @@ fn sources(
     commands: mpsc::UnboundedReceiver<catnap_activator_core::Command>,
 ) -> Sources {
     let namespace = arguments.pod.namespace.as_str();
-    let (name_leader, named_leader) = latest::channel(None);
+    let (publish_leader, leader_found) = latest::channel(None);
     let (lease_client, lease_namespace) = (client.clone(), namespace.to_owned());
-    tokio::spawn(async move { leader::follow_leader(lease_client, &lease_namespace, name_leader).await });
+    tokio::spawn(async move { leader::follow_leader(lease_client, &lease_namespace, publish_leader).await });
     let (tell, told) = mpsc::channel(STREAM_EVENTS);
-    tokio::spawn(stream::keep_connected(named_leader, arguments.token_file.clone(), tell));
+    tokio::spawn(stream::keep_connected(leader_found, arguments.token_file.clone(), tell));
     Sources {
         commands,
         functions: watch::follow::<Function, _>(

@@ -157,7 +157,7 @@ pub(crate) async fn keep_connected(
 async fn replaced(leader: &mut watch::Receiver<Option<Advertised>>, current: &Advertised) {
     let other = |leader: &Option<Advertised>| leader.as_ref().is_some_and(|leader| leader != current);
     if leader.wait_for(other).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

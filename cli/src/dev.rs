@@ -8,7 +8,7 @@ mod output;
 mod program;
 pub(crate) mod reaper;
 mod replica;
-pub(crate) mod session;
+mod session;
 mod view;
 
 use std::net::SocketAddr;
@@ -22,9 +22,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::manifest;
-pub(crate) use output::Output;
-pub(crate) use session::{Ending, Session};
-pub(crate) use view::State;
+use output::Output;
+use session::{Ending, Session};
+use view::State;
 
 /// Flags of `catnap dev`.
 #[derive(Debug, clap::Args)]
@@ -64,13 +64,13 @@ fn greet(output: &Output, function: &Function, address: SocketAddr) {
 }
 
 /// The folder that the manifest is in, in full: replicas are started from there.
-pub(crate) fn folder_of(manifest: &Path) -> anyhow::Result<PathBuf> {
+fn folder_of(manifest: &Path) -> anyhow::Result<PathBuf> {
     let full = manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))?;
     Ok(full.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// The first signal ends in an orderly way, the second at once.
-pub(crate) fn end_on_signals(ending: &Ending) -> anyhow::Result<()> {
+fn end_on_signals(ending: &Ending) -> anyhow::Result<()> {
     let mut signals = Vec::new();
     for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         signals.push(signal(kind).context("cannot listen for signals")?);
@@ -90,7 +90,7 @@ pub(crate) fn end_on_signals(ending: &Ending) -> anyhow::Result<()> {
 }
 
 /// Keeps the line of state up to date; where it cannot be redrawn, only changes of replicas are worth a line.
-pub(crate) async fn show(output: Arc<Output>, mut state: watch::Receiver<State>, over: CancellationToken) {
+async fn show(output: Arc<Output>, mut state: watch::Receiver<State>, over: CancellationToken) {
     const REDRAW_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
     let terminal = output.is_terminal();
     let mut shown: Option<State> = None;

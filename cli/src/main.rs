@@ -1,6 +1,5 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
-mod demo;
 mod dev;
 mod manifest;
 
@@ -21,9 +20,6 @@ struct Arguments {
 enum Command {
     /// Run a Function on this machine, without a cluster: it rests at zero, wakes, grows and rests again.
     Dev(dev::Arguments),
-    /// Run a script of requests against the example function and print how long they took.
-    #[command(hide = true)]
-    Demo(demo::Arguments),
     /// End the process groups named on standard input once it closes; `catnap dev` starts it for itself.
     #[command(hide = true)]
     Reap {
@@ -36,7 +32,6 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Dev(arguments) => in_runtime(dev::run(arguments)),
-        Command::Demo(arguments) => in_runtime(demo::run(arguments)),
         Command::Reap { grace_seconds } => {
             dev::reaper::run(std::io::stdin().lock(), Duration::from_secs(grace_seconds));
             Ok(())

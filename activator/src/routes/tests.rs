@@ -13,12 +13,13 @@ fn function(spec: Value, status: Value) -> Function {
     if let (Value::Object(all), Value::Object(spec)) = (&mut all, spec) {
         all.extend(spec);
     }
-    serde_json::from_value(json!({
+    let mut object = json!({
         "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
         "metadata": {"name": "hello", "namespace": "default", "uid": "function-uid", "generation": 3},
-        "spec": all, "status": status,
-    }))
-    .unwrap()
+    });
+    object["spec"] = all;
+    object["status"] = status;
+    serde_json::from_value(object).unwrap()
 }
 
 fn proven() -> Value {

@@ -157,7 +157,8 @@ impl Session {
     /// Runs until it was asked to end and nothing is left.
     pub(crate) async fn run(mut self) {
         let mut next_tick = Instant::now();
-        let (mut leader_ticks, stop) = (tokio::time::interval(LEADER_TICK), self.ending.stop.clone());
+        let ending = self.ending.clone();
+        let mut leader_ticks = tokio::time::interval(LEADER_TICK);
         leader_ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut drained = futures::future::OptionFuture::<BoxFuture<'static, Drained>>::default();
         let mut draining = false;
@@ -171,15 +172,19 @@ impl Session {
                 }
                 () = sleep_until(next_tick) => {}
                 _ = leader_ticks.tick() => self.leader.tick(self.clock.now()),
-                () = stop.cancelled(), if !draining => {
+                () = ending.stop.cancelled(), if !draining => {
                     draining = true;
+                    self.output.line("stopping; a second Ctrl-C does not wait for anything");
                     self.activator.give_up_held();
                     drained = self.server.take().map(drain).into();
                 }
                 Some(_) = &mut drained, if draining && !stopping => {
                     stopping = true;
-                    self.fleet.stop_all();
-                    self.pods_changed();
+                    self.stop_replicas();
+                }
+                () = ending.kill.cancelled(), if draining && !stopping => {
+                    stopping = true;
+                    self.stop_replicas();
                 }
             }
             next_tick = Instant::now() + self.activator.tick();
@@ -276,6 +281,11 @@ impl Session {
 
     fn scale_changed(&mut self) {
         self.leader.set_scale(&self.local.revision, Some(self.fleet.scale_fact()), self.clock.now());
+        self.pods_changed();
+    }
+
+    fn stop_replicas(&mut self) {
+        self.fleet.stop_all();
         self.pods_changed();
     }
 

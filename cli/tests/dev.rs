@@ -1,0 +1,115 @@
+//! `catnap dev` from outside, with the hello example: cold, warm, burst, zero, and an end that leaves nothing behind.
+
+#[cfg(test)]
+mod support;
+
+use nix::sys::signal::Signal;
+use support::{Run, catnap, manifest};
+
+/// Few requests at once and a short rest, so that one sees it grow and go within seconds.
+const SCALING: &str = "  concurrency: {limit: 5}\n  scale: {window: 6s, idle: {after: 2s}}\n";
+
+#[test]
+fn a_function_wakes_grows_rests_and_leaves_nothing_behind() {
+    let manifest = manifest("loop", &format!("  command: [hello]\n{SCALING}"));
+    let mut run = Run::start(manifest);
+    run.await_line(|line| line.starts_with("zero"));
+    assert_eq!(run.processes(), 0, "nothing runs while nobody calls");
+
+    let cold = run.get("/");
+    assert_eq!((cold.status, cold.body), (200, format!("Hello from {}-local\n", run.name())));
+    assert!(cold.head.contains("server-timing: catnap;desc=cold"), "{}", cold.head);
+    run.await_line(|line| line.starts_with("woken, to 1: "));
+    run.await_line(|line| line.starts_with("ready 1 "));
+
+    let warm = run.get("/");
+    assert_eq!(warm.status, 200);
+    assert!(!warm.head.contains("server-timing"), "{}", warm.head);
+
+    let burst = run.get_at_once("/sleep?ms=400", 20);
+    assert!(burst.iter().all(|answer| answer.status == 200), "{burst:?}");
+    run.await_line(|line| line.starts_with("scaled up from 1 to 4: "));
+    run.await_line(|line| line.starts_with("ready 4 "));
+
+    run.await_line(|line| line.starts_with("scaled from 4 to zero: "));
+    run.await_line(|line| line.starts_with("zero "));
+    run.await_no_processes();
+
+    assert_eq!(run.get("/").status, 200, "it wakes again");
+    assert_eq!(run.processes(), 1);
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+    assert_eq!(run.processes(), 0);
+}
+
+#[test]
+fn a_killed_run_leaves_no_replica() {
+    let mut run = Run::start(manifest("killed", "  command: [hello]\n"));
+    assert_eq!(run.get("/").status, 200);
+    assert_eq!(run.processes(), 1);
+    run.signal(Signal::SIGKILL);
+    run.await_exit();
+    run.await_no_processes();
+}
+
+#[test]
+fn every_host_name_is_the_functions() {
+    let run = Run::start(manifest("hosts", "  command: [hello]\n"));
+    let own = format!("{}.default", run.name());
+    for host in ["localhost", &own, "example.com:8080", "127.0.0.1"] {
+        let answer = run.get_from(host, "/");
+        assert_eq!(answer.status, 200, "{host}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_program_that_ends_at_once_is_a_crash_loop() {
+    let mut run = Run::start(manifest("crash", "  command: [sh, -c, 'echo no luck; exit 3']\n"));
+    let answer = run.get("/");
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("catnap-reason: CrashLoop"), "{}", answer.head);
+    assert!(answer.body.contains("exit status: 3"), "{}", answer.body);
+    let said = format!("{}-1 | no luck", run.name());
+    run.await_line(|line| line == said);
+    run.signal(Signal::SIGTERM);
+    assert_eq!(run.await_exit(), Some(0));
+}
+
+#[test]
+fn a_replica_that_ignores_sigterm_is_killed_by_the_second_signal() {
+    let script = "trap '' TERM INT; hello & while :; do sleep 1; done";
+    let spec = format!("  command: [sh, -c, \"{script}\"]\n  terminationGracePeriodSeconds: 300\n");
+    let mut run = Run::start(manifest("stubborn", &spec));
+    assert_eq!(run.get("/").status, 200);
+    run.signal(Signal::SIGINT);
+    run.await_line(|line| line.starts_with("stopping; a second Ctrl-C"));
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+    run.await_no_processes();
+}
+
+#[test]
+fn a_reader_that_leaves_ends_the_run_without_a_panic() {
+    let mut run = Run::start(manifest("piped", "  command: [hello]\n"));
+    let errors = run.stop_reading();
+    // It wakes, and finds that nobody wants to hear of it: the request is not left hanging.
+    assert!([200, 503].contains(&run.get("/").status));
+    assert_eq!(run.await_exit(), Some(0));
+    assert_eq!(errors(), "");
+    assert_eq!(run.processes(), 0);
+}
+
+#[test]
+fn what_cannot_run_is_said_and_nothing_starts() {
+    for (spec, message) in [
+        ("  port: 80\n", "error: spec.command is missing: `catnap dev` starts a local process"),
+        ("  command: [no-such-program]\n", "error: spec.command: `no-such-program` is not a program on PATH"),
+        ("  command: [hello]\n  scale: {idel: 1}\n", "spec.scale.idel does not exist"),
+    ] {
+        let manifest = manifest("refused", spec);
+        let ended = catnap(&manifest).output().unwrap();
+        let errors = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{errors}");
+        assert!(errors.contains(message), "{errors}");
+    }
+}

@@ -1,0 +1,203 @@
+//! A running `catnap dev`, its output line by line, requests to it, and a look at which replicas exist. Every wait is bounded.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+/// Longest that anything here may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A manifest in a folder of its own, of a function with a name that no other test uses, nor another run of this one.
+pub(crate) struct Manifest {
+    name: String,
+    path: PathBuf,
+    _folder: TempDir,
+}
+
+/// Writes one; `spec` is YAML, indented by two.
+pub(crate) fn manifest(prefix: &str, spec: &str) -> Manifest {
+    let name = format!("{prefix}-{}", std::process::id());
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("function.yaml");
+    let head = format!(
+        "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {{name: {name}}}\nspec:\n  image: hello\n"
+    );
+    std::fs::write(&path, head + spec).unwrap();
+    Manifest { name, path, _folder: folder }
+}
+
+/// The folder of the example's program, which is built when it is not there.
+fn programs() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let folder = Path::new(env!("CARGO_BIN_EXE_catnap")).parent().unwrap();
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--package", "catnap-example-hello"])
+            .status();
+        assert!(built.unwrap().success());
+        assert!(folder.join("hello").exists());
+        folder.to_owned()
+    })
+}
+
+/// `catnap dev` of a manifest on a free port.
+pub(crate) fn catnap(manifest: &Manifest) -> Command {
+    let path = format!("{}:{}", programs().display(), std::env::var("PATH").unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_catnap"));
+    command.args(["dev", "--listen", "127.0.0.1:0", "-f"]).arg(&manifest.path).env("PATH", path);
+    command
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Status code.
+    pub(crate) status: u16,
+    /// Status line and headers, as they came.
+    pub(crate) head: String,
+    /// All of the body.
+    pub(crate) body: String,
+}
+
+/// A running `catnap dev`; killed when dropped.
+pub(crate) struct Run {
+    process: Child,
+    address: String,
+    lines: Receiver<String>,
+    seen: Vec<String>,
+    manifest: Manifest,
+}
+
+impl Run {
+    /// Starts one and waits until it listens.
+    pub(crate) fn start(manifest: Manifest) -> Self {
+        let mut process = catnap(&manifest).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let output = BufReader::new(process.stdout.take().unwrap());
+        let (tell, lines) = channel();
+        std::thread::spawn(move || {
+            // Ends, and closes the pipe, when nobody wants to know any more.
+            let _ = output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
+        });
+        let mut run = Self { process, address: String::new(), lines, seen: Vec::new(), manifest };
+        let greeting = run.await_line(|line| line.contains(" listens on http://"));
+        let address = greeting.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
+        address.unwrap().clone_into(&mut run.address);
+        run
+    }
+
+    /// The next line that is looked for; those before it are gone.
+    pub(crate) fn await_line(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let Ok(line) = self.lines.recv_timeout(left) else {
+                panic!("the line did not come; these did:\n{}", self.seen.join("\n"));
+            };
+            self.seen.push(line.clone());
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// Closes the pipe that its output goes to; gives what it says on standard error until its end.
+    pub(crate) fn stop_reading(&mut self) -> impl FnOnce() -> String + use<> {
+        let (_, closed) = channel();
+        self.lines = closed;
+        let mut errors = self.process.stderr.take().unwrap();
+        move || {
+            let mut text = String::new();
+            errors.read_to_string(&mut text).unwrap();
+            text
+        }
+    }
+
+    /// GET with the listening address as host.
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        get(&self.address, &self.address, path)
+    }
+
+    /// GET with another host.
+    pub(crate) fn get_from(&self, host: &str, path: &str) -> Answer {
+        get(&self.address, host, path)
+    }
+
+    /// As many GETs at once, each on a connection of its own.
+    pub(crate) fn get_at_once(&self, path: &str, count: usize) -> Vec<Answer> {
+        let address = self.address.as_str();
+        std::thread::scope(|scope| {
+            let requests: Vec<_> =
+                (0..count).map(|_| scope.spawn(move || get(address, address, path))).collect();
+            requests.into_iter().map(|request| request.join().unwrap()).collect()
+        })
+    }
+
+    /// Sends a signal to it, not to its replicas.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Its exit code; `None` when a signal ended it.
+    pub(crate) fn await_exit(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "it does not end; it said:\n{}", self.seen.join("\n"));
+            std::thread::yield_now();
+        }
+    }
+
+    /// The function's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.manifest.name
+    }
+
+    /// Processes of the function's replicas.
+    pub(crate) fn processes(&self) -> usize {
+        let own = format!("CATNAP_FUNCTION={}", self.name());
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let is_own = |folder: &Path| {
+            // A process that ended meanwhile, or a zombie, has nothing to read.
+            let environment = std::fs::read(folder.join("environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == own.as_bytes())
+        };
+        processes.filter(|process| is_own(&process.path())).count()
+    }
+
+    /// Waits until no replica of the function exists.
+    pub(crate) fn await_no_processes(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.processes() > 0 {
+            assert!(Instant::now() < deadline, "a replica is left; catnap said:\n{}", self.seen.join("\n"));
+        }
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // Both fail only when it ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn get(address: &str, host: &str, path: &str) -> Answer {
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(connection, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    connection.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text:?}"));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
