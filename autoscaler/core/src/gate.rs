@@ -42,6 +42,8 @@ pub(crate) struct Round {
     /// When Close was first sent.
     pub(crate) started: Duration,
     pub(crate) repeated: Duration,
+    /// When the list of activators was asked for of which all were asked to close.
+    pub(crate) listed: Duration,
     /// Who was asked. One that is gone stays, and so does what it last acknowledged.
     pub(crate) members: BTreeMap<StreamId, Member>,
     /// Version of `/scale` before the activators were listed: a write of anybody since then makes ours fail.
@@ -56,11 +58,15 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    /// No write of zero may start later: every activator has acknowledged a Close that was sent at most `limit` before, and
-    /// reckons from there (5). `None` while one has not answered.
+    /// No write of zero may start later (5): every activator reckons from a Close that it has acknowledged, and one that
+    /// started after the list was asked for reckons from its start. `None` while somebody has not answered.
     pub(crate) fn write_until(&self, limit: Duration) -> Option<Duration> {
-        let oldest = self.members.values().map(|member| member.acknowledged).min()??;
-        Some(oldest + limit)
+        Some(self.closed_since()?.min(self.listed) + limit)
+    }
+
+    /// When the Close was sent that the slowest activator acknowledged last.
+    pub(crate) fn closed_since(&self) -> Option<Duration> {
+        self.members.values().map(|member| member.acknowledged).min()?
     }
 }
 

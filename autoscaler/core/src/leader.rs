@@ -56,8 +56,14 @@ pub struct Explanation {
     pub decision: Option<Decision>,
 }
 
-/// Revisions that want to go to zero, and the version of `/scale` on which each does.
-type Candidates = Vec<(RevisionId, Arc<str>)>;
+/// A list of activators that is under way.
+#[derive(Debug)]
+struct Listing {
+    token: Token,
+    asked: Duration,
+    /// Revisions that wait for it, and the version of `/scale` that each knew before.
+    waiting: Vec<(RevisionId, Arc<str>)>,
+}
 
 /// One leading autoscaler. Drop it when the lease is lost; a new term is a new `Leader`.
 #[derive(Debug)]
@@ -69,8 +75,7 @@ pub struct Leader {
     revisions: BTreeMap<RevisionId, Revision>,
     activators: Activators,
     greetings: BTreeMap<StreamId, Greeting>,
-    /// The list under way, and the revisions that wait for it with the version of `/scale` known before.
-    listing: Option<(Token, Candidates)>,
+    listing: Option<Listing>,
     /// No list before.
     list_after: Duration,
     questions: Questions,
@@ -172,13 +177,14 @@ impl Leader {
     /// Answer to [`Effect::ListActivators`]; `None`: it failed.
     pub fn activators_listed(&mut self, token: Token, pods: Option<&[PodUid]>, now: Duration) {
         self.at(now);
-        let Some((_, waiting)) = self.listing.take_if(|(asked, _)| *asked == token) else { return };
+        let Some(listing) = self.listing.take_if(|listing| listing.token == token) else { return };
         let Some(pods) = pods else {
             self.list_after = now + self.settings.pause;
             return;
         };
-        for (id, base) in waiting {
-            self.with_revision(&id, |revision, context| revision.start_round(base, pods, context));
+        for (id, base) in listing.waiting {
+            let asked = listing.asked;
+            self.with_revision(&id, |revision, context| revision.listed(&base, pods, asked, context));
         }
     }
 
@@ -214,14 +220,14 @@ impl Leader {
         if self.listing.is_some() || self.now < self.list_after {
             return;
         }
-        let asked: Candidates = self
+        let waiting: Vec<_> = self
             .revisions
             .iter()
-            .filter_map(|(id, r)| Some((id.clone(), Arc::clone(r.candidate()?))))
+            .filter_map(|(id, revision)| Some((id.clone(), Arc::clone(revision.candidate()?))))
             .collect();
-        if !asked.is_empty() {
+        if !waiting.is_empty() {
             let token = self.questions.token();
-            self.listing = Some((token, asked));
+            self.listing = Some(Listing { token, asked: self.now, waiting });
             self.effects.push(Effect::ListActivators { token });
         }
     }

@@ -242,7 +242,9 @@ impl Revision {
     }
 
     fn act(&mut self, decision: &Decision, replicas: u32, stage: Stage, context: &mut Context<'_>) {
-        self.candidate = None;
+        if !self.is_committing() {
+            self.candidate = None;
+        }
         let (Some(gate), Some(scale)) = (&self.gate, &self.scale) else { return };
         match &gate.phase {
             Phase::Up(settling) if decision.desired == 0 && replicas > 0 => {

@@ -130,7 +130,7 @@ fn held_requests_are_counted_not_averaged(
     #[case] wake: u32,
     #[case] replicas: u32,
 ) {
-    let policy = Policy { limit, wake, ..Policy::default() };
+    let policy = Policy { wake, limit, ..Policy::default() };
     let observation = Observation { held, busy: true, incomplete: true, ..Observation::default() };
     let decision = decided(&policy, Stage::Routed, &observation);
     assert_eq!(decision.desired, replicas);

@@ -7,7 +7,7 @@ use catnap_wire::{Closed, LeaderFrame, PodUid, RevisionReport, Verdict};
 use super::Revision;
 use crate::context::Context;
 use crate::effect::StreamId;
-use crate::gate::Phase;
+use crate::gate::{Member, Phase};
 use crate::leader::PodFact;
 
 /// What a Hello said that the answer depends on.
@@ -64,8 +64,11 @@ impl Revision {
                 context.send(stream, LeaderFrame::Open(Verdict { condemned, ..verdict }));
                 None
             }
-            // A round that is not committed ended when this activator began its hello.
-            Phase::Closing(_) | Phase::Commit(_) => Some(Closed { verdict, zero: false }),
+            // Before COMMIT the round ended when this activator began its hello; in it, its gate counts, too.
+            Phase::Closing(round) | Phase::Commit(round) => {
+                round.members.insert(stream, Member::default());
+                Some(Closed { verdict, zero: false })
+            }
             Phase::Zero => Some(Closed { verdict, zero: true }),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catnap_wire::{GateId, LeaderFrame, PodUid, RevisionId};
 
@@ -17,28 +18,60 @@ use crate::leader::ScaleFact;
 use crate::version::older;
 
 impl Revision {
-    /// The activators were listed after version `base` of the candidate was known: asks all of them to close.
-    pub(crate) fn start_round(&mut self, base: Arc<str>, existing: &[PodUid], context: &mut Context<'_>) {
-        let wished = self.candidate.take().is_some_and(|candidate| candidate == base);
-        let current = self.scale.as_ref().is_some_and(|scale| scale.resource_version == base);
-        if !wished || !current || self.question.is_some() || self.wanted(context) || !self.knows_all_pods() {
+    /// The activators were listed, after version `base` of the candidate was known and not before `asked`: a round begins, or
+    /// a write whose outcome is unknown is repeated.
+    pub(crate) fn listed(
+        &mut self,
+        base: &Arc<str>,
+        existing: &[PodUid],
+        asked: Duration,
+        context: &mut Context<'_>,
+    ) {
+        let wished = self.candidate.take_if(|candidate| candidate == base).is_some();
+        if !wished || self.question.is_some() {
             return;
         }
-        let (now, lag) = (context.now, context.settings.lag);
-        let Some(members) = context.activators.quorum(existing, now, lag) else {
-            self.round_after = now + context.settings.pause;
+        let (now, settings) = (context.now, context.settings);
+        let members = context.activators.quorum(existing, now, settings.lag);
+        let Some(members) = members.filter(|members| !members.is_empty() && now < asked + settings.closing)
+        else {
+            self.round_after = now + settings.pause;
+            self.write_after = self.write_after.max(now + settings.repeat);
             return;
         };
-        let (Some(gate), Some(scale)) = (&mut self.gate, &self.scale) else { return };
-        if !matches!(gate.phase, Phase::Up(None)) || members.is_empty() {
+        match &mut self.gate {
+            Some(Gate { phase: Phase::Commit(round), .. })
+                if members.iter().all(|stream| round.members.contains_key(stream)) =>
+            {
+                round.listed = asked;
+                self.write_zero(context);
+            }
+            Some(Gate { phase: Phase::Up(None), .. }) => self.start_round(base, members, asked, context),
+            _ => {}
+        }
+    }
+
+    /// Asks all activators to close.
+    fn start_round(
+        &mut self,
+        base: &Arc<str>,
+        members: BTreeSet<StreamId>,
+        asked: Duration,
+        context: &mut Context<'_>,
+    ) {
+        let now = context.now;
+        let current = self.scale.as_ref().is_some_and(|scale| scale.resource_version == *base);
+        if !current || self.wanted(context) || !self.knows_all_pods() {
             return;
         }
+        let (Some(gate), Some(scale)) = (&mut self.gate, &self.scale) else { return };
         gate.id.number += 1;
         let mut round = Round {
             started: now,
             repeated: now,
+            listed: asked,
             members: members.into_iter().map(|stream| (stream, Member::default())).collect(),
-            base,
+            base: Arc::clone(base),
             replicas: scale.replicas,
             named: self.pods.iter().map(|pod| pod.uid.clone()).collect(),
             unknown: None,
@@ -111,7 +144,7 @@ impl Revision {
                 if round.reading || given_up(round, context) {
                     self.ask_round(context);
                 } else if in_time(round, context) && now < round.started + settings.commit {
-                    self.write_zero(context);
+                    self.candidate = Some(Arc::clone(&round.base));
                 }
             }
             Some(Phase::Up(_)) => self.settle(context),
@@ -222,9 +255,9 @@ impl Revision {
     }
 }
 
-/// A write of zero may start now: every activator has lately shown that its gate is closed.
+/// Every activator has lately shown that its gate is closed.
 fn in_time(round: &Round, context: &Context<'_>) -> bool {
-    round.write_until(context.settings.closing).is_some_and(|until| context.now < until)
+    round.closed_since().is_some_and(|since| context.now < since + context.settings.closing)
 }
 
 /// A write of zero whose outcome is unknown is given up: it was repeated for long enough, or can be repeated no more, and

@@ -97,7 +97,9 @@ proptest! {
         order in any::<u64>(),
     ) {
         let mut straight = Series::default();
-        buckets.iter().for_each(|(boot, index, requests)| straight.record(*boot, bucket(*index, *requests)));
+        for (boot, index, requests) in &buckets {
+            straight.record(*boot, bucket(*index, *requests));
+        }
         let mut shuffled = Series::default();
         let mut rest: Vec<_> = buckets.iter().chain(&buckets).collect();
         let mut random = order;
@@ -114,7 +116,9 @@ proptest! {
         buckets in proptest::collection::vec((0_u64..100, 1_u64..50), 1..60),
     ) {
         let mut series = Series::default();
-        buckets.iter().for_each(|(index, requests)| series.record(1, bucket(*index, *requests)));
+        for (index, requests) in &buckets {
+            series.record(1, bucket(*index, *requests));
+        }
         let most = buckets.iter().map(|(_, requests)| *requests).max().unwrap() as f64;
         let (stable, panic) = averages(&series, 100);
         prop_assert!(stable <= most && panic <= most);

@@ -10,20 +10,20 @@ use crate::event::{Event, Message, Process, Question};
 use crate::options::Rule;
 use crate::world::World;
 
-pub struct Activator {
-    pub pod: PodUid,
+pub(crate) struct Activator {
+    pub(crate) pod: PodUid,
     boot: u64,
     /// When the process started; its clock counts from here.
     started: Duration,
-    pub alive: bool,
+    pub(crate) alive: bool,
     /// Told to end: no new requests come.
     draining: bool,
-    pub paused_until: Duration,
+    pub(crate) paused_until: Duration,
     /// The API server's list of activators has it.
-    pub listed: bool,
+    pub(crate) listed: bool,
     revision: Revision<()>,
     ledger: Ledger,
-    pub link: Option<usize>,
+    pub(crate) link: Option<usize>,
     /// Parts of a welcome that have come.
     welcome: Vec<Closed>,
     leader: Option<usize>,
@@ -32,14 +32,14 @@ pub struct Activator {
 }
 
 impl Activator {
-    pub fn takes_requests(&self) -> bool {
+    pub(crate) fn takes_requests(&self) -> bool {
         self.alive && !self.draining
     }
 }
 
 impl World {
     /// `listed`: it has been there for a while.
-    pub fn start_activator(&mut self, listed: bool) {
+    pub(crate) fn start_activator(&mut self, listed: bool) {
         let index = self.activators.len();
         self.start_process(format!("activator-{index}").into(), listed);
         let delay = if listed { Duration::ZERO } else { self.random.milliseconds(0, 900) };
@@ -47,7 +47,7 @@ impl World {
     }
 
     /// The container of a killed activator starts again in the same pod.
-    pub fn restart_activator(&mut self, activator: usize) {
+    pub(crate) fn restart_activator(&mut self, activator: usize) {
         let pod = self.activators[activator].pod.clone();
         self.activators[activator].listed = false;
         self.start_process(pod, true);
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    pub fn kill_activator(&mut self, index: usize) {
+    pub(crate) fn kill_activator(&mut self, index: usize) {
         self.note(|| format!("activator {index} is killed"));
         self.activators[index].alive = false;
         self.orphan_requests_of(index);
@@ -111,11 +111,11 @@ impl World {
     }
 
     /// SIGTERM: it serves what it has and then ends.
-    pub fn drain_activator(&mut self, index: usize) {
+    pub(crate) fn drain_activator(&mut self, index: usize) {
         self.activators[index].draining = true;
     }
 
-    pub fn activator_hears(&mut self, index: usize, message: Message) {
+    pub(crate) fn activator_hears(&mut self, index: usize, message: Message) {
         match message {
             Message::Pods(pods) => {
                 self.act(index, |revision, now, out| revision.set_pods(pods, now, out));
@@ -130,11 +130,9 @@ impl World {
             Message::RaisedAlone(attempt, result) => {
                 self.act(index, |revision, now, out| revision.scale_raised(attempt, result, now, out));
             }
-            Message::Tick => {
-                if self.now() >= self.activators[index].next_tick {
-                    self.activators[index].next_tick = Duration::MAX;
-                    self.act(index, |_, _, _| ());
-                }
+            Message::Tick if self.now() >= self.activators[index].next_tick => {
+                self.activators[index].next_tick = Duration::MAX;
+                self.act(index, |_, _, _| ());
             }
             Message::Beat => self.beat(index),
             Message::Request(request) => self.request_arrives(index, request),
@@ -148,7 +146,7 @@ impl World {
     }
 
     /// One step of the state machine, and what comes of it.
-    pub fn act<T>(
+    pub(crate) fn act<T>(
         &mut self,
         index: usize,
         step: impl FnOnce(&mut Revision<()>, Duration, &mut Vec<Effect<()>>) -> T,
@@ -158,7 +156,7 @@ impl World {
         if !activator.alive {
             return None;
         }
-        let now = world_now - activator.started;
+        let now = world_now.saturating_sub(activator.started);
         let mut effects = Vec::new();
         let before: Option<Ticket> = activator.revision.held_tickets().last();
         let result = step(&mut activator.revision, now, &mut effects);
@@ -224,7 +222,7 @@ impl World {
     fn beat(&mut self, index: usize) {
         self.agenda.after(Duration::from_millis(100), Event::To(Process::Activator(index), Message::Beat));
         self.act(index, |_, _, _| ());
-        let now = self.now() - self.activators[index].started;
+        let now = self.now().saturating_sub(self.activators[index].started);
         if let Some(pressure) = self.activators[index].revision.pressure() {
             self.send_frame(index, ActivatorFrame::Pressure(vec![pressure]));
         }
@@ -264,7 +262,7 @@ impl World {
             return;
         };
         let link = self.open_link(index, leader);
-        let now = self.now() - self.activators[index].started;
+        let now = self.now().saturating_sub(self.activators[index].started);
         let activator = &mut self.activators[index];
         activator.link = Some(link);
         activator.welcome.clear();

@@ -5,7 +5,7 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 #[derive(Debug)]
-pub struct Agenda<T> {
+pub(crate) struct Agenda<T> {
     now: Duration,
     planned: u64,
     queue: BinaryHeap<Reverse<Entry<T>>>,
@@ -19,24 +19,24 @@ struct Entry<T> {
 }
 
 impl<T> Agenda<T> {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { now: Duration::ZERO, planned: 0, queue: BinaryHeap::new() }
     }
 
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.now
     }
 
-    pub fn at(&mut self, at: Duration, what: T) {
+    pub(crate) fn at(&mut self, at: Duration, what: T) {
         self.planned += 1;
         self.queue.push(Reverse(Entry { at: at.max(self.now), number: self.planned, what }));
     }
 
-    pub fn after(&mut self, delay: Duration, what: T) {
+    pub(crate) fn after(&mut self, delay: Duration, what: T) {
         self.at(self.now + delay, what);
     }
 
-    pub fn next(&mut self) -> Option<T> {
+    pub(crate) fn next(&mut self) -> Option<T> {
         let Reverse(entry) = self.queue.pop()?;
         self.now = entry.at;
         Some(entry.what)

@@ -20,7 +20,7 @@ const LAGS: u64 = 900;
 
 impl World {
     /// A process sends a PUT. It may be lost, land late, or its answer may be lost.
-    pub fn send_put(
+    pub(crate) fn send_put(
         &mut self,
         from: Process,
         question: Question,
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    pub fn put_arrives(
+    pub(crate) fn put_arrives(
         &mut self,
         from: Process,
         question: Question,
@@ -86,7 +86,7 @@ impl World {
         }
     }
 
-    pub fn send_get(&mut self, from: Process, question: Question) {
+    pub(crate) fn send_get(&mut self, from: Process, question: Question) {
         if self.api_fault() {
             let message = match question {
                 Question::Leader(token) => Message::Read(token, ReadOutcome::Failed),
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    pub fn get_arrives(&mut self, from: Process, question: Question) {
+    pub(crate) fn get_arrives(&mut self, from: Process, question: Question) {
         let (replicas, resource_version) = (self.cluster.replicas, self.cluster.version());
         self.note(|| format!("GET of {from:?}: {replicas} at {resource_version}"));
         let message = match question {
@@ -116,7 +116,7 @@ impl World {
         self.agenda.after(delay, Event::To(from, message));
     }
 
-    pub fn list_arrives(&mut self, leader: usize, token: catnap_autoscaler_core::Token) {
+    pub(crate) fn list_arrives(&mut self, leader: usize, token: catnap_autoscaler_core::Token) {
         let mut pods = self.activator_pods();
         if self.without(Rule::Listed) {
             pods.truncate(1);
@@ -125,7 +125,7 @@ impl World {
         self.agenda.after(delay, Event::To(Process::Leader(leader), Message::ListedPods(token, pods)));
     }
 
-    pub fn activator_pods(&self) -> Vec<PodUid> {
+    pub(crate) fn activator_pods(&self) -> Vec<PodUid> {
         self.activators
             .iter()
             .filter(|activator| activator.listed)
@@ -133,14 +133,14 @@ impl World {
             .collect()
     }
 
-    pub fn listed(&mut self, activator: usize, listed: bool) {
+    pub(crate) fn listed(&mut self, activator: usize, listed: bool) {
         // A process that was killed so early has a successor in the same pod, which is listed by then.
         self.activators[activator].listed = listed && self.activators[activator].alive;
         let pods = self.activator_pods();
         self.tell_leaders("activators", &Message::Activators(pods));
     }
 
-    pub fn deployment_controller(&mut self) {
+    pub(crate) fn deployment_controller(&mut self) {
         if self.cluster.copy() {
             self.note(|| "the Deployment controller copies the count".into());
             self.scale_changed();
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    pub fn replica_set_controller(&mut self) {
+    pub(crate) fn replica_set_controller(&mut self) {
         let now = self.now();
         let (made, deleted) = self.cluster.act(now);
         for pod in &made {
@@ -176,7 +176,7 @@ impl World {
     }
 
     /// Somebody else deletes a pod that may serve: it has its lame-duck time and its grace.
-    pub fn evict(&mut self, pod: usize) {
+    pub(crate) fn evict(&mut self, pod: usize) {
         let now = self.now();
         self.cluster.delete(pod, now);
         self.pod_deleted(pod);
@@ -185,7 +185,7 @@ impl World {
         self.controller_later(Event::Act);
     }
 
-    pub fn pod_starts(&mut self, pod: usize) {
+    pub(crate) fn pod_starts(&mut self, pod: usize) {
         if !self.cluster.pods[pod].is_terminating() {
             self.note(|| format!("pod-{pod} answers"));
             self.cluster.pods[pod].started = true;
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    pub fn pod_ready(&mut self, pod: usize) {
+    pub(crate) fn pod_ready(&mut self, pod: usize) {
         if !self.cluster.pods[pod].is_terminating() {
             self.cluster.pods[pod].ready = true;
             self.cluster.touch();
@@ -204,13 +204,13 @@ impl World {
         }
     }
 
-    pub fn pod_stops(&mut self, pod: usize) {
+    pub(crate) fn pod_stops(&mut self, pod: usize) {
         self.note(|| format!("pod-{pod} stops answering"));
         self.pod_may_go(pod);
     }
 
     /// A pod that was told to end is gone when its last request has ended.
-    pub fn pod_may_go(&mut self, pod: usize) {
+    pub(crate) fn pod_may_go(&mut self, pod: usize) {
         let now = self.now();
         let entry = &mut self.cluster.pods[pod];
         if entry.is_terminating() && !entry.gone && !entry.answers(now) && entry.serving.is_empty() {
@@ -240,7 +240,7 @@ impl World {
     }
 
     /// A watch tells a process, in order and some time later.
-    pub fn tell(&mut self, process: Process, kind: &'static str, message: Message) {
+    pub(crate) fn tell(&mut self, process: Process, kind: &'static str, message: Message) {
         let late = self.without(Rule::WatchLag) && self.random.once_in(4);
         let lag = match self.random.below(20) {
             _ if late => self.random.milliseconds(1_000, 9_000),

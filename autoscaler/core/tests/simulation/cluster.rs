@@ -11,11 +11,11 @@ use catnap_autoscaler_core::{PodFact, ScaleFact};
 use catnap_wire::PodUid;
 
 /// `preStop: sleep 3s`: for so long a deleted pod answers as before.
-pub const LAME_DUCK: Duration = Duration::from_secs(3);
+pub(crate) const LAME_DUCK: Duration = Duration::from_secs(3);
 
 #[derive(Debug)]
-pub struct Cluster {
-    pub replicas: u32,
+pub(crate) struct Cluster {
+    pub(crate) replicas: u32,
     version: u64,
     /// Counts up with every change of the count.
     generation: u64,
@@ -23,43 +23,43 @@ pub struct Cluster {
     copied: (u64, u32),
     /// What the ReplicaSet controller has acted on.
     acted: u64,
-    pub pods: Vec<Pod>,
+    pub(crate) pods: Vec<Pod>,
 }
 
 #[derive(Debug)]
-pub struct Pod {
-    pub uid: PodUid,
-    pub address: SocketAddr,
-    pub started: bool,
-    pub ready: bool,
-    pub deleted: Option<Duration>,
-    pub gone: bool,
+pub(crate) struct Pod {
+    pub(crate) uid: PodUid,
+    pub(crate) address: SocketAddr,
+    pub(crate) started: bool,
+    pub(crate) ready: bool,
+    pub(crate) deleted: Option<Duration>,
+    pub(crate) gone: bool,
     /// Requests that reached it and have not ended.
-    pub serving: BTreeSet<usize>,
+    pub(crate) serving: BTreeSet<usize>,
 }
 
 impl Pod {
-    pub fn is_terminating(&self) -> bool {
+    pub(crate) fn is_terminating(&self) -> bool {
         self.deleted.is_some()
     }
 
     /// Takes new connections.
-    pub fn answers(&self, now: Duration) -> bool {
+    pub(crate) fn answers(&self, now: Duration) -> bool {
         self.started && !self.gone && self.deleted.is_none_or(|deleted| now < deleted + LAME_DUCK)
     }
 }
 
 impl Cluster {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { replicas: 0, version: 100, generation: 1, copied: (1, 0), acted: 1, pods: Vec::new() }
     }
 
-    pub fn version(&self) -> Arc<str> {
+    pub(crate) fn version(&self) -> Arc<str> {
         self.version.to_string().into()
     }
 
     /// PUT of `/scale`; `None`: conflict.
-    pub fn put(&mut self, replicas: u32, version: &str, checked: bool) -> Option<Arc<str>> {
+    pub(crate) fn put(&mut self, replicas: u32, version: &str, checked: bool) -> Option<Arc<str>> {
         if checked && *self.version() != *version {
             return None;
         }
@@ -72,11 +72,11 @@ impl Cluster {
     }
 
     /// Somebody writes something else in the Deployment.
-    pub fn touch(&mut self) {
+    pub(crate) fn touch(&mut self) {
         self.version += 1;
     }
 
-    pub fn scale_fact(&self) -> ScaleFact {
+    pub(crate) fn scale_fact(&self) -> ScaleFact {
         ScaleFact {
             replicas: self.replicas,
             resource_version: self.version(),
@@ -84,7 +84,7 @@ impl Cluster {
         }
     }
 
-    pub fn pod_facts(&self) -> Vec<PodFact> {
+    pub(crate) fn pod_facts(&self) -> Vec<PodFact> {
         let fact = |pod: &Pod| PodFact {
             uid: pod.uid.clone(),
             terminating: pod.is_terminating(),
@@ -93,7 +93,7 @@ impl Cluster {
         self.pods.iter().filter(|pod| !pod.gone).map(fact).collect()
     }
 
-    pub fn pods_seen_by_activators(&self) -> Vec<catnap_activator_core::Pod> {
+    pub(crate) fn pods_seen_by_activators(&self) -> Vec<catnap_activator_core::Pod> {
         let seen = |pod: &Pod| catnap_activator_core::Pod {
             uid: pod.uid.clone(),
             address: pod.started.then_some(pod.address),
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// The Deployment controller copies the count. True when there was something to copy.
-    pub fn copy(&mut self) -> bool {
+    pub(crate) fn copy(&mut self) -> bool {
         let changed = self.copied.0 != self.generation;
         self.copied = (self.generation, self.replicas);
         self.version += u64::from(changed);
@@ -114,7 +114,7 @@ impl Cluster {
     }
 
     /// The ReplicaSet controller makes as many pods as it sees asked for: pods made, pods deleted.
-    pub fn act(&mut self, now: Duration) -> (Vec<usize>, Vec<usize>) {
+    pub(crate) fn act(&mut self, now: Duration) -> (Vec<usize>, Vec<usize>) {
         if self.acted != self.copied.0 {
             self.acted = self.copied.0;
             self.version += 1;
@@ -140,12 +140,12 @@ impl Cluster {
         (made, deleted)
     }
 
-    pub fn delete(&mut self, index: usize, now: Duration) {
+    pub(crate) fn delete(&mut self, index: usize, now: Duration) {
         self.version += 1;
         self.pods[index].deleted = Some(now);
     }
 
-    pub fn pod(&self, uid: &PodUid) -> Option<usize> {
+    pub(crate) fn pod(&self, uid: &PodUid) -> Option<usize> {
         self.pods.iter().position(|pod| pod.uid == *uid)
     }
 

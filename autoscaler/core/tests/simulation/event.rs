@@ -9,13 +9,13 @@ use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid};
 
 /// A process that can be slow, paused or dead when an event reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Process {
+pub(crate) enum Process {
     Activator(usize),
     Leader(usize),
 }
 
 #[derive(Clone, Debug)]
-pub enum Event {
+pub(crate) enum Event {
     /// Reaches a process, once it runs.
     To(Process, Message),
     /// A PUT reaches the API server. Its answer is sent unless nobody waits for it any more.
@@ -63,13 +63,13 @@ pub enum Event {
 
 /// Who asked the API server, and how it recognises the answer.
 #[derive(Clone, Copy, Debug)]
-pub enum Question {
+pub(crate) enum Question {
     Leader(Token),
     Activator(u64),
 }
 
 #[derive(Clone, Debug)]
-pub enum Message {
+pub(crate) enum Message {
     /// A watch tells.
     Scale(ScaleFact),
     PodFacts(Vec<PodFact>),

@@ -11,7 +11,7 @@ const BETWEEN_PAUSES: Duration = Duration::from_secs(3);
 
 impl World {
     /// A fault, and the next one later.
-    pub fn fault(&mut self) {
+    pub(crate) fn fault(&mut self) {
         if self.quiet {
             return;
         }
@@ -21,7 +21,7 @@ impl World {
     }
 
     /// The protocol is at a step where a request or a fault is most dangerous: often one comes.
-    pub fn tempt(&mut self) {
+    pub(crate) fn tempt(&mut self) {
         if self.quiet {
             return;
         }

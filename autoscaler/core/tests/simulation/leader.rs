@@ -18,27 +18,27 @@ const RENEW: Duration = Duration::from_secs(2);
 const STOP: Duration = Duration::from_secs(4);
 const TICK: Duration = Duration::from_millis(25);
 
-pub struct LeaderProcess {
+pub(crate) struct LeaderProcess {
     /// `None`: it has ended.
-    pub leader: Option<Leader>,
+    pub(crate) leader: Option<Leader>,
     started: Duration,
     renewed: Duration,
-    pub paused_until: Duration,
+    pub(crate) paused_until: Duration,
     /// Told to end.
-    pub stopping: bool,
-    pub zeros: usize,
+    pub(crate) stopping: bool,
+    pub(crate) zeros: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Lease {
-    pub holder: Option<usize>,
+pub(crate) struct Lease {
+    pub(crate) holder: Option<usize>,
     transitions: u64,
     renewed: Duration,
 }
 
 impl World {
     /// A new process leads when the lease is free.
-    pub fn elect(&mut self) {
+    pub(crate) fn elect(&mut self) {
         self.agenda.after(Duration::from_millis(250), Event::Elect);
         let now = self.now();
         if self.lease.holder.is_some() && now < self.lease.renewed + LEASE {
@@ -84,7 +84,7 @@ impl World {
     }
 
     /// It dies, or finds its lease too old.
-    pub fn end_leader(&mut self, index: usize) {
+    pub(crate) fn end_leader(&mut self, index: usize) {
         self.note(|| format!("leader {index} ends"));
         self.leaders[index].leader = None;
         for link in 0..self.links.len() {
@@ -106,25 +106,20 @@ impl World {
         }
     }
 
-    pub fn leader_hears(&mut self, index: usize, message: Message) {
+    pub(crate) fn leader_hears(&mut self, index: usize, message: Message) {
         let world_now = self.now();
         if world_now >= self.leaders[index].renewed + STOP {
             self.end_leader(index);
             return;
         }
-        let now = world_now - self.leaders[index].started;
+        let now = world_now.saturating_sub(self.leaders[index].started);
         let revision = self.revision.clone();
         match message {
             Message::Scale(mut fact) => {
-                fact.observed |= self.without(Rule::Pardon);
+                fact.observed |= self.without(Rule::Observed);
                 self.lead(index, |leader| leader.set_scale(&revision, Some(fact), now));
             }
-            Message::PodFacts(mut pods) => {
-                if self.without(Rule::Pardon) {
-                    pods.iter_mut().for_each(|pod| pod.terminating = false);
-                }
-                self.lead(index, |leader| leader.set_pods(&revision, pods, now));
-            }
+            Message::PodFacts(pods) => self.lead(index, |leader| leader.set_pods(&revision, pods, now)),
             Message::Activators(pods) => self.lead(index, |leader| leader.set_activators(&pods, now)),
             Message::Opened { link } => {
                 let pod = self.activators[self.links[link].activator].pod.clone();
@@ -138,7 +133,7 @@ impl World {
                 self.lead(index, |leader| leader.stream_closed(stream(link), now));
             }
             Message::Read(token, outcome) => {
-                self.lead(index, |leader| leader.scale_read(token, outcome, now))
+                self.lead(index, |leader| leader.scale_read(token, outcome, now));
             }
             Message::Written(token, outcome) => {
                 self.note(|| format!("leader {index} hears of its write: {outcome:?}"));

@@ -12,9 +12,9 @@ use crate::world::World;
 const NOTICED: u64 = 2_000;
 
 #[derive(Clone, Debug)]
-pub struct Link {
-    pub activator: usize,
-    pub leader: usize,
+pub(crate) struct Link {
+    pub(crate) activator: usize,
+    pub(crate) leader: usize,
     /// Nothing sent from now on arrives.
     broken: bool,
     /// What was on its way to the leader when it broke still arrives.
@@ -27,7 +27,7 @@ pub struct Link {
 }
 
 impl World {
-    pub fn open_link(&mut self, activator: usize, leader: usize) -> usize {
+    pub(crate) fn open_link(&mut self, activator: usize, leader: usize) -> usize {
         let link = self.links.len();
         self.links.push(Link {
             activator,
@@ -43,7 +43,7 @@ impl World {
         link
     }
 
-    pub fn send_up(&mut self, link: usize, frame: ActivatorFrame) {
+    pub(crate) fn send_up(&mut self, link: usize, frame: ActivatorFrame) {
         self.up(link, Message::Up { link, frame });
     }
 
@@ -57,7 +57,7 @@ impl World {
         self.agenda.at(at, Event::To(Process::Leader(leader), message));
     }
 
-    pub fn send_down(&mut self, link: usize, frame: LeaderFrame) {
+    pub(crate) fn send_down(&mut self, link: usize, frame: LeaderFrame) {
         if self.links[link].broken || !self.links[link].leader_open {
             return;
         }
@@ -68,19 +68,19 @@ impl World {
     }
 
     /// A frame arrives at the leader's end.
-    pub fn arrives_up(&self, link: usize) -> bool {
+    pub(crate) fn arrives_up(&self, link: usize) -> bool {
         let link = &self.links[link];
         link.leader_open && (!link.broken || link.keeps)
     }
 
     /// A frame arrives at the activator's end.
-    pub fn arrives_down(&self, link: usize) -> bool {
+    pub(crate) fn arrives_down(&self, link: usize) -> bool {
         let link = &self.links[link];
         link.activator_open && !link.broken
     }
 
     /// The network between two processes breaks; each notices by itself.
-    pub fn break_link(&mut self, link: usize) {
+    pub(crate) fn break_link(&mut self, link: usize) {
         if self.links[link].broken {
             return;
         }
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// The activator's end is closed: it died, or it follows another leader. What it has sent arrives.
-    pub fn close_from_activator(&mut self, link: usize) {
+    pub(crate) fn close_from_activator(&mut self, link: usize) {
         self.links[link].activator_open = false;
         let noticed = self.fin();
         let at = (self.now() + noticed).max(self.links[link].last_up);
@@ -104,7 +104,7 @@ impl World {
     }
 
     /// The leader's end is closed: it died, stopped, or refuses the activator.
-    pub fn close_from_leader(&mut self, link: usize) {
+    pub(crate) fn close_from_leader(&mut self, link: usize) {
         self.links[link].leader_open = false;
         let noticed = self.fin();
         let at = (self.now() + noticed).max(self.links[link].last_down);
@@ -113,12 +113,12 @@ impl World {
     }
 
     /// An end is noticed; true the first time.
-    pub fn notice_at_leader(&mut self, link: usize) -> bool {
+    pub(crate) fn notice_at_leader(&mut self, link: usize) -> bool {
         std::mem::take(&mut self.links[link].leader_open)
     }
 
     /// An end is noticed; true the first time.
-    pub fn notice_at_activator(&mut self, link: usize) -> bool {
+    pub(crate) fn notice_at_activator(&mut self, link: usize) -> bool {
         std::mem::take(&mut self.links[link].activator_open)
     }
 

@@ -2,20 +2,20 @@
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
-    pub seed: u64,
+pub(crate) struct Options {
+    pub(crate) seed: u64,
     /// Activators at the start.
-    pub activators: usize,
+    pub(crate) activators: usize,
     /// Another one starts in the middle.
-    pub joiner: bool,
-    pub faults: Faults,
+    pub(crate) joiner: bool,
+    pub(crate) faults: Faults,
     /// The rule that this run does without.
-    pub without: Option<Rule>,
+    pub(crate) without: Option<Rule>,
 }
 
 /// Which kinds of faults happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Faults {
+pub(crate) enum Faults {
     /// Delays only.
     None,
     /// Streams break, writes are lost or their outcome is unknown, reads fail, somebody else touches the Deployment.
@@ -27,7 +27,7 @@ pub enum Faults {
 /// A rule of the protocol, or a bound that it relies on, that can be taken away: without it the simulation must find a run
 /// that loses a request or leaves one waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rule {
+pub(crate) enum Rule {
     /// (1) The gates of a new activator are closed until its hello is answered.
     ClosedUntilWelcome,
     /// (2) Condemned pods are never used again.
@@ -42,8 +42,8 @@ pub enum Rule {
     Listed,
     /// (9) An unknown outcome is unknown.
     Unknown,
-    /// (10) A raise waits until the condemned pods are seen to go, and what outlives the zero is pardoned.
-    Pardon,
+    /// (10, 12) What the controllers have acted on is seen before pods are used or pardoned.
+    Observed,
     /// (11) A hello is answered by the state of the gate.
     HelloByState,
     /// Watches lag less than the lame-duck time.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
-pub struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Neighbouring seeds must not give similar runs: one round of splitmix64.
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -22,21 +22,21 @@ impl Random {
     }
 
     /// 0 to `end` - 1.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
     /// True once in `times`.
-    pub fn once_in(&mut self, times: u64) -> bool {
+    pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0
     }
 
     /// Milliseconds from `low` to `high`, to the microsecond.
-    pub fn milliseconds(&mut self, low: u64, high: u64) -> Duration {
+    pub(crate) fn milliseconds(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(low * 1_000 + self.below((high - low).max(1) * 1_000))
     }
 
-    pub fn choose<T: Copy>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn choose<T: Copy>(&mut self, from: &[T]) -> Option<T> {
         let index = self.below(from.len() as u64);
         from.get(usize::try_from(index).ok()?).copied()
     }

@@ -8,7 +8,7 @@ use crate::event::{Event, Message, Process};
 use crate::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub(crate) enum Stage {
     /// Not at its activator yet.
     Coming,
     Held,
@@ -23,30 +23,30 @@ pub enum Stage {
 }
 
 #[derive(Clone, Debug)]
-pub struct Request {
-    pub activator: usize,
-    pub stage: Stage,
+pub(crate) struct Request {
+    pub(crate) activator: usize,
+    pub(crate) stage: Stage,
     duration: Duration,
     /// What it was granted last.
-    pub grant: Option<Grant>,
+    pub(crate) grant: Option<Grant>,
     /// Times it reached a pod.
     sent: u32,
 }
 
 impl Request {
-    pub fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended | Stage::Orphaned)
     }
 
     /// It is at a pod or on its way to one.
-    pub fn is_in_flight(&self) -> bool {
+    pub(crate) fn is_in_flight(&self) -> bool {
         matches!(self.stage, Stage::Dispatched | Stage::Serving)
     }
 }
 
 impl World {
     /// Requests come in bursts with pauses around the idle time, which is where it is dangerous.
-    pub fn arrive(&mut self) {
+    pub(crate) fn arrive(&mut self) {
         if self.quiet {
             return;
         }
@@ -63,7 +63,7 @@ impl World {
     }
 
     /// One request at an activator that lives.
-    pub fn request_somewhere(&mut self, delay: Duration) {
+    pub(crate) fn request_somewhere(&mut self, delay: Duration) {
         let alive: Vec<usize> =
             (0..self.activators.len()).filter(|index| self.activators[*index].takes_requests()).collect();
         if let Some(activator) = self.random.choose(&alive).filter(|_| !self.quiet) {
@@ -71,7 +71,7 @@ impl World {
         }
     }
 
-    pub fn new_request(&mut self, activator: usize) {
+    pub(crate) fn new_request(&mut self, activator: usize) {
         self.new_request_after(Duration::ZERO, activator);
     }
 
@@ -85,7 +85,7 @@ impl World {
         self.agenda.after(delay, Event::To(Process::Activator(activator), Message::Request(number)));
     }
 
-    pub fn request_arrives(&mut self, activator: usize, request: usize) {
+    pub(crate) fn request_arrives(&mut self, activator: usize, request: usize) {
         self.note(|| format!("request {request} arrives at activator {activator}"));
         // Counted up over all activators at arrival, so a later one has the larger ticket everywhere.
         let ticket = Ticket(self.tickets.len() as u64);
@@ -103,11 +103,11 @@ impl World {
         }
     }
 
-    pub fn request_of(&self, ticket: Ticket) -> usize {
+    pub(crate) fn request_of(&self, ticket: Ticket) -> usize {
         self.tickets[usize::try_from(ticket.0).unwrap()]
     }
 
-    pub fn granted(&mut self, activator: usize, grant: Grant) {
+    pub(crate) fn granted(&mut self, activator: usize, grant: Grant) {
         let request = self.request_of(grant.ticket);
         self.note(|| format!("request {request}: activator {activator} sends it to {}", grant.uid));
         self.requests[request].stage = Stage::Dispatched;
@@ -117,7 +117,7 @@ impl World {
     }
 
     /// The connection for a granted request reaches its pod.
-    pub fn reach_pod(&mut self, activator: usize, request: usize, grant: &Grant) {
+    pub(crate) fn reach_pod(&mut self, activator: usize, request: usize, grant: &Grant) {
         let now = self.now();
         let pod = self.cluster.pod(&grant.uid).filter(|pod| self.cluster.pods[*pod].answers(now));
         let Some(pod) = pod else {
@@ -137,7 +137,7 @@ impl World {
     }
 
     /// A pod is done with a request.
-    pub fn served(&mut self, request: usize) {
+    pub(crate) fn served(&mut self, request: usize) {
         if self.requests[request].stage != Stage::Serving {
             return;
         }
@@ -157,14 +157,14 @@ impl World {
         }
     }
 
-    pub fn finished(&mut self, activator: usize, request: usize, grant: &Grant) {
+    pub(crate) fn finished(&mut self, activator: usize, request: usize, grant: &Grant) {
         self.note(|| format!("request {request} has ended at activator {activator}"));
         self.requests[request].stage = Stage::Ended;
         self.act(activator, |revision, now, out| revision.finished(grant.key, now, out));
     }
 
     /// An activator was killed, and the connections of its clients and to its pods with it.
-    pub fn orphan_requests_of(&mut self, activator: usize) {
+    pub(crate) fn orphan_requests_of(&mut self, activator: usize) {
         for request in 0..self.requests.len() {
             if self.requests[request].activator == activator && !self.requests[request].has_ended() {
                 self.requests[request].stage = Stage::Orphaned;
@@ -174,7 +174,7 @@ impl World {
     }
 
     /// Catnap's zero has landed, or its pod is deleted for it: nothing may be in flight there.
-    pub fn must_not_serve(&mut self, pod: usize, what: &str) {
+    pub(crate) fn must_not_serve(&mut self, pod: usize, what: &str) {
         let uid = self.cluster.pods[pod].uid.clone();
         let victim = self.requests.iter().position(|request| {
             request.is_in_flight() && request.grant.as_ref().is_some_and(|grant| grant.uid == uid)

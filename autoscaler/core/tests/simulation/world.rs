@@ -16,28 +16,28 @@ use crate::random::Random;
 use crate::request::{Request, Stage};
 
 /// Faults and requests end here.
-pub const QUIET: Duration = Duration::from_secs(30);
+pub(crate) const QUIET: Duration = Duration::from_secs(30);
 /// From then on everything must have ended, and the function rests.
 const RESTED: Duration = Duration::from_secs(30);
 /// A request on the resting function is answered within this time.
 const LAST: Duration = Duration::from_secs(12);
 
-pub struct World {
-    pub options: Options,
-    pub random: Random,
-    pub agenda: Agenda<Event>,
-    pub cluster: Cluster,
-    pub activators: Vec<Activator>,
-    pub leaders: Vec<LeaderProcess>,
-    pub lease: Lease,
-    pub links: Vec<Link>,
-    pub requests: Vec<Request>,
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) random: Random,
+    pub(crate) agenda: Agenda<Event>,
+    pub(crate) cluster: Cluster,
+    pub(crate) activators: Vec<Activator>,
+    pub(crate) leaders: Vec<LeaderProcess>,
+    pub(crate) lease: Lease,
+    pub(crate) links: Vec<Link>,
+    pub(crate) requests: Vec<Request>,
     /// Which request a ticket belongs to.
-    pub tickets: Vec<usize>,
+    pub(crate) tickets: Vec<usize>,
     /// Views of one watcher arrive in order.
-    pub last_seen: BTreeMap<(Process, &'static str), Duration>,
-    pub revision: RevisionId,
-    pub quiet: bool,
+    pub(crate) last_seen: BTreeMap<(Process, &'static str), Duration>,
+    pub(crate) revision: RevisionId,
+    pub(crate) quiet: bool,
     violation: Option<String>,
     /// What happened, for people; kept only when asked for.
     trace: Option<Vec<String>>,
@@ -45,15 +45,15 @@ pub struct World {
 
 /// What one run came to.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Summary {
-    pub runs: usize,
-    pub requests: usize,
+pub(crate) struct Summary {
+    pub(crate) runs: usize,
+    pub(crate) requests: usize,
     /// How often the count became zero by a write.
-    pub zeros: usize,
+    pub(crate) zeros: usize,
 }
 
 impl World {
-    pub fn new(options: Options, traced: bool) -> Self {
+    pub(crate) fn new(options: Options, traced: bool) -> Self {
         let revision = RevisionId {
             namespace: "default".into(),
             name: "hello-1".into(),
@@ -79,7 +79,7 @@ impl World {
     }
 
     /// Lets everything happen; an error is what must not have happened, and how it came to it.
-    pub fn run(mut self) -> Result<Summary, (String, Vec<String>)> {
+    pub(crate) fn run(mut self) -> Result<Summary, (String, Vec<String>)> {
         self.begin();
         let mut ended = false;
         while !ended && self.violation.is_none() {
@@ -151,7 +151,7 @@ impl World {
             }
         };
         if !alive {
-            self.never_arrives(message);
+            self.never_arrives(&message);
         } else if now < paused_until {
             self.agenda.at(paused_until, Event::To(process, message));
         } else {
@@ -163,11 +163,11 @@ impl World {
     }
 
     /// The process is dead: requests on their way through it end with it.
-    fn never_arrives(&mut self, message: Message) {
+    fn never_arrives(&mut self, message: &Message) {
         if let Message::Request(request) | Message::Reach { request, .. } | Message::Finished(request, _) =
             message
         {
-            self.requests[request].stage = Stage::Orphaned;
+            self.requests[*request].stage = Stage::Orphaned;
         }
     }
 
@@ -197,23 +197,23 @@ impl World {
         }
     }
 
-    pub fn now(&self) -> Duration {
+    pub(crate) fn now(&self) -> Duration {
         self.agenda.now()
     }
 
-    pub fn without(&self, rule: Rule) -> bool {
+    pub(crate) fn without(&self, rule: Rule) -> bool {
         self.options.without == Some(rule)
     }
 
     /// Remembers the first thing that must not be.
-    pub fn violate(&mut self, what: impl Into<String>) {
+    pub(crate) fn violate(&mut self, what: impl Into<String>) {
         let what = what.into();
         self.note(|| format!("VIOLATION {what}"));
         self.violation.get_or_insert(what);
     }
 
     /// A line of the trace.
-    pub fn note(&mut self, line: impl FnOnce() -> String) {
+    pub(crate) fn note(&mut self, line: impl FnOnce() -> String) {
         let now = self.agenda.now();
         if let Some(trace) = &mut self.trace {
             // There is only one revision: its name on every line would hide the rest.
