@@ -88,7 +88,8 @@ impl World {
         let pods = self.cluster.pods_seen_by_activators();
         self.tell(Process::Activator(index), "pods", Message::Pods(pods));
         for message in [Message::Beat, Message::Connect] {
-            let delay = self.random.milliseconds(1, 100);
+            let most = if self.random.once_in(3) { 1_500 } else { 100 };
+            let delay = self.random.milliseconds(1, most);
             self.agenda.after(delay, Event::To(Process::Activator(index), message));
         }
     }
@@ -293,6 +294,7 @@ impl World {
     }
 
     fn frame_from_leader(&mut self, index: usize, frame: LeaderFrame) {
+        let frame = self.without_condemned(frame);
         self.note(|| format!("activator {index} hears {frame:?}"));
         match frame {
             LeaderFrame::Welcome(Welcome { term, closed, more }) => {
@@ -308,17 +310,21 @@ impl World {
                 self.send_frame(index, ActivatorFrame::Ack { revision, gate });
             }
             frame => {
-                let frame = self.without_condemned(frame);
                 self.act(index, |revision, now, out| revision.leader_says(&frame, now, out));
             }
         }
     }
 
     fn without_condemned(&self, mut frame: LeaderFrame) -> LeaderFrame {
-        if self.without(Rule::Condemned)
-            && let LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) = &mut frame
-        {
-            verdict.condemned.clear();
+        if self.without(Rule::Condemned) {
+            match &mut frame {
+                LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) => verdict.condemned.clear(),
+                LeaderFrame::Welcome(welcome) => {
+                    welcome.closed.iter_mut().for_each(|closed| closed.verdict.condemned.clear());
+                }
+                LeaderFrame::Close { pods, .. } => pods.clear(),
+                LeaderFrame::WakeReply { .. } => {}
+            }
         }
         frame
     }

@@ -117,20 +117,15 @@ impl World {
     }
 
     pub(crate) fn list_arrives(&mut self, leader: usize, token: catnap_autoscaler_core::Token) {
-        let mut pods = self.activator_pods();
-        if self.without(Rule::Listed) {
-            pods.truncate(1);
-        }
+        let pods = self.activator_pods();
         let delay = self.api_delay(450);
         self.agenda.after(delay, Event::To(Process::Leader(leader), Message::ListedPods(token, pods)));
     }
 
     pub(crate) fn activator_pods(&self) -> Vec<PodUid> {
-        self.activators
-            .iter()
-            .filter(|activator| activator.listed)
-            .map(|activator| activator.pod.clone())
-            .collect()
+        let shown = if self.without(Rule::Listed) { 1 } else { usize::MAX };
+        let listed = self.activators.iter().filter(|activator| activator.listed);
+        listed.map(|activator| activator.pod.clone()).take(shown).collect()
     }
 
     pub(crate) fn listed(&mut self, activator: usize, listed: bool) {

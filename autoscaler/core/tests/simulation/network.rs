@@ -15,15 +15,21 @@ const NOTICED: u64 = 2_000;
 pub(crate) struct Link {
     pub(crate) activator: usize,
     pub(crate) leader: usize,
-    /// Nothing sent from now on arrives.
-    broken: bool,
-    /// What was on its way to the leader when it broke still arrives.
-    keeps: bool,
+    network: Network,
     /// The ends that have not noticed an end.
     activator_open: bool,
     leader_open: bool,
     last_up: Duration,
     last_down: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    Works,
+    /// Nothing arrives any more.
+    Broken,
+    /// Nothing arrives any more but what was on its way to the leader.
+    BrokenDownwards,
 }
 
 impl World {
@@ -32,8 +38,7 @@ impl World {
         self.links.push(Link {
             activator,
             leader,
-            broken: false,
-            keeps: true,
+            network: Network::Works,
             activator_open: true,
             leader_open: true,
             last_up: self.now(),
@@ -48,7 +53,7 @@ impl World {
     }
 
     fn up(&mut self, link: usize, message: Message) {
-        if self.links[link].broken || !self.links[link].activator_open {
+        if self.links[link].network != Network::Works || !self.links[link].activator_open {
             return;
         }
         let at = (self.now() + self.latency()).max(self.links[link].last_up);
@@ -58,7 +63,7 @@ impl World {
     }
 
     pub(crate) fn send_down(&mut self, link: usize, frame: LeaderFrame) {
-        if self.links[link].broken || !self.links[link].leader_open {
+        if self.links[link].network != Network::Works || !self.links[link].leader_open {
             return;
         }
         let at = (self.now() + self.latency()).max(self.links[link].last_down);
@@ -70,22 +75,22 @@ impl World {
     /// A frame arrives at the leader's end.
     pub(crate) fn arrives_up(&self, link: usize) -> bool {
         let link = &self.links[link];
-        link.leader_open && (!link.broken || link.keeps)
+        link.leader_open && link.network != Network::Broken
     }
 
     /// A frame arrives at the activator's end.
     pub(crate) fn arrives_down(&self, link: usize) -> bool {
         let link = &self.links[link];
-        link.activator_open && !link.broken
+        link.activator_open && link.network == Network::Works
     }
 
     /// The network between two processes breaks; each notices by itself.
     pub(crate) fn break_link(&mut self, link: usize) {
-        if self.links[link].broken {
+        if self.links[link].network != Network::Works {
             return;
         }
-        self.links[link].broken = true;
-        self.links[link].keeps = self.random.once_in(2);
+        let broken = [Network::Broken, Network::BrokenDownwards];
+        self.links[link].network = self.random.choose(&broken).unwrap();
         self.note(|| format!("link {link} breaks"));
         let (activator, leader) = (self.links[link].activator, self.links[link].leader);
         let at = self.now() + self.random.milliseconds(0, NOTICED);

@@ -38,7 +38,7 @@ pub(crate) enum Rule {
     InTime,
     /// An activator asked to close counts what is in flight.
     Busy,
-    /// The activators are listed after the version of `/scale` is known: one that is missing is not missed.
+    /// A round needs every activator that exists, not only those that are connected.
     Listed,
     /// (9) An unknown outcome is unknown.
     Unknown,
