@@ -158,6 +158,14 @@ fn the_idle_time_decides_between_one_and_zero(#[case] observation: Observation, 
 }
 
 #[rstest]
+#[case::the_windows_remember(Observation { busy: true, ..averages(50.0, 50.0, 0) }, 0)]
+#[case::not_idle_yet(averages(0.0, 0.0, 0), 0)]
+#[case::a_request_waits(Observation { held: 1, busy: true, ..averages(0.0, 0.0, 0) }, 1)]
+fn at_zero_only_a_held_request_starts_something(#[case] observation: Observation, #[case] desired: u32) {
+    assert_eq!(decided(&ten(), Stage::Routed, &observation).desired, desired);
+}
+
+#[rstest]
 #[case::nothing_in_flight(averages(30.0, 0.0, 3), 0)]
 #[case::in_flight(Observation { busy: true, ..averages(30.0, 0.0, 3) }, 3)]
 fn a_retiring_revision_waits_for_nothing_but_its_requests(

@@ -153,7 +153,9 @@ impl World {
         for pod in &deleted {
             let uid = self.cluster.pods[*pod].uid.clone();
             self.note(|| format!("the ReplicaSet controller deletes {uid}"));
-            self.must_not_serve(*pod, "a pod is deleted");
+            if !self.cluster.pods[*pod].doomed {
+                self.must_not_serve(*pod, "a pod is deleted");
+            }
             self.pod_deleted(*pod);
         }
         if !made.is_empty() || !deleted.is_empty() {

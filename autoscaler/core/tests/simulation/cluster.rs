@@ -33,6 +33,9 @@ pub(crate) struct Pod {
     pub(crate) started: bool,
     pub(crate) ready: bool,
     pub(crate) deleted: Option<Duration>,
+    /// Made in place of an evicted pod when the count was zero already and the controller had not seen it: it goes as soon as
+    /// it does, whoever uses it. Its lame-duck time and grace cover that.
+    pub(crate) doomed: bool,
     pub(crate) gone: bool,
     /// Requests that reached it and have not ended.
     pub(crate) serving: BTreeSet<usize>,
@@ -158,6 +161,7 @@ impl Cluster {
             started: false,
             ready: false,
             deleted: None,
+            doomed: self.replicas == 0 || self.copied.0 != self.generation,
             gone: false,
             serving: BTreeSet::new(),
         });
