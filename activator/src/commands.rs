@@ -8,6 +8,7 @@ use catnap_activator_core::{Activator, Probe, Scale, ScaleError};
 use catnap_wire::{PodUid, RevisionId};
 use tracing::debug;
 
+use crate::causes::Causes;
 use crate::scale::ScaleClient;
 
 /// What came of a command.
@@ -56,7 +57,7 @@ pub(crate) async fn raise_scale(
 pub(crate) async fn probe(revision: RevisionId, probe: Probe) -> Answer {
     let answered = catnap_activator_http::probe(&probe).await;
     if let Err(error) = &answered {
-        debug!(%revision, pod = %probe.uid, error = error as &dyn std::error::Error, "pod does not answer yet");
+        debug!(%revision, pod = %probe.uid, error = %Causes(error), "pod does not answer yet");
     }
     Answer::Probed(revision, probe.uid, answered.is_ok())
 }

@@ -6,6 +6,7 @@
 mod arguments;
 mod backoff;
 mod catalog;
+mod causes;
 mod commands;
 mod control;
 mod debug_state;

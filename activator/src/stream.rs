@@ -24,6 +24,7 @@ use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::backoff::GrowingDelay;
+use crate::causes::Causes;
 
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -143,7 +144,7 @@ pub(crate) async fn keep_connected(
         };
         match ended {
             Ok(()) => info!(holder = current.holder, "the stream to the autoscaler ended"),
-            Err(error) => warn!(error = &error as &dyn std::error::Error, "no stream to the autoscaler"),
+            Err(error) => warn!(error = %Causes(&error), "no stream to the autoscaler"),
         }
         // A leader that crashed is still in the Lease for some seconds; another one is tried at once.
         tokio::select! {

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::backoff::GrowingDelay;
+use crate::causes::Causes;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
 const WATCH_SECONDS: u32 = 60;
@@ -67,7 +68,7 @@ where
             Ok(Event::Apply(object)) => readable(object).and_then(&trim).map(Change::Applied),
             Ok(Event::Delete(object)) => readable(object).and_then(&trim).map(Change::Deleted),
             Err(error) => {
-                warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch interrupted, keeping what is known");
+                warn!(kind = %K::kind(&()), error = %Causes(&error), "watch interrupted, keeping what is known");
                 None
             }
         };
