@@ -9,9 +9,10 @@ pub(crate) struct Causes<'error>(pub(crate) &'error (dyn Error + 'static));
 impl fmt::Display for Causes<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.0)?;
-        let causes = std::iter::successors(self.0.source(), |cause| cause.source());
-        for cause in causes {
-            write!(formatter, ": {cause}")?;
+        let mut cause = self.0.source();
+        while let Some(shown) = cause {
+            write!(formatter, ": {shown}")?;
+            cause = shown.source();
         }
         Ok(())
     }
