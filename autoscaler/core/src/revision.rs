@@ -281,6 +281,3 @@ impl From<Scale> for ScaleFact {
         Self { replicas: scale.replicas, resource_version: scale.resource_version, observed: false }
     }
 }
-
-#[cfg(test)]
-mod tests;

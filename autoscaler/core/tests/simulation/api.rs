@@ -6,7 +6,7 @@ use catnap_activator_core::{Scale, ScaleError};
 use catnap_autoscaler_core::{ReadOutcome, WriteOutcome};
 use catnap_wire::PodUid;
 
-use crate::cluster::LAME_DUCK;
+use crate::cluster::{LAME_DUCK, Progress};
 use crate::event::{Event, Message, Process, Question};
 use crate::options::{Faults, Rule};
 use crate::world::World;
@@ -165,7 +165,7 @@ impl World {
     }
 
     fn pod_deleted(&mut self, pod: usize) {
-        if self.cluster.pods[pod].started {
+        if self.cluster.pods[pod].has_started() {
             self.agenda.after(LAME_DUCK, Event::PodStops(pod));
         } else {
             self.agenda.after(Duration::from_millis(100), Event::PodStops(pod));
@@ -185,7 +185,7 @@ impl World {
     pub(crate) fn pod_starts(&mut self, pod: usize) {
         if !self.cluster.pods[pod].is_terminating() {
             self.note(|| format!("pod-{pod} answers"));
-            self.cluster.pods[pod].started = true;
+            self.cluster.pods[pod].progress = Progress::Answers;
             self.pods_changed();
             let ready = self.random.milliseconds(10, 1_100);
             self.agenda.after(ready, Event::PodReady(pod));
@@ -194,7 +194,7 @@ impl World {
 
     pub(crate) fn pod_ready(&mut self, pod: usize) {
         if !self.cluster.pods[pod].is_terminating() {
-            self.cluster.pods[pod].ready = true;
+            self.cluster.pods[pod].progress = Progress::Ready;
             self.cluster.touch();
             self.pods_changed();
             self.scale_changed();

@@ -30,8 +30,7 @@ pub(crate) struct Cluster {
 pub(crate) struct Pod {
     pub(crate) uid: PodUid,
     pub(crate) address: SocketAddr,
-    pub(crate) started: bool,
-    pub(crate) ready: bool,
+    pub(crate) progress: Progress,
     pub(crate) deleted: Option<Duration>,
     /// Made in place of an evicted pod when the count was zero already and the controller had not seen it: it goes as soon as
     /// it does, whoever uses it. Its lame-duck time and grace cover that.
@@ -41,14 +40,30 @@ pub(crate) struct Pod {
     pub(crate) serving: BTreeSet<usize>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Progress {
+    Starting,
+    Answers,
+    /// kubelet has seen it, too.
+    Ready,
+}
+
 impl Pod {
+    pub(crate) fn has_started(&self) -> bool {
+        self.progress >= Progress::Answers
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.progress == Progress::Ready
+    }
+
     pub(crate) fn is_terminating(&self) -> bool {
         self.deleted.is_some()
     }
 
     /// Takes new connections.
     pub(crate) fn answers(&self, now: Duration) -> bool {
-        self.started && !self.gone && self.deleted.is_none_or(|deleted| now < deleted + LAME_DUCK)
+        self.has_started() && !self.gone && self.deleted.is_none_or(|deleted| now < deleted + LAME_DUCK)
     }
 }
 
@@ -91,7 +106,7 @@ impl Cluster {
         let fact = |pod: &Pod| PodFact {
             uid: pod.uid.clone(),
             terminating: pod.is_terminating(),
-            ready: pod.ready && !pod.is_terminating(),
+            ready: pod.is_ready() && !pod.is_terminating(),
         };
         self.pods.iter().filter(|pod| !pod.gone).map(fact).collect()
     }
@@ -99,9 +114,9 @@ impl Cluster {
     pub(crate) fn pods_seen_by_activators(&self) -> Vec<catnap_activator_core::Pod> {
         let seen = |pod: &Pod| catnap_activator_core::Pod {
             uid: pod.uid.clone(),
-            address: pod.started.then_some(pod.address),
-            started: pod.started,
-            ready: pod.ready,
+            address: pod.has_started().then_some(pod.address),
+            started: pod.has_started(),
+            ready: pod.is_ready(),
             terminating: pod.is_terminating(),
             trouble: None,
         };
@@ -133,7 +148,7 @@ impl Cluster {
             // Not ready ones go first, then the youngest: the order of the real controller.
             let candidates =
                 self.pods.iter().enumerate().filter(|(_, pod)| !pod.is_terminating() && !pod.gone);
-            let Some((index, _)) = candidates.min_by_key(|(index, pod)| (pod.ready, usize::MAX - index))
+            let Some((index, _)) = candidates.min_by_key(|(index, pod)| (pod.is_ready(), usize::MAX - index))
             else {
                 break;
             };
@@ -158,8 +173,7 @@ impl Cluster {
         self.pods.push(Pod {
             uid: format!("pod-{number}").into(),
             address: SocketAddr::from(([10, 1, high, low], 8080)),
-            started: false,
-            ready: false,
+            progress: Progress::Starting,
             deleted: None,
             doomed: self.replicas == 0 || self.copied.0 != self.generation,
             gone: false,

@@ -1,0 +1,118 @@
+//! The order of frames, and what is refused.
+
+use catnap_wire::Bucket;
+use catnap_wire::message::HELLO_PART;
+
+use super::*;
+
+fn refused(fixture: &Fixture, refusal: Refusal) -> u64 {
+    fixture.leader.refused().get(&refusal).copied().unwrap_or_default()
+}
+
+fn disconnected(fixture: &Fixture, stream: StreamId) -> bool {
+    fixture
+        .effects
+        .iter()
+        .any(|effect| matches!(effect, Effect::Disconnect { stream: s, .. } if *s == stream))
+}
+
+#[test]
+fn a_stream_that_does_not_begin_with_a_hello_is_ended() {
+    let mut fixture = Fixture::unconnected(fact(1, 10, true), &["p"]);
+    fixture.step(|leader, now| leader.stream_opened(A, "a".into(), now));
+    fixture.wake(A, 1);
+    assert!(disconnected(&fixture, A));
+    assert_eq!(refused(&fixture, Refusal::Protocol), 1);
+}
+
+#[test]
+fn a_hello_of_another_pod_is_refused() {
+    let mut fixture = Fixture::unconnected(fact(1, 10, true), &["p"]);
+    fixture.step(|leader, now| leader.stream_opened(A, "somebody".into(), now));
+    let hello =
+        Hello { boot: 1, pod_uid: "a".into(), clock_milliseconds: 0, revisions: Vec::new(), more: false };
+    fixture.frame(A, ActivatorFrame::Hello(hello));
+    assert!(disconnected(&fixture, A));
+}
+
+#[test]
+fn the_future_ends_the_stream() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    fixture.frame(A, ActivatorFrame::Through { index: 1_000 });
+    assert_eq!(refused(&fixture, Refusal::Future), 1);
+    assert!(disconnected(&fixture, A));
+}
+
+#[test]
+fn what_is_too_much_or_cannot_be_is_refused_and_counted() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    let buckets = |count: usize, amount| {
+        let bucket = Bucket { index: 1, request_microseconds: amount, arrivals: 1 };
+        ActivatorFrame::Buckets { revision: id(), buckets: vec![bucket; count] }
+    };
+    fixture.frame(A, buckets(4_000, 1));
+    fixture.frame(A, buckets(1, u64::MAX));
+    fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 0); 20_001] });
+    let other = RevisionId { name: "other".into(), ..id() };
+    fixture.frame(A, ActivatorFrame::Wake { revision: other, held: 1 });
+    assert_eq!(refused(&fixture, Refusal::Oversized), 2);
+    assert_eq!(refused(&fixture, Refusal::Malformed), 1);
+    assert_eq!(refused(&fixture, Refusal::UnknownRevision), 1);
+    assert!(!disconnected(&fixture, A));
+}
+
+#[test]
+fn a_hello_in_parts_is_answered_after_the_last() {
+    let mut fixture = Fixture::unconnected(fact(0, 10, true), &["p"]);
+    fixture.tick();
+    fixture.step(|leader, now| leader.stream_opened(A, "a".into(), now));
+    let part = |more| {
+        ActivatorFrame::Hello(Hello {
+            boot: 1,
+            pod_uid: "a".into(),
+            clock_milliseconds: 100_000,
+            revisions: Vec::new(),
+            more,
+        })
+    };
+    fixture.frame(A, part(true));
+    assert!(fixture.sent(A).is_empty());
+    fixture.frame(A, part(false));
+    let LeaderFrame::Welcome(welcome) = &fixture.sent(A)[0] else { panic!("a welcome is due") };
+    assert_eq!((welcome.term, welcome.more), (TERM, false));
+    assert_eq!(welcome.closed, [catnap_wire::Closed { verdict: verdict(0, &["p"]), zero: true }]);
+    fixture.frame(A, part(false));
+    assert!(disconnected(&fixture, A), "one hello a stream");
+}
+
+#[test]
+fn a_welcome_comes_in_parts() {
+    let mut fixture = Fixture::unconnected(fact(0, 10, true), &[]);
+    for number in 0..HELLO_PART {
+        let id = RevisionId { name: format!("hello-{number}").into(), namespace: "many".into(), ..id() };
+        fixture.step(|leader, now| {
+            leader.upsert_revision(&id, policy(), Stage::Routed, now);
+            leader.set_scale(&id, Some(fact(0, 10, true)), now);
+        });
+    }
+    fixture.join(A, "a");
+    let parts: Vec<(usize, bool)> = fixture
+        .sent(A)
+        .iter()
+        .filter_map(|frame| match frame {
+            LeaderFrame::Welcome(welcome) => Some((welcome.closed.len(), welcome.more)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(parts, [(HELLO_PART, true), (1, false)]);
+}
+
+#[test]
+fn a_newer_stream_of_the_same_pod_replaces_the_older() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    fixture.join(StreamId(9), "a");
+    assert!(disconnected(&fixture, A));
+    fixture.effects.clear();
+    fixture.wake(A, 1);
+    assert!(fixture.effects.is_empty(), "nothing is heard from the old one");
+}

@@ -1,0 +1,208 @@
+//! Going to zero, and every way not to.
+
+use rstest::rstest;
+
+use super::*;
+
+#[test]
+fn an_idle_revision_goes_to_zero_when_everybody_has_closed() {
+    let mut fixture = Fixture::closing();
+    let close = LeaderFrame::Close { revision: id(), gate: gate(1), pods: vec!["p".into(), "q".into()] };
+    assert_eq!(fixture.sent(A), std::slice::from_ref(&close));
+    assert_eq!(fixture.sent(B), [close]);
+    fixture.ack(A);
+    assert!(fixture.puts().is_empty(), "B has not closed");
+    fixture.ack(B);
+    let (replicas, version, not_after, _) = fixture.puts().remove(0);
+    assert_eq!((replicas, &*version, not_after), (0, "10", Some(fixture.now + ms(500))));
+    assert!(fixture.leader.is_committing());
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Zero(verdict(1, &["p", "q"]))));
+    assert!(fixture.effects.contains(&Effect::Report(Event::ScaledToZero { revision: id(), from: 2 })));
+    assert_eq!(fixture.gate(), "Zero");
+}
+
+#[test]
+fn nothing_is_listed_before_the_idle_time_has_passed() {
+    let mut fixture = Fixture::unconnected(fact(1, 10, true), &["p"]);
+    let report = RevisionReport {
+        revision: id(),
+        closed: None,
+        held: 0,
+        in_flight: 0,
+        idle_milliseconds: Some(300),
+        buckets: Vec::new(),
+        pods: vec![],
+    };
+    fixture.join_with(A, "a", vec![report]);
+    fixture.join(B, "b");
+    fixture.pass(ms(600));
+    assert!(!fixture.asks_for_list());
+    fixture.pass(ms(1_100));
+    assert!(fixture.asks_for_list());
+}
+
+#[test]
+fn rule_8_no_round_while_a_pod_is_not_known() {
+    let mut fixture = Fixture::new(fact(2, 10, true), &["p"]);
+    fixture.pass(ms(9_000));
+    assert!(!fixture.asks_for_list());
+}
+
+#[rstest]
+#[case::not_connected(&["a", "b", "c"])]
+#[case::not_connected_alone(&["c"])]
+fn no_round_without_everybody_who_exists(#[case] listed: &[&str]) {
+    let mut fixture = Fixture::idle();
+    fixture.list(listed);
+    assert!(fixture.sent(A).is_empty());
+    assert_eq!(fixture.gate(), "Up");
+}
+
+#[test]
+fn no_round_on_a_version_that_is_not_current_any_more() {
+    let mut fixture = Fixture::idle();
+    fixture.learn(fact(2, 11, true));
+    fixture.list(&["a", "b"]);
+    assert!(fixture.sent(A).is_empty());
+}
+
+#[rstest]
+#[case::busy(|fixture: &mut Fixture| fixture.frame(B, ActivatorFrame::Busy { revision: id(), gate: gate(1) }))]
+#[case::wake(|fixture: &mut Fixture| fixture.wake(B, 1))]
+#[case::lost_stream(|fixture: &mut Fixture| fixture.step(|leader, now| leader.stream_closed(B, now)))]
+#[case::stranger(|fixture: &mut Fixture| fixture.join(StreamId(3), "c"))]
+#[case::time(|fixture: &mut Fixture| fixture.pass(ms(500)))]
+#[case::somebody_wrote_the_count(|fixture: &mut Fixture| fixture.learn(fact(3, 11, true)))]
+fn a_round_is_given_up(#[case] event: fn(&mut Fixture)) {
+    let mut fixture = Fixture::closing();
+    fixture.ack(A);
+    event(&mut fixture);
+    assert!(fixture.sent(A).contains(&LeaderFrame::Open(verdict(1, &[]))));
+    assert_eq!(fixture.gate(), "Up");
+    fixture.ack(B);
+    assert!(fixture.puts().is_empty());
+}
+
+#[test]
+fn an_answer_about_another_gate_changes_nothing() {
+    let mut fixture = Fixture::closing();
+    let other = GateId { term: Term { boot: 8, ..TERM }, number: 1 };
+    for stream in [A, B] {
+        fixture.frame(stream, ActivatorFrame::Ack { revision: id(), gate: other });
+        fixture.frame(stream, ActivatorFrame::Busy { revision: id(), gate: gate(0) });
+    }
+    assert_eq!(fixture.gate(), "Closing");
+    assert!(fixture.puts().is_empty());
+}
+
+#[test]
+fn close_is_repeated_while_gates_are_closed() {
+    let mut fixture = Fixture::committing();
+    fixture.effects.clear();
+    fixture.pass(ms(300));
+    let closes = fixture.sent(A).into_iter().filter(|frame| matches!(frame, LeaderFrame::Close { .. }));
+    assert_eq!(closes.count(), 3);
+}
+
+#[test]
+fn a_conflict_is_read_and_what_was_not_removed_opens_when_the_controllers_have_seen_it() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Conflict);
+    fixture.read(2, 12);
+    assert!(!fixture.sent(A).iter().any(|frame| matches!(frame, LeaderFrame::Open(_))));
+    fixture.learn(fact(2, 13, true));
+    fixture.tick();
+    assert!(fixture.sent(A).contains(&LeaderFrame::Open(verdict(1, &[]))), "the pods outlived it: pardoned");
+}
+
+#[test]
+fn a_conflict_with_a_zero_is_a_zero() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Conflict);
+    fixture.read(0, 12);
+    assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Zero(verdict(1, &["p", "q"]))));
+}
+
+#[test]
+fn rule_9_an_unknown_outcome_keeps_the_gates_closed_and_the_same_write_is_sent_again() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Unknown);
+    fixture.effects.clear();
+    for _ in 0..8 {
+        fixture.pass(ms(25));
+        fixture.ack(A);
+        fixture.ack(B);
+    }
+    fixture.list(&["a", "b"]);
+    let (replicas, version, ..) = fixture.puts().remove(0);
+    assert_eq!((replicas, &*version), (0, "10"));
+    assert!(!fixture.sent(A).iter().any(|frame| matches!(frame, LeaderFrame::Open(_))));
+    assert_eq!(fixture.gate(), "Commit");
+}
+
+#[test]
+fn rule_5_no_second_write_when_somebody_has_not_answered_lately() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Unknown);
+    fixture.effects.clear();
+    for _ in 0..40 {
+        fixture.pass(ms(25));
+        fixture.ack(A);
+    }
+    assert!(fixture.puts().is_empty());
+    fixture.pass(ms(2_100));
+    fixture.read(2, 10);
+    assert!(fixture.sent(A).contains(&LeaderFrame::Open(verdict(1, &[]))), "the write is lost by now");
+}
+
+#[test]
+fn a_write_that_never_left_opens() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::NotSent);
+    assert_eq!(fixture.gate(), "Up");
+}
+
+#[test]
+fn a_refused_write_opens_and_is_told() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Refused);
+    assert_eq!(fixture.gate(), "Up");
+    assert!(fixture.effects.contains(&Effect::Report(Event::WriteRefused { revision: id(), replicas: 0 })));
+}
+
+#[test]
+fn a_raise_told_by_the_watch_before_the_answer_of_the_write_is_not_forgotten() {
+    let mut fixture = Fixture::committing();
+    fixture.learn(fact(1, 12, false));
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert_eq!(fixture.gate(), "Up");
+}
+
+#[test]
+fn an_older_count_is_ignored() {
+    let mut fixture = Fixture::zero();
+    fixture.learn(fact(2, 10, true));
+    assert_eq!(fixture.gate(), "Zero");
+}
+
+#[test]
+fn a_retiring_revision_does_not_wait_for_the_idle_time() {
+    let mut fixture = Fixture::new(fact(2, 10, true), &["p", "q"]);
+    let used = ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 1)] };
+    fixture.frame(A, used);
+    fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 0)] });
+    fixture.step(|leader, now| leader.upsert_revision(&id(), policy(), Stage::Retiring, now));
+    fixture.tick();
+    fixture.list(&["a", "b"]);
+    assert_eq!(fixture.gate(), "Closing");
+}
+
+#[test]
+fn a_revision_in_no_status_is_left_alone() {
+    let mut fixture = Fixture::new(fact(2, 10, true), &["p", "q"]);
+    fixture.step(|leader, now| leader.remove_revision(&id(), now));
+    fixture.pass(ms(2_000));
+    fixture.wake(A, 5);
+    assert!(fixture.effects.is_empty(), "{:?}", fixture.effects);
+}
