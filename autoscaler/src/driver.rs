@@ -134,13 +134,14 @@ impl Driver {
         }
     }
 
-    /// Runs until `stop`; then it leads no more and its last write has been answered.
+    /// Runs until `stop`; then it leads no more and its last write has been answered. False when the outcome of a write of
+    /// zero is not settled: the Lease must then expire, so that the next leader opens nothing before the write has landed.
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
         mut leadership: watch::Receiver<Option<Leadership>>,
         stop: CancellationToken,
-    ) {
+    ) -> bool {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut electing = true;
@@ -166,13 +167,16 @@ impl Driver {
                 failpoint::reach("idle-sent").await;
             }
         }
+        let settled = self.reign.as_ref().is_none_or(|reign| !reign.leader.is_committing());
         self.abdicate("this process stops");
         // Answers have nobody to go to any more, and must not wait for a place in the queue.
         drop(inputs);
         self.requests.close();
         if timeout(LAST_WRITES, self.requests.wait()).await.is_err() {
             tracing::warn!("writes of /scale are still under way");
+            return false;
         }
+        settled
     }
 
     fn now(&self) -> Duration {

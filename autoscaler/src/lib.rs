@@ -100,11 +100,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
     let driver = Driver::new(Tools { boot, scale, notices, readiness, metrics }, inputs);
-    driver.run(received, leadership, stop).await;
+    let settled = driver.run(received, leadership, stop).await;
 
     // Only now that nothing acts any more may another process lead.
-    release.cancel();
-    election.await.context("the election ended badly")?;
+    if settled {
+        release.cancel();
+        election.await.context("the election ended badly")?;
+    } else {
+        tracing::warn!("a write of zero is not settled: the lease expires instead of being given back");
+        election.abort();
+    }
     last.cancel();
     Ok(())
 }

@@ -180,15 +180,21 @@ pub fn admin(pod: &Pod, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{address}:9090{path}"))
 }
 
-/// Requests to a function that all activators hold now.
+/// Requests to a function that all activators hold now, for its revisions or for want of one.
 pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
+    let name = format!("{}/{name}", test.namespace);
+    let revision_prefix = format!("{name}-");
     let mut held = 0;
     for pod in catnap_pods(test, "activator").await? {
-        let metrics = test.http.plain.get(admin(&pod, "/metrics")?).send().await?.text().await?;
-        let of_function = [format!("function=\"{name}\""), format!("namespace=\"{}\"", test.namespace)];
-        let lines = metrics.lines().filter(|line| line.starts_with("catnap_held_requests{"));
-        let lines = lines.filter(|line| of_function.iter().all(|label| line.contains(label)));
-        held += lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum::<u64>();
+        let answer = test.http.plain.get(admin(&pod, "/debug/state")?).send().await?.text().await?;
+        let state: Value = serde_json::from_str(&answer).context("the state of an activator")?;
+        let list = |key: &str| state[key].as_array().cloned().unwrap_or_default();
+        let unproven = list("functions").into_iter().filter(|function| function["name"] == name.as_str());
+        let revisions = list("revisions").into_iter();
+        let revisions = revisions
+            .filter(|one| one["revision"].as_str().is_some_and(|it| it.starts_with(&revision_prefix)));
+        held += unproven.filter_map(|function| function["heldUnproven"].as_u64()).sum::<u64>();
+        held += revisions.filter_map(|revision| revision["held"].as_u64()).sum::<u64>();
     }
     Ok(held)
 }

@@ -105,7 +105,10 @@ impl Gate {
         };
         let doomed = pods.iter().filter(|pod| pod.terminating || replicas == 0);
         let condemned = doomed.map(|pod| (pod.uid.clone(), None)).collect();
-        Self { id: GateId { term, number: 0 }, phase, condemned }
+        // Numbers begin at the time: an activator that still rests on a gate of a revision that was forgotten and came back
+        // obeys only higher ones.
+        let number = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        Self { id: GateId { term, number }, phase, condemned }
     }
 
     pub(crate) fn name(&self) -> &'static str {

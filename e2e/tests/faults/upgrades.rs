@@ -106,8 +106,10 @@ async fn functions_stand_through_uninstall_and_reinstall() {
         test.installation().install(&[]).await?;
         let between = between?;
         anyhow::ensure!(before == between, "uninstalling changed {before:?} to {between:?}");
-        body(get(test, "hello", "/").await?).await?;
-        let response = get(test, "asleep", "/").await?;
+        // New connections: one that was kept open may still lead to the activator that was uninstalled.
+        let http = Http::new(&Resolver::new(test.client.clone()))?.http1;
+        body(http.get(url(test, "hello", "/")).send().await?).await?;
+        let response = http.get(url(test, "asleep", "/")).send().await?;
         anyhow::ensure!(is_cold(&response), "{response:?}");
         body(response).await?;
         resting(test, "asleep").await

@@ -45,7 +45,7 @@ async fn an_edited_deployment_is_put_right() {
     run("edited_deployment", Needs::Cluster, async |test| {
         deploy(test, &hello("hello", json!({}))).await?;
         let name = deployment(test, "hello").await?.metadata.name.unwrap_or_default();
-        let patch = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}});
+        let patch = json!({"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 30}}}});
         test.api::<Deployment>().patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await?;
         within(PATIENCE, &test.api::<Deployment>(), &name, |deployment| {
             let template = deployment.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());

@@ -26,8 +26,9 @@ fn id() -> RevisionId {
     RevisionId { namespace: "default".into(), name: "hello-1".into(), function_uid: "uid".into() }
 }
 
-fn gate(number: u64) -> GateId {
-    GateId { term: TERM, number }
+/// The gate after so many rounds; the first number is the time at which the fixture's leader takes over.
+fn gate(rounds: u64) -> GateId {
+    GateId { term: TERM, number: 60_000_000 + rounds }
 }
 
 fn policy() -> Policy {

@@ -206,3 +206,25 @@ fn a_revision_in_no_status_is_left_alone() {
     fixture.wake(A, 5);
     assert!(fixture.effects.is_empty(), "{:?}", fixture.effects);
 }
+
+#[test]
+fn a_revision_that_comes_back_opens_the_gate_it_rested_on() {
+    let mut fixture = Fixture::zero();
+    fixture.pass(ms(1_000));
+    fixture.step(|leader, now| {
+        leader.set_scale(&id(), None, now);
+        leader.set_pods(&id(), Vec::new(), now);
+        leader.remove_revision(&id(), now);
+    });
+    fixture.step(|leader, now| {
+        leader.upsert_revision(&id(), policy(), Stage::Routed, now);
+        leader.set_scale(&id(), Some(fact(1, 30, true)), now);
+        leader.set_pods(&id(), vec![pod("new")], now);
+    });
+    fixture.tick();
+    fixture.wake(A, 1);
+    let rested = gate(1);
+    let sent = fixture.sent(A);
+    let opened = |frame: &LeaderFrame| matches!(frame, LeaderFrame::Open(verdict) if verdict.gate > rested);
+    assert!(sent.iter().any(opened), "{sent:?}");
+}
