@@ -33,7 +33,7 @@ struct Process {
     readiness: Readiness,
     registry: Registry,
     stop: CancellationToken,
-    run: JoinHandle<()>,
+    run: JoinHandle<bool>,
     calls: Arc<Mutex<Vec<Call>>>,
 }
 
@@ -292,7 +292,7 @@ async fn stopping_waits_for_the_write_under_way() {
     answer_of(&mut activated, |answer| *answer == WakeAnswer::Queued).await;
     let begin = Instant::now();
     process.stop.cancel();
-    timeout(Duration::from_secs(5), process.run).await.unwrap().unwrap();
+    assert!(timeout(Duration::from_secs(5), process.run).await.unwrap().unwrap(), "nothing was committing");
     // The API server never answers, so it is the write's own timeout that ended it.
     assert_eq!(begin.elapsed().as_secs(), 1);
     let ended = soon(activated.frames.recv()).await.unwrap().unwrap_err();

@@ -9,7 +9,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use serde_json::json;
 use tokio::sync::watch;
 
-use catnap_e2e::functions::{body, deploy, deploy_resting, deployment, get, hello, is_cold, resting, url};
+use catnap_e2e::functions::{body, deploy, deploy_resting, deployment, hello, is_cold, resting, url};
 
 /// Clients that ask at the same time; half of them over HTTP/2.
 const CLIENTS: usize = 8;
