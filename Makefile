@@ -61,4 +61,4 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 
 .PHONY: bench-cold
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
-	$(CARGO) run --package catnap-bench --profile image -- cold
+	bench/cold.sh

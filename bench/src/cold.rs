@@ -25,7 +25,7 @@ pub(crate) struct ColdArgs {
     #[arg(long, default_value_t = 40)]
     samples: usize,
     /// Image of the function.
-    #[arg(long, default_value = "catnap-example-hello:dev")]
+    #[arg(long, default_value = "catnap-examples:dev")]
     image: String,
     /// Namespace that is made for the run and deleted after it.
     #[arg(long, default_value = "bench-cold")]

@@ -40,7 +40,7 @@ impl ColdFunction {
         let functions: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
         let object = serde_json::from_value(json!({
             "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": NAME},
-            "spec": {"image": image, "imagePullPolicy": "IfNotPresent", "scale": {"idle": {"after": "1s"}}},
+            "spec": {"image": image, "command": ["hello"], "imagePullPolicy": "IfNotPresent", "scale": {"idle": {"after": "1s"}}},
         }))
         .context("the Function is malformed")?;
         functions.create(&PostParams::default(), &object).await.context("cannot create the Function")?;

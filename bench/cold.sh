@@ -1,0 +1,22 @@
+#!/bin/bash
+# Measures cold starts: on the cluster of KUBECONFIG with Catnap installed there, or else on one of this machine, which is
+# started, gets Catnap from its chart, and is ended again unless it was up before. Arguments go to the benchmark.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+cargo build --package catnap-bench --package catnap-e2e --bins
+programs=${CARGO_TARGET_DIR:-target}/debug
+if [ -z "${KUBECONFIG:-}" ]; then
+    if ! "$programs/catnap-cluster" status >/dev/null 2>&1; then
+        trap '"$programs/catnap-cluster" down' EXIT
+        "$programs/catnap-cluster" up >/dev/null
+    fi
+    eval "$("$programs/catnap-cluster" env)"
+    for image in catnap catnap-examples; do
+        timeout 120 "$programs/catnap-cluster" import "${CARGO_TARGET_DIR:-target}/images/$image-dev.tar"
+    done
+    timeout 180 helm upgrade --install catnap charts/catnap --namespace catnap-system --create-namespace \
+        --set image.repository=catnap --set image.tag=dev --wait --timeout 120s >/dev/null
+fi
+address=$(timeout 30 kubectl --namespace catnap-system get service catnap-activator --output 'jsonpath={.spec.clusterIP}')
+timeout 3000 "$programs/catnap-bench" cold --activator "$address:80" --image catnap-examples:dev "$@"
