@@ -46,14 +46,16 @@ impl Catalog {
                 let revisions: Vec<_> = routes.iter().flat_map(|route| self.insert_function(route)).collect();
                 let changed = revisions.iter().filter(|(revision, port)| before.get(revision) != Some(port));
                 let pods: Vec<_> = changed.filter_map(|(revision, _)| self.pods_of(revision)).collect();
-                std::iter::once(Update::Functions(routes)).chain(pods).collect()
+                let dropped = self.dropped(before.keys());
+                std::iter::once(Update::Functions(routes)).chain(pods).chain(dropped).collect()
             }
             Change::Applied(Seen::Route(route)) => {
                 let before = self.remove_function(&route.name);
                 let revisions = self.insert_function(&route);
                 let changed = revisions.iter().filter(|revision| !before.contains(revision));
                 let pods: Vec<_> = changed.filter_map(|(revision, _)| self.pods_of(revision)).collect();
-                std::iter::once(Update::Upsert(route)).chain(pods).collect()
+                let dropped = self.dropped(before.iter().map(|(revision, _)| revision));
+                std::iter::once(Update::Upsert(route)).chain(pods).chain(dropped).collect()
             }
             Change::Applied(Seen::Deleting(name)) | Change::Deleted(Seen::Deleting(name)) => {
                 self.removed(name)
@@ -80,8 +82,18 @@ impl Catalog {
     }
 
     fn removed(&mut self, name: FunctionName) -> Vec<Update> {
-        self.remove_function(&name);
-        vec![Update::Remove(name)]
+        let before = self.remove_function(&name);
+        let dropped = self.dropped(before.iter().map(|(revision, _)| revision));
+        std::iter::once(Update::Remove(name)).chain(dropped).collect()
+    }
+
+    /// Takes their pods from the revisions that no Function has any more: without a port, nothing that happens to those
+    /// pods would be told.
+    fn dropped<'revision>(&self, before: impl Iterator<Item = &'revision RevisionId>) -> Vec<Update> {
+        let gone = before.filter(|revision| !self.ports.contains_key(*revision));
+        // The others have no pods that the core was told of.
+        let told = gone.filter(|revision| self.by_revision.contains_key(*revision));
+        told.map(|revision| Update::Pods(revision.clone(), Vec::new())).collect()
     }
 
     /// Gives the revisions it has now, with their ports.

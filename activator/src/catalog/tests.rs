@@ -90,7 +90,7 @@ fn a_function_made_again_does_not_adopt_the_pods_of_the_one_before() {
     catalog.pods_changed(Change::Applied(own("a")));
     assert_eq!(
         catalog.functions_changed(Change::Deleted(Seen::Route(route("first", 80)))),
-        [Update::Remove(name())]
+        [Update::Remove(name()), told(&[], 80)]
     );
     let updates = catalog.functions_changed(Change::Applied(Seen::Route(route("second", 80))));
     assert_eq!(updates, [Update::Upsert(route("second", 80)), Update::Pods(revision("second"), vec![])]);
@@ -123,4 +123,24 @@ fn a_function_on_its_way_out_is_removed() {
     assert_eq!(catalog.functions_changed(Change::Applied(Seen::Deleting(name()))), [Update::Remove(name())]);
     let listed = catalog.functions_changed(Change::Listed(vec![Seen::Deleting(name())]));
     assert_eq!(listed, [Update::Functions(vec![])]);
+}
+
+#[test]
+fn a_revision_that_no_function_has_any_more_loses_its_pods() {
+    let without = FunctionRoute { routed: None, revisions: vec![], ..route("first", 80) };
+    let cases = [
+        (Change::Deleted(Seen::Route(route("first", 80))), Update::Remove(name())),
+        (Change::Applied(Seen::Deleting(name())), Update::Remove(name())),
+        (Change::Applied(Seen::Route(without.clone())), Update::Upsert(without.clone())),
+        (Change::Listed(vec![Seen::Route(without.clone())]), Update::Functions(vec![without])),
+        (Change::Listed(vec![]), Update::Functions(vec![])),
+    ];
+    for (change, first) in cases {
+        let mut catalog = Catalog::default();
+        catalog.pods_changed(Change::Applied(own("a")));
+        catalog.functions_changed(Change::Applied(Seen::Route(route("first", 80))));
+        assert_eq!(catalog.functions_changed(change), [first, told(&[], 80)]);
+        let again = catalog.functions_changed(Change::Applied(Seen::Route(route("first", 80))));
+        assert_eq!(again, [Update::Upsert(route("first", 80)), told(&[own("a")], 80)], "it came back");
+    }
 }
