@@ -124,7 +124,8 @@ impl Leader {
         self.revision(id).set_policy(policy, stage, now);
     }
 
-    /// A revision that is in no Function's status any more: it is left alone from now on.
+    /// A revision that is in no Function's status any more: it is left alone and forgotten, once no write of zero is unsettled.
+    /// When it comes back, its scale and pods are to be told again.
     pub fn remove_revision(&mut self, id: &RevisionId, now: Duration) {
         self.at(now);
         self.with_revision(id, Revision::drop_policy);
@@ -163,6 +164,7 @@ impl Leader {
         self.at(now);
         if let Some(id) = self.questions.answered(token) {
             self.with_revision(&id, |revision, context| revision.read(token, outcome, context));
+            self.forget(&id);
         }
     }
 
@@ -171,6 +173,7 @@ impl Leader {
         self.at(now);
         if let Some(id) = self.questions.answered(token) {
             self.with_revision(&id, |revision, context| revision.written(token, outcome, context));
+            self.forget(&id);
         }
     }
 

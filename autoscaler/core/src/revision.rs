@@ -91,9 +91,9 @@ impl Revision {
         matches!(self.phase(), Some(Phase::Commit(_)))
     }
 
-    /// Nothing is known of it any more.
+    /// Nothing is known of it any more, and nothing that was written is unsettled.
     pub(crate) fn is_forgotten(&self) -> bool {
-        self.policy.is_none() && self.scale.is_none() && self.pods.is_empty()
+        self.policy.is_none() && self.scale.is_none() && self.pods.is_empty() && !self.is_committing()
     }
 
     pub(crate) fn explain(&self) -> Option<Explanation> {
@@ -119,14 +119,15 @@ impl Revision {
         self.news = true;
     }
 
-    /// The revision is in no status any more. A round that was not committed is given up.
+    /// The revision is in no status any more. A round that was not committed is given up; one in COMMIT keeps its gate until
+    /// the write of zero is settled.
     pub(crate) fn drop_policy(&mut self, context: &mut Context<'_>) {
         if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
         self.policy = None;
-        self.gate = None;
         self.candidate = None;
+        self.release();
     }
 
     pub(crate) fn set_pods(&mut self, pods: Vec<PodFact>) {
@@ -134,11 +135,25 @@ impl Revision {
         self.pods = pods;
     }
 
-    /// The Deployment is gone.
+    /// The Deployment is gone, and so is the gate, unless a write of zero is not settled.
     pub(crate) fn drop_scale(&mut self) {
         self.scale = None;
-        self.gate = None;
         self.candidate = None;
+        if !self.is_committing() {
+            self.gate = None;
+        }
+    }
+
+    /// Nothing is kept of what is in no status, or of a gate without a Deployment, once no write of zero is unsettled.
+    /// Whoever brings the revision back tells all of it again.
+    fn release(&mut self) {
+        if self.is_committing() || self.is_active() {
+            return;
+        }
+        self.drop_scale();
+        if self.policy.is_none() {
+            self.pods.clear();
+        }
     }
 
     /// Takes in a count from the watch, a read or our own write, unless a later one is known.
@@ -267,6 +282,11 @@ impl Revision {
     fn knows_all_pods(&self) -> bool {
         let alive = self.pods.iter().filter(|pod| !pod.terminating).count();
         self.scale.as_ref().is_some_and(|scale| u32::try_from(alive) == Ok(scale.replicas))
+    }
+
+    /// It is acted for: it is in a status, and its Deployment exists.
+    fn is_active(&self) -> bool {
+        self.policy.is_some() && self.scale.is_some()
     }
 
     /// The version of `/scale` on which it asks for a round.

@@ -143,7 +143,8 @@ impl Revision {
                 let settings = context.settings;
                 if round.reading || given_up(round, context) {
                     self.ask_round(context);
-                } else if in_time(round, context) && now < round.started + settings.commit {
+                } else if self.is_active() && in_time(round, context) && now < round.started + settings.commit
+                {
                     self.candidate = Some(Arc::clone(&round.base));
                 }
             }
@@ -203,8 +204,8 @@ impl Revision {
         gate.phase = Phase::Zero;
         context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
         context.report(Event::ScaledToZero { revision: self.id.clone(), from });
-        let later = self.scale.as_ref().is_some_and(|known| older(&version, &known.resource_version));
-        if !later {
+        // Without a Deployment there is no count to learn.
+        if self.scale.as_ref().is_some_and(|known| !older(&version, &known.resource_version)) {
             self.scale = Some(ScaleFact { replicas: 0, resource_version: version, observed: false });
         }
         self.history = None;

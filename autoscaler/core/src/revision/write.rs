@@ -87,6 +87,9 @@ impl Revision {
             Some(Question::Zero { sent }) => self.zero_answered(sent, outcome, context),
             Some(Question::Read | Question::Round) | None => {}
         }
+        if self.gate.is_some() {
+            self.release();
+        }
         self.decide(context);
     }
 
@@ -164,6 +167,9 @@ impl Revision {
             }
             (Some(Question::Raise { .. } | Question::Zero { .. }) | None, _) => {}
         }
+        if self.gate.is_some() {
+            self.release();
+        }
         self.decide(context);
     }
 
@@ -181,7 +187,9 @@ impl Revision {
             self.zero_written(fact.resource_version, context);
         } else {
             self.zero_overtaken(context);
-            self.learn(fact, context);
+            if self.scale.is_some() {
+                self.learn(fact, context);
+            }
         }
     }
 }

@@ -228,3 +228,79 @@ fn a_revision_that_comes_back_opens_the_gate_it_rested_on() {
     let opened = |frame: &LeaderFrame| matches!(frame, LeaderFrame::Open(verdict) if verdict.gate > rested);
     assert!(sent.iter().any(opened), "{sent:?}");
 }
+
+#[test]
+fn a_revision_in_no_status_is_forgotten_though_its_deployment_and_pods_exist() {
+    let mut fixture = Fixture::new(fact(2, 10, true), &["p", "q"]);
+    fixture.tick();
+    fixture.step(|leader, now| leader.remove_revision(&id(), now));
+    assert!(fixture.leader.revisions.is_empty());
+}
+
+fn remove(fixture: &mut Fixture) {
+    fixture.step(|leader, now| leader.remove_revision(&id(), now));
+}
+
+fn delete_deployment(fixture: &mut Fixture) {
+    fixture.step(|leader, now| leader.set_scale(&id(), None, now));
+}
+
+fn delete_all(fixture: &mut Fixture) {
+    delete_deployment(fixture);
+    fixture.pods(Vec::new());
+    remove(fixture);
+}
+
+#[rstest]
+#[case::no_status(remove)]
+#[case::no_deployment(delete_deployment)]
+#[case::nothing_left(delete_all)]
+fn a_write_of_zero_under_way_outlives_what_it_was_for(#[case] go: fn(&mut Fixture)) {
+    let mut fixture = Fixture::committing();
+    go(&mut fixture);
+    assert!(fixture.leader.is_committing(), "it is not answered");
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert!(!fixture.leader.is_committing());
+    assert!(fixture.leader.explain().is_empty(), "no gate is left");
+    remove(&mut fixture);
+    assert!(fixture.leader.revisions.is_empty());
+}
+
+#[rstest]
+#[case::no_status(remove)]
+#[case::no_deployment(delete_deployment)]
+#[case::nothing_left(delete_all)]
+fn an_unknown_outcome_is_kept_until_the_write_has_landed_or_died(#[case] go: fn(&mut Fixture)) {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Unknown);
+    go(&mut fixture);
+    fixture.effects.clear();
+    fixture.pass(ms(2_900));
+    assert!(fixture.leader.is_committing(), "it may still land");
+    assert!(
+        fixture.effects.iter().all(|effect| matches!(effect, Effect::Send { .. })),
+        "{:?}",
+        fixture.effects
+    );
+    fixture.pass(ms(200));
+    fixture.read(2, 10);
+    assert!(!fixture.leader.is_committing());
+    assert!(fixture.leader.explain().is_empty(), "no gate is left");
+    remove(&mut fixture);
+    assert!(fixture.leader.revisions.is_empty());
+}
+
+#[test]
+fn a_revision_that_comes_back_before_its_zero_is_settled_stays_closed() {
+    let mut fixture = Fixture::committing();
+    remove(&mut fixture);
+    fixture.step(|leader, now| {
+        leader.upsert_revision(&id(), policy(), Stage::Routed, now);
+        leader.set_scale(&id(), Some(fact(2, 10, true)), now);
+        leader.set_pods(&id(), vec![pod("p"), pod("q")], now);
+    });
+    fixture.tick();
+    assert_eq!(fixture.gate(), "Commit");
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert_eq!(fixture.gate(), "Zero");
+}
