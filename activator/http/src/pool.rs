@@ -128,16 +128,15 @@ impl Pool {
     /// Connects in a task of its own: the exchange that began it may end before the others have their connection.
     fn connect_shared(self: &Arc<Self>, slot: &Slot, timeout: Duration) -> Connecting {
         let address = slot.address();
-        let pod = Arc::clone(slot.pod());
-        let pool = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            let connected = Link::connect(address, Protocol::H2c, timeout).await;
-            let mut pods = pool.pods.lock();
-            let connections = pods.entry(pod).or_default();
-            connections.connecting = None;
-            connected.map(|link| connections.shared.push(Idle::new(link, IDLE)))
-        });
-        async move { task.await.unwrap_or(Err(ConnectError::GivenUp)) }.boxed().shared()
+        let attempt = Attempt { pool: Arc::clone(self), pod: Arc::clone(slot.pod()) };
+        let connecting = async move {
+            let link = Link::connect(address, Protocol::H2c, timeout).await?;
+            let mut pods = attempt.pool.pods.lock();
+            pods.entry(Arc::clone(&attempt.pod)).or_default().shared.push(Idle::new(link, IDLE));
+            Ok(())
+        };
+        // Begun by the first poll, when the pool is not locked: a runtime that ends drops the task at once.
+        async move { tokio::spawn(connecting).await.unwrap_or(Err(ConnectError::GivenUp)) }.boxed().shared()
     }
 
     /// Begins no more streams on an HTTP/2 connection that refused one; those that are open go on.
@@ -196,6 +195,20 @@ impl Pool {
     }
 }
 
+/// Connecting to a pod over HTTP/2. However it ends, by a panic or with its runtime too, the next exchange may try again.
+struct Attempt {
+    pool: Arc<Pool>,
+    pod: PodUid,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(connections) = self.pool.pods.lock().get_mut(&self.pod) {
+            connections.connecting = None;
+        }
+    }
+}
+
 impl Idle {
     fn new(link: Link, longest: Duration) -> Self {
         let since = Instant::now();
@@ -216,3 +229,6 @@ impl Idle {
         now < self.until && self.link.is_ready()
     }
 }
+
+#[cfg(test)]
+mod tests;
