@@ -4,6 +4,7 @@
 //! such a pod never exceed its limit.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use catnap_wire::message::PodUid;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::upstream::{ConnectError, Link};
@@ -108,35 +110,48 @@ impl Pool {
         None
     }
 
+    /// Whoever connects has a stream of that connection for itself, so that no exchange connects more than once.
     async fn shared_link(self: &Arc<Self>, slot: &Slot, timeout: Duration) -> Result<Link, ConnectError> {
         loop {
-            let connecting = {
+            let (connecting, own) = {
                 let mut pods = self.pods.lock();
                 let connections = pods.entry(Arc::clone(slot.pod())).or_default();
                 if let Some(link) = connections.shared.iter_mut().find_map(Idle::share) {
                     return Ok(link);
                 }
                 match &connections.connecting {
-                    Some(connecting) => connecting.clone(),
-                    None => connections.connecting.insert(self.connect_shared(slot, timeout)).clone(),
+                    Some(connecting) => (connecting.clone(), None),
+                    None => {
+                        let (connecting, own) = self.connect_shared(slot, timeout);
+                        (connections.connecting.insert(connecting).clone(), Some(own))
+                    }
                 }
             };
             connecting.await?;
+            if let Some(own) = own {
+                return own.await.map_err(|_| ConnectError::GivenUp);
+            }
         }
     }
 
     /// Connects in a task of its own: the exchange that began it may end before the others have their connection.
-    fn connect_shared(self: &Arc<Self>, slot: &Slot, timeout: Duration) -> Connecting {
+    fn connect_shared(
+        self: &Arc<Self>,
+        slot: &Slot,
+        timeout: Duration,
+    ) -> (Connecting, oneshot::Receiver<Link>) {
         let address = slot.address();
         let attempt = Attempt { pool: Arc::clone(self), pod: Arc::clone(slot.pod()) };
+        let (sender, own) = oneshot::channel();
         let connecting = async move {
             let link = Link::connect(address, Protocol::H2c, timeout).await?;
-            let mut pods = attempt.pool.pods.lock();
-            pods.entry(Arc::clone(&attempt.pod)).or_default().shared.push(Idle::new(link, IDLE));
+            // When the exchange is over already, its stream is another's.
+            let _ = sender.send(attempt.connected(link, address)?);
             Ok(())
         };
         // Begun by the first poll, when the pool is not locked: a runtime that ends drops the task at once.
-        async move { tokio::spawn(connecting).await.unwrap_or(Err(ConnectError::GivenUp)) }.boxed().shared()
+        let connecting = async move { tokio::spawn(connecting).await.unwrap_or(Err(ConnectError::GivenUp)) };
+        (connecting.boxed().shared(), own)
     }
 
     /// Begins no more streams on an HTTP/2 connection that refused one; those that are open go on.
@@ -199,6 +214,16 @@ impl Pool {
 struct Attempt {
     pool: Arc<Pool>,
     pod: PodUid,
+}
+
+impl Attempt {
+    /// Pools the connection, unless the pod closed it at once. Gives the first stream.
+    fn connected(&self, link: Link, address: SocketAddr) -> Result<Link, ConnectError> {
+        let first = link.share().ok_or(ConnectError::Closed { address })?;
+        let mut pods = self.pool.pods.lock();
+        pods.entry(Arc::clone(&self.pod)).or_default().shared.push(Idle::new(link, IDLE));
+        Ok(first)
+    }
 }
 
 impl Drop for Attempt {

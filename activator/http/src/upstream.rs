@@ -51,6 +51,9 @@ pub(crate) enum ConnectError {
         #[source]
         source: Arc<hyper::Error>,
     },
+    /// The pod closed the connection before a first stream was opened.
+    #[error("{address} closed the connection at once")]
+    Closed { address: SocketAddr },
     /// The task that connected was ended.
     #[error("connecting was given up")]
     GivenUp,
