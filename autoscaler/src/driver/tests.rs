@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_autoscaler_core::{Policy, Stage, StreamId};
+use catnap_autoscaler_core::{PodFact, Policy, Stage, StreamId};
 use catnap_runtime::CancellationToken;
 use catnap_runtime::admin::Readiness;
 use catnap_runtime::lease::Leadership;
@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::{Driver, INPUTS, Input, Opening, Outgoing, Refusal, Tools};
-use crate::cluster::fact::{Activator, Deployment, Function, Revision, RevisionKey};
+use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
 use crate::cluster::{Change, ClusterChange};
 use crate::events::Notice;
 use crate::fixture::{Call, Reply, client, soon};
@@ -54,6 +54,25 @@ fn deployment(replicas: u32, resource_version: &str) -> Deployment {
         replicas,
         resource_version: resource_version.into(),
         observed: true,
+    }
+}
+
+fn replica_set(replicas: u32) -> ReplicaSet {
+    ReplicaSet {
+        key: RevisionKey::of(&revision()),
+        uid: "s1".into(),
+        deployment_uid: Some("d1".into()),
+        replicas,
+        observed: true,
+    }
+}
+
+fn pod(number: u32) -> FunctionPod {
+    FunctionPod {
+        key: RevisionKey::of(&revision()),
+        function_uid: "f1".into(),
+        fact: PodFact { uid: format!("p{number}").into(), terminating: false, ready: true },
+        ended: false,
     }
 }
 
@@ -93,7 +112,12 @@ impl Process {
 
     /// One function at rest, with one activator.
     async fn sync(&self) {
-        let revision = Revision { name: "hello-1".into(), policy: Policy::default(), stage: Stage::Routed };
+        self.sync_with(Stage::Routed, 0).await;
+    }
+
+    /// One function with so many settled replicas, with one activator.
+    async fn sync_with(&self, stage: Stage, replicas: u32) {
+        let revision = Revision { name: "hello-1".into(), policy: Policy::default(), stage };
         let function = Function {
             namespace: "shop".into(),
             name: "hello".into(),
@@ -102,9 +126,9 @@ impl Process {
         };
         for change in [
             ClusterChange::Functions(Change::Replaced(vec![function])),
-            ClusterChange::Deployments(Change::Replaced(vec![deployment(0, "10")])),
-            ClusterChange::ReplicaSets(Change::Replaced(vec![])),
-            ClusterChange::Pods(Change::Replaced(vec![])),
+            ClusterChange::Deployments(Change::Replaced(vec![deployment(replicas, "10")])),
+            ClusterChange::ReplicaSets(Change::Replaced(vec![replica_set(replicas)])),
+            ClusterChange::Pods(Change::Replaced((0..replicas).map(pod).collect())),
             ClusterChange::Activators(Change::Replaced(vec![Activator { uid: "a1".into(), live: true }])),
         ] {
             self.put(Input::Cluster(change)).await;
@@ -297,4 +321,40 @@ async fn stopping_waits_for_the_write_under_way() {
     assert_eq!(begin.elapsed().as_secs(), 1);
     let ended = soon(activated.frames.recv()).await.unwrap().unwrap_err();
     assert_eq!(ended.code(), Code::Unavailable);
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_with_an_unanswered_write_of_zero_is_not_settled() {
+    let process = Process::start(|call| {
+        if call.method == "PUT" {
+            return Reply::Silence;
+        }
+        let metadata = json!({ "name": "a1", "uid": "a1" });
+        let pods = [json!({ "metadata": metadata, "status": { "phase": "Running", "podIP": "10.0.0.1" } })];
+        Reply::Json(200, json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods }))
+    });
+    process.sync_with(Stage::Retiring, 1).await;
+    process.elect(1, LONG);
+    let mut activated = process.greet().await;
+    let gate = soon(async {
+        loop {
+            if let LeaderFrame::Close { gate, .. } = activated.frames.recv().await.unwrap().unwrap() {
+                return gate;
+            }
+        }
+    })
+    .await;
+    process.put(Input::Frame(activated.id, ActivatorFrame::Ack { revision: revision(), gate })).await;
+    soon(async {
+        // Time passes until the write is on its way; it is paused, so each turn is one question.
+        while !process.calls.lock().iter().any(|call| call.method == "PUT") {
+            process.state().await;
+        }
+    })
+    .await;
+    let zero = process.calls.lock().last().unwrap().body["spec"]["replicas"].clone();
+    assert_eq!(zero, json!(0));
+    process.stop.cancel();
+    let settled = timeout(Duration::from_secs(5), process.run).await.unwrap().unwrap();
+    assert!(!settled, "the zero may still land");
 }
