@@ -12,7 +12,9 @@ export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 cargo build --package catnap-e2e --bins --tests
 cluster=${CARGO_TARGET_DIR:-target}/debug/catnap-cluster
 
-if [ -z "${KUBECONFIG:-}" ] && ! "$cluster" status >/dev/null 2>&1; then
+if [ -z "${KUBECONFIG:-}" ] && ! "$cluster" env >/dev/null 2>&1; then
+    # What a machine that was switched off has left of one.
+    "$cluster" down
     cargo test --package catnap-e2e --test launcher -- --test-threads 1
     trap '"$cluster" down' EXIT
     "$cluster" up

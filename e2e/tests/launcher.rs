@@ -95,6 +95,15 @@ async fn components_are_killed_paused_and_restarted() {
     assert!(node.component("kubelet").process().unwrap().is_none());
     node.start().await.unwrap();
     assert!(node.component("kubelet").process().unwrap().is_some());
+
+    // As after the machine was switched off: nothing runs, and the record of a kept cluster is still there.
+    for component in cluster.components().unwrap() {
+        component.kill().unwrap();
+    }
+    cluster.keep().unwrap();
+    assert!(matches!(Cluster::attach(), Err(Error::NotThere)));
+    let cluster = Cluster::start(options()).await.unwrap();
+    assert!(api_answers(&cluster).await);
     drop(cluster);
     assert_nothing_left();
 }

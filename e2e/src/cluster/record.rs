@@ -1,6 +1,6 @@
 //! The record of the cluster that is on this machine, so that another process can find, handle and end it.
 //!
-//! It lives in `/run`, which a reboot empties: then the processes that it names are gone too. Addresses, bridge and
+//! It lives in `/run`, which most machines empty when they start: what it names is gone by then. Addresses, bridge and
 //! cgroups are the machine's, so there is one record however many directories have been used.
 
 use std::{
@@ -65,9 +65,11 @@ pub(super) enum Ready {
 }
 
 impl Record {
-    /// Whether the cluster is up and will be: its owner's end is its own, a moment later.
+    /// Whether the cluster is up and will be: its owner's end is its own, a moment later, and one of which nothing
+    /// runs any more did not outlive its machine.
     pub(super) fn is_up(&self) -> bool {
-        self.started && self.owner.is_none_or(Process::is_running)
+        let mut processes = self.components.values().filter_map(|component| component.process);
+        self.started && self.owner.is_none_or(Process::is_running) && processes.any(Process::is_running)
     }
 
     /// The record of the cluster that is there, if one is.
