@@ -23,8 +23,11 @@ impl Budgets {
         })
     }
 
-    pub(crate) fn hold(self: &Arc<Self>) -> Option<HeldPermit> {
-        self.held.take().then(|| HeldPermit(Arc::clone(self)))
+    /// A place for one more request of a queue that holds `already`. One queue gets half of the places at most, so that
+    /// no Function alone can take them from all others.
+    pub(crate) fn hold(self: &Arc<Self>, already: usize) -> Option<HeldPermit> {
+        let allowed = already < self.held.most.div_ceil(2);
+        (allowed && self.held.take()).then(|| HeldPermit(Arc::clone(self)))
     }
 
     pub(crate) fn wake(self: &Arc<Self>) -> Option<WakePermit> {
@@ -118,11 +121,19 @@ mod tests {
     #[test]
     fn a_permit_is_free_again_when_dropped() {
         let budgets = Budgets::new(1, 1, 1);
-        let permit = budgets.hold();
+        let permit = budgets.hold(0);
         assert!(permit.is_some());
-        assert!(budgets.hold().is_none());
+        assert!(budgets.hold(0).is_none());
         drop(permit);
-        assert!(budgets.hold().is_some());
+        assert!(budgets.hold(0).is_some());
+    }
+
+    #[test]
+    fn one_queue_gets_half_of_the_places() {
+        let budgets = Budgets::new(10, 1, 1);
+        let greedy: Vec<_> = (0..20).map_while(|already| budgets.hold(already)).collect();
+        assert_eq!(greedy.len(), 5);
+        assert!(budgets.hold(0).is_some());
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Function {
         let Some(routed) = state.routed.clone() else {
             return self.hold_pending(&mut state, grant.ticket, grant.arrived, true);
         };
-        let Some(permit) = self.process.budgets.hold() else {
+        let Some(permit) = self.process.budgets.hold(0) else {
             return self.refused(Trouble::overloaded());
         };
         let (waiter, waiting) = Waiting::pair(self, grant.ticket);
@@ -129,7 +129,8 @@ impl Function {
         if !admitted_before && state.pending.len() >= state.policy.max_requests {
             return self.refused(Trouble::queue_full(state.pending.len()));
         }
-        let Some(permit) = self.process.budgets.hold() else {
+        let Some(permit) = self.process.budgets.hold(if admitted_before { 0 } else { state.pending.len() })
+        else {
             return self.refused(Trouble::overloaded());
         };
         let (waiter, waiting) = Waiting::pair(self, ticket);

@@ -211,7 +211,7 @@ impl Trouble {
     pub(crate) fn overloaded() -> Self {
         Self {
             reason: Reason::ProcessOverloaded,
-            detail: "this process holds as many requests as it may".into(),
+            detail: "this process holds as many requests as it may, or half of them for this Function".into(),
         }
     }
 

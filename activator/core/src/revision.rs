@@ -167,7 +167,9 @@ impl<W> Revision<W> {
         if self.queue.len() >= self.route.policy.max_requests {
             return Arrival::Refused(Trouble::queue_full(self.queue.len()));
         }
-        let Some(permit) = self.budgets.hold() else { return Arrival::Refused(Trouble::overloaded()) };
+        let Some(permit) = self.budgets.hold(self.queue.len()) else {
+            return Arrival::Refused(Trouble::overloaded());
+        };
         self.measure.arrived(now);
         self.hold(ticket, Held::new(waiter(), now, false, permit), now);
         Arrival::Held
@@ -218,7 +220,8 @@ impl<W> Revision<W> {
         {
             return Arrival::Dispatched(Grant { phases: grant.phases, ..again });
         }
-        let Some(permit) = self.budgets.hold() else { return Arrival::Refused(Trouble::overloaded()) };
+        // It had its place before.
+        let Some(permit) = self.budgets.hold(0) else { return Arrival::Refused(Trouble::overloaded()) };
         self.hold(grant.ticket, Held::new(waiter(), grant.arrived, false, permit), now);
         Arrival::Held
     }
