@@ -140,14 +140,15 @@ impl Revision {
 
     /// What an activator says of all its pods.
     pub(crate) fn pods_reported(&mut self, stream: StreamId, pods: Vec<PodReport>, now: Duration) {
+        let up = matches!(self.phase(), Some(Phase::Up(_)));
         let view = self.views.entry(stream).or_default();
         let usable = |pods: &[PodReport]| pods.iter().filter(|pod| pod.usable).count();
         self.news |= usable(&view.pods) != usable(&pods);
         if view.in_flight() > 0 || pods.iter().any(|pod| pod.in_flight > 0) {
             self.idle.restart(now);
         }
-        // A usable pod ends the wake; the requests may go on waiting for capacity.
-        if pods.iter().any(|pod| pod.usable) {
+        // A usable pod ends the wake; the requests may go on waiting for capacity. Not one that goes with a zero.
+        if pods.iter().any(|pod| pod.usable) && up {
             view.wake = None;
         }
         view.pods = pods;

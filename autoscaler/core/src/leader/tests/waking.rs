@@ -87,6 +87,18 @@ fn what_the_controllers_do_not_confirm_opens_when_no_watch_can_lag_that_long() {
 }
 
 #[test]
+fn a_pod_that_goes_with_the_zero_does_not_end_a_wake() {
+    let mut fixture = Fixture::committing();
+    fixture.wake(A, 3);
+    fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 0)] });
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    let going = |uid: &str| PodFact { terminating: true, ..pod(uid) };
+    fixture.pods(vec![going("p"), going("q")]);
+    fixture.tick();
+    assert_eq!(fixture.puts().last().map(|put| put.0), Some(1));
+}
+
+#[test]
 fn a_wake_while_pods_exist_is_told_to_use_them() {
     let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
     fixture.wake(A, 1);
