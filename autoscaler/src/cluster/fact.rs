@@ -10,7 +10,7 @@ use catnap_crds::{Function as FunctionObject, RevisionState, RevisionStatus, lab
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
 /// Namespace and name of a revision, whoever owns it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -121,7 +121,7 @@ impl Deployment {
                 name: metadata.name.as_deref()?.into(),
             },
             uid: metadata.uid.as_deref()?.into(),
-            function_uid: controller(metadata, "Function"),
+            function_uid: controller(metadata, "Function").map(|owner| owner.uid.as_str().into()),
             // The API server fills in 1 where nobody said anything.
             replicas: object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count),
             resource_version: metadata.resource_version.as_deref()?.into(),
@@ -148,7 +148,7 @@ impl ReplicaSet {
         Some(Self {
             key: RevisionKey::of_labelled(metadata)?,
             uid: metadata.uid.as_deref()?.into(),
-            deployment_uid: controller(metadata, "Deployment"),
+            deployment_uid: controller(metadata, "Deployment").map(|owner| owner.uid.as_str().into()),
             replicas: object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count),
             observed: observed >= metadata.generation,
         })
@@ -166,14 +166,20 @@ pub(crate) struct FunctionPod {
 }
 
 impl FunctionPod {
+    /// `None` also for a pod that carries the labels but was not made by a ReplicaSet of the revision: whoever may
+    /// create pods in a namespace would keep its Functions from resting otherwise.
     pub(crate) fn of(object: &Pod) -> Option<Self> {
         let metadata = &object.metadata;
+        let key = RevisionKey::of_labelled(metadata)?;
+        let set = controller(metadata, "ReplicaSet")?;
+        // The Deployment controller names a ReplicaSet after its Deployment, which has the revision's name.
+        set.name.strip_prefix(&*key.name)?.strip_prefix('-')?;
         let conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let ready =
             conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         let terminating = metadata.deletion_timestamp.is_some();
         Some(Self {
-            key: RevisionKey::of_labelled(metadata)?,
+            key,
             function_uid: label(metadata, labels::FUNCTION_UID)?.as_str().into(),
             fact: PodFact { uid: metadata.uid.as_deref()?.into(), terminating, ready },
             ended: has_ended(object),
@@ -205,10 +211,9 @@ fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     metadata.labels.as_ref().and_then(|labels: &BTreeMap<_, _>| labels.get(name))
 }
 
-fn controller(metadata: &ObjectMeta, kind: &str) -> Option<Arc<str>> {
-    let owners = metadata.owner_references.iter().flatten();
-    let controller = owners.into_iter().find(|owner| owner.controller == Some(true) && owner.kind == kind)?;
-    Some(controller.uid.as_str().into())
+fn controller<'a>(metadata: &'a ObjectMeta, kind: &str) -> Option<&'a OwnerReference> {
+    let mut owners = metadata.owner_references.iter().flatten();
+    owners.find(|owner| owner.controller == Some(true) && owner.kind == kind)
 }
 
 /// A count of the API; none of them is ever negative.
