@@ -3,13 +3,16 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Http, Needs, Resolver, SYSTEM_NAMESPACE, run};
+use catnap_e2e::fixture::{Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
 use futures::future::try_join_all;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{Api, api::ListParams};
 use serde_json::json;
 use tokio::sync::watch;
 
-use catnap_e2e::functions::{body, deploy, deploy_resting, deployment, hello, is_cold, resting, url};
+use catnap_e2e::functions::{
+    PATIENCE, body, deploy, deploy_resting, deployment, hello, is_cold, resting, url,
+};
 
 /// Clients that ask at the same time; half of them over HTTP/2.
 const CLIENTS: usize = 8;
@@ -103,12 +106,23 @@ async fn functions_stand_through_uninstall_and_reinstall() {
         let before = state().await?;
         test.installation().uninstall().await?;
         let between = state().await;
+        // An activator takes requests for some seconds after it was told to go, and may no longer wake anything: its
+        // account is gone.
+        let pods: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+        let gone = eventually("the processes have gone", PATIENCE, async || {
+            Ok(pods.list_metadata(&ListParams::default()).await?.items.is_empty().then_some(()))
+        });
+        let gone = gone.await;
         test.installation().install(&[]).await?;
+        gone?;
         let between = between?;
         anyhow::ensure!(before == between, "uninstalling changed {before:?} to {between:?}");
         // New connections: one that was kept open may still lead to the activator that was uninstalled.
         let http = Http::new(&Resolver::new(test.client.clone()))?.http1;
-        body(http.get(url(test, "hello", "/")).send().await?).await?;
+        eventually("kube-proxy knows the new Service", PATIENCE, async || {
+            body(http.get(url(test, "hello", "/")).send().await?).await.map(Some)
+        })
+        .await?;
         let response = http.get(url(test, "asleep", "/")).send().await?;
         anyhow::ensure!(is_cold(&response), "{response:?}");
         body(response).await?;

@@ -20,7 +20,9 @@ async fn a_burst_on_a_cold_function_is_answered_within_its_limit() {
         let answers =
             try_join_all((0..50).map(|_| async { body(get(test, "hello", "/sleep?ms=300").await?).await }));
         anyhow::ensure!(answers.await?.len() == 50);
-        anyhow::ensure!(replicas(test, "hello").await? == 5, "50 requests of 10 each need 5 replicas");
+        // Those that wait ask for 5 replicas of 10; once all count as load, 50 at 70 % of 10 each ask for 8 at most.
+        let asked = replicas(test, "hello").await?;
+        anyhow::ensure!((5..=8).contains(&asked), "50 requests of 10 each, and {asked} replicas");
         resting(test, "hello").await
     })
     .await;
