@@ -119,12 +119,11 @@ impl Pool {
                 if let Some(link) = connections.shared.iter_mut().find_map(Idle::share) {
                     return Ok(link);
                 }
-                match &connections.connecting {
-                    Some(connecting) => (connecting.clone(), None),
-                    None => {
-                        let (connecting, own) = self.connect_shared(slot, timeout);
-                        (connections.connecting.insert(connecting).clone(), Some(own))
-                    }
+                if let Some(connecting) = &connections.connecting {
+                    (connecting.clone(), None)
+                } else {
+                    let (connecting, own) = self.connect_shared(slot, timeout);
+                    (connections.connecting.insert(connecting).clone(), Some(own))
                 }
             };
             connecting.await?;

@@ -75,7 +75,7 @@ async fn a_connection_that_the_pod_closed_at_once_is_an_error_and_not_pooled() {
     drop(listener.accept().unwrap());
     let closed = async {
         while link.ready().await {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(TIMEOUT, closed).await.unwrap();
