@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 cargo build --package catnap-bench --package catnap-e2e --bins
 programs=${CARGO_TARGET_DIR:-target}/debug
 if [ -z "${KUBECONFIG:-}" ]; then
-    if ! "$programs/catnap-cluster" status >/dev/null 2>&1; then
+    if ! "$programs/catnap-cluster" env >/dev/null 2>&1; then
         trap '"$programs/catnap-cluster" down' EXIT
         "$programs/catnap-cluster" up >/dev/null
     fi

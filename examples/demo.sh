@@ -66,6 +66,7 @@ for _ in {1..10}; do requests /; done >"$work/warm"
 
 echo "3. A burst: 20 requests at once of 300 ms each; a replica takes at most 5 at once."
 requests '/sleep?ms=300&number=[1-20]' >"$work/burst"
+await 20 '^ready [2-9]'
 show
 
 echo "4. Nothing: after 3 s without a request it rests."

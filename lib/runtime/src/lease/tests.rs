@@ -115,6 +115,11 @@ impl Candidate {
     }
 }
 
+/// Moves the paused clock on, through every timer on the way.
+async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_first_leads_and_the_second_stands_by() {
     let server = Server::default();
@@ -122,7 +127,7 @@ async fn the_first_leads_and_the_second_stands_by() {
     let leadership = first.wait_for(true).await.unwrap();
     assert_eq!(leadership.transitions, 1);
     let second = Candidate::start(&server, "b");
-    tokio::time::sleep(10 * DURATION).await;
+    pass(10 * DURATION).await;
     assert!(leadership.is_valid(Instant::now()));
     assert!(second.leadership.borrow().is_none());
     assert_eq!(server.holder().as_deref(), Some("a"));
@@ -189,9 +194,9 @@ async fn a_renewal_that_landed_without_an_answer_is_not_a_loss() {
     let mut first = Candidate::start(&server, "a");
     first.wait_for(true).await;
     server.mute.store(true, Ordering::SeqCst);
-    tokio::time::sleep(super::RENEW_EVERY + super::REQUEST_TIMEOUT / 2).await;
+    pass(super::RENEW_EVERY + super::REQUEST_TIMEOUT / 2).await;
     server.mute.store(false, Ordering::SeqCst);
-    tokio::time::sleep(2 * DURATION).await;
+    pass(2 * DURATION).await;
     assert!(first.leadership.borrow().as_ref().unwrap().is_valid(Instant::now()));
     assert_eq!(first.leadership.borrow().as_ref().unwrap().transitions, 1);
 }
@@ -218,7 +223,7 @@ async fn a_deleted_lease_is_created_again_with_a_later_term() {
     let mut first = Candidate::start(&server, "a");
     let lost = first.wait_for(true).await.unwrap();
     let mut second = Candidate::start(&server, "b");
-    tokio::time::sleep(super::LOOK_EVERY).await;
+    pass(super::LOOK_EVERY).await;
     first.release.cancel();
     first.run.await.unwrap();
     *server.lease.lock() = None;
