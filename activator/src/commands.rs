@@ -5,10 +5,10 @@
 use std::sync::Arc;
 
 use catnap_activator_core::{Activator, Probe, Scale, ScaleError};
+use catnap_runtime::Causes;
 use catnap_wire::{PodUid, RevisionId};
 use tracing::debug;
 
-use crate::causes::Causes;
 use crate::scale::ScaleClient;
 
 /// What came of a command.

@@ -6,7 +6,6 @@
 mod arguments;
 mod backoff;
 mod catalog;
-mod causes;
 mod commands;
 mod control;
 mod debug_state;

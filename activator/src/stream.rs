@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use catnap_runtime::failpoint;
 use catnap_runtime::lease::Advertised;
 use catnap_runtime::tls::{TlsError, pinning_client_config};
+use catnap_runtime::{Causes, failpoint};
 use catnap_wire::codec::DecodeError;
 use catnap_wire::proto::measurements_client::MeasurementsClient;
 use catnap_wire::{ActivatorFrame, LeaderFrame, proto};
@@ -24,7 +24,6 @@ use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::backoff::GrowingDelay;
-use crate::causes::Causes;
 
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);

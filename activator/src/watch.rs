@@ -5,6 +5,7 @@
 
 use std::fmt::Debug;
 
+use catnap_runtime::Causes;
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Config, Event};
@@ -14,7 +15,6 @@ use serde::de::DeserializeOwned;
 use tracing::warn;
 
 use crate::backoff::GrowingDelay;
-use crate::causes::Causes;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
 const WATCH_SECONDS: u32 = 60;

@@ -7,6 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catnap_runtime::Causes;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
@@ -121,7 +122,7 @@ pub(crate) async fn publish(
             match timeout(REQUEST_TIMEOUT, events.create(&parameters, &event)).await {
                 Ok(Ok(_)) => metrics.event("Told"),
                 Ok(Err(error)) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "cannot tell an event");
+                    tracing::debug!(error = %Causes(&error), "cannot tell an event");
                     metrics.event("Failed");
                 }
                 Err(_) => metrics.event("Timeout"),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_autoscaler_core::{ReadOutcome, Scale, Token, WriteOutcome};
-use catnap_runtime::failpoint;
 use catnap_runtime::lease::Leadership;
+use catnap_runtime::{Causes, failpoint};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v1::{Scale as ScaleObject, ScaleSpec};
@@ -65,7 +65,7 @@ impl ScaleClient {
             Ok(Ok(object)) => scale(&object).map_or(ReadOutcome::Failed, ReadOutcome::Read),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => ReadOutcome::Missing,
             Ok(Err(error)) => {
-                tracing::warn!(%revision, error = &error as &dyn std::error::Error, "cannot read /scale");
+                tracing::warn!(%revision, error = %Causes(&error), "cannot read /scale");
                 ReadOutcome::Failed
             }
             Err(_) => ReadOutcome::Failed,
@@ -91,7 +91,7 @@ impl ScaleClient {
                 resource_version: scale.resource_version,
             }),
             Ok(Err(error)) => {
-                tracing::warn!(%revision, replicas, error = &error as &dyn std::error::Error, "cannot write /scale");
+                tracing::warn!(%revision, replicas, error = %Causes(&error), "cannot write /scale");
                 refusal(&error)
             }
             Err(_) => WriteOutcome::Unknown,
@@ -112,7 +112,7 @@ impl ScaleClient {
                 Some(activators.filter(|activator| activator.live).map(|activator| activator.uid).collect())
             }
             Ok(Err(error)) => {
-                tracing::warn!(error = &error as &dyn std::error::Error, "cannot list the activators");
+                tracing::warn!(error = %Causes(&error), "cannot list the activators");
                 None
             }
             Err(_) => None,

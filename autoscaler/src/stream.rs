@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use catnap_autoscaler_core::StreamId;
-use catnap_runtime::CancellationToken;
+use catnap_runtime::{CancellationToken, Causes};
 use catnap_wire::proto::{self, measurements_server};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid};
 use futures::StreamExt;
@@ -39,7 +39,7 @@ impl Measurements {
         let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
         self.authenticator.authenticate(token).await.map_err(|error| {
             self.metrics.authentication(error.name());
-            tracing::warn!(error = &error as &dyn std::error::Error, "an activator's stream is refused");
+            tracing::warn!(error = %Causes(&error), "an activator's stream is refused");
             match error {
                 AuthenticationError::Busy
                 | AuthenticationError::Review { .. }

@@ -6,6 +6,7 @@ use std::fmt::Debug;
 use std::pin::pin;
 
 use catnap_crds::{Function as FunctionObject, labels};
+use catnap_runtime::Causes;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
@@ -111,7 +112,7 @@ impl Sink {
                     None => continue,
                 },
                 Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), error = &error as &dyn std::error::Error, "watch failed");
+                    tracing::warn!(kind = %K::kind(&()), error = %Causes(&error), "watch failed");
                     self.metrics.watch_failed(&K::kind(&()));
                     continue;
                 }

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catnap_operator_core::{RecordError, ValidateError, advance, build, report, validate};
+use catnap_runtime::Causes;
 use kube::{ResourceExt, runtime::controller::Action};
 use tokio::time::Instant;
 
@@ -96,11 +97,11 @@ pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, 
         _ => ("failed", Action::requeue(context.backoff.failed(&key(function)))),
     };
     context.metrics.reconciled(outcome, Duration::ZERO);
-    let error = error as &dyn std::error::Error;
+    let error = Causes(error);
     if outcome == "failed" {
-        tracing::warn!(function = key(function), error, "reconciliation failed");
+        tracing::warn!(function = key(function), %error, "reconciliation failed");
     } else {
-        tracing::debug!(function = key(function), error, outcome, "reconciliation is tried again");
+        tracing::debug!(function = key(function), %error, outcome, "reconciliation is tried again");
     }
     action
 }

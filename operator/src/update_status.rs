@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use catnap_crds::Function;
 use catnap_operator_core::{News, Report};
+use catnap_runtime::Causes;
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::ObjectReference};
 use kube::{
     Api, Resource, ResourceExt,
@@ -74,11 +75,7 @@ async fn tell(context: &Context, function: &Function, news: &News) {
     match published {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
-            tracing::warn!(
-                reason = news.reason,
-                error = &error as &dyn std::error::Error,
-                "an Event was not written"
-            );
+            tracing::warn!(reason = news.reason, error = %Causes(&error), "an Event was not written");
         }
         Err(_) => tracing::warn!(reason = news.reason, "an Event was not written in time"),
     }

@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
 
 use catnap_crds::{Function, labels};
+use catnap_runtime::Causes;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
@@ -228,7 +229,7 @@ impl Watches {
 
     fn failed(&self, kind: &'static str, error: &watcher::Error) {
         self.metrics.watch_failed(kind);
-        tracing::warn!(kind, error = error as &dyn std::error::Error, "a watch broke and is made anew");
+        tracing::warn!(kind, error = %Causes(error), "a watch broke and is made anew");
     }
 }
 
@@ -242,7 +243,7 @@ fn readable<K: Resource>(event: Event<DeserializeGuard<K>>, trim: &impl Fn(&mut 
         }
         Err(invalid) => {
             let name = invalid.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, error = &invalid as &dyn std::error::Error, "an object cannot be read");
+            tracing::warn!(name, error = %Causes(&invalid), "an object cannot be read");
             None
         }
     };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_runtime::CancellationToken;
+use catnap_runtime::{CancellationToken, Causes};
 use catnap_wire::proto::measurements_server::MeasurementsServer;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -54,7 +54,7 @@ pub(crate) async fn serve(
                         served = connection => served,
                     };
                     if let Err(error) = served {
-                        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "connection ended");
+                        tracing::debug!(%peer, error = %Causes(&error), "connection ended");
                     }
                 });
             }

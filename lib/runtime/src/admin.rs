@@ -24,6 +24,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::Causes;
+
 #[cfg(feature = "failpoints")]
 mod failpoints;
 
@@ -134,7 +136,7 @@ async fn serve_connection(stream: TcpStream, admin: Arc<Admin>) {
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(%error, "admin connection failed");
+        tracing::debug!(error = %Causes(&error), "admin connection failed");
     }
 }
 

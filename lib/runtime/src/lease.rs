@@ -15,6 +15,8 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::Causes;
+
 mod advertised;
 mod object;
 
@@ -131,7 +133,7 @@ impl Election {
             match self.try_acquire(&mut sighting, &mut transitions).await {
                 Ok(Some(held)) => self.lead(held, &release).await,
                 Ok(None) => {}
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "cannot campaign"),
+                Err(error) => tracing::warn!(error = %Causes(&error), "cannot campaign"),
             }
             // After a loss too, so that whoever watches sees it before the next term begins.
             wait_until(Instant::now() + LOOK_EVERY, &release).await;
@@ -173,10 +175,7 @@ impl Election {
             if release.is_cancelled() {
                 self.leadership.send_replace(None);
                 if let Err(error) = self.release().await {
-                    tracing::warn!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot release; it will expire"
-                    );
+                    tracing::warn!(error = %Causes(&error), "cannot release; it will expire");
                 }
                 return;
             }
@@ -191,7 +190,7 @@ impl Election {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    tracing::warn!(error = &error as &dyn std::error::Error, "cannot renew");
+                    tracing::warn!(error = %Causes(&error), "cannot renew");
                     next = Instant::now() + RETRY_AFTER;
                 }
             }

@@ -3,6 +3,7 @@
 //! No scaling, routing or reconciling here, and of HTTP servers nothing but the admin one.
 
 pub mod admin;
+mod causes;
 pub mod failpoint;
 pub mod identity;
 pub mod kubernetes;
@@ -11,5 +12,6 @@ pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
 
+pub use causes::Causes;
 pub use prometheus_client;
 pub use tokio_util::sync::CancellationToken;
