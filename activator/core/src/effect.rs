@@ -74,7 +74,7 @@ pub struct Probe {
     pub address: SocketAddr,
     /// How it speaks.
     pub protocol: Protocol,
-    /// An HTTP GET of this path must answer 2xx or 3xx; empty: a TCP connection is enough.
+    /// An HTTP GET of this path must answer 2xx or 3xx; empty: a TCP connection is enough, as for a pod that was set aside.
     pub path: Arc<str>,
     /// Abandon the attempt, as a failure, after this time.
     pub timeout: Duration,

@@ -1,6 +1,7 @@
 //! Pods of a revision: what the watch says of them and what the activator knows itself.
 
 use crate::phases::Milestones;
+use crate::probe::{Attempt, Schedule};
 use crate::reason::Trouble;
 use catnap_wire::message::PodUid;
 use std::net::SocketAddr;
@@ -52,7 +53,7 @@ pub(crate) struct PodState {
     /// Connections refused in a row.
     pub(crate) failures: u32,
     pub(crate) seen: Milestones,
-    pub(crate) probe: crate::probe::Schedule,
+    pub(crate) probe: Schedule,
 }
 
 impl PodState {
@@ -64,7 +65,7 @@ impl PodState {
             answered: false,
             failures: 0,
             seen: Milestones::default(),
-            probe: crate::probe::Schedule::default(),
+            probe: Schedule::default(),
         };
         state.update(pod, now);
         state
@@ -78,9 +79,14 @@ impl PodState {
                 self.answered = false;
                 self.seen.answered = None;
             }
+            // What refused connections may be another server by now, or one that only lacked time to listen.
+            if !self.pod.ready && pod.ready || !self.pod.started && pod.started {
+                self.trust_again();
+            }
         } else {
             self.answered = false;
             self.seen = Milestones::default();
+            self.trust_again();
             if pod.address.is_some() {
                 self.seen.addressed = Some(now);
             }
@@ -99,13 +105,20 @@ impl PodState {
 
     /// Its port answered, or not.
     pub(crate) fn probed(&mut self, answered: bool, now: Duration) {
-        self.probe.finished(now);
+        let connected_only = self.probe.finished(now) == Some(Attempt::Connect);
         if answered {
-            self.answered = true;
-            self.failures = 0;
-            self.seen.answered.get_or_insert(now);
-            self.probe = crate::probe::Schedule::default();
+            self.trust_again();
+            // A connection says nothing of a readiness path: whoever was not known to be ready still has to show it.
+            if !connected_only {
+                self.answered = true;
+                self.seen.answered.get_or_insert(now);
+            }
         }
+    }
+
+    fn trust_again(&mut self) {
+        self.failures = 0;
+        self.probe.restart();
     }
 
     /// Refused so often that only a successful probe brings it back.

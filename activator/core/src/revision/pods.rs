@@ -3,8 +3,10 @@
 use super::{Effects, Revision};
 use crate::effect::Effect;
 use crate::pod::Pod;
+use crate::probe::Attempt;
 use crate::reason::{Reason, Trouble};
 use catnap_wire::message::PodUid;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Held requests wait for the other pods of the same activation at most this long after the first one is up.
@@ -99,7 +101,7 @@ impl<W> Revision<W> {
     }
 
     /// Tries the ports of pods that may soon be used: all that do not answer while requests are held, and at any time those
-    /// that were set aside. Returns when the next attempt is due.
+    /// that were set aside, of which only a connection is asked. Returns when the next attempt is due.
     pub(super) fn probe(&mut self, now: Duration, out: &mut Effects<W>) -> Option<Duration> {
         let holding = !self.queue.is_empty();
         let mut next: Option<Duration> = None;
@@ -115,13 +117,17 @@ impl<W> Revision<W> {
             }
             let mut due = state.probe.next(now, set_aside);
             if due <= now && self.budgets.probe(now) {
-                state.probe.started(now);
+                let attempt = if set_aside { Attempt::Connect } else { Attempt::Readiness };
+                state.probe.started(attempt, now);
                 out.push(Effect::Probe(crate::effect::Probe {
                     uid: PodUid::clone(&state.pod.uid),
                     address,
                     protocol: self.route.protocol,
-                    path: std::sync::Arc::clone(&self.route.readiness_path),
-                    timeout: crate::probe::ATTEMPT,
+                    path: match attempt {
+                        Attempt::Readiness => Arc::clone(&self.route.readiness_path),
+                        Attempt::Connect => Arc::from(""),
+                    },
+                    timeout: attempt.timeout(),
                 }));
                 due = state.probe.next(now, set_aside);
             }

@@ -84,6 +84,58 @@ fn two_refusals_set_a_pod_aside_until_a_probe_succeeds() {
     assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
 }
 
+/// A pod that is Ready with a readiness path, set aside after two refusals, and the request that waits for it.
+fn set_aside() -> Fixture {
+    let mut fixture = Fixture::new(Policy::default());
+    fixture.configure(Route { readiness_path: "/ready".into(), ..Route::default() });
+    fixture.pods(vec![ready("a")]);
+    fixture.arrive();
+    fixture.refuse_one();
+    assert_eq!(fixture.refuse_one(), Arrival::Held);
+    fixture
+}
+
+#[test]
+fn a_pod_that_was_set_aside_is_asked_for_a_connection_and_not_for_a_fast_answer() {
+    let mut fixture = set_aside();
+    fixture.pass(ms(0));
+    let probes: Vec<_> = fixture
+        .take()
+        .into_iter()
+        .filter_map(|effect| match effect {
+            Effect::Probe(probe) => Some((probe.path, probe.timeout)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(probes, [("".into(), ms(1_000))]);
+    fixture.probed("a", true);
+    assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
+}
+
+#[test]
+fn a_pod_that_was_set_aside_is_used_again_once_it_becomes_ready() {
+    let mut fixture = set_aside();
+    fixture.pods(vec![Pod { ready: false, ..ready("a") }]);
+    assert!(fixture.granted().is_empty());
+    fixture.pods(vec![ready("a")]);
+    assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
+}
+
+#[test]
+fn a_container_that_started_anew_has_no_refusals_but_has_to_answer() {
+    let mut fixture = set_aside();
+    fixture.pass(ms(0));
+    fixture.pods(vec![starting("a")]);
+    fixture.pods(vec![Pod { ready: false, ..ready("a") }]);
+    fixture.take();
+    fixture.probed("a", true);
+    assert!(fixture.granted().is_empty(), "only its port answered");
+    fixture.pass(ms(0));
+    assert_eq!(fixture.probes(), ["a"], "at once, not after a second");
+    fixture.probed("a", true);
+    assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
+}
+
 #[test]
 fn a_retry_ends_with_the_activation() {
     let mut fixture = Fixture::new(Policy::default());
