@@ -1,15 +1,18 @@
 //! The head of a request: checked, cleaned, and written again for each pod that it is sent to.
 
 use catnap_activator_core::{Protocol, Reason, Refusal};
-use http::header::{HOST, HeaderMap, HeaderValue};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
+use http_body::Body;
 
 use crate::config::{HEAD_FIELDS, URI_BYTES};
 use crate::forwarded::{self, Caller};
 use crate::headers::{self, Removed};
 use crate::request_body::RequestBody;
+
+const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 
 /// What of a request's head goes on to the function.
 #[derive(Debug)]
@@ -112,6 +115,12 @@ impl Head {
                 *request.uri_mut() = Uri::from(self.path.clone());
                 headers.insert(HOST, self.host.clone());
                 headers::for_http1_pod(&mut headers, &self.removed, self.version == Version::HTTP_2);
+                let body = request.body();
+                let unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
+                if unknown_length && !headers.contains_key(CONTENT_LENGTH) {
+                    // Left to itself, the codec sends no body then with methods that seldom have one.
+                    headers.insert(TRANSFER_ENCODING, CHUNKED);
+                }
             }
             Protocol::H2c => {
                 let mut uri = http::uri::Parts::default();

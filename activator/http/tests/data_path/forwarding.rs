@@ -1,8 +1,9 @@
 //! Requests and responses that pass as they should.
 
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Raw, get};
+use crate::client::{Raw, get, http2, request};
 use crate::pod::{Pod, describe, reply};
+use bytes::Bytes;
 use catnap_activator_http::Outcome;
 use http::Response;
 use http_body_util::{BodyExt, StreamBody};
@@ -137,6 +138,32 @@ async fn chunks_and_trailers_pass_both_ways() {
     client.get("hello.default", "/").await;
     assert_eq!(client.answer().await.status, 200, "the connection goes on");
     assert_eq!(bed.until_ended(1).await[0].request_bytes, 11);
+}
+
+#[tokio::test]
+async fn a_body_of_unknown_length_passes_with_every_method() {
+    let bed = Bed::start();
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let fields = "Host: hello.default\r\nTransfer-Encoding: chunked";
+        client.send(format!("{method} / HTTP/1.1\r\n{fields}\r\n\r\n5\r\nhello\r\n0\r\n\r\n")).await;
+        let text = client.answer().await.text().to_owned();
+        assert!(text.starts_with(&format!("{method} / ")) && text.ends_with("body: 5\n"), "{text}");
+    }
+    client.get("hello.default", "/").await;
+    let text = client.answer().await.text().to_owned();
+    assert!(text.ends_with("body: 0\n") && !text.contains("transfer-encoding"), "{text}");
+    let mut client = http2(bed.address()).await;
+    for method in ["GET", "DELETE", "POST"] {
+        let frames = ["hel", "lo"].map(|part| Ok(Frame::data(Bytes::from(part))));
+        let body = BodyExt::boxed(StreamBody::new(tokio_stream::iter(frames)));
+        let response = client.send_request(request(method, "http://hello.default/", body)).await.unwrap();
+        let text = response.into_body().collect().await.unwrap().to_bytes();
+        let text = std::str::from_utf8(&text).unwrap();
+        assert!(text.starts_with(&format!("{method} / ")) && text.ends_with("body: 5\n"), "{text}");
+    }
 }
 
 #[tokio::test]
