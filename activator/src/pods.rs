@@ -1,23 +1,21 @@
 //! Pods of functions as the watch shows them, trimmed to what routing needs and checked to be a revision's own.
 //!
-//! A label alone proves nothing, since anybody who may create pods may set it: the owner must be a ReplicaSet of the
-//! revision's Deployment. That the Function has the UID in the label is checked where the routes are known.
+//! That the Function has the UID in the pod's label is checked where the routes are known.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use catnap_activator_core::{Pod, Reason, Trouble};
-use catnap_crds::{labels, names};
+use catnap_crds::{PodOwner, names};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod as PodObject, PodStatus};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionPod {
     /// UID of the pod.
     pub(crate) uid: PodUid,
-    /// The revision it belongs to; `None` when its labels or its owner do not say so.
+    /// The revision it belongs to; `None` when no revision's ReplicaSet made it.
     pub(crate) revision: Option<RevisionId>,
     address: Option<IpAddr>,
     started: bool,
@@ -34,7 +32,11 @@ impl FunctionPod {
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         Some(Self {
             uid,
-            revision: owner(&pod.metadata),
+            revision: PodOwner::of(&pod.metadata).map(|PodOwner { revision, function_uid }| RevisionId {
+                namespace: pod.metadata.namespace.as_deref().unwrap_or_default().into(),
+                name: revision.into(),
+                function_uid: function_uid.into(),
+            }),
             address: status.pod_ip.as_deref().and_then(|address| address.parse().ok()),
             started: function_container(&status).is_some_and(runs),
             ready: has_condition(&status, "Ready", "True"),
@@ -54,23 +56,6 @@ impl FunctionPod {
             trouble: self.trouble.clone(),
         }
     }
-}
-
-/// The revision in the labels, if the controller is a ReplicaSet of the Deployment of that name.
-fn owner(metadata: &ObjectMeta) -> Option<RevisionId> {
-    let label = |name: &str| metadata.labels.as_ref()?.get(name).map(String::as_str);
-    let name = label(labels::REVISION)?;
-    let function_uid = label(labels::FUNCTION_UID)?;
-    let controller =
-        metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
-    let suffix = controller.name.strip_prefix(name)?.strip_prefix('-')?;
-    // A Deployment's ReplicaSet is its name and a hash; a longer rest belongs to another Deployment's.
-    let is_replica_set = controller.kind == "ReplicaSet" && controller.api_version == "apps/v1";
-    (is_replica_set && !suffix.is_empty() && !suffix.contains('-')).then(|| RevisionId {
-        namespace: metadata.namespace.as_deref().unwrap_or_default().into(),
-        name: name.into(),
-        function_uid: function_uid.into(),
-    })
 }
 
 fn function_container(status: &PodStatus) -> Option<&ContainerStatus> {

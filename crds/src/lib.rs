@@ -8,6 +8,7 @@ mod duration;
 mod function;
 pub mod labels;
 pub mod names;
+mod pod_owner;
 mod scale;
 mod schema;
 mod status;
@@ -16,6 +17,7 @@ pub use duration::{Duration, ParseDurationError};
 pub use function::{
     Concurrency, Function, FunctionSpec, ImagePullPolicy, Protocol, Queue, Readiness, Timeouts,
 };
+pub use pod_owner::PodOwner;
 pub use scale::{Idle, Panic, Scale};
 pub use schema::{RenderError, crd, crd_yaml};
 pub use status::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};

@@ -256,11 +256,10 @@ fn readable<K: Resource>(event: Event<DeserializeGuard<K>>, trim: &impl Fn(&mut 
     }
 }
 
-/// Of a pod only who it is and what became of it matters here.
+/// Of a pod only who it is, who made it and what became of it matters here.
 fn trim_pod(pod: &mut Pod) {
     pod.spec = None;
     pod.metadata.annotations = None;
-    pod.metadata.owner_references = None;
 }
 
 fn cluster_ips(service: &DeserializeGuard<Service>) -> Vec<IpAddr> {

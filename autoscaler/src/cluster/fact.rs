@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catnap_autoscaler_core::{PodFact, Policy, Stage};
-use catnap_crds::{Function as FunctionObject, RevisionState, RevisionStatus, labels};
+use catnap_crds::{Function as FunctionObject, PodOwner, RevisionState, RevisionStatus, labels};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
@@ -170,17 +170,14 @@ impl FunctionPod {
     /// create pods in a namespace would keep its Functions from resting otherwise.
     pub(crate) fn of(object: &Pod) -> Option<Self> {
         let metadata = &object.metadata;
-        let key = RevisionKey::of_labelled(metadata)?;
-        let set = controller(metadata, "ReplicaSet")?;
-        // The Deployment controller names a ReplicaSet after its Deployment, which has the revision's name.
-        set.name.strip_prefix(&*key.name)?.strip_prefix('-')?;
+        let PodOwner { revision, function_uid } = PodOwner::of(metadata)?;
         let conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let ready =
             conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         let terminating = metadata.deletion_timestamp.is_some();
         Some(Self {
-            key,
-            function_uid: label(metadata, labels::FUNCTION_UID)?.as_str().into(),
+            key: RevisionKey { namespace: metadata.namespace.as_deref()?.into(), name: revision.into() },
+            function_uid: function_uid.into(),
             fact: PodFact { uid: metadata.uid.as_deref()?.into(), terminating, ready },
             ended: has_ended(object),
         })

@@ -115,7 +115,9 @@ impl World {
             let pod: Pod = serde_json::from_value(json!({
                 "metadata": {"name": format!("{revision}-{index}"), "labels": {
                     "catnap.dev/function": "hello", "catnap.dev/revision": revision, "catnap.dev/function-uid": "uid-1",
-                }},
+                }, "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{revision}-6f7d"), "uid": "rs", "controller": true,
+                }]},
                 "status": status,
             }))
             .unwrap();

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use catnap_crds::{Function, FunctionStatus, names};
+use catnap_crds::{Function, FunctionStatus, PodOwner, names};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Pod, Service},
@@ -27,7 +27,7 @@ pub struct Observed {
     pub services: Vec<Arc<Service>>,
     /// Its Service's EndpointSlices.
     pub endpoint_slices: Vec<Arc<EndpointSlice>>,
-    /// Its pods.
+    /// Pods with its label, whoever made them.
     pub pods: Vec<Arc<Pod>>,
 }
 
@@ -100,14 +100,12 @@ pub fn wanted(function: &Function, owner: &Owner, addresses: &[IpAddr]) -> Resul
     })
 }
 
-/// Facts of every revision that has a Deployment of ours, or pods.
+/// Facts of every revision that has a Deployment of ours, or pods that were made for it.
 pub(crate) fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     for pod in &observed.pods {
-        let labels = pod.metadata.labels.as_ref();
-        let label = |key| labels.and_then(|labels| labels.get(key)).map(String::as_str);
-        let Some(revision) = label(catnap_crds::labels::REVISION) else { continue };
-        if label(catnap_crds::labels::FUNCTION_UID) == Some(owner.uid.as_str()) {
+        let Some(PodOwner { revision, function_uid }) = PodOwner::of(&pod.metadata) else { continue };
+        if function_uid == owner.uid {
             add_pod(facts.entry(revision.to_owned()).or_default(), pod);
         }
     }

@@ -149,7 +149,9 @@ impl Bench {
             let pod = json!({
                 "metadata": {"name": format!("{revision}-{index}"), "namespace": NAMESPACE, "labels": {
                     labels::FUNCTION: "hello", labels::REVISION: revision, labels::FUNCTION_UID: uid,
-                }},
+                }, "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": format!("{revision}-6f7d"), "uid": "rs", "controller": true,
+                }]},
                 "status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]},
             });
             self.api.insert(&serde_json::from_value::<Pod>(pod).unwrap());

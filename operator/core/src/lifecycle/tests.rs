@@ -33,6 +33,18 @@ fn a_new_function_proves_itself_before_it_takes_traffic() {
 }
 
 #[test]
+fn a_pod_that_no_replica_set_of_the_revision_made_proves_nothing() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    for pod in &mut world.observed.pods {
+        std::sync::Arc::make_mut(pod).metadata.owner_references = None;
+    }
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!(plan.state(FIRST), Some(Proving));
+}
+
+#[test]
 fn proof_needs_as_many_ready_replicas_as_initial_and_min_say() {
     for (scale, needed) in [(json!({"initial": 3}), 3), (json!({"min": 2}), 2), (json!({}), 1)] {
         let (mut world, mut function) = (World::default(), function(json!({"scale": scale})));
