@@ -59,6 +59,8 @@ impl Floor {
         let version = list.metadata.resource_version.context("a list without a version")?;
         let watch = WatchParams::default().labels(&selector()).timeout(60);
         let mut events = pin!(self.pods.watch(&watch, &version).await.context("cannot watch pods")?);
+        // The watch has taken the connection: the write must not pay for a new one, for an autoscaler's does not.
+        self.scale(0).await?;
         let start = Instant::now();
         let (scaled, found) = tokio::join!(self.scale(1), async {
             while let Some(event) = events.try_next().await.context("the watch of pods broke")? {
