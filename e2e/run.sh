@@ -6,26 +6,37 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mkdir -p target/e2e
-rm -f target/e2e/skipped.txt
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "$target/e2e"
+rm -f "$target/e2e/skipped.txt"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 cargo build --package catnap-e2e --bins --tests
-cluster=${CARGO_TARGET_DIR:-target}/debug/catnap-cluster
+cluster=$target/debug/catnap-cluster
 
+result=0
+# A group that fails does not keep the others from running.
+group() {
+    cargo test --package "$@" || result=$?
+}
+
+up=
 if [ -z "${KUBECONFIG:-}" ] && ! "$cluster" env >/dev/null 2>&1; then
     # What a machine that was switched off has left of one.
     "$cluster" down
-    cargo test --package catnap-e2e --test launcher -- --test-threads 1
+    up=yes
+fi
+group catnap-e2e --test launcher -- --test-threads 1
+if [ -n "$up" ]; then
     trap '"$cluster" down' EXIT
     "$cluster" up
 fi
+# Helm is there now, if only among the cluster's programs.
+CATNAP_REQUIRE_HELM=1 group xtask --test chart
+group catnap-e2e --test parallel
+group catnap-e2e --test faults -- --test-threads 1
 
-result=0
-cargo test --package catnap-e2e --test parallel || result=$?
-cargo test --package catnap-e2e --test faults -- --test-threads 1 || result=$?
-
-if [ -s target/e2e/skipped.txt ]; then
-    echo "skipped: $(wc -l <target/e2e/skipped.txt) tests" >&2
-    cat target/e2e/skipped.txt >&2
+if [ -s "$target/e2e/skipped.txt" ]; then
+    echo "skipped: $(wc -l <"$target/e2e/skipped.txt") tests" >&2
+    cat "$target/e2e/skipped.txt" >&2
 fi
 exit $result

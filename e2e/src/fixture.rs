@@ -114,15 +114,22 @@ where
     };
     let context = match prepared.await {
         Ok(context) => context,
-        Err(error) => panic!("preparing {name}: {error:#}"),
+        Err(error) => {
+            record::write(name, environment, &[SYSTEM_NAMESPACE]).await;
+            panic!("preparing {name}: {error:#}");
+        }
     };
     let outcome = AssertUnwindSafe(tokio::time::timeout(TIMEOUT, test(&context))).catch_unwind().await;
     let failed = !matches!(outcome, Ok(Ok(Ok(()))));
-    if failed {
-        record::write(name, &context).await;
-    }
     if needs == Needs::Launcher {
+        // Before the record: without an API server there is none.
         environment.heal().await;
+    }
+    if failed {
+        record::write(name, environment, &[&context.namespace, SYSTEM_NAMESPACE]).await;
+        if needs == Needs::Launcher {
+            environment.restore().await;
+        }
     }
     context.clean_up().await;
     match outcome {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::fixture::{Context, Resolver, SYSTEM_NAMESPACE, eventually, within};
 use anyhow::Context as _;
 use catnap_crds::Function;
+use http::Request;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ pub fn hello(name: &str, spec: Value) -> Value {
         "kind": "Function",
         "metadata": {"name": name},
         "spec": {
-            "image": "catnap-examples:dev",
+            "image": examples_image(),
             "command": ["hello"],
             "scale": {"window": "6s", "panic": {"window": "6s"}, "idle": {"after": "1s"}},
         },
@@ -36,6 +37,11 @@ pub fn greeter(name: &str, spec: Value) -> Value {
     let mut manifest = hello(name, json!({"command": ["grpc"], "protocol": "H2C"}));
     merge(&mut manifest["spec"], spec);
     manifest
+}
+
+/// Where the nodes find the example functions: `CATNAP_E2E_EXAMPLES_IMAGE`, or what was put on the launcher's nodes.
+pub fn examples_image() -> String {
+    std::env::var("CATNAP_E2E_EXAMPLES_IMAGE").unwrap_or_else(|_| "catnap-examples:dev".into())
 }
 
 fn merge(into: &mut Value, from: Value) {
@@ -180,13 +186,16 @@ pub fn admin(pod: &Pod, path: &str) -> anyhow::Result<String> {
     Ok(format!("http://{address}:9090{path}"))
 }
 
-/// Requests to a function that all activators hold now, for its revisions or for want of one.
+/// Requests to a function that all activators hold now, for its revisions or for want of one. Asked through the API server,
+/// for other clusters' pods cannot be reached from here.
 pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
     let name = format!("{}/{name}", test.namespace);
     let revision_prefix = format!("{name}-");
     let mut held = 0;
     for pod in catnap_pods(test, "activator").await? {
-        let answer = test.http.plain.get(admin(&pod, "/debug/state")?).send().await?.text().await?;
+        let pod = pod.metadata.name.unwrap_or_default();
+        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{pod}:9090/proxy/debug/state");
+        let answer = test.client.request_text(Request::get(path).body(Vec::new())?).await?;
         let state: Value = serde_json::from_str(&answer).context("the state of an activator")?;
         let list = |key: &str| state[key].as_array().cloned().unwrap_or_default();
         let unproven = list("functions").into_iter().filter(|function| function["name"] == name.as_str());

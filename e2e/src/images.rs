@@ -68,8 +68,10 @@ impl Error {
 /// An image of this workspace.
 #[derive(Debug)]
 pub struct Recipe {
-    /// Name with tag, as manifests say it.
+    /// Name with tag, as manifests say it; also of its archive.
     pub name: &'static str,
+    /// Another name for the same.
+    also: Option<&'static str>,
     packages: &'static [&'static str],
     programs: &'static [&'static str],
     /// Features, as Cargo takes them; the first program is what the image runs by default.
@@ -79,6 +81,8 @@ pub struct Recipe {
 /// Catnap's programs.
 pub const CATNAP: Recipe = Recipe {
     name: "catnap:dev",
+    // What the chart asks for without values.
+    also: Some(concat!("catnap:", env!("CARGO_PKG_VERSION"))),
     packages: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     programs: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     features: &[],
@@ -87,6 +91,7 @@ pub const CATNAP: Recipe = Recipe {
 /// Catnap's programs with the points where a test can hold them.
 pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
     name: "catnap:failpoints",
+    also: None,
     features: &["catnap-operator/failpoints", "catnap-activator/failpoints", "catnap-autoscaler/failpoints"],
     ..CATNAP
 };
@@ -94,6 +99,7 @@ pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
 /// The example functions.
 pub const EXAMPLES: Recipe = Recipe {
     name: "catnap-examples:dev",
+    also: None,
     packages: &["catnap-example-hello", "catnap-example-grpc"],
     programs: &["hello", "grpc"],
     features: &[],
@@ -141,7 +147,11 @@ impl Recipe {
         let directory = target_directory().join("images");
         fs::create_dir_all(&directory).map_err(Error::file("creating", &directory))?;
         let image = Image {
-            name: format!("docker.io/library/{}", self.name),
+            names: [self.name]
+                .into_iter()
+                .chain(self.also)
+                .map(|it| format!("docker.io/library/{it}"))
+                .collect(),
             entrypoint: self
                 .programs
                 .iter()
@@ -162,7 +172,8 @@ impl Recipe {
 
 /// Writes the base layer as an image of its own, for `BASE` of `deploy/Containerfile`; its path.
 pub fn build_base() -> Result<PathBuf, Error> {
-    const BASE: Recipe = Recipe { name: "catnap-base:dev", packages: &[], programs: &[], features: &[] };
+    const BASE: Recipe =
+        Recipe { name: "catnap-base:dev", also: None, packages: &[], programs: &[], features: &[] };
     BASE.write(vec![base::layer()?])
 }
 

@@ -42,8 +42,8 @@ fn writing(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 
 /// An image to be written.
 pub struct Image {
-    /// With registry and tag: `docker.io/library/catnap:dev`.
-    pub name: String,
+    /// Each with registry and tag: `docker.io/library/catnap:dev`.
+    pub names: Vec<String>,
     /// Program and its first arguments.
     pub entrypoint: Vec<String>,
     /// `NAME=value`.
@@ -175,14 +175,19 @@ impl Image {
         let manifest = json!({
             "schemaVersion": 2, "mediaType": manifest_type, "config": config, "layers": layers,
         });
-        let mut manifest = add_json(&manifest, manifest_type, None)?;
-        let tag = self.name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
-        manifest["annotations"] = json!({
-            "io.containerd.image.name": self.name,
-            "org.opencontainers.image.ref.name": tag,
-        });
+        let manifest = add_json(&manifest, manifest_type, None)?;
+        let named = |name: &String| {
+            let mut manifest = manifest.clone();
+            let tag = name.rsplit_once(':').map_or("latest", |(_, tag)| tag);
+            manifest["annotations"] = json!({
+                "io.containerd.image.name": name,
+                "org.opencontainers.image.ref.name": tag,
+            });
+            manifest
+        };
+        let manifests: Vec<Value> = self.names.iter().map(named).collect();
         let index_type = "application/vnd.oci.image.index.v1+json";
-        let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": [manifest]});
+        let index = json!({"schemaVersion": 2, "mediaType": index_type, "manifests": manifests});
         add_json(&index, index_type, Some("index.json"))?;
         add_json(&json!({"imageLayoutVersion": "1.0.0"}), "", Some("oci-layout"))?;
         let mut writer = archive.into_inner().map_err(writing(what.as_str()))?;

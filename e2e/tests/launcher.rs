@@ -4,10 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use catnap_e2e::{
-    cluster::{Cluster, Component, Error, Options, left_behind},
+    cluster::{Cluster, Component, Error, Options, Programs, left_behind},
     fixture::{eventually, guardian, skip},
 };
 use k8s_openapi::api::core::v1::Node;
@@ -46,7 +49,10 @@ async fn a_cluster_starts_is_found_and_leaves_nothing() {
     let Some(_turn) = machine("a_cluster_starts_is_found_and_leaves_nothing").await else { return };
     let overcommit = "/proc/sys/vm/overcommit_memory";
     let before = std::fs::read_to_string(overcommit).unwrap();
+    Programs::build().unwrap();
+    let since = Instant::now();
     let cluster = Cluster::start(Options { nodes: 2, coredns: true, ..options() }).await.unwrap();
+    assert!(since.elapsed() < Duration::from_secs(10), "two nodes took {:?}", since.elapsed());
     let error = Cluster::start(options()).await.unwrap_err();
     assert!(matches!(error, Error::AlreadyThere { nodes: 2, .. }), "{error}");
     let attached = Cluster::attach().unwrap();
@@ -164,6 +170,38 @@ async fn the_guardian_ends_the_cluster_of_a_killed_process() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interrupted_start_leaves_nothing() {
+    let Some(_turn) = machine("an_interrupted_start_leaves_nothing").await else { return };
+    let mut starter = command(&guardian().unwrap());
+    eventually("the command has started a process", Duration::from_secs(60), async || {
+        Ok(left_behind()?.iter().any(|what| what.starts_with("process")).then_some(()))
+    })
+    .await
+    .unwrap();
+    let id = nix::unistd::Pid::from_raw(i32::try_from(starter.id()).unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert!(!starter.wait().unwrap().success());
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes_are_the_most() {
+    let Some(_turn) = machine("three_nodes_are_the_most").await else { return };
+    let error = Cluster::start(Options { nodes: 4, ..options() }).await.unwrap_err();
+    assert!(matches!(error, Error::NodeCount { nodes: 4 }), "{error}");
+    let cluster = Cluster::start(Options { nodes: 3, ..options() }).await.unwrap();
+    let nodes: Api<Node> = Api::all(cluster.client().await.unwrap());
+    let ready = |node: &Node| {
+        let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let nodes = nodes.list(&ListParams::default()).await.unwrap().items;
+    assert_eq!(nodes.iter().filter(|node| ready(node)).count(), 3);
+    drop(cluster);
+    assert_nothing_left();
 }
 
 fn command(program: &Path) -> std::process::Child {

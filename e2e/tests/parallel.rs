@@ -10,6 +10,8 @@ mod failures;
 mod fixture;
 #[path = "parallel/healing.rs"]
 mod healing;
+#[path = "parallel/permissions.rs"]
+mod permissions;
 #[path = "parallel/revisions.rs"]
 mod revisions;
 #[path = "parallel/scaling.rs"]

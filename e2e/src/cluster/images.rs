@@ -44,7 +44,7 @@ fn archive_of(programs: &Programs, program: &str, name: &str) -> Result<PathBuf,
     let mut layer = Layer::new().map_err(failed)?;
     layer.add_file(program, &programs.extras.join(program), 0o755).map_err(failed)?;
     let image = Image {
-        name: name.to_owned(),
+        names: vec![name.to_owned()],
         entrypoint: vec![format!("/{program}")],
         environment: Vec::new(),
         user: "65532:65532".into(),

@@ -7,7 +7,7 @@ fn image(contents: &[u8]) -> Image {
     layer.add_directory("etc/", 0o755).unwrap();
     layer.add_bytes("etc/greeting", contents, 0o644).unwrap();
     Image {
-        name: "example.org/greeting:dev".into(),
+        names: vec!["example.org/greeting:dev".into(), "example.org/greeting:1".into()],
         entrypoint: vec!["/greeting".into()],
         environment: vec!["A=b".into()],
         user: "65532:65532".into(),
@@ -35,6 +35,9 @@ fn every_descriptor_names_a_blob_with_that_digest_and_size() {
     let index: Value = serde_json::from_slice(&files["index.json"]).unwrap();
     let manifest_descriptor = &index["manifests"][0];
     assert_eq!(manifest_descriptor["annotations"]["io.containerd.image.name"], "example.org/greeting:dev");
+    let another = &index["manifests"][1];
+    assert_eq!(another["annotations"]["org.opencontainers.image.ref.name"], "1");
+    assert_eq!(another["digest"], manifest_descriptor["digest"]);
     let blob = |descriptor: &Value| {
         let digest = descriptor["digest"].as_str().unwrap();
         let bytes = files[&blob_path(digest)].clone();

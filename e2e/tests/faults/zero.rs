@@ -11,26 +11,33 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use catnap_e2e::functions::{
-    PATIENCE, admin, body, catnap_pods, deploy, deploy_resting, get, held, hello, replicas, resting, url,
+    PATIENCE, admin, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, replicas, resting,
+    url,
 };
 
 /// Functions that go to zero side by side.
 const FUNCTIONS: usize = 10;
 /// Offsets that each of them tries.
 const OFFSETS: usize = 20;
-/// Between two offsets; together they span one second from shortly before the earliest moment of going to zero.
-const STEP: Duration = Duration::from_millis(5);
-/// From the end of the last request to the first offset; `scale.idle.after` is one second.
+/// Between two offsets; together they span what follows.
+const STEP: Duration = Duration::from_millis(11);
+/// From the end of the last request to the first offset. Idle time of one second counts from the end of the second of the
+/// last request, and is looked at once a second: zero comes 1 to 3 s after the last request.
 const FIRST: Duration = Duration::from_millis(900);
+/// Requests that came before the zero, and that came after it, at least: the offsets were around it.
+const EACH_SIDE: usize = 20;
 
 fn recording(name: &str, sink: &Sink) -> Value {
     hello(name, json!({"env": [{"name": "SINK_URL", "value": sink.url()}]}))
 }
 
-async fn record(test: &Context, name: &str, id: &str) -> anyhow::Result<()> {
+/// Has the function record the id; whether it was cold.
+async fn record(test: &Context, name: &str, id: &str) -> anyhow::Result<bool> {
     let request = test.http.http1.post(url(test, name, &format!("/record?id={id}")));
     let response = request.send().await.with_context(|| format!("sending {id}"))?;
-    body(response).await.map(drop).with_context(|| format!("recording {id}"))
+    let cold = is_cold(&response);
+    body(response).await.with_context(|| format!("recording {id}"))?;
+    Ok(cold)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,24 +49,27 @@ async fn requests_around_the_moment_of_going_to_zero_are_served_once() {
             async move {
                 let name = format!("hello-{function}");
                 deploy(test, &recording(&name, sink)).await?;
-                let mut ids = Vec::new();
+                let (mut ids, mut after_zero) = (Vec::new(), 0);
                 for round in 0..OFFSETS {
                     let offset = STEP * u32::try_from(round * FUNCTIONS + function)?;
-                    for step in ["last", "next"] {
-                        let id = format!("{name}-{round}-{step}");
-                        record(test, &name, &id).await?;
-                        ids.push(id);
-                        if step == "last" {
-                            // The offset is what is tested, not a wait for something.
-                            sleep_until(Instant::now() + FIRST + offset).await;
-                        }
-                    }
+                    let [last, next] = ["last", "next"].map(|step| format!("{name}-{round}-{step}"));
+                    record(test, &name, &last).await?;
+                    // The offset is what is tested, not a wait for something.
+                    sleep_until(Instant::now() + FIRST + offset).await;
+                    after_zero += usize::from(record(test, &name, &next).await?);
+                    ids.extend([last, next]);
                 }
-                anyhow::Ok(ids)
+                anyhow::Ok((ids, after_zero))
             }
         });
-        let ids = try_join_all(each).await?;
+        let (ids, after_zero): (Vec<_>, Vec<_>) = try_join_all(each).await?.into_iter().unzip();
         anyhow::ensure!(ids.iter().flatten().count() == 2 * FUNCTIONS * OFFSETS);
+        let after_zero: usize = after_zero.into_iter().sum();
+        let before_zero = FUNCTIONS * OFFSETS - after_zero;
+        anyhow::ensure!(
+            before_zero >= EACH_SIDE && after_zero >= EACH_SIDE,
+            "{before_zero} requests before the zero and {after_zero} after it"
+        );
         sink.expect_each_once(ids.into_iter().flatten()).await
     })
     .await;
@@ -96,7 +106,30 @@ impl<'a> FailPoint<'a> {
     }
 }
 
-async fn pinned(name: &str, component: &'static str, point: &'static str) {
+#[tokio::test(flavor = "multi_thread")]
+async fn the_release_has_no_fail_points() {
+    run("no_fail_points", Needs::Launcher, async |test| {
+        for component in ["operator", "activator", "autoscaler"] {
+            for pod in catnap_pods(test, component).await? {
+                let asked = test.http.plain.get(admin(&pod, "/debug/failpoints/put-sent")?).send().await?;
+                anyhow::ensure!(asked.status() == 404, "{component}: {asked:?}");
+            }
+        }
+        Ok(())
+    })
+    .await;
+}
+
+/// What a request meets that is sent while the step is held up.
+#[derive(Clone, Copy, PartialEq)]
+enum Meets {
+    /// The old pod, which stays, or a new one.
+    Either,
+    /// The zero, which is written whatever comes.
+    Zero,
+}
+
+async fn pinned(name: &str, component: &'static str, point: &'static str, meets: Meets) {
     run(name, Needs::Launcher, async |test| {
         test.installation().install(&["image.tag=failpoints"]).await?;
         let outcome = async {
@@ -116,9 +149,10 @@ async fn pinned(name: &str, component: &'static str, point: &'static str) {
                 paused.set("continue").await?;
                 record(test, "hello", "after").await
             };
-            tokio::try_join!(during, after)?;
+            let (cold, _) = tokio::try_join!(during, after)?;
+            anyhow::ensure!(cold || meets == Meets::Either, "the zero was not written");
             resting(test, "hello").await?;
-            record(test, "hello", "cold").await?;
+            anyhow::ensure!(record(test, "hello", "cold").await?);
             sink.expect_each_once(["before", "during", "after", "cold"].map(str::to_owned)).await
         }
         .await;
@@ -130,22 +164,22 @@ async fn pinned(name: &str, component: &'static str, point: &'static str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_while_idle_was_sent_is_served_once() {
-    pinned("pinned_idle_sent", "autoscaler", "idle-sent").await;
+    pinned("pinned_idle_sent", "autoscaler", "idle-sent", Meets::Either).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_while_the_ack_was_sent_is_served_once() {
-    pinned("pinned_ack_sent", "activator", "ack-sent").await;
+    pinned("pinned_ack_sent", "activator", "ack-sent", Meets::Either).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_while_the_put_was_sent_is_served_once() {
-    pinned("pinned_put_sent", "autoscaler", "put-sent").await;
+    pinned("pinned_put_sent", "autoscaler", "put-sent", Meets::Zero).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_while_the_put_was_answered_is_served_once() {
-    pinned("pinned_put_answered", "autoscaler", "put-answered").await;
+    pinned("pinned_put_answered", "autoscaler", "put-answered", Meets::Zero).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +196,7 @@ async fn a_request_when_the_pod_was_deleted_is_served_once() {
                 break;
             }
         }
-        record(test, "hello", "deleted").await?;
+        anyhow::ensure!(record(test, "hello", "deleted").await?, "served by a pod that was deleted");
         sink.expect_each_once(["deleted".to_owned()]).await
     })
     .await;

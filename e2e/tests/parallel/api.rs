@@ -4,7 +4,7 @@ use catnap_crds::Function;
 use catnap_e2e::fixture::{Needs, run, within};
 use serde_json::{Value, json};
 
-use catnap_e2e::functions::{PATIENCE, apply, condition, condition_is, hello};
+use catnap_e2e::functions::{PATIENCE, apply, condition, condition_is, examples_image, hello};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_smallest_manifest_becomes_ready() {
@@ -12,7 +12,7 @@ async fn the_smallest_manifest_becomes_ready() {
         // The image's own entry point is not needed: the port is what matters.
         let manifest = json!({
             "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": "hello"},
-            "spec": {"image": "catnap-examples:dev"},
+            "spec": {"image": examples_image()},
         });
         apply(test, &manifest).await?;
         let function = within(PATIENCE, &test.api::<Function>(), "hello", |function| {
@@ -38,7 +38,7 @@ async fn the_smallest_manifest_becomes_ready() {
             anyhow::ensure!(columns.contains(column), "no {column} in:\n{columns}");
         }
         let wide = test.kubectl(&["get", "catnap", "--output=wide"], "").await?;
-        anyhow::ensure!(wide.contains("catnap-examples:dev"), "{wide}");
+        anyhow::ensure!(wide.contains(&examples_image()), "{wide}");
         Ok(())
     })
     .await;

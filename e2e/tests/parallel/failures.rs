@@ -134,7 +134,7 @@ async fn a_new_revision_that_fails_never_takes_traffic() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_that_rests_again_after_a_failed_wake_recovers() {
+async fn a_function_recovers_from_an_edit_that_failed() {
     run("recovers", Needs::Cluster, async |test| {
         deploy_resting(test, &hello("hello", json!({}))).await?;
         apply(test, &hello("hello", json!({"image": "catnap.invalid/nothing:1"}))).await?;

@@ -6,6 +6,8 @@ use catnap_e2e::fixture::{Needs, eventually, run_bare, within};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Namespace};
 use kube::Api;
 
+use catnap_e2e::functions::examples_image;
+
 const DEPLOYMENT: &str = r#"{
     "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "hello"},
     "spec": {
@@ -22,7 +24,8 @@ const DEPLOYMENT: &str = r#"{
 async fn a_deployment_runs_the_example() {
     run_bare("a_deployment_runs_the_example", Needs::Cluster, async |test| {
         test.import_images()?;
-        test.kubectl(&["apply", "-f", "-"], DEPLOYMENT).await?;
+        test.kubectl(&["apply", "-f", "-"], &DEPLOYMENT.replace("catnap-examples:dev", &examples_image()))
+            .await?;
         within(Duration::from_secs(60), &test.api::<Deployment>(), "hello", |deployment| {
             let status = deployment.status.as_ref();
             status.and_then(|status| status.available_replicas) == Some(1)
