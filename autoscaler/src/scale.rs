@@ -75,13 +75,13 @@ impl ScaleClient {
     /// PUT on the given resourceVersion. Whether it may still start is looked at as late as possible.
     pub(crate) async fn write(&self, write: &Write) -> WriteOutcome {
         let _turn = self.turns.acquire().await;
-        failpoint::reach("put-sent").await;
         let Write { revision, replicas, not_after, leadership, .. } = write;
         let start = Instant::now();
         if not_after.is_some_and(|not_after| start > not_after) || !leadership.is_valid(start) {
             self.metrics.scale_written("NotSent", Duration::ZERO);
             return WriteOutcome::NotSent;
         }
+        failpoint::reach("put-sent").await;
         let object = write.object();
         let deployments = self.deployments(revision);
         let parameters = PostParams::default();
