@@ -9,6 +9,7 @@ use catnap_runtime::lease::Advertised;
 use catnap_runtime::tls::{TlsError, pinning_client_config};
 use catnap_runtime::{Causes, failpoint};
 use catnap_wire::codec::DecodeError;
+use catnap_wire::limits::MAX_FRAME_BYTES;
 use catnap_wire::proto::measurements_client::MeasurementsClient;
 use catnap_wire::{ActivatorFrame, LeaderFrame, proto};
 use futures::{Stream, StreamExt};
@@ -33,8 +34,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Frames that may wait for the network; the control loop gives a stream up that is further behind.
 const OUTGOING_FRAMES: usize = 4_096;
-/// Largest frame accepted from the leader: a part of a Welcome with a thousand revisions and their condemned pods.
-const MAX_FRAME_BYTES: usize = 16 << 20;
 
 /// What happens on the stream, in order.
 #[derive(Debug)]
@@ -129,9 +128,8 @@ pub(crate) async fn keep_connected(
         let ended = match opened {
             Ok(connection) => {
                 info!(holder = current.holder, "connected to the leading autoscaler");
-                delay.start_over();
                 let ended = tokio::select! {
-                    ended = connection.run(&current, &events) => ended,
+                    ended = connection.run(&current, &events, &mut delay) => ended,
                     () = replaced(&mut leader, &current) => Ok(()),
                 };
                 if events.send(StreamEvent::Lost).await.is_err() {
@@ -182,8 +180,14 @@ impl Connection {
         Ok(Self { outgoing, incoming: response.into_inner() })
     }
 
-    /// Hands on what the leader says until it ends the stream.
-    async fn run(self, leader: &Advertised, events: &mpsc::Sender<StreamEvent>) -> Result<(), StreamError> {
+    /// Hands on what the leader says until it ends the stream. Only a leader that took the Hello counts as a success: one that
+    /// refuses it would be asked for ever without a pause.
+    async fn run(
+        self,
+        leader: &Advertised,
+        events: &mpsc::Sender<StreamEvent>,
+        delay: &mut GrowingDelay,
+    ) -> Result<(), StreamError> {
         let Self { outgoing, mut incoming } = self;
         let holder = || leader.holder.clone();
         let gone = outgoing.downgrade();
@@ -197,6 +201,9 @@ impl Connection {
             let Some(message) = message else { return Ok(()) };
             let frame = LeaderFrame::try_from(message)
                 .map_err(|source| StreamError::Malformed { holder: holder(), source })?;
+            if matches!(&frame, LeaderFrame::Welcome(welcome) if !welcome.more) {
+                delay.start_over();
+            }
             // The control loop lets go of the sender when it gives the stream up.
             if gone.upgrade().is_none() || events.send(StreamEvent::Frame(frame)).await.is_err() {
                 return Ok(());

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use catnap_runtime::tls::SelfMade;
 use catnap_wire::proto::measurements_server::{Measurements, MeasurementsServer};
-use catnap_wire::{RevisionId, WakeAnswer};
+use catnap_wire::{RevisionId, Term, WakeAnswer, Welcome};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -250,4 +250,32 @@ async fn a_malformed_frame_ends_the_stream() {
     accepted.outgoing.send(Ok(proto::LeaderFrame { frame: None })).unwrap();
     assert!(matches!(client.event().await, StreamEvent::Lost));
     client.connected().await;
+}
+
+/// Longest next delay after as many failures as lead to the cap, and one stream on which the leader said `frames`.
+async fn delay_after_a_stream(frames: Vec<LeaderFrame>) -> Duration {
+    let (leader, mut streams) = start_leader("leader_1").await;
+    let client = start_client(None, "token");
+    let connection = Connection::open(&leader, client.token.path()).await.unwrap();
+    let accepted = accept(&mut streams).await;
+    for frame in &frames {
+        accepted.outgoing.send(Ok(frame.into())).unwrap();
+    }
+    drop(accepted);
+    let (events, _kept) = mpsc::channel(16);
+    let mut delay = GrowingDelay::for_streams();
+    for _ in 0..10 {
+        delay.delay();
+    }
+    timeout(PATIENCE, connection.run(&leader, &events, &mut delay)).await.expect("the stream ends").unwrap();
+    delay.delay()
+}
+
+#[tokio::test]
+async fn only_the_whole_welcome_makes_the_next_attempt_come_soon() {
+    let welcome = |more| LeaderFrame::Welcome(Welcome { term: Term::default(), closed: Vec::new(), more });
+    let soon = Duration::from_millis(100);
+    assert!(delay_after_a_stream(Vec::new()).await > soon, "a hello that is refused");
+    assert!(delay_after_a_stream(vec![welcome(true)]).await > soon, "half of it");
+    assert!(delay_after_a_stream(vec![welcome(true), welcome(false)]).await <= soon);
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_runtime::{CancellationToken, Causes};
+use catnap_wire::limits::MAX_FRAME_BYTES;
 use catnap_wire::proto::measurements_server::MeasurementsServer;
 use hyper::server::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -22,8 +23,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// One stream, and one that takes over from it.
 const MAX_STREAMS_PER_CONNECTION: u32 = 4;
-/// A Hello part of a thousand revisions with every bucket of both kinds stays below it.
-pub(super) const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 
 /// Serves until `stop`. Connections beyond the most allowed wait to be accepted.
 pub(crate) async fn serve(

@@ -224,7 +224,7 @@ async fn a_malformed_frame_ends_the_stream_and_is_counted() {
 async fn an_oversized_frame_is_refused_and_counted() {
     let mut server = start().await;
     let ((frames, _stream), _outgoing) = connect_as_driver(&mut server, Ok(StreamId(1))).await;
-    let name = "x".repeat(super::server::MAX_FRAME_BYTES + 1);
+    let name = "x".repeat(catnap_wire::limits::MAX_FRAME_BYTES + 1);
     let revision = proto::Revision { namespace: name, name: "a".into(), function_uid: "b".into() };
     let wake = proto::Wake { revision: Some(revision), held: 1 };
     frames

@@ -8,12 +8,8 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-/// Longest name, namespace or UID accepted, in bytes (RFC 1123 subdomain: 253).
-pub const MAX_NAME_BYTES: usize = 253;
-/// Most buckets of one revision in a frame: 64 of one second and 60 of a longer window.
-pub const MAX_BUCKETS: usize = 124;
-/// Most pods of one revision in a frame: the API's largest `scale.max`.
-pub const MAX_PODS: usize = 10_000;
+use crate::limits::MAX_NAME_BYTES;
+
 /// Largest integral of one bucket, in request-microseconds: 100,000 requests for a minute.
 pub const MAX_REQUEST_MICROSECONDS: u64 = 100_000 * 60 * 1_000_000;
 

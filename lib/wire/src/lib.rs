@@ -1,8 +1,9 @@
 //! The protocol between activators and the leading autoscaler.
 //!
-//! [`message`] holds the plain types that both cores work with. With the feature `transport`, [`proto`] holds the generated
+//! [`message`] holds the plain types that both cores work with, [`limits`] how large frames may be. With the feature `transport`, [`proto`] holds the generated
 //! gRPC service and [`codec`] the checked conversion between the two: what is malformed never reaches a core.
 
+pub mod limits;
 pub mod message;
 
 #[cfg(feature = "transport")]

@@ -84,7 +84,7 @@ pub struct RevisionReport {
     pub pods: Vec<PodReport>,
 }
 
-/// First message of an activator on a new stream, in parts of at most [`HELLO_PART`] revisions.
+/// First message of an activator on a new stream, in parts: see [`crate::limits::hello_parts`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hello {
     /// Random, new with every start of the process.

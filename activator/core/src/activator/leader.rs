@@ -3,7 +3,8 @@
 use super::Activator;
 use crate::process::{Command, Connection};
 use crate::shared::ByName;
-use catnap_wire::message::{ActivatorFrame, HELLO_PART, Hello, LeaderFrame, RevisionReport, Welcome};
+use catnap_wire::limits::hello_parts;
+use catnap_wire::message::{ActivatorFrame, Hello, LeaderFrame, RevisionReport, Welcome};
 use std::sync::Arc;
 
 impl Activator {
@@ -26,20 +27,15 @@ impl Activator {
             reports.extend(shared.leader_connected().filter(|report| !is_empty(report)));
         }
         let clock_milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-        loop {
-            let rest = reports.split_off(reports.len().min(HELLO_PART));
-            let more = !rest.is_empty();
+        let mut parts = hello_parts(reports).into_iter().peekable();
+        while let Some(revisions) = parts.next() {
             self.process.send_frame(ActivatorFrame::Hello(Hello {
                 boot: self.process.settings.boot,
                 pod_uid: Arc::clone(&self.process.settings.pod_uid),
                 clock_milliseconds,
-                revisions: reports,
-                more,
+                revisions,
+                more: parts.peek().is_some(),
             }));
-            reports = rest;
-            if !more {
-                break;
-            }
         }
         self.process.send(Command::Tick);
         connection

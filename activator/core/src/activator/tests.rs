@@ -342,6 +342,27 @@ fn a_hello_comes_first_and_in_parts() {
 }
 
 #[test]
+fn a_part_of_a_hello_is_smaller_than_a_frame() {
+    let mut fixture = Fixture::new();
+    let pods: Vec<Pod> = (0..10_000).map(|number| pod(&format!("pod-{number:032}"))).collect();
+    for number in 0..20 {
+        fixture.activator.set_pods(&id(&format!("hello-{number}")), pods.clone());
+    }
+    fixture.activator.leader_connected();
+    let parts: Vec<(usize, bool)> = fixture
+        .frames()
+        .into_iter()
+        .map(|frame| match frame {
+            ActivatorFrame::Hello(hello) => (hello.revisions.len(), hello.more),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert!(parts.iter().all(|(revisions, _)| (1..20).contains(revisions)), "{parts:?}");
+    assert_eq!(parts.iter().map(|(revisions, _)| revisions).sum::<usize>(), 20);
+    assert_eq!(parts.iter().filter(|(_, more)| !more).count(), 1);
+}
+
+#[test]
 fn what_rests_is_not_in_the_hello() {
     let mut fixture = Fixture::new();
     fixture.activator.set_functions(vec![route(Some("hello-1"), &["hello-1"])]);

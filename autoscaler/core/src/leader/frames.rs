@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use catnap_wire::limits::{MAX_BUCKETS, MAX_PODS, welcome_parts};
 use catnap_wire::message::HELLO_PART;
 use catnap_wire::{ActivatorFrame, Bucket, Hello, LeaderFrame, PodUid, RevisionId, Welcome};
 
@@ -11,10 +12,6 @@ use super::Leader;
 use crate::effect::{Effect, StreamId};
 use crate::revision::{Revision, Said};
 
-/// Most buckets of one revision in one message: every second of the longest window, and some that lag.
-const MOST_BUCKETS: usize = 3_700;
-/// Most pods of one revision in one message: twice what `scale.max` allows, for those that come and go.
-const MOST_PODS: usize = 20_000;
 /// Most in one second: a million requests at once.
 const MOST_REQUEST_MICROSECONDS: u64 = 1_000_000_000_000;
 /// No process runs this long, so no clock shows it.
@@ -106,7 +103,7 @@ impl Leader {
                     });
                 }
             }
-            ActivatorFrame::Pods { revision, pods } if pods.len() <= MOST_PODS => {
+            ActivatorFrame::Pods { revision, pods } if pods.len() <= MAX_PODS => {
                 self.about(&revision, |revision, _| revision.pods_reported(stream, pods, now));
             }
             ActivatorFrame::Pods { .. } => self.refuse(Refusal::Oversized),
@@ -137,7 +134,7 @@ impl Leader {
         });
         for report in hello.revisions {
             let id = report.revision.clone();
-            if report.pods.len() > MOST_PODS {
+            if report.pods.len() > MAX_PODS {
                 self.refuse(Refusal::Oversized);
                 continue;
             }
@@ -160,15 +157,10 @@ impl Leader {
             closed.extend(revision.welcome(stream, said, context));
         });
         let term = self.term;
-        let mut parts = closed.chunks(HELLO_PART).map(<[_]>::to_vec).peekable();
-        loop {
-            let part = parts.next().unwrap_or_default();
-            let more = parts.peek().is_some();
-            let frame = LeaderFrame::Welcome(Welcome { term, closed: part, more });
+        let mut parts = welcome_parts(closed).into_iter().peekable();
+        while let Some(closed) = parts.next() {
+            let frame = LeaderFrame::Welcome(Welcome { term, closed, more: parts.peek().is_some() });
             self.effects.push(Effect::Send { stream, frame });
-            if !more {
-                break;
-            }
         }
         self.activators.welcomed(stream);
         self.each(Revision::decide);
@@ -176,7 +168,7 @@ impl Leader {
 
     fn measured(&mut self, id: &RevisionId, boot: u64, buckets: &[Bucket]) {
         let now = self.now;
-        if buckets.len() > MOST_BUCKETS {
+        if buckets.len() > MAX_BUCKETS {
             self.refuse(Refusal::Oversized);
             return;
         }

@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use super::{DecodeError, MAX_BUCKETS, MAX_NAME_BYTES, MAX_PODS, MAX_REQUEST_MICROSECONDS};
+use super::{DecodeError, MAX_REQUEST_MICROSECONDS};
+use crate::limits::{MAX_BUCKETS, MAX_NAME_BYTES, MAX_PODS};
 use crate::message as plain;
 use crate::message::HELLO_PART;
 use crate::proto;

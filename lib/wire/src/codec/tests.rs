@@ -1,4 +1,5 @@
-use super::{DecodeError, MAX_NAME_BYTES};
+use super::DecodeError;
+use crate::limits::MAX_NAME_BYTES;
 use crate::message::{
     ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, Pressure, RevisionId,
     RevisionReport, Term, Verdict, WakeAnswer, Welcome,
