@@ -155,31 +155,30 @@ impl ReplicaSet {
     }
 }
 
-/// A pod of a revision.
+/// A pod that is labelled as a revision's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FunctionPod {
     pub(crate) key: RevisionKey,
     pub(crate) function_uid: Arc<str>,
     pub(crate) fact: PodFact,
-    /// Succeeded or Failed: the ReplicaSet has replaced it.
-    pub(crate) ended: bool,
+    /// It is one of the revision's replicas. Not so when it Succeeded or Failed, because the ReplicaSet has replaced it,
+    /// nor when no ReplicaSet of the revision made it: whoever may create pods in a namespace would keep its Functions
+    /// from resting otherwise. It is kept all the same, since it may have counted before.
+    pub(crate) counts: bool,
 }
 
 impl FunctionPod {
-    /// `None` also for a pod that carries the labels but was not made by a ReplicaSet of the revision: whoever may
-    /// create pods in a namespace would keep its Functions from resting otherwise.
     pub(crate) fn of(object: &Pod) -> Option<Self> {
         let metadata = &object.metadata;
-        let PodOwner { revision, function_uid } = PodOwner::of(metadata)?;
         let conditions = object.status.iter().flat_map(|status| status.conditions.iter().flatten());
         let ready =
             conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
         let terminating = metadata.deletion_timestamp.is_some();
         Some(Self {
-            key: RevisionKey { namespace: metadata.namespace.as_deref()?.into(), name: revision.into() },
-            function_uid: function_uid.into(),
+            key: RevisionKey::of_labelled(metadata)?,
+            function_uid: label(metadata, labels::FUNCTION_UID)?.as_str().into(),
             fact: PodFact { uid: metadata.uid.as_deref()?.into(), terminating, ready },
-            ended: has_ended(object),
+            counts: PodOwner::of(metadata).is_some() && !has_ended(object),
         })
     }
 }

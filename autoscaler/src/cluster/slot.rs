@@ -51,7 +51,7 @@ impl Slot {
     }
 
     pub(super) fn pods(&self, id: &RevisionId) -> Vec<PodFact> {
-        let own = self.pods.values().filter(|pod| pod.function_uid == id.function_uid && !pod.ended);
+        let own = self.pods.values().filter(|pod| pod.function_uid == id.function_uid && pod.counts);
         let mut pods: Vec<_> = own.map(|pod| pod.fact.clone()).collect();
         pods.sort_by(|one, other| one.uid.cmp(&other.uid));
         pods

@@ -52,27 +52,25 @@ fn replica_set(replicas: u32, observed_generation: i64) -> ReplicaSet {
 }
 
 fn pod(uid: &str, function_uid: &str, phase: &str) -> FunctionPod {
-    let object: Pod = read(json!({
+    FunctionPod::of(&pod_object(uid, function_uid, phase)).unwrap()
+}
+
+/// Without the owner that a pod of the revision has.
+fn orphan(uid: &str, function_uid: &str, phase: &str) -> FunctionPod {
+    let mut object = pod_object(uid, function_uid, phase);
+    object.metadata.owner_references = None;
+    FunctionPod::of(&object).unwrap()
+}
+
+fn pod_object(uid: &str, function_uid: &str, phase: &str) -> Pod {
+    read(json!({
         "metadata": {
             "name": uid, "namespace": "shop", "uid": uid,
             "labels": { "catnap.dev/revision": "hello-1", "catnap.dev/function-uid": function_uid },
             "ownerReferences": [{ "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "hello-1-abc", "uid": "set-1", "controller": true }],
         },
         "status": { "phase": phase, "conditions": [{ "type": "Ready", "status": "True" }] },
-    }));
-    FunctionPod::of(&object).unwrap()
-}
-
-#[test]
-fn a_pod_that_no_replica_set_of_the_revision_made_counts_for_nothing() {
-    let object: Pod = read(json!({
-        "metadata": {
-            "name": "p", "namespace": "shop", "uid": "p",
-            "labels": { "catnap.dev/revision": "hello-1", "catnap.dev/function-uid": "f" },
-        },
-        "status": { "phase": "Running", "conditions": [{ "type": "Ready", "status": "True" }] },
-    }));
-    assert_eq!(FunctionPod::of(&object), None);
+    }))
 }
 
 fn cluster(changes: impl IntoIterator<Item = ClusterChange>) -> Cluster {
@@ -148,6 +146,17 @@ fn pods_that_ended_are_left_out() {
         ClusterChange::Pods(Change::Deleted(pod("p3", "f1", "Running"))),
     ]);
     assert_eq!(pods(&cluster), [PodFact { uid: "p2".into(), terminating: false, ready: true }]);
+}
+
+#[test]
+fn pods_that_no_replica_set_of_the_revision_keeps_are_left_out() {
+    let cluster = cluster([
+        ClusterChange::Functions(Change::Applied(function("f1", &[("hello-1", "Routed")]))),
+        ClusterChange::Pods(Change::Applied(orphan("p1", "f1", "Running"))),
+        ClusterChange::Pods(Change::Applied(pod("p2", "f1", "Running"))),
+        ClusterChange::Pods(Change::Applied(orphan("p2", "f1", "Running"))),
+    ]);
+    assert_eq!(pods(&cluster), []);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn pod(number: u32) -> FunctionPod {
         key: RevisionKey::of(&revision()),
         function_uid: "f1".into(),
         fact: PodFact { uid: format!("p{number}").into(), terminating: false, ready: true },
-        ended: false,
+        counts: true,
     }
 }
 
