@@ -52,7 +52,7 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
-    let admin_listener = admin::bind(&arguments.admin).await?;
+    let admin_listener = admin::bind(&arguments.admin)?;
     let client = kubernetes::client("catnap-activator").await?;
     let settings = Settings {
         cluster_domain: arguments.cluster_domain.as_str().into(),

@@ -53,7 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     } = args;
     telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
-    let admin_listener = admin::bind(&admin).await?;
+    let admin_listener = admin::bind(&admin)?;
     let stream_listener = TcpListener::bind(stream_address)
         .await
         .with_context(|| format!("cannot listen on {stream_address} for activators"))?;

@@ -40,7 +40,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let Args { telemetry, admin, pod, lease, activator_service, concurrency } = args;
     telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
-    let admin_listener = admin::bind(&admin).await?;
+    let admin_listener = admin::bind(&admin)?;
     let client = kubernetes::client(COMPONENT).await?;
     let mut registry = Registry::default();
     let metrics = metrics::Metrics::new(&mut registry);

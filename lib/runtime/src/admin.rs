@@ -1,10 +1,12 @@
 //! The admin server of a process: `/metrics`, `/healthz`, `/readyz`, `/debug/state` and, in test builds, `/debug/failpoints/`.
 //!
-//! Plain HTTP/1.1 for kubelet, Prometheus and people with a port-forward. It stops last, so that a draining process can be watched.
+//! Plain HTTP/1.1 for kubelet, Prometheus and people with a port-forward. Every pod of the cluster can reach it, so a connection
+//! serves one request in bounded time, and what tells of functions is for those who are in this pod. It stops last, so that a
+//! draining process can be watched.
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,28 +23,70 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::Causes;
 
+use crate::listen::{every_address, listen};
+use crate::places::Places;
+
 #[cfg(feature = "failpoints")]
 mod failpoints;
+
+const PORT: u16 = 9090;
 
 /// More connections than probes, Prometheus and a few people need.
 const MAX_CONNECTIONS: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest life of a connection: as long as Prometheus waits for an answer.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NOT_FROM_HERE: &str = "only from within the pod, as by kubectl port-forward; \
+    a process with --debug-endpoints=all (CATNAP_DEBUG_ENDPOINTS) tells everybody\n";
 
-/// Where the admin server listens.
+/// Where the admin server listens, and to whom.
 #[derive(Clone, Debug, clap::Args)]
 pub struct AdminArgs {
-    /// Address of the admin server: metrics, health and debugging.
-    #[arg(long, env = "CATNAP_ADMIN_ADDRESS", default_value = "0.0.0.0:9090")]
-    pub admin_address: SocketAddr,
+    /// Address of the admin server [default: port 9090 of every address, of both families where IPv6 is on].
+    #[arg(long, env = "CATNAP_ADMIN_ADDRESS")]
+    pub admin_address: Option<SocketAddr>,
+    /// Who may ask for /debug/*, which tells of the functions of all namespaces.
+    #[arg(long, env = "CATNAP_DEBUG_ENDPOINTS", value_enum, default_value_t)]
+    pub debug_endpoints: DebugEndpoints,
+}
+
+impl AdminArgs {
+    fn address(&self) -> SocketAddr {
+        self.admin_address.unwrap_or_else(|| every_address(PORT))
+    }
+}
+
+/// Who may ask for what is below `/debug/`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum DebugEndpoints {
+    /// Who connects from within the pod, as `kubectl port-forward` does.
+    #[default]
+    Loopback,
+    /// Whoever reaches the admin server.
+    All,
+}
+
+impl DebugEndpoints {
+    fn are_for(self, peer: IpAddr) -> bool {
+        // An IPv4 peer of a socket for both families is no loopback address as it stands.
+        self == Self::All || peer.to_canonical().is_loopback()
+    }
+}
+
+/// The socket of the admin server, before it serves.
+#[derive(Debug)]
+pub struct AdminListener {
+    socket: TcpListener,
+    debug_endpoints: DebugEndpoints,
 }
 
 /// Whether the process should get work, as `/readyz` tells. Clones share it; it begins as not ready.
@@ -89,31 +133,37 @@ pub enum AdminError {
 }
 
 /// Listens; separate from [`serve`], so that a process fails early when its port is taken.
-pub async fn bind(args: &AdminArgs) -> Result<TcpListener, AdminError> {
-    let address = args.admin_address;
-    TcpListener::bind(address).await.map_err(|source| AdminError::Bind { address, source })
+pub fn bind(args: &AdminArgs) -> Result<AdminListener, AdminError> {
+    let (address, debug_endpoints) = (args.address(), args.debug_endpoints);
+    let socket = listen(address).map_err(|source| AdminError::Bind { address, source })?;
+    Ok(AdminListener { socket, debug_endpoints })
 }
 
-/// Serves until `stop` is cancelled. Connections beyond the most allowed wait to be accepted.
-pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken) {
+/// Serves until `stop` is cancelled. When there are as many connections as allowed, an old one goes for a new one: a probe
+/// that had to wait for a place would be taken for a process that hangs.
+pub async fn serve(listener: AdminListener, admin: Admin, stop: CancellationToken) {
+    let AdminListener { socket, debug_endpoints } = listener;
     let admin = Arc::new(admin);
-    let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
     loop {
-        let accepted = async {
-            let permit = Arc::clone(&connections).acquire_owned().await;
-            (permit, listener.accept().await)
-        };
-        let (permit, accepted) = tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = accepted => accepted,
+            accepted = socket.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                let connection = serve_connection(stream, Arc::clone(&admin));
+            Ok((stream, peer)) => {
+                let place = places.take(peer.ip());
+                let connection =
+                    serve_connection(stream, Arc::clone(&admin), debug_endpoints.are_for(peer.ip()));
                 let stop = stop.clone();
                 tokio::spawn(async move {
-                    let _permit = permit;
-                    tokio::select! { () = stop.cancelled() => {}, () = connection => {} }
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = place.lost() => tracing::debug!(%peer, "too many admin connections: an old one is closed"),
+                        ended = timeout(CONNECTION_TIMEOUT, connection) => if ended.is_err() {
+                            tracing::debug!(%peer, "an admin connection took too long");
+                        },
+                    }
                 });
             }
             Err(error) => {
@@ -125,14 +175,15 @@ pub async fn serve(listener: TcpListener, admin: Admin, stop: CancellationToken)
     }
 }
 
-async fn serve_connection(stream: TcpStream, admin: Arc<Admin>) {
+async fn serve_connection(stream: TcpStream, admin: Arc<Admin>, may_debug: bool) {
     let service = service_fn(move |request| {
         let admin = Arc::clone(&admin);
-        async move { Ok::<_, Infallible>(answer(&admin, request).await) }
+        async move { Ok::<_, Infallible>(answer(&admin, request, may_debug).await) }
     });
     let served = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
+        .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = served {
@@ -140,7 +191,10 @@ async fn serve_connection(stream: TcpStream, admin: Arc<Admin>) {
     }
 }
 
-async fn answer(admin: &Admin, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(admin: &Admin, request: Request<Incoming>, may_debug: bool) -> Response<Full<Bytes>> {
+    if request.uri().path().starts_with("/debug/") && !may_debug {
+        return respond(StatusCode::FORBIDDEN, TEXT, NOT_FROM_HERE);
+    }
     #[cfg(feature = "failpoints")]
     if request.uri().path().starts_with(failpoints::PREFIX) {
         return failpoints::answer(request).await;

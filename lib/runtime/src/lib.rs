@@ -8,6 +8,8 @@ pub mod failpoint;
 pub mod identity;
 pub mod kubernetes;
 pub mod lease;
+pub mod listen;
+pub mod places;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
