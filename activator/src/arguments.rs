@@ -1,6 +1,6 @@
 //! Flags of the process; each has an environment variable and a default.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,13 +46,6 @@ pub(crate) struct Arguments {
     pub(crate) telemetry: TelemetryArgs,
     #[command(flatten)]
     pub(crate) pod: Pod,
-}
-
-/// Every address of this machine on `port`: both families, unless IPv6 is off.
-pub(crate) fn every_address(port: u16) -> SocketAddr {
-    let both = std::net::TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
-    let address: IpAddr = if both { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
-    SocketAddr::new(address, port)
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -25,6 +25,7 @@ use catnap_activator_core::{Activator, Listener, Settings, SystemClock};
 use catnap_activator_http::{Config, Server};
 use catnap_crds::{Function, labels};
 use catnap_runtime::admin::{Admin, Readiness};
+use catnap_runtime::listen::every_address;
 use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls};
 use clap::Parser;
@@ -35,7 +36,7 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 use tracing::info;
 
-use arguments::{Arguments, every_address};
+use arguments::Arguments;
 use control::{Control, Sources};
 use metrics::Metrics;
 

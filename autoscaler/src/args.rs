@@ -19,9 +19,10 @@ pub struct Args {
     /// Who this process is.
     #[command(flatten)]
     pub pod: Pod,
-    /// Address that activators connect to (gRPC over TLS).
-    #[arg(long, env = "CATNAP_STREAM_ADDRESS", default_value = "0.0.0.0:9443")]
-    pub stream_address: SocketAddr,
+    /// Address that activators connect to (gRPC over TLS) [default: port 9443 of every address, of both families where IPv6 is
+    /// on].
+    #[arg(long, env = "CATNAP_STREAM_ADDRESS")]
+    pub stream_address: Option<SocketAddr>,
     /// Name of the Lease that the leading autoscaler holds and advertises itself in.
     #[arg(long, env = "CATNAP_LEASE", default_value = "catnap-autoscaler")]
     pub lease: String,

@@ -8,11 +8,11 @@ use anyhow::Context;
 use catnap_runtime::CancellationToken;
 use catnap_runtime::admin::{self, Admin, Readiness};
 use catnap_runtime::lease::{ADDRESS_ANNOTATION, Election, FINGERPRINT_ANNOTATION, LeaseSettings};
+use catnap_runtime::listen::{every_address, listen};
 use catnap_runtime::tls::SelfMade;
 use catnap_runtime::{identity, kubernetes, shutdown, telemetry};
 use futures::FutureExt;
 use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 mod args;
@@ -35,6 +35,7 @@ use stream::{Measurements, server};
 use watch::Activators;
 
 const COMPONENT: &str = "catnap-autoscaler";
+const STREAM_PORT: u16 = 9443;
 /// Events that may wait to be written; more are dropped and counted.
 const NOTICES: usize = 1_024;
 
@@ -54,8 +55,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
-    let stream_listener = TcpListener::bind(stream_address)
-        .await
+    let stream_address = stream_address.unwrap_or_else(|| every_address(STREAM_PORT));
+    let stream_listener = listen(stream_address)
         .with_context(|| format!("cannot listen on {stream_address} for activators"))?;
     let client = kubernetes::client(COMPONENT).await?;
     let certificate = SelfMade::generate(COMPONENT)?;
