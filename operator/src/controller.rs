@@ -8,11 +8,12 @@ use kube::runtime::{
     controller::{Config, applier},
     reflector::ObjectRef,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 
 use crate::{
     context::Context,
     reconcile::{after_failure, reconcile},
+    touches::Touches,
     watch::{GuardedFunction, Watched},
 };
 
@@ -49,12 +50,12 @@ pub(crate) async fn run(
 /// Waits for leadership; what is touched meanwhile is another's to look at. False when there is no election any more.
 async fn stand_by(
     leadership: &mut watch::Receiver<Option<Leadership>>,
-    touched: &mut mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+    touched: &mut Touches<ObjectRef<GuardedFunction>>,
 ) -> bool {
     loop {
         tokio::select! {
             elected = leadership.wait_for(Option::is_some) => return elected.is_ok(),
-            function = touched.recv() => if function.is_none() { return false },
+            function = touched.next() => if function.is_none() { return false },
         }
     }
 }
@@ -67,10 +68,10 @@ async fn deposed(leadership: &mut watch::Receiver<Option<Leadership>>) {
 async fn work(
     context: &Arc<Context>,
     all: Vec<ObjectRef<GuardedFunction>>,
-    touched: &mut mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+    touched: &mut Touches<ObjectRef<GuardedFunction>>,
     concurrency: u16,
 ) {
-    let touched = stream::iter(all).chain(stream::poll_fn(|task| touched.poll_recv(task)));
+    let touched = stream::iter(all).chain(touched);
     let results = applier(
         |function, context| Box::pin(reconcile(function, context)),
         |function, error, context| after_failure(&function, error, &context),

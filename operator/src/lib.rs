@@ -27,6 +27,7 @@ mod metrics;
 mod reconcile;
 #[cfg(test)]
 mod tests;
+mod touches;
 mod update_status;
 mod watch;
 mod write;

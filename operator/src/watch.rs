@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
 
-use catnap_crds::{Function, labels};
+use catnap_crds::{Function, RevisionState, labels};
 use catnap_runtime::Causes;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::{
@@ -13,6 +13,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, Service},
     discovery::v1::EndpointSlice,
 };
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
@@ -29,6 +30,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     cache::{Cache, FunctionKey},
     metrics::Metrics,
+    touches::{Touch, Touches, When},
 };
 
 /// A Function as watched: one that cannot be read is there, with the reason.
@@ -51,7 +53,7 @@ pub(crate) struct Watched {
     pub(crate) functions: Store<GuardedFunction>,
     pub(crate) caches: Arc<Caches>,
     /// Functions to look at again.
-    pub(crate) touched: mpsc::UnboundedReceiver<ObjectRef<GuardedFunction>>,
+    pub(crate) touched: Touches<ObjectRef<GuardedFunction>>,
     /// How many of the watches other than that of Functions have a complete list.
     synced: watch::Receiver<usize>,
 }
@@ -70,11 +72,10 @@ impl Watched {
 /// Starts all watches, for as long as the process lives.
 pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, metrics: &Metrics) -> Watched {
     let caches = Arc::new(Caches::default());
-    let (touch, touched) = mpsc::unbounded_channel();
+    let (touch, touched) = Touches::new();
     let (done, synced) = watch::channel(0);
-    let watches = Watches { touch, done, metrics: metrics.clone() };
-
     let (functions, writer) = reflector::store();
+    let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
     let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
     let events =
         events.default_backoff().modify(|function| function.managed_fields_mut().clear()).reflect(writer);
@@ -119,9 +120,10 @@ pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, m
 
 #[derive(Clone)]
 struct Watches {
-    touch: mpsc::UnboundedSender<ObjectRef<GuardedFunction>>,
+    touch: mpsc::UnboundedSender<Touch<ObjectRef<GuardedFunction>>>,
     done: watch::Sender<usize>,
     metrics: Metrics,
+    functions: Store<GuardedFunction>,
 }
 
 impl Watches {
@@ -130,7 +132,7 @@ impl Watches {
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Apply(function) | Event::InitApply(function)) => {
-                    self.touch(ObjectRef::from_obj(&function));
+                    self.touch(ObjectRef::from_obj(&function), When::Now);
                 }
                 Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
                 Err(error) => self.failed("Function", &error),
@@ -169,8 +171,11 @@ impl Watches {
                 };
                 let complete = matches!(event, Event::InitDone);
                 let Some(event) = readable(event, &trim) else { continue };
+                let changed = matches!(event, Event::Apply(_));
                 for FunctionKey { namespace, name } in observe(event) {
-                    self.touch(ObjectRef::new(&name).within(&namespace));
+                    let function = ObjectRef::new(&name).within(&namespace);
+                    let soon = changed && self.is_settled(&function);
+                    self.touch(function, if soon { When::Soon } else { When::Now });
                 }
                 if complete && std::mem::take(&mut first) {
                     self.done.send_modify(|count| *count += 1);
@@ -214,7 +219,7 @@ impl Watches {
                 functions
                     .state()
                     .iter()
-                    .for_each(|function| self.touch(ObjectRef::from_obj(function.as_ref())));
+                    .for_each(|function| self.touch(ObjectRef::from_obj(function.as_ref()), When::Now));
             }
             if std::mem::take(&mut first) {
                 self.done.send_modify(|count| *count += 1);
@@ -222,9 +227,21 @@ impl Watches {
         }
     }
 
-    fn touch(&self, function: ObjectRef<GuardedFunction>) {
+    /// The Function serves, and nothing about it waits for what its children become.
+    fn is_settled(&self, function: &ObjectRef<GuardedFunction>) -> bool {
+        let Some(guarded) = self.functions.get(function) else { return false };
+        let DeserializeGuard(Ok(Function { metadata, status: Some(status), .. })) = guarded.as_ref() else {
+            return false;
+        };
+        let ready = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";
+        status.observed_generation == metadata.generation
+            && status.conditions.iter().any(ready)
+            && status.revisions.iter().all(|revision| revision.state == RevisionState::Routed)
+    }
+
+    fn touch(&self, what: ObjectRef<GuardedFunction>, when: When) {
         // Nobody listens only while the process ends.
-        let _ = self.touch.send(function);
+        let _ = self.touch.send(Touch { what, when });
     }
 
     fn failed(&self, kind: &'static str, error: &watcher::Error) {

@@ -1,0 +1,125 @@
+//! Functions to look at again: at once, or together with what else happens to them within a second.
+//!
+//! While a Function wakes, its Deployment and pods change a dozen times within a few hundred milliseconds, in which the
+//! API server and the node have better things to do than to take a new status for each. What needs an answer from here
+//! does not wait.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::Stream;
+use tokio::sync::mpsc;
+use tokio_util::time::{DelayQueue, delay_queue::Key};
+
+/// How old the news may get that only a status tells.
+pub(crate) const SOON: Duration = Duration::from_secs(1);
+
+/// Something to look at again.
+#[derive(Debug)]
+pub(crate) struct Touch<T> {
+    pub(crate) what: T,
+    pub(crate) when: When,
+}
+
+/// When to look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum When {
+    Now,
+    /// After [`SOON`], once for all that is touched until then.
+    Soon,
+}
+
+/// Touches in the order in which they are due; ends with the last sender.
+#[derive(Debug)]
+pub(crate) struct Touches<T> {
+    received: mpsc::UnboundedReceiver<Touch<T>>,
+    waiting: DelayQueue<T>,
+    keys: HashMap<T, Key>,
+}
+
+impl<T: Clone + Eq + Hash> Touches<T> {
+    pub(crate) fn new() -> (mpsc::UnboundedSender<Touch<T>>, Self) {
+        let (sender, received) = mpsc::unbounded_channel();
+        (sender, Self { received, waiting: DelayQueue::new(), keys: HashMap::new() })
+    }
+}
+
+impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
+    type Item = T;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<T>> {
+        let this = &mut *self;
+        while let Poll::Ready(received) = this.received.poll_recv(task) {
+            match received {
+                None => return Poll::Ready(None),
+                Some(Touch { what, when: When::Now }) => {
+                    if let Some(key) = this.keys.remove(&what) {
+                        this.waiting.remove(&key);
+                    }
+                    return Poll::Ready(Some(what));
+                }
+                Some(Touch { what, when: When::Soon }) => {
+                    let waiting = &mut this.waiting;
+                    this.keys.entry(what.clone()).or_insert_with(|| waiting.insert(what, SOON));
+                }
+            }
+        }
+        match this.waiting.poll_expired(task) {
+            Poll::Ready(Some(due)) => {
+                let what = due.into_inner();
+                this.keys.remove(&what);
+                Poll::Ready(Some(what))
+            }
+            // Empty: the next touch wakes the task.
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    fn touch(what: &'static str, when: When) -> Touch<&'static str> {
+        Touch { what, when }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_changes_are_one_look_a_second_after_the_first() {
+        let (sender, mut touches) = Touches::new();
+        let start = Instant::now();
+        for what in ["a", "b", "a", "a"] {
+            sender.send(touch(what, When::Soon)).unwrap();
+        }
+        assert_eq!(touches.next().await, Some("a"));
+        assert!(start.elapsed() >= SOON && start.elapsed() < SOON + Duration::from_millis(5));
+        assert_eq!(touches.next().await, Some("b"));
+        sender.send(touch("a", When::Soon)).unwrap();
+        assert_eq!(touches.next().await, Some("a"));
+        assert!(start.elapsed() >= 2 * SOON);
+        drop(sender);
+        assert_eq!(touches.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_urgent_comes_at_once_and_takes_the_rest_along() {
+        let (sender, mut touches) = Touches::new();
+        let start = Instant::now();
+        sender.send(touch("a", When::Soon)).unwrap();
+        sender.send(touch("b", When::Soon)).unwrap();
+        sender.send(touch("a", When::Now)).unwrap();
+        assert_eq!(touches.next().await, Some("a"));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(touches.next().await, Some("b"));
+        drop(sender);
+        assert_eq!(touches.next().await, None);
+    }
+}
