@@ -62,3 +62,7 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 .PHONY: bench-cold
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
 	bench/cold.sh
+
+.PHONY: bench-page
+bench-page: deps-build ## Write docs/performance.md from the newest results.
+	$(CARGO) run --quiet --package catnap-bench -- page

@@ -3,6 +3,7 @@
 //! Each prints a table for people and writes `target/bench/<name>.json`. A benchmark never fails because a bar is missed.
 
 mod cold;
+mod page;
 mod report;
 mod statistics;
 
@@ -25,14 +26,19 @@ struct Arguments {
 enum Benchmark {
     /// A cold request against a bare Deployment scaled by hand.
     Cold(cold::ColdArgs),
+    /// Writes docs/performance.md from the results; needs no cluster.
+    Page(page::PageArgs),
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let Arguments { output, benchmark } = Arguments::parse();
-    let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
     let report = match benchmark {
-        Benchmark::Cold(arguments) => cold::run(client, arguments).await?,
+        Benchmark::Cold(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            cold::run(client, arguments).await?
+        }
+        Benchmark::Page(arguments) => return page::write(&arguments, &output),
     };
     println!("{}", report.table());
     report.write(&output)

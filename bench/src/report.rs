@@ -6,13 +6,13 @@ use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// All that one benchmark found.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
     /// Name of the benchmark, and of its file.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     /// Commit that was measured, with `+` when the checkout had other changes.
     pub(crate) commit: String,
     /// When it ended.
@@ -22,12 +22,12 @@ pub(crate) struct Report {
 }
 
 /// One figure with what it is held against.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Row {
     /// What was measured.
     pub(crate) what: String,
     /// Unit of `ours`, `floor` and `peers`.
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     /// Catnap's figure.
     pub(crate) ours: f64,
     /// The least that the platform alone needs.
@@ -44,10 +44,10 @@ pub(crate) struct Row {
 
 impl Row {
     /// A figure without anything to hold it against.
-    pub(crate) fn plain(what: impl Into<String>, unit: &'static str, ours: f64) -> Self {
+    pub(crate) fn plain(what: impl Into<String>, unit: &str, ours: f64) -> Self {
         Self {
             what: what.into(),
-            unit,
+            unit: unit.to_owned(),
             ours,
             floor: None,
             peers: BTreeMap::new(),
@@ -60,7 +60,7 @@ impl Row {
     /// A figure against the floor, with the ratio that was agreed on.
     pub(crate) fn against(
         what: impl Into<String>,
-        unit: &'static str,
+        unit: &str,
         ours: f64,
         floor: f64,
         ratio: f64,
@@ -78,10 +78,10 @@ impl Row {
 
 impl Report {
     /// A report of the commit that is checked out, made now.
-    pub(crate) fn new(name: &'static str, rows: Vec<Row>) -> anyhow::Result<Self> {
+    pub(crate) fn new(name: &str, rows: Vec<Row>) -> anyhow::Result<Self> {
         let unix_seconds =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-        Ok(Self { name, commit: commit()?, unix_seconds, rows })
+        Ok(Self { name: name.to_owned(), commit: commit()?, unix_seconds, rows })
     }
 
     /// The table for people.

@@ -1,0 +1,88 @@
+//! `docs/performance.md`, made of the newest results: every figure with its bar, the missed ones included.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use k8s_openapi::jiff::{Timestamp, tz::TimeZone};
+
+use crate::report::{Report, Row};
+
+/// Where the page goes.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// The file that is written.
+    #[arg(long, default_value = "docs/performance.md")]
+    page: PathBuf,
+}
+
+const INTRODUCTION: &str = "# Performance
+
+Made by `catnap-bench page` from the newest result of each benchmark. A figure is held against what the platform alone
+needs (the floor), measured in turns in the same run: absolute times move with the machine, ratios hardly do. A missed
+bar stays here until it is met.
+";
+
+/// Writes the page about all results of a directory.
+pub(crate) fn write(arguments: &PageArgs, results: &Path) -> anyhow::Result<()> {
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(results)
+        .with_context(|| format!("there are no results in {}", results.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
+        .collect();
+    paths.sort();
+    let mut page = INTRODUCTION.to_owned();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let report =
+            serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
+        section(&mut page, &report)?;
+    }
+    std::fs::write(&arguments.page, page).with_context(|| format!("writing {}", arguments.page.display()))
+}
+
+fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
+    let Report { name, commit, unix_seconds, rows } = report;
+    let date = Timestamp::from_second(i64::try_from(*unix_seconds)?)?.to_zoned(TimeZone::UTC).date();
+    writeln!(page, "\n## {name}\n\n`make bench-{name}`, {date}, commit `{commit}`.\n")?;
+    writeln!(page, "| | Catnap | floor | ratio | bar | holds |\n|---|---|---|---|---|---|")?;
+    for row in rows {
+        writeln!(page, "{}", line(row))?;
+    }
+    Ok(())
+}
+
+fn line(row: &Row) -> String {
+    let Row { what, unit, ours, floor, peers: _, ratio, bar, holds } = row;
+    let figure = |value: f64| format!("{} {unit}", (value * 100.0).round() / 100.0).trim_end().to_owned();
+    let optional = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
+    let holds = holds.map_or("", |holds| if holds { "yes" } else { "**no**" });
+    let floor = floor.map(figure).unwrap_or_default();
+    format!("| {what} | {} | {floor} | {} | {} | {holds} |", figure(*ours), optional(*ratio), optional(*bar))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_bar_is_shown() {
+        let row = Row::against("cold request p50", "ms", 266.0, 200.0, 1.33, 1.1);
+        assert_eq!(line(&row), "| cold request p50 | 266 ms | 200 ms | 1.33 | 1.10 | **no** |");
+        assert_eq!(line(&Row::plain("rounds counted", "", 40.0)), "| rounds counted | 40 |  |  |  |  |");
+    }
+
+    #[test]
+    fn a_section_says_when_and_what_was_measured() {
+        let report = Report {
+            name: "cold".into(),
+            commit: "abc".into(),
+            unix_seconds: 1_795_275_478,
+            rows: Vec::new(),
+        };
+        let mut page = String::new();
+        section(&mut page, &report).unwrap();
+        assert!(page.contains("`make bench-cold`, 2026-11-21, commit `abc`"), "{page}");
+    }
+}
