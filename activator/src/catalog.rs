@@ -6,11 +6,11 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use catnap_activator_core::{FunctionName, FunctionRoute, Pod};
+use catnap_runtime::watch::Change;
 use catnap_wire::{PodUid, RevisionId};
 
 use crate::pods::FunctionPod;
 use crate::routes::Seen;
-use crate::watch::Change;
 
 /// Something to tell the core, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]

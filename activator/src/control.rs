@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use catnap_activator_core::{Activator, Command, Connection, FunctionName};
+use catnap_runtime::watch::Change;
 use catnap_wire::ActivatorFrame;
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
@@ -25,7 +26,6 @@ use crate::pods::FunctionPod;
 use crate::routes::Seen;
 use crate::scale::ScaleClient;
 use crate::stream::StreamEvent;
-use crate::watch::Change;
 
 /// Commands carried out before the clock is looked at again.
 const BATCH: usize = 256;

@@ -3,14 +3,13 @@
 //! A Lease that stays as it was says nothing about whether that leader still lives; only the stream does.
 
 use catnap_runtime::lease::{Advertised, advertised};
+use catnap_runtime::watch::{Change, follow};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use tokio::sync::watch;
 use tracing::info;
-
-use crate::watch::{Change, follow};
 
 /// The Lease that autoscalers lead by.
 const LEASE: &str = "catnap-autoscaler";
@@ -22,7 +21,7 @@ pub(crate) async fn follow_leader(
     leader: watch::Sender<Option<Advertised>>,
 ) {
     let config = Config::default().fields(&format!("metadata.name={LEASE}"));
-    publish(follow(Api::namespaced(client, namespace), config, Some), &leader).await;
+    publish(follow(Api::namespaced(client, namespace), config, Some, || ()), &leader).await;
 }
 
 async fn publish(changes: impl Stream<Item = Change<Lease>>, leader: &watch::Sender<Option<Advertised>>) {

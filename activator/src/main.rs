@@ -4,7 +4,6 @@
 //! It needs neither the operator nor the autoscaler to serve or to wake, and the API server only to learn what is new.
 
 mod arguments;
-mod backoff;
 mod catalog;
 mod commands;
 mod control;
@@ -16,7 +15,6 @@ mod pods;
 mod routes;
 mod scale;
 mod stream;
-mod watch;
 
 use std::sync::Arc;
 
@@ -27,7 +25,7 @@ use catnap_crds::{Function, labels};
 use catnap_runtime::admin::{Admin, Readiness};
 use catnap_runtime::listen::every_address;
 use catnap_runtime::prometheus_client::registry::Registry;
-use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls};
+use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls, watch};
 use clap::Parser;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -121,18 +119,21 @@ fn sources(
             Api::all(client.clone()),
             WatchConfig::default(),
             routes::Seen::trim,
+            || (),
         )
         .boxed(),
         pods: watch::follow::<Pod, _>(
             Api::all(client.clone()),
             WatchConfig::default().labels(labels::FUNCTION),
             pods::FunctionPod::trim,
+            || (),
         )
         .boxed(),
         members: watch::follow::<Pod, _>(
             Api::namespaced(client.clone(), namespace),
             WatchConfig::default().labels(members::SELECTOR),
             members::Activator::trim,
+            || (),
         )
         .boxed(),
         stream: told,

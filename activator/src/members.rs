@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
+use catnap_runtime::watch::Change;
 use catnap_wire::PodUid;
 use k8s_openapi::api::core::v1::Pod;
-
-use crate::watch::Change;
 
 /// Selects the activators among the pods of the install namespace.
 pub(crate) const SELECTOR: &str = "app.kubernetes.io/name=catnap,app.kubernetes.io/component=activator";

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use catnap_runtime::backoff::GrowingDelay;
 use catnap_runtime::lease::Advertised;
 use catnap_runtime::tls::{TlsError, pinning_client_config};
 use catnap_runtime::{Causes, failpoint};
@@ -24,10 +25,11 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
-use crate::backoff::GrowingDelay;
-
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Until a new leader is found this activator wakes alone, so it is looked for often.
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
 /// How often the connection is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A ping that stays unanswered for this long ends the connection.
@@ -112,7 +114,7 @@ pub(crate) async fn keep_connected(
     token_file: PathBuf,
     events: mpsc::Sender<StreamEvent>,
 ) {
-    let mut delay = GrowingDelay::for_streams();
+    let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
     loop {
         let current = match leader.wait_for(Option::is_some).await {
             Ok(found) => found.clone(),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_autoscaler_core::Leader;
+use catnap_runtime::watch::Change;
 use catnap_wire::{PodUid, RevisionId};
 
 pub(crate) mod fact;
@@ -14,17 +15,6 @@ mod slot;
 
 use fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, RevisionKey};
 use slot::{Child, Owner, Slot};
-
-/// One change that a watch saw.
-#[derive(Debug)]
-pub(crate) enum Change<T> {
-    /// Everything there is, after a (re)list.
-    Replaced(Vec<T>),
-    /// New or changed.
-    Applied(T),
-    /// Gone; as it was last.
-    Deleted(T),
-}
 
 /// One change of one kind.
 #[derive(Debug)]
@@ -100,7 +90,7 @@ impl Cluster {
     }
 
     fn note_listed<T>(&mut self, kind: usize, change: &Change<T>) {
-        self.listed[kind] |= matches!(change, Change::Replaced(_));
+        self.listed[kind] |= matches!(change, Change::Listed(_));
     }
 
     fn apply_children<T: Child>(
@@ -114,7 +104,7 @@ impl Cluster {
             Change::Applied(child) => {
                 touched.insert(self.put(child));
             }
-            Change::Replaced(children) => {
+            Change::Listed(children) => {
                 let had = self.slots.iter_mut().filter_map(|(key, slot)| T::clear(slot).then(|| key.clone()));
                 touched.extend(had);
                 for child in children {
@@ -146,7 +136,7 @@ impl Cluster {
         match change {
             Change::Applied(function) => self.put_function(function, &mut told),
             Change::Deleted(function) => self.remove_function(&function.uid, &mut told),
-            Change::Replaced(functions) => {
+            Change::Listed(functions) => {
                 let listed: HashSet<_> = functions.iter().map(|function| Arc::clone(&function.uid)).collect();
                 let gone: Vec<_> =
                     self.functions.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
@@ -226,7 +216,7 @@ impl Cluster {
         match change {
             Change::Applied(activator) => put(activator),
             Change::Deleted(activator) => put(Activator { live: false, ..activator }),
-            Change::Replaced(activators) => {
+            Change::Listed(activators) => {
                 self.activators.clear();
                 for activator in activators.into_iter().filter(|activator| activator.live) {
                     self.activators.insert(activator.uid);

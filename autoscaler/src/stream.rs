@@ -15,6 +15,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) mod authentication;
+mod claims;
 pub(crate) mod server;
 
 use crate::driver::{Input, OUTGOING_FRAMES, Opening, Outgoing, Refusal};
@@ -27,11 +28,18 @@ pub(crate) struct Measurements {
     authenticator: Arc<Authenticator>,
     inputs: mpsc::Sender<Input>,
     metrics: Metrics,
+    /// Cancelled when a stream was accepted on the connection that this is for.
+    proved: CancellationToken,
 }
 
 impl Measurements {
     pub(crate) fn new(authenticator: Authenticator, inputs: mpsc::Sender<Input>, metrics: Metrics) -> Self {
-        Self { authenticator: Arc::new(authenticator), inputs, metrics }
+        Self { authenticator: Arc::new(authenticator), inputs, metrics, proved: CancellationToken::new() }
+    }
+
+    /// The service for one connection; `proved` is cancelled when an activator's stream is accepted on it.
+    fn on_connection(&self, proved: CancellationToken) -> Self {
+        Self { proved, ..self.clone() }
     }
 
     async fn authenticate<T>(&self, request: &Request<T>) -> Result<PodUid, Status> {
@@ -83,6 +91,7 @@ impl measurements_server::Measurements for Measurements {
         let ended = CancellationToken::new();
         let guard = ended.clone().drop_guard();
         let stream = self.open(pod.clone(), Outgoing { frames: outgoing, _ended: guard }).await?;
+        self.proved.cancel();
         tracing::info!(stream = stream.0, %pod, "an activator connected");
         let reading = Reading {
             stream,

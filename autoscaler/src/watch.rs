@@ -1,24 +1,23 @@
 //! Watches of the API server, each trimmed object by object and handed to the driver in the order it came.
 //!
-//! A watch that fails is restarted with a back-off for ever: the mirror is then old, which the leader's own rules allow for.
+//! While a watch fails, the mirror is old, which the leader's own rules allow for.
 
 use std::fmt::Debug;
 use std::pin::pin;
 
 use catnap_crds::{Function as FunctionObject, labels};
-use catnap_runtime::Causes;
+use catnap_runtime::watch::{Change, follow};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{Config, Event, watcher};
+use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 
+use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet};
-use crate::cluster::{Change, ClusterChange};
 use crate::driver::Input;
 use crate::metrics::Metrics;
 
@@ -89,52 +88,14 @@ impl Sink {
         wrap: fn(Change<T>) -> ClusterChange,
     ) where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+        T: Send + 'static,
     {
-        let mut events = pin!(watcher(api, config).default_backoff());
-        let mut listed = Vec::new();
-        while let Some(event) = events.next().await {
-            let change = match event {
-                Ok(Event::Init) => {
-                    listed.clear();
-                    continue;
-                }
-                Ok(Event::InitApply(object)) => {
-                    listed.extend(self.fact(&object, trim));
-                    continue;
-                }
-                Ok(Event::InitDone) => Change::Replaced(std::mem::take(&mut listed)),
-                Ok(Event::Apply(object)) => match self.fact(&object, trim) {
-                    Some(fact) => Change::Applied(fact),
-                    None => continue,
-                },
-                Ok(Event::Delete(object)) => match self.fact(&object, trim) {
-                    Some(fact) => Change::Deleted(fact),
-                    None => continue,
-                },
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), error = %Causes(&error), "watch failed");
-                    self.metrics.watch_failed(&K::kind(&()));
-                    continue;
-                }
-            };
+        let metrics = self.metrics.clone();
+        let failed = move || metrics.watch_failed(&K::kind(&()));
+        let mut changes = pin!(follow(api, config, move |object| trim(&object), failed));
+        while let Some(change) = changes.next().await {
             if self.inputs.send(Input::Cluster(wrap(change))).await.is_err() {
                 return;
-            }
-        }
-    }
-
-    fn fact<K: Resource<DynamicType = ()>, T>(
-        &self,
-        object: &DeserializeGuard<K>,
-        trim: fn(&K) -> Option<T>,
-    ) -> Option<T> {
-        match &object.0 {
-            Ok(object) => trim(object),
-            Err(error) => {
-                let name = error.metadata.name.as_deref().unwrap_or_default();
-                tracing::warn!(kind = %K::kind(&()), name, %error, "cannot read an object; what was known of it stays");
-                self.metrics.watch_failed(&K::kind(&()));
-                None
             }
         }
     }

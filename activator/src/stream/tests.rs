@@ -263,7 +263,7 @@ async fn delay_after_a_stream(frames: Vec<LeaderFrame>) -> Duration {
     }
     drop(accepted);
     let (events, _kept) = mpsc::channel(16);
-    let mut delay = GrowingDelay::for_streams();
+    let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
     for _ in 0..10 {
         delay.delay();
     }

@@ -162,23 +162,23 @@ fn pods_that_no_replica_set_of_the_revision_keeps_are_left_out() {
 #[test]
 fn a_new_list_replaces_what_was_known_and_nothing_is_kept_of_what_is_gone() {
     let mut cluster = cluster([
-        ClusterChange::Functions(Change::Replaced(vec![function("f1", &[("hello-1", "Routed")])])),
-        ClusterChange::Deployments(Change::Replaced(vec![deployment("f1", 3, "10", 4)])),
-        ClusterChange::ReplicaSets(Change::Replaced(vec![replica_set(3, 2)])),
-        ClusterChange::Pods(Change::Replaced(vec![pod("p1", "f1", "Running")])),
+        ClusterChange::Functions(Change::Listed(vec![function("f1", &[("hello-1", "Routed")])])),
+        ClusterChange::Deployments(Change::Listed(vec![deployment("f1", 3, "10", 4)])),
+        ClusterChange::ReplicaSets(Change::Listed(vec![replica_set(3, 2)])),
+        ClusterChange::Pods(Change::Listed(vec![pod("p1", "f1", "Running")])),
     ]);
     assert!(!cluster.is_synced());
     cluster.apply(
-        ClusterChange::Activators(Change::Replaced(vec![Activator { uid: "a1".into(), live: true }])),
+        ClusterChange::Activators(Change::Listed(vec![Activator { uid: "a1".into(), live: true }])),
         None,
     );
     assert!(cluster.is_synced());
     assert!(cluster.is_activator("a1"));
-    cluster.apply(ClusterChange::Functions(Change::Replaced(vec![])), None);
-    cluster.apply(ClusterChange::Deployments(Change::Replaced(vec![])), None);
-    cluster.apply(ClusterChange::ReplicaSets(Change::Replaced(vec![])), None);
-    cluster.apply(ClusterChange::Pods(Change::Replaced(vec![])), None);
-    cluster.apply(ClusterChange::Activators(Change::Replaced(vec![])), None);
+    cluster.apply(ClusterChange::Functions(Change::Listed(vec![])), None);
+    cluster.apply(ClusterChange::Deployments(Change::Listed(vec![])), None);
+    cluster.apply(ClusterChange::ReplicaSets(Change::Listed(vec![])), None);
+    cluster.apply(ClusterChange::Pods(Change::Listed(vec![])), None);
+    cluster.apply(ClusterChange::Activators(Change::Listed(vec![])), None);
     assert!(cluster.slots.is_empty() && cluster.functions.is_empty());
     assert!(!cluster.is_activator("a1"));
 }

@@ -9,6 +9,7 @@ use catnap_runtime::admin::Readiness;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
+use catnap_runtime::watch::Change;
 use catnap_wire::{ActivatorFrame, Hello, LeaderFrame, RevisionId, WakeAnswer};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -18,8 +19,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::{Driver, INPUTS, Input, Opening, Outgoing, Refusal, Tools};
+use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
-use crate::cluster::{Change, ClusterChange};
 use crate::events::Notice;
 use crate::fixture::{Call, Reply, client, soon};
 use crate::metrics::Metrics;
@@ -125,11 +126,11 @@ impl Process {
             revisions: vec![revision],
         };
         for change in [
-            ClusterChange::Functions(Change::Replaced(vec![function])),
-            ClusterChange::Deployments(Change::Replaced(vec![deployment(replicas, "10")])),
-            ClusterChange::ReplicaSets(Change::Replaced(vec![replica_set(replicas)])),
-            ClusterChange::Pods(Change::Replaced((0..replicas).map(pod).collect())),
-            ClusterChange::Activators(Change::Replaced(vec![Activator { uid: "a1".into(), live: true }])),
+            ClusterChange::Functions(Change::Listed(vec![function])),
+            ClusterChange::Deployments(Change::Listed(vec![deployment(replicas, "10")])),
+            ClusterChange::ReplicaSets(Change::Listed(vec![replica_set(replicas)])),
+            ClusterChange::Pods(Change::Listed((0..replicas).map(pod).collect())),
+            ClusterChange::Activators(Change::Listed(vec![Activator { uid: "a1".into(), live: true }])),
         ] {
             self.put(Input::Cluster(change)).await;
         }

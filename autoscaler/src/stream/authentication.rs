@@ -1,7 +1,8 @@
 //! Who opens a stream: a service account token is reviewed by the API server, and must be that of an activator's pod.
 //!
 //! Answers are remembered for a short time by the token's SHA-256, so that a reconnecting activator costs no review. Whether
-//! the pod is still alive is asked of the watch each time, by the driver.
+//! the pod is still alive is asked of the watch each time, by the driver. Everybody can ask to be let in: what is not even in the
+//! form of a token for this audience costs no review, and whoever asks gets a turn.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -14,6 +15,8 @@ use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
+
+use super::claims;
 
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -44,7 +47,7 @@ pub(crate) enum AuthenticationError {
         /// Whose it is.
         username: String,
     },
-    /// As many reviews as allowed are under way.
+    /// As many reviews as allowed are under way, and stay so.
     #[error("too many tokens are being reviewed")]
     Busy,
     /// The API server could not be asked.
@@ -100,7 +103,7 @@ impl Authenticator {
 
     /// UID of the pod that the token was made for.
     pub(crate) async fn authenticate(&self, token: &str) -> Result<PodUid, AuthenticationError> {
-        if token.is_empty() {
+        if !claims::may_be_for(&self.expected.audience, token) {
             return Err(AuthenticationError::BadToken);
         }
         let digest: [u8; 32] = Sha256::digest(token).into();
@@ -138,7 +141,9 @@ impl Authenticator {
     }
 
     async fn review(&self, token: &str) -> Result<Verdict, AuthenticationError> {
-        let _turn = self.turns.try_acquire().map_err(|_| AuthenticationError::Busy)?;
+        // In the order in which they came, so that many bad tokens delay a good one but do not keep it out.
+        let turn = timeout(REQUEST_TIMEOUT, self.turns.acquire()).await;
+        let Ok(Ok(_turn)) = turn else { return Err(AuthenticationError::Busy) };
         let review = TokenReview {
             metadata: ObjectMeta::default(),
             spec: TokenReviewSpec {

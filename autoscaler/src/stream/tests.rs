@@ -3,7 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use catnap_autoscaler_core::StreamId;
 use catnap_runtime::CancellationToken;
 use catnap_runtime::prometheus_client::encoding::text::encode;
@@ -13,6 +16,7 @@ use catnap_wire::proto::measurements_client::MeasurementsClient;
 use catnap_wire::{ActivatorFrame, LeaderFrame, Term, Welcome, proto};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
@@ -20,12 +24,13 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::authentication::{Authenticator, Expected};
+use super::authentication::{AuthenticationError, Authenticator, Expected};
 use super::{Measurements, server};
 use crate::driver::{Input, Outgoing, Refusal};
 use crate::fixture::{Call, Reply, client, soon};
 use crate::metrics::Metrics;
 
+const PATIENCE: Duration = Duration::from_secs(2);
 const USER: &str = "system:serviceaccount:catnap-system:catnap-activator";
 
 struct Server {
@@ -36,15 +41,26 @@ struct Server {
     reviews: Arc<AtomicUsize>,
 }
 
+/// Looks like a token for the autoscaler; only the API server can tell what it is worth.
+fn token(name: &str) -> String {
+    let claims = json!({ "aud": ["catnap"], "name": name }).to_string();
+    [r#"{"alg":"RS256"}"#, claims.as_str(), "signature"].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+}
+
+fn name_in(token: &str) -> String {
+    let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+    serde_json::from_slice::<Value>(&claims).unwrap()["name"].as_str().unwrap().to_owned()
+}
+
 /// The API server knows one token of an activator, one of somebody else, and one of no pod.
 fn review(call: &Call) -> Reply {
     let user = |name: &str, extra: Value| json!({ "authenticated": true, "audiences": ["catnap"], "user": { "username": name, "extra": extra } });
     let pod = json!({ "authentication.kubernetes.io/pod-uid": ["activator-1"] });
-    let status = match call.body["spec"]["token"].as_str() {
-        Some("activator") => user(USER, pod),
-        Some("stranger") => user("system:serviceaccount:shop:hello", pod),
-        Some("person") => user(USER, json!({})),
-        Some("other-audience") => {
+    let status = match name_in(call.body["spec"]["token"].as_str().unwrap()).as_str() {
+        "activator" => user(USER, pod),
+        "stranger" => user("system:serviceaccount:shop:hello", pod),
+        "person" => user(USER, json!({})),
+        "other-audience" => {
             json!({ "authenticated": true, "audiences": ["elsewhere"], "user": { "username": USER } })
         }
         _ => json!({ "authenticated": false, "error": "unknown" }),
@@ -107,7 +123,9 @@ async fn connect_as_driver(server: &mut Server, answer: Result<StreamId, Refusal
         let channel = channel(address.0, address.1).await.unwrap();
         let (frames, outgoing) = mpsc::channel(16);
         let mut request = Request::new(ReceiverStream::new(outgoing));
-        request.metadata_mut().insert("authorization", "Bearer activator".parse().unwrap());
+        request
+            .metadata_mut()
+            .insert("authorization", format!("Bearer {}", token("activator")).parse().unwrap());
         let response = MeasurementsClient::new(channel).connect(request).await;
         (frames, response.map(tonic::Response::into_inner))
     };
@@ -174,15 +192,14 @@ async fn only_the_leader_takes_streams_and_only_of_pods_it_knows() {
 #[tokio::test]
 async fn whoever_is_no_activator_is_refused() {
     let mut server = start().await;
-    for (token, code, label) in [
+    for (name, code, label) in [
         ("stranger", Code::PermissionDenied, "NotAnActivator"),
         ("person", Code::PermissionDenied, "NotAnActivator"),
         ("other-audience", Code::Unauthenticated, "BadToken"),
         ("forged", Code::Unauthenticated, "BadToken"),
-        ("", Code::Unauthenticated, "BadToken"),
     ] {
-        let (_frames, stream) = soon(connect(&server, token)).await;
-        assert_eq!(stream.unwrap_err().code(), code, "{token}");
+        let (_frames, stream) = soon(connect(&server, &token(name))).await;
+        assert_eq!(stream.unwrap_err().code(), code, "{name}");
         let prefix = format!("catnap_autoscaler_authentications_total{{outcome=\"{label}\"}}");
         let mut text = String::new();
         encode(&mut text, &server.registry).unwrap();
@@ -199,6 +216,46 @@ async fn a_token_is_reviewed_once_for_many_connections() {
         assert_eq!(stream.unwrap_err().message(), "not the leader");
     }
     assert_eq!(server.reviews.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_token_costs_no_review() {
+    let server = start().await;
+    for token in ["", "secret", "c2VjcmV0.c2VjcmV0.c2VjcmV0"] {
+        let (_frames, stream) = soon(connect(&server, token)).await;
+        assert_eq!(stream.unwrap_err().code(), Code::Unauthenticated, "{token}");
+    }
+    assert_eq!(server.reviews.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn many_tokens_at_once_wait_for_their_turn() {
+    let api = client(|call| review(&call));
+    let expected = Expected { audience: "catnap".into(), username: USER.into() };
+    let authenticator = Authenticator::new(api, expected);
+    let forged: Vec<String> = (0..100).map(|number| token(&number.to_string())).collect();
+    let forged = futures::future::join_all(forged.iter().map(|token| authenticator.authenticate(token)));
+    let (forged, good) =
+        soon(async { tokio::join!(forged, authenticator.authenticate(&token("activator"))) }).await;
+    assert!(forged.iter().all(|answer| matches!(answer, Err(AuthenticationError::BadToken))));
+    assert_eq!(&*good.unwrap(), "activator-1");
+}
+
+#[tokio::test]
+async fn connections_without_a_stream_do_not_keep_an_activator_out() {
+    let mut server = start().await;
+    let ((frames, _stream), _outgoing) = connect_as_driver(&mut server, Ok(StreamId(1))).await;
+    let mut idle = Vec::new();
+    for _ in 0..300 {
+        idle.push(TcpStream::connect(server.address).await.unwrap());
+    }
+    let second = connect_as_driver(&mut server, Ok(StreamId(2)));
+    let _second = tokio::time::timeout(PATIENCE, second).await.expect("there is a place for it");
+    let closed = tokio::time::timeout(PATIENCE, idle[0].read(&mut [0])).await;
+    assert!(matches!(closed.expect("the first had to go"), Ok(0) | Err(_)));
+    frames.send((&ActivatorFrame::Through { index: 1 }).into()).await.unwrap();
+    let frame = soon(server.inputs.recv()).await;
+    assert!(matches!(frame, Some(Input::Frame(StreamId(1), _))), "who was let in stays: {frame:?}");
 }
 
 #[tokio::test]

@@ -1,15 +1,12 @@
-//! Waiting longer after each failure, with jitter so that many activators do not come back at the same instant.
-//!
-//! Used for watches of the API server and for the stream to the leading autoscaler.
+//! Waiting longer after each failure, with jitter so that many processes do not come back at the same instant.
 
 use std::time::Duration;
 
-use kube::runtime::utils::Backoff;
 use rand::Rng;
 
 /// An endless series of growing delays: each is drawn from the upper half of twice the one before, up to a cap.
 #[derive(Clone, Debug)]
-pub(crate) struct GrowingDelay {
+pub struct GrowingDelay {
     first: Duration,
     most: Duration,
     next: Duration,
@@ -17,44 +14,20 @@ pub(crate) struct GrowingDelay {
 
 impl GrowingDelay {
     /// Starts at `first` and never exceeds `most`.
-    pub(crate) fn new(first: Duration, most: Duration) -> Self {
+    pub fn new(first: Duration, most: Duration) -> Self {
         Self { first, most, next: first }
     }
 
-    /// For watches: an API server that restarts is noticed within a few seconds of its return.
-    pub(crate) fn for_watches() -> Self {
-        Self::new(Duration::from_millis(200), Duration::from_secs(5))
-    }
-
-    /// For the stream: a new leader is found fast, because until then this activator wakes alone.
-    pub(crate) fn for_streams() -> Self {
-        Self::new(Duration::from_millis(50), Duration::from_secs(2))
-    }
-
     /// The next delay.
-    pub(crate) fn delay(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         let ceiling = self.next;
         self.next = (ceiling * 2).min(self.most);
         ceiling.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 
     /// Starts over, after a success.
-    pub(crate) fn start_over(&mut self) {
+    pub fn start_over(&mut self) {
         self.next = self.first;
-    }
-}
-
-impl Iterator for GrowingDelay {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        Some(self.delay())
-    }
-}
-
-impl Backoff for GrowingDelay {
-    fn reset(&mut self) {
-        self.start_over();
     }
 }
 

@@ -1,8 +1,9 @@
-//! What every Catnap process shares: who it is, logs, the admin server, shutdown, leadership, TLS material and the API client.
+//! What every Catnap process shares: who it is, logs, the admin server, shutdown, leadership, TLS material, the API client and watches.
 //!
 //! No scaling, routing or reconciling here, and of HTTP servers nothing but the admin one.
 
 pub mod admin;
+pub mod backoff;
 mod causes;
 pub mod failpoint;
 pub mod identity;
@@ -13,6 +14,7 @@ pub mod places;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;
+pub mod watch;
 
 pub use causes::Causes;
 pub use prometheus_client;

@@ -1,53 +1,64 @@
-//! One kind of object, followed for ever: each trimmed to what this process needs before it is kept.
+//! One kind of object, followed for ever: each trimmed to what a process needs before it is kept.
 //!
 //! A watch that breaks is taken up again with a growing delay; until then nothing is forgotten, so an API server that is
-//! gone changes no route. What a new list no longer holds is known to be gone when that list is complete.
+//! gone changes nothing. What a new list no longer holds is known to be gone when that list is complete. An object that
+//! cannot be read is left out of a list, and stays as it was known otherwise.
 
 use std::fmt::Debug;
+use std::time::Duration;
 
-use catnap_runtime::Causes;
 use futures::{Stream, StreamExt};
 use kube::core::DeserializeGuard;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
-use tracing::warn;
+use tokio::time::Instant;
 
+use crate::Causes;
 use crate::backoff::GrowingDelay;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
 const WATCH_SECONDS: u32 = 60;
+/// An API server that restarts is noticed within a few seconds of its return.
+const FIRST_DELAY: Duration = Duration::from_millis(200);
+const LONGEST_DELAY: Duration = Duration::from_secs(5);
 
 /// What became of the objects followed.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Change<T> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change<T> {
     /// These are all there are.
     Listed(Vec<T>),
     /// New or different.
     Applied(T),
-    /// Gone.
+    /// Gone; as it was last.
     Deleted(T),
 }
 
-/// Follows what `config` selects. `trim` answers `None` only for an object that cannot be named.
-pub(crate) fn follow<K, T>(
+/// Follows what `config` selects.
+///
+/// `trim` answers `None` for an object that is to be left out; it must know an object that goes as well as one that comes.
+/// `failed` is called, for metrics, when the watch breaks and when an object cannot be read; both are logged already.
+pub fn follow<K, T>(
     api: Api<DeserializeGuard<K>>,
     config: Config,
     trim: impl Fn(K) -> Option<T> + Send + 'static,
-) -> impl Stream<Item = Change<T>> + Send
+    failed: impl Fn() + Send + 'static,
+) -> impl Stream<Item = Change<T>> + Send + 'static
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
-    let events = watch_objects(api, config.timeout(WATCH_SECONDS)).backoff(GrowingDelay::for_watches());
-    changes(events, trim)
+    let events = watch_objects(api, config.timeout(WATCH_SECONDS)).backoff(WatchBackoff::default());
+    changes(events, trim, failed)
 }
 
 /// The changes that a watcher's events make, lists delivered whole.
 fn changes<K, T>(
     events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
     trim: impl Fn(K) -> Option<T> + Send,
+    failed: impl Fn() + Send,
 ) -> impl Stream<Item = Change<T>> + Send
 where
     K: Resource<DynamicType = ()> + Send,
@@ -55,20 +66,22 @@ where
 {
     let mut listing = Vec::new();
     events.filter_map(move |event| {
+        let read = |object| readable(object, &failed).and_then(&trim);
         let change = match event {
             Ok(Event::Init) => {
                 listing.clear();
                 None
             }
             Ok(Event::InitApply(object)) => {
-                listing.extend(readable(object).and_then(&trim));
+                listing.extend(read(object));
                 None
             }
             Ok(Event::InitDone) => Some(Change::Listed(std::mem::take(&mut listing))),
-            Ok(Event::Apply(object)) => readable(object).and_then(&trim).map(Change::Applied),
-            Ok(Event::Delete(object)) => readable(object).and_then(&trim).map(Change::Deleted),
+            Ok(Event::Apply(object)) => read(object).map(Change::Applied),
+            Ok(Event::Delete(object)) => read(object).map(Change::Deleted),
             Err(error) => {
-                warn!(kind = %K::kind(&()), error = %Causes(&error), "watch interrupted, keeping what is known");
+                tracing::warn!(kind = %K::kind(&()), error = %Causes(&error), "watch interrupted, keeping what is known");
+                failed();
                 None
             }
         };
@@ -76,54 +89,50 @@ where
     })
 }
 
-fn readable<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>) -> Option<K> {
+fn readable<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>, failed: &impl Fn()) -> Option<K> {
     match object.0 {
         Ok(object) => Some(object),
         Err(invalid) => {
             let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
-            warn!(kind = %K::kind(&()), namespace, name, error = invalid.error, "object left out: it cannot be read");
+            tracing::warn!(kind = %K::kind(&()), namespace, name, error = invalid.error, "object left out: it cannot be read");
+            failed();
             None
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use k8s_openapi::api::core::v1::Pod;
+/// Delays between the tries of one watch.
+///
+/// A watcher says `Init` before every try to list, which its stream takes for a success: the delay would never grow. So it
+/// starts over after some time without a failure instead.
+#[derive(Debug)]
+struct WatchBackoff {
+    delay: GrowingDelay,
+    last_failure: Option<Instant>,
+}
 
-    use super::*;
-
-    fn pod(name: &str) -> DeserializeGuard<Pod> {
-        serde_json::from_value(serde_json::json!({"metadata": {"name": name}})).unwrap()
-    }
-
-    fn unreadable() -> DeserializeGuard<Pod> {
-        serde_json::from_value(serde_json::json!({"metadata": {"name": "bad"}, "spec": {"containers": 3}}))
-            .unwrap()
-    }
-
-    async fn seen(events: Vec<watcher::Result<Event<DeserializeGuard<Pod>>>>) -> Vec<Change<String>> {
-        changes(futures::stream::iter(events), |pod: Pod| pod.metadata.name).collect().await
-    }
-
-    #[tokio::test]
-    async fn a_list_arrives_whole_and_an_interruption_changes_nothing() {
-        let events = vec![
-            Ok(Event::Init),
-            Ok(Event::InitApply(pod("a"))),
-            Err(watcher::Error::NoResourceVersion),
-            Ok(Event::Init),
-            Ok(Event::InitApply(pod("b"))),
-            Ok(Event::InitApply(unreadable())),
-            Ok(Event::InitDone),
-            Ok(Event::Apply(pod("c"))),
-            Ok(Event::Delete(pod("b"))),
-        ];
-        let expected = [
-            Change::Listed(vec!["b".to_owned()]),
-            Change::Applied("c".to_owned()),
-            Change::Deleted("b".to_owned()),
-        ];
-        assert_eq!(seen(events).await, expected);
+impl Default for WatchBackoff {
+    fn default() -> Self {
+        Self { delay: GrowingDelay::new(FIRST_DELAY, LONGEST_DELAY), last_failure: None }
     }
 }
+
+impl Iterator for WatchBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let now = Instant::now();
+        // Failures in a row are the longest delay and one request apart.
+        if self.last_failure.replace(now).is_some_and(|last| now - last > 4 * LONGEST_DELAY) {
+            self.delay.start_over();
+        }
+        Some(self.delay.delay())
+    }
+}
+
+impl Backoff for WatchBackoff {
+    fn reset(&mut self) {}
+}
+
+#[cfg(test)]
+mod tests;
