@@ -5,6 +5,7 @@
 //! any other cluster.
 
 mod environment;
+mod forward;
 mod http;
 mod install;
 mod record;
@@ -31,6 +32,7 @@ use tokio::sync::RwLock;
 use self::environment::Environment;
 pub use self::{
     environment::{guardian, skip},
+    forward::Forward,
     http::{Http, Resolver},
     install::{Installation, SYSTEM_NAMESPACE},
     sink::Sink,

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use crate::fixture::{Context, Resolver, SYSTEM_NAMESPACE, eventually, within};
+use crate::fixture::{Context, Forward, Resolver, SYSTEM_NAMESPACE, eventually, within};
 use anyhow::Context as _;
 use catnap_crds::Function;
-use http::Request;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, api::ListParams};
 use serde_json::{Value, json};
@@ -179,23 +178,14 @@ pub async fn catnap_pods(test: &Context, component: &str) -> anyhow::Result<Vec<
     Ok(found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
-/// Address of the admin server of a pod of Catnap.
-pub fn admin(pod: &Pod, path: &str) -> anyhow::Result<String> {
-    let address =
-        pod.status.as_ref().and_then(|status| status.pod_ip.as_deref()).context("a pod without address")?;
-    Ok(format!("http://{address}:9090{path}"))
-}
-
-/// Requests to a function that all activators hold now, for its revisions or for want of one. Asked through the API server,
-/// for other clusters' pods cannot be reached from here.
+/// Requests to a function that all activators hold now, for its revisions or for want of one.
 pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
     let name = format!("{}/{name}", test.namespace);
     let revision_prefix = format!("{name}-");
     let mut held = 0;
     for pod in catnap_pods(test, "activator").await? {
-        let pod = pod.metadata.name.unwrap_or_default();
-        let path = format!("/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{pod}:9090/proxy/debug/state");
-        let answer = test.client.request_text(Request::get(path).body(Vec::new())?).await?;
+        let admin = Forward::to(test, &pod).await?;
+        let answer = test.http.plain.get(admin.url("/debug/state")).send().await?.text().await?;
         let state: Value = serde_json::from_str(&answer).context("the state of an activator")?;
         let list = |key: &str| state[key].as_array().cloned().unwrap_or_default();
         let unproven = list("functions").into_iter().filter(|function| function["name"] == name.as_str());

@@ -92,7 +92,7 @@ pub const CATNAP: Recipe = Recipe {
 pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
     name: "catnap:failpoints",
     also: None,
-    features: &["catnap-operator/failpoints", "catnap-activator/failpoints", "catnap-autoscaler/failpoints"],
+    features: &["catnap-activator/failpoints", "catnap-autoscaler/failpoints"],
     ..CATNAP
 };
 

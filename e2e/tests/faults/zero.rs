@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Needs, Sink, eventually, run};
+use catnap_e2e::fixture::{Context, Forward, Needs, Sink, eventually, run};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
 use catnap_e2e::functions::{
-    PATIENCE, admin, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, replicas, resting,
-    url,
+    PATIENCE, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, replicas, resting, url,
 };
 
 /// Functions that go to zero side by side.
@@ -78,27 +77,32 @@ async fn requests_around_the_moment_of_going_to_zero_are_served_once() {
 /// A fail point of one part of Catnap; that part has one pod.
 struct FailPoint<'a> {
     test: &'a Context,
-    address: String,
+    name: &'static str,
+    admin: Forward,
 }
 
 impl<'a> FailPoint<'a> {
-    async fn pause(test: &'a Context, component: &str, name: &str) -> anyhow::Result<Self> {
+    async fn pause(test: &'a Context, component: &str, name: &'static str) -> anyhow::Result<Self> {
         let pods = catnap_pods(test, component).await?;
         let pod = pods.first().filter(|_| pods.len() == 1).with_context(|| format!("{} pods", pods.len()))?;
-        let point = Self { test, address: admin(pod, &format!("/debug/failpoints/{name}"))? };
+        let point = Self { test, name, admin: Forward::to(test, pod).await? };
         point.set("pause").await?;
         Ok(point)
     }
 
+    fn url(&self) -> String {
+        self.admin.url(&format!("/debug/failpoints/{}", self.name))
+    }
+
     async fn set(&self, action: &'static str) -> anyhow::Result<()> {
-        let request = self.test.http.plain.put(&self.address).body(action);
+        let request = self.test.http.plain.put(self.url()).body(action);
         request.send().await?.error_for_status().context("is this a build with fail points?")?;
         Ok(())
     }
 
     async fn reached(&self) -> anyhow::Result<()> {
         eventually("the fail point is reached", PATIENCE, async || {
-            let answer = self.test.http.plain.get(&self.address).send().await?.error_for_status()?;
+            let answer = self.test.http.plain.get(self.url()).send().await?.error_for_status()?;
             let status: Value = serde_json::from_str(&answer.text().await?)?;
             Ok((status["waiting"].as_u64().unwrap_or(0) > 0).then_some(()))
         })
@@ -111,7 +115,10 @@ async fn the_release_has_no_fail_points() {
     run("no_fail_points", Needs::Launcher, async |test| {
         for component in ["operator", "activator", "autoscaler"] {
             for pod in catnap_pods(test, component).await? {
-                let asked = test.http.plain.get(admin(&pod, "/debug/failpoints/put-sent")?).send().await?;
+                let admin = Forward::to(test, &pod).await?;
+                let known = test.http.plain.get(admin.url("/debug/state")).send().await?;
+                anyhow::ensure!(known.status() == 200, "{component}: {known:?}");
+                let asked = test.http.plain.get(admin.url("/debug/failpoints/put-sent")).send().await?;
                 anyhow::ensure!(asked.status() == 404, "{component}: {asked:?}");
             }
         }
