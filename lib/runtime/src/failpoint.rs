@@ -14,7 +14,7 @@ pub fn reach(_name: &str) -> std::future::Ready<()> {
 }
 
 #[cfg(feature = "failpoints")]
-pub use enabled::{Status, continue_all, pause, reach, resume, status};
+pub use enabled::{Status, pause, reach, resume, status};
 
 #[cfg(feature = "failpoints")]
 mod enabled {
@@ -54,13 +54,6 @@ mod enabled {
     /// Lets all that wait at `name` go on.
     pub fn resume(name: &str) {
         set(name, false);
-    }
-
-    /// Lets all that wait anywhere go on.
-    pub fn continue_all() {
-        for paused in PAUSED.lock().values() {
-            paused.send_replace(false);
-        }
     }
 
     /// What `name` is doing.
