@@ -57,6 +57,14 @@ fn a_test_may_use_another_core_but_no_program() {
 }
 
 #[test]
+fn what_the_table_allows_is_allowed_to_tests_too() {
+    let tests = package("catnap-e2e", &[("catnap-example-grpc", Some("dev"), true)]);
+    assert_eq!(findings(&[tests]), Vec::<String>::new());
+    let tests = package("catnap-e2e", &[("catnap-example-hello", Some("dev"), true)]);
+    assert_eq!(findings(&[tests]), ["catnap-e2e must not depend on catnap-example-hello"]);
+}
+
+#[test]
 fn a_new_crate_must_be_given_a_layer() {
     let findings = findings(&[package("catnap-news", &[])]);
     assert_eq!(findings, ["catnap-news is in no layer: add it to the table in xtask/src/layers.rs"]);
