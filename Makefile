@@ -27,7 +27,9 @@ deps-cluster:
 check: deps-build ## Format, lint, and every test that needs no cluster.
 	$(CARGO) fmt --all -- --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --package catnap-runtime --features failpoints --all-targets -- -D warnings
 	$(CARGO) test --workspace --exclude catnap-e2e
+	$(CARGO) test --package catnap-runtime --features failpoints
 	$(CARGO) test --package catnap-e2e --lib --bins
 
 .PHONY: test
