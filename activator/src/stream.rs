@@ -34,8 +34,9 @@ const LAST_RETRY: Duration = Duration::from_secs(2);
 const PING_INTERVAL: Duration = Duration::from_secs(1);
 /// A ping that stays unanswered for this long ends the connection.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
-/// Frames that may wait for the network; the control loop gives a stream up that is further behind.
-const OUTGOING_FRAMES: usize = 4_096;
+/// Frames that may wait for the network; the control loop gives a stream up that is further behind. Every second has a frame of
+/// buckets and one of pods for each revision with requests: enough for 10,000 of them, and 5 MB when none is read.
+const OUTGOING_FRAMES: usize = 32_768;
 
 /// What happens on the stream, in order.
 #[derive(Debug)]

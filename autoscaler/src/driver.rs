@@ -29,8 +29,9 @@ mod notice;
 const TICK: Duration = Duration::from_millis(20);
 /// Inputs that may wait; then streams and watches wait to hand theirs in.
 pub(crate) const INPUTS: usize = 4_096;
-/// Frames that may wait for one activator; one that is so far behind is disconnected and says hello again.
-pub(crate) const OUTGOING_FRAMES: usize = 8_192;
+/// Frames that may wait for one activator; one that is so far behind is disconnected and says hello again. Enough for a gate to
+/// be closed and its round to end in each of 10,000 functions at once, and 5 MB when none is read.
+pub(crate) const OUTGOING_FRAMES: usize = 32_768;
 /// Longest wait for writes under way when the process stops; longer than their own timeout.
 const LAST_WRITES: Duration = Duration::from_millis(1_500);
 

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use catnap_runtime::tls::SelfMade;
 use catnap_wire::proto::measurements_server::{Measurements, MeasurementsServer};
-use catnap_wire::{RevisionId, Term, WakeAnswer, Welcome};
+use catnap_wire::{Bucket, RevisionId, Term, WakeAnswer, Welcome};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -278,4 +278,23 @@ async fn only_the_whole_welcome_makes_the_next_attempt_come_soon() {
     assert!(delay_after_a_stream(Vec::new()).await > soon, "a hello that is refused");
     assert!(delay_after_a_stream(vec![welcome(true)]).await > soon, "half of it");
     assert!(delay_after_a_stream(vec![welcome(true), welcome(false)]).await <= soon);
+}
+
+#[tokio::test]
+async fn a_second_of_ten_thousand_functions_may_wait() {
+    let (leader, mut streams) = start_leader("leader_1").await;
+    let mut client = start_client(Some(leader), "token");
+    let outgoing = client.connected().await;
+    let mut accepted = accept(&mut streams).await;
+    // In one turn of the control loop: nothing is taken meanwhile.
+    for number in 0..10_000 {
+        let name = format!("hello-{number}").into();
+        let revision = RevisionId { namespace: "default".into(), name, function_uid: "uid".into() };
+        let bucket = Bucket { index: 1, request_microseconds: 1, arrivals: 1 };
+        let (buckets, pods) = (vec![bucket], Vec::new());
+        outgoing.try_send(ActivatorFrame::Buckets { revision: revision.clone(), buckets }).unwrap();
+        outgoing.try_send(ActivatorFrame::Pods { revision, pods }).unwrap();
+    }
+    outgoing.try_send(ActivatorFrame::Through { index: 1 }).unwrap();
+    assert!(matches!(received(&mut accepted).await, ActivatorFrame::Buckets { .. }));
 }

@@ -13,7 +13,7 @@ use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_runtime::tls::{Fingerprint, SelfMade, pinning_client_config};
 use catnap_wire::proto::measurements_client::MeasurementsClient;
-use catnap_wire::{ActivatorFrame, LeaderFrame, Term, Welcome, proto};
+use catnap_wire::{ActivatorFrame, GateId, LeaderFrame, RevisionId, Term, Verdict, Welcome, proto};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
@@ -164,6 +164,25 @@ async fn frames_go_both_ways_in_order() {
     assert_eq!(LeaderFrame::try_from(got), Ok(welcome));
     drop((frames, stream));
     assert!(matches!(soon(server.inputs.recv()).await, Some(Input::Closed(StreamId(7)))));
+}
+
+#[tokio::test]
+async fn frames_for_ten_thousand_functions_may_wait() {
+    let mut server = start().await;
+    let ((_frames, stream), outgoing) = connect_as_driver(&mut server, Ok(StreamId(1))).await;
+    let id = |number| RevisionId {
+        namespace: "shop".into(),
+        name: format!("hello-{number}").into(),
+        function_uid: "uid".into(),
+    };
+    // In one turn of the driver: nothing is taken meanwhile.
+    for number in 0..10_000 {
+        let verdict = Verdict { revision: id(number), gate: GateId::default(), condemned: Vec::new() };
+        let close = LeaderFrame::Close { revision: id(number), gate: GateId::default(), pods: Vec::new() };
+        outgoing.frames.try_send(Ok(close)).unwrap();
+        outgoing.frames.try_send(Ok(LeaderFrame::Zero(verdict))).unwrap();
+    }
+    assert!(soon(stream.unwrap().message()).await.unwrap().is_some());
 }
 
 #[tokio::test]
