@@ -13,22 +13,34 @@ const AS_IN_A_POD: &[&str] = &["env", "envFrom", "resources", "conditions"];
 /// The page, as Markdown.
 pub(crate) fn of(definition: &impl Serialize) -> Result<String> {
     let definition = serde_json::to_value(definition)?;
-    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
     let mut page = String::from(
         "# Function reference\n\n\
          Made from the definition by `cargo xtask generate`; `catnap.dev/v1alpha1`, kind `Function`, short name `catfn`.\n\
          Durations are written as in Gateway API: `1h`, `30s`, `500ms`.\n",
     );
+    rules(&mut page, schema)?;
     for (part, about) in [("spec", "what you want"), ("status", "what became of it")] {
-        write!(
-            page,
-            "\n## {part}: {about}\n\n| field | type | default | allowed | meaning |\n|---|---|---|---|---|\n"
-        )?;
-        let fields =
-            schema[part]["properties"].as_object().with_context(|| format!("no {part} in the schema"))?;
+        writeln!(page, "\n## {part}: {about}")?;
+        let schema = &schema["properties"][part];
+        rules(&mut page, schema)?;
+        page.push_str("\n| field | type | default | allowed | meaning |\n|---|---|---|---|---|\n");
+        let fields = schema["properties"].as_object().with_context(|| format!("no {part} in the schema"))?;
         rows(&mut page, "", fields)?;
     }
     Ok(page)
+}
+
+/// What must hold among several fields, as a list.
+fn rules(page: &mut String, schema: &Value) -> Result<()> {
+    let messages = messages(schema);
+    if !messages.is_empty() {
+        writeln!(page, "\nThe API server asks for this:\n")?;
+    }
+    for message in messages {
+        writeln!(page, "- {message}")?;
+    }
+    Ok(())
 }
 
 fn rows(page: &mut String, prefix: &str, fields: &Map<String, Value>) -> Result<()> {
@@ -68,8 +80,8 @@ fn allowed(schema: &Value) -> String {
         let values: Vec<_> = values.iter().filter(|value| !value.is_null()).map(literal).collect();
         return values.join(", ");
     }
-    if let Some(rules) = schema["x-kubernetes-validations"].as_array() {
-        let messages: Vec<_> = rules.iter().filter_map(|rule| rule["message"].as_str()).map(escape).collect();
+    let messages = messages(schema);
+    if !messages.is_empty() {
         return messages.join("; ");
     }
     match (&schema["minimum"], &schema["maximum"]) {
@@ -78,6 +90,16 @@ fn allowed(schema: &Value) -> String {
         (Value::Null, most) => format!("up to {}", whole(most)),
         (least, most) => format!("{} to {}", whole(least), whole(most)),
     }
+}
+
+/// What the rules of a schema say to whoever breaks them, or the rules themselves where they say nothing.
+fn messages(schema: &Value) -> Vec<String> {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    let said = rules.map(|rule| match (rule["message"].as_str(), rule["rule"].as_str()) {
+        (Some(message), _) => escape(message),
+        (None, rule) => escape(&format!("`{}`", rule.unwrap_or_default())),
+    });
+    said.collect()
 }
 
 /// A value as one writes it in a manifest.
@@ -114,6 +136,32 @@ mod tests {
             page,
             "| `scale` | object |  |  |  |\n| `scale.max` | integer | `100` | 1 to 10000 | Most \\| replicas. |\n"
         );
+    }
+
+    #[test]
+    fn rules_among_fields_are_told_where_they_apply() {
+        let rule = |message: &str| json!([{"rule": "true", "message": message}]);
+        let part = |name: &str| json!({"properties": {}, "x-kubernetes-validations": rule(name)});
+        let schema = json!({"x-kubernetes-validations": rule("of all"), "properties": {"spec": part("of spec"), "status": part("of status")}});
+        let page = of(&json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}})).unwrap();
+        let lines: Vec<_> =
+            page.lines().filter(|line| line.starts_with("## ") || line.starts_with("- ")).collect();
+        assert_eq!(
+            lines,
+            [
+                "- of all",
+                "## spec: what you want",
+                "- of spec",
+                "## status: what became of it",
+                "- of status"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_rule_without_a_message_is_told_as_it_is() {
+        let schema = json!({"x-kubernetes-validations": [{"rule": "self.a || self.b"}]});
+        assert_eq!(allowed(&schema), "`self.a \\|\\| self.b`");
     }
 
     #[test]
