@@ -1,8 +1,14 @@
 //! What all revisions of the process share: how many requests are held, how many wakes and probes are under way.
+//!
+//! Places for held requests are divided between namespaces by a dynamic threshold (Choudhury and Hahne, "Dynamic queue length
+//! thresholds for shared-memory packet switches", 1998, with alpha 1): a namespace may hold as many requests as there are free
+//! places. One alone gets half of all, and whoever comes later always finds places.
 
+use crate::reason::Trouble;
 use parking_lot::Mutex;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// Counts that must not be exceeded by the whole process.
@@ -11,6 +17,25 @@ pub struct Budgets {
     held: Count,
     wakes: Count,
     probes: Mutex<Bucket>,
+    /// By namespace; only those that are in use.
+    shares: Mutex<HashMap<Arc<str>, Weak<Share>>>,
+}
+
+/// What one namespace has of the places for held requests.
+#[derive(Debug)]
+pub(crate) struct Share {
+    namespace: Arc<str>,
+    held: AtomicUsize,
+    budgets: Arc<Budgets>,
+}
+
+/// Whether a request was let in before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has just arrived.
+    New,
+    /// It is tried again: it had its place, and only the process as a whole may be without one.
+    Admitted,
 }
 
 impl Budgets {
@@ -20,18 +45,25 @@ impl Budgets {
             held: Count::new(max_held),
             wakes: Count::new(max_wakes),
             probes: Mutex::new(Bucket::new(max_probes_per_second)),
+            shares: Mutex::default(),
         })
     }
 
-    /// A place for one more request of a queue that holds `already`. One queue gets half of the places at most, so that
-    /// no Function alone can take them from all others.
-    pub(crate) fn hold(self: &Arc<Self>, already: usize) -> Option<HeldPermit> {
-        let allowed = already < self.held.most.div_ceil(2);
-        (allowed && self.held.take()).then(|| HeldPermit(Arc::clone(self)))
+    /// The share of a namespace, to be kept by whoever holds requests for it: looking it up takes a lock.
+    pub(crate) fn share(self: &Arc<Self>, namespace: &Arc<str>) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get(namespace).and_then(Weak::upgrade) {
+            return share;
+        }
+        let namespace = Arc::clone(namespace);
+        let held = AtomicUsize::new(0);
+        let share = Arc::new(Share { namespace: Arc::clone(&namespace), held, budgets: Arc::clone(self) });
+        shares.insert(namespace, Arc::downgrade(&share));
+        share
     }
 
     pub(crate) fn wake(self: &Arc<Self>) -> Option<WakePermit> {
-        self.wakes.take().then(|| WakePermit(Arc::clone(self)))
+        self.wakes.take(|free| free > 0).ok().map(|()| WakePermit(Arc::clone(self)))
     }
 
     pub(crate) fn probe(&self, now: Duration) -> bool {
@@ -44,13 +76,40 @@ impl Budgets {
     }
 }
 
+impl Share {
+    /// A place for one more held request.
+    pub(crate) fn hold(self: &Arc<Self>, standing: Standing) -> Result<HeldPermit, Trouble> {
+        // Counted first, so that no two requests of the namespace see the same count.
+        let held = self.held.fetch_add(1, Ordering::Relaxed);
+        let allowed = |free: usize| free > 0 && (standing == Standing::Admitted || held < free);
+        match self.budgets.held.take(allowed) {
+            Ok(()) => Ok(HeldPermit(Arc::clone(self))),
+            Err(free) => {
+                self.held.fetch_sub(1, Ordering::Relaxed);
+                Err(if free == 0 { Trouble::overloaded() } else { Trouble::share_used(held, free) })
+            }
+        }
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = self.budgets.shares.lock();
+        // A new one may have taken its place by now.
+        if shares.get(&self.namespace).is_some_and(|share| share.strong_count() == 0) {
+            shares.remove(&self.namespace);
+        }
+    }
+}
+
 /// Gives its place back when dropped.
 #[derive(Debug)]
-pub(crate) struct HeldPermit(Arc<Budgets>);
+pub(crate) struct HeldPermit(Arc<Share>);
 
 impl Drop for HeldPermit {
     fn drop(&mut self) {
-        self.0.held.give();
+        self.0.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.budgets.held.give();
     }
 }
 
@@ -75,12 +134,12 @@ impl Count {
         Self { value: AtomicUsize::new(0), most }
     }
 
-    fn take(&self) -> bool {
-        self.value
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |value| {
-                (value < self.most).then_some(value + 1)
-            })
-            .is_ok()
+    /// Takes one if that is allowed with this many free ones, and says how many there were if not. Never allow it with none.
+    fn take(&self, allowed: impl Fn(usize) -> bool) -> Result<(), usize> {
+        let free = |value| self.most.saturating_sub(value);
+        let next = |value| allowed(free(value)).then_some(value + 1);
+        let taken = self.value.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        taken.map(drop).map_err(free)
     }
 
     fn give(&self) {
@@ -121,19 +180,77 @@ mod tests {
     #[test]
     fn a_permit_is_free_again_when_dropped() {
         let budgets = Budgets::new(1, 1, 1);
-        let permit = budgets.hold(0);
-        assert!(permit.is_some());
-        assert!(budgets.hold(0).is_none());
+        let share = budgets.share(&"a".into());
+        let permit = share.hold(Standing::New).expect("a place");
+        assert_eq!(budgets.held(), 1);
+        assert_eq!(share.hold(Standing::New).expect_err("full"), Trouble::overloaded());
         drop(permit);
-        assert!(budgets.hold(0).is_some());
+        assert_eq!(budgets.held(), 0);
+        share.hold(Standing::New).expect("the place that is free again");
+    }
+
+    /// Permits of the namespace until one is refused, and why that one is.
+    fn fill(budgets: &Arc<Budgets>, namespace: &str) -> (Vec<HeldPermit>, Trouble) {
+        let mut permits = Vec::new();
+        loop {
+            // Asked for anew each time, as each queue of the namespace does.
+            match budgets.share(&namespace.into()).hold(Standing::New) {
+                Ok(permit) => permits.push(permit),
+                Err(trouble) => return (permits, trouble),
+            }
+        }
     }
 
     #[test]
-    fn one_queue_gets_half_of_the_places() {
+    fn a_namespace_holds_no_more_than_what_is_free() {
+        let budgets = Budgets::new(1_000, 1, 1);
+        let (first, refused) = fill(&budgets, "a");
+        assert_eq!((first.len(), refused), (500, Trouble::share_used(500, 500)));
+        let (second, _) = fill(&budgets, "b");
+        assert_eq!(second.len(), 250);
+        let (third, _) = fill(&budgets, "c");
+        assert_eq!(third.len(), 125);
+        assert!(fill(&budgets, "a").0.is_empty(), "it has more than its share by now");
+        drop(first);
+        assert_eq!(fill(&budgets, "c").0.len(), 250, "what is given back is for all");
+    }
+
+    #[test]
+    fn who_was_admitted_before_is_not_refused_for_the_share() {
         let budgets = Budgets::new(10, 1, 1);
-        let greedy: Vec<_> = (0..20).map_while(|already| budgets.hold(already)).collect();
-        assert_eq!(greedy.len(), 5);
-        assert!(budgets.hold(0).is_some());
+        let (first, _) = fill(&budgets, "a");
+        let share = budgets.share(&"a".into());
+        let again: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
+        assert_eq!((first.len(), again.len()), (5, 5));
+        assert_eq!(share.hold(Standing::Admitted).expect_err("full"), Trouble::overloaded());
+    }
+
+    #[test]
+    fn a_namespace_without_queues_is_forgotten() {
+        let budgets = Budgets::new(10, 1, 1);
+        let (permits, _) = fill(&budgets, "a");
+        assert_eq!(budgets.shares.lock().len(), 1);
+        drop(permits);
+        assert!(budgets.shares.lock().is_empty());
+    }
+
+    #[test]
+    fn threads_never_hold_more_than_there_are_places() {
+        let budgets = Budgets::new(100, 1, 1);
+        std::thread::scope(|scope| {
+            for namespace in ["a", "a", "b", "b"] {
+                let share = budgets.share(&namespace.into());
+                scope.spawn(move || {
+                    for _ in 0..1_000 {
+                        let permits: Vec<_> = (0..60).map_while(|_| share.hold(Standing::New).ok()).collect();
+                        assert!(share.budgets.held() <= 100);
+                        drop(permits);
+                    }
+                });
+            }
+        });
+        assert_eq!(budgets.held(), 0);
+        assert_eq!(fill(&budgets, "a").0.len(), 50, "nothing is lost or counted twice");
     }
 
     #[test]

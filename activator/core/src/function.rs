@@ -1,5 +1,6 @@
 //! A Function as requests see it: the revision that has its traffic, or a queue of its own until there is one.
 
+use crate::budget::{Share, Standing};
 use crate::effect::Grant;
 use crate::process::Process;
 use crate::queue::{Held, Queue, Ticket};
@@ -19,6 +20,7 @@ pub struct Function {
     name: FunctionName,
     uid: Arc<str>,
     process: Arc<Process>,
+    share: Arc<Share>,
     state: Mutex<State>,
 }
 
@@ -41,6 +43,7 @@ impl Function {
         Arc::new(Self {
             name: route.name.clone(),
             uid: Arc::clone(&route.uid),
+            share: process.budgets.share(&route.name.namespace),
             process,
             state: Mutex::new(State {
                 policy: route.policy.clone(),
@@ -65,16 +68,26 @@ impl Function {
 
     /// A request with its head parsed: dispatched, held or refused.
     pub fn admit(self: &Arc<Self>) -> Admission {
+        self.place(Standing::New)
+    }
+
+    /// A request that a pod may have seen is to be sent once more: as [`admit`](Self::admit), but it had its place in the
+    /// queue and among the held requests of its namespace.
+    pub fn admit_again(self: &Arc<Self>) -> Admission {
+        self.place(Standing::Admitted)
+    }
+
+    fn place(self: &Arc<Self>, standing: Standing) -> Admission {
         let ticket = self.process.ticket();
         loop {
             let routed = {
                 let mut state = self.state.lock();
                 match &state.routed {
                     Some(routed) => Arc::clone(routed),
-                    None => return self.hold_pending(&mut state, ticket, self.process.now(), false),
+                    None => return self.hold_pending(&mut state, ticket, self.process.now(), standing),
                 }
             };
-            match routed.arrive(self, ticket) {
+            match routed.arrive(self, ticket, standing) {
                 Outcome::Dispatched(slot) => return Admission::Dispatch(slot),
                 Outcome::Held(waiting) => return Admission::Held(waiting),
                 Outcome::Refused(trouble) => return self.refused(trouble),
@@ -94,18 +107,19 @@ impl Function {
             Outcome::Dispatched(slot) => Admission::Dispatch(slot),
             Outcome::Held(waiting) => Admission::Held(waiting),
             Outcome::Refused(trouble) => self.refused(trouble),
-            Outcome::NotRouted => self.admit_again(grant),
+            Outcome::NotRouted => self.move_on(grant),
         }
     }
 
     /// The revision of a failed attempt has lost its traffic: the request goes to the one that has it.
-    fn admit_again(self: &Arc<Self>, grant: &Grant) -> Admission {
+    fn move_on(self: &Arc<Self>, grant: &Grant) -> Admission {
         let mut state = self.state.lock();
         let Some(routed) = state.routed.clone() else {
-            return self.hold_pending(&mut state, grant.ticket, grant.arrived, true);
+            return self.hold_pending(&mut state, grant.ticket, grant.arrived, Standing::Admitted);
         };
-        let Some(permit) = self.process.budgets.hold(0) else {
-            return self.refused(Trouble::overloaded());
+        let permit = match self.share.hold(Standing::Admitted) {
+            Ok(permit) => permit,
+            Err(trouble) => return self.refused(trouble),
         };
         let (waiter, waiting) = Waiting::pair(self, grant.ticket);
         let held = Held::new(waiter, grant.arrived, false, permit);
@@ -118,7 +132,7 @@ impl Function {
         state: &mut State,
         ticket: Ticket,
         arrived: Duration,
-        admitted_before: bool,
+        standing: Standing,
     ) -> Admission {
         if state.deleted {
             return self.refused(Trouble::deleted());
@@ -126,12 +140,12 @@ impl Function {
         if let Some(trouble) = state.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
             return self.refused(trouble.clone());
         }
-        if !admitted_before && state.pending.len() >= state.policy.max_requests {
+        if standing == Standing::New && state.pending.len() >= state.policy.max_requests {
             return self.refused(Trouble::queue_full(state.pending.len()));
         }
-        let Some(permit) = self.process.budgets.hold(if admitted_before { 0 } else { state.pending.len() })
-        else {
-            return self.refused(Trouble::overloaded());
+        let permit = match self.share.hold(standing) {
+            Ok(permit) => permit,
+            Err(trouble) => return self.refused(trouble),
         };
         let (waiter, waiting) = Waiting::pair(self, ticket);
         state.pending.push(ticket, Held::new(waiter, arrived, true, permit));

@@ -211,8 +211,15 @@ impl Trouble {
     pub(crate) fn overloaded() -> Self {
         Self {
             reason: Reason::ProcessOverloaded,
-            detail: "this process holds as many requests as it may, or half of them for this Function".into(),
+            detail: "this process holds as many requests as it may".into(),
         }
+    }
+
+    /// The process has places left, but not for a namespace that holds this many requests.
+    pub(crate) fn share_used(held: usize, free: usize) -> Self {
+        let detail =
+            format!("{held} requests of this namespace are waiting; the last {free} places are for others");
+        Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
     }
 
     pub(crate) fn deleted() -> Self {

@@ -10,7 +10,7 @@ mod ticking;
 mod waking;
 
 use crate::activator::{PodSnapshot, RevisionState};
-use crate::budget::Budgets;
+use crate::budget::{Budgets, Share, Standing};
 use crate::capacity::Capacity;
 use crate::effect::{Arrival, Effect, Grant};
 use crate::gate::Gate;
@@ -92,6 +92,8 @@ struct Link {
 pub struct Revision<W> {
     id: RevisionId,
     budgets: Arc<Budgets>,
+    /// What its namespace has of the budget for held requests.
+    share: Arc<Share>,
     route: Route,
     gate: Gate,
     queue: Queue<W>,
@@ -112,6 +114,7 @@ impl<W> Revision<W> {
     /// A revision without pods or requests. `seed` spreads random choices.
     pub fn new(id: RevisionId, budgets: Arc<Budgets>, start: Start, seed: u64) -> Self {
         Self {
+            share: budgets.share(&id.namespace),
             id,
             budgets,
             route: Route::default(),
@@ -151,6 +154,17 @@ impl<W> Revision<W> {
 
     /// A request arrives. `waiter` is called, and its handle kept, only when the request is held.
     pub fn arrive(&mut self, ticket: Ticket, now: Duration, waiter: impl FnOnce() -> W) -> Arrival {
+        self.arrive_as(Standing::New, ticket, now, waiter)
+    }
+
+    /// A request arrives, perhaps for the second time.
+    pub(crate) fn arrive_as(
+        &mut self,
+        standing: Standing,
+        ticket: Ticket,
+        now: Duration,
+        waiter: impl FnOnce() -> W,
+    ) -> Arrival {
         if !self.route.routed {
             return Arrival::NotRouted;
         }
@@ -164,11 +178,12 @@ impl<W> Revision<W> {
         if let Some(trouble) = self.hopeless() {
             return Arrival::Refused(trouble);
         }
-        if self.queue.len() >= self.route.policy.max_requests {
+        if standing == Standing::New && self.queue.len() >= self.route.policy.max_requests {
             return Arrival::Refused(Trouble::queue_full(self.queue.len()));
         }
-        let Some(permit) = self.budgets.hold(self.queue.len()) else {
-            return Arrival::Refused(Trouble::overloaded());
+        let permit = match self.share.hold(standing) {
+            Ok(permit) => permit,
+            Err(trouble) => return Arrival::Refused(trouble),
         };
         self.measure.arrived(now);
         self.hold(ticket, Held::new(waiter(), now, false, permit), now);
@@ -220,8 +235,10 @@ impl<W> Revision<W> {
         {
             return Arrival::Dispatched(Grant { phases: grant.phases, ..again });
         }
-        // It had its place before.
-        let Some(permit) = self.budgets.hold(0) else { return Arrival::Refused(Trouble::overloaded()) };
+        let permit = match self.share.hold(Standing::Admitted) {
+            Ok(permit) => permit,
+            Err(trouble) => return Arrival::Refused(trouble),
+        };
         self.hold(grant.ticket, Held::new(waiter(), grant.arrived, false, permit), now);
         Arrival::Held
     }

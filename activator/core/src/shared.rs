@@ -3,6 +3,7 @@
 //! Effects are carried out after the mutex is released: a grant may be dropped at once, which enters the mutex again.
 
 use crate::activator::RevisionState;
+use crate::budget::Standing;
 use crate::effect::{Arrival, Effect, Grant};
 use crate::function::Function;
 use crate::pod::{PodKey, Protocol};
@@ -255,9 +256,14 @@ impl SharedRevision {
         inner.full.as_ref().map_or_else(|| inner.resting.snapshot(&self.id), |machine| machine.snapshot())
     }
 
-    pub(crate) fn arrive(self: &Arc<Self>, function: &Arc<Function>, ticket: Ticket) -> Outcome {
+    pub(crate) fn arrive(
+        self: &Arc<Self>,
+        function: &Arc<Function>,
+        ticket: Ticket,
+        standing: Standing,
+    ) -> Outcome {
         self.place(function, |machine, now, _, waiting| {
-            machine.arrive(ticket, now, || waiting.pair(function, ticket))
+            machine.arrive_as(standing, ticket, now, || waiting.pair(function, ticket))
         })
     }
 

@@ -120,7 +120,7 @@ impl Exchange {
                 Err(Failure::NeverSent(slot)) => slot.connect_failed(),
                 Err(Failure::NoHead) if !resent && self.replayable() => {
                     resent = true;
-                    function.admit()
+                    function.admit_again()
                 }
                 Err(Failure::NoHead) => {
                     let detail = "the pod ended the exchange before its answer";

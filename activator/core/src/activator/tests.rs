@@ -60,8 +60,11 @@ fn pod(uid: &str) -> Pod {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with(Settings::new(5, "activator-1"))
+    }
+
+    fn with(settings: Settings) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let settings = Settings::new(5, "activator-1");
         let (activator, commands) = Activator::new(settings, Arc::clone(&clock) as Arc<dyn Clock>);
         Self { activator, commands, clock }
     }
@@ -311,6 +314,37 @@ fn a_deleted_function_fails_what_it_holds_and_its_successor_is_another() {
     let waiting = fixture.hold();
     fixture.activator.set_functions(Vec::new());
     assert_eq!(refusal(waiting).reason, Reason::Deleted);
+}
+
+#[test]
+fn one_namespace_leaves_places_for_the_others() {
+    let fixture = Fixture::with(Settings { max_held: 8, ..Settings::new(5, "activator-1") });
+    let named = |namespace: &str, name: &str, routed| {
+        let name = FunctionName { namespace: namespace.into(), name: name.into() };
+        FunctionRoute { uid: Arc::clone(&name.name), name, ..route(routed, &["hello-1"]) }
+    };
+    fixture.activator.set_functions(vec![
+        named("greedy", "one", Some("hello-1")),
+        // Not proven yet: its queue is its own.
+        named("greedy", "two", None),
+        named("modest", "three", Some("hello-1")),
+    ]);
+    let admit = |host| fixture.activator.route(Listener::InCluster, host).expect("a function").admit();
+    let held: Vec<_> = ["one.greedy", "two.greedy"].into_iter().cycle().map(admit).take(6).collect();
+    let refused: Vec<_> = held
+        .iter()
+        .filter_map(|admission| match admission {
+            Admission::Refused(refusal) => Some((refusal.reason, &*refusal.detail)),
+            _ => None,
+        })
+        .collect();
+    let detail = "4 requests of this namespace are waiting; the last 4 places are for others";
+    assert_eq!(refused, [(Reason::ProcessOverloaded, detail); 2]);
+    assert_eq!(fixture.activator.held(), 4);
+    let other = admit("three.modest");
+    assert!(matches!(other, Admission::Held(_)), "{other:?}");
+    let one = fixture.activator.route(Listener::InCluster, "one.greedy").expect("a function");
+    assert!(matches!(one.admit_again(), Admission::Held(_)), "it had its place before");
 }
 
 #[test]

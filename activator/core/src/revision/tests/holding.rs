@@ -33,7 +33,8 @@ fn the_queue_and_the_process_have_a_last_place() {
     let Arrival::Refused(trouble) = fixture.arrive() else { panic!("a full queue") };
     assert_eq!(trouble.reason, Reason::QueueFull);
 
-    let others: Vec<_> = std::iter::from_fn(|| fixture.budgets.hold(0)).collect();
+    let share = fixture.budgets.share(&"other".into());
+    let others: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
     assert_eq!(others.len(), 9_998);
     fixture.configure(Route::default());
     let Arrival::Refused(trouble) = fixture.arrive() else { panic!("a full process") };
