@@ -16,11 +16,14 @@ mod routes;
 mod scale;
 mod stream;
 
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
 use catnap_activator_core::{Activator, Listener, Settings, SystemClock};
-use catnap_activator_http::{Config, Server};
+use catnap_activator_http::{Config, Network, Server};
 use catnap_crds::{Function, labels};
 use catnap_runtime::admin::{Admin, Readiness};
 use catnap_runtime::listen::every_address;
@@ -44,19 +47,38 @@ const STREAM_EVENTS: usize = 1_024;
 fn main() -> anyhow::Result<()> {
     tls::install_crypto_provider();
     let arguments = Arguments::parse();
-    telemetry::init(&arguments.telemetry)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the control thread's runtime")?.block_on(run(arguments))
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let Arguments {
+        listen,
+        edge_listen,
+        workers,
+        cluster_domain,
+        max_held,
+        trusted_proxies,
+        token_file,
+        drain_delay,
+        drain_timeout,
+        admin,
+        telemetry,
+        pod,
+    } = arguments;
+    telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
-    let admin_listener = admin::bind(&arguments.admin)?;
+    let admin_listener = admin::bind(&admin)?;
+    let addresses = [
+        (Listener::InCluster, listen.unwrap_or_else(|| every_address(8080))),
+        (Listener::Edge, edge_listen.unwrap_or_else(|| every_address(8081))),
+    ];
+    let config = server_config(addresses, workers, trusted_proxies);
     let client = kubernetes::client("catnap-activator").await?;
     let settings = Settings {
-        cluster_domain: arguments.cluster_domain.as_str().into(),
-        max_held: arguments.max_held,
-        ..Settings::new(identity::new_boot(), arguments.pod.uid.as_str())
+        cluster_domain: cluster_domain.as_str().into(),
+        max_held,
+        ..Settings::new(identity::new_boot(), pod.uid.as_str())
     };
     let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
 
@@ -73,7 +95,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
 
     let (synced, all_synced) = oneshot::channel();
-    let sources = sources(&client, &arguments, commands);
+    let sources = sources(&client, &pod.namespace, token_file, commands);
     let scale = scale::ScaleClient::new(client);
     let control = Control::new(Arc::clone(&activator), scale, Arc::clone(&metrics), synced);
     let mut control = tokio::spawn(control.run(sources));
@@ -83,7 +105,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         known = all_synced => known.context("the control loop ended before it knew everything")?,
         () = stop.cancelled() => return Ok(()),
     }
-    let server = Server::start(server_config(&arguments), activator, metrics)?;
+    let server = Server::start(config, activator, metrics)?;
     info!(addresses = ?server.addresses(), failpoints = catnap_runtime::failpoint::ENABLED, "serving");
     readiness.set(true);
 
@@ -93,7 +115,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         ended = &mut control => ended.context("the control loop ended")?,
     }
     readiness.set(false);
-    let drained = server.drain(arguments.drain_delay, arguments.drain_timeout).await;
+    let drained = server.drain(drain_delay, drain_timeout).await;
     info!(cut_off = drained.cut_off, "drained");
     // Only now: what was held needed the control loop until its end, and people may want to watch a drain.
     control.abort();
@@ -104,15 +126,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 /// Starts the watches and the stream.
 fn sources(
     client: &Client,
-    arguments: &Arguments,
+    namespace: &str,
+    token_file: PathBuf,
     commands: mpsc::UnboundedReceiver<catnap_activator_core::Command>,
 ) -> Sources {
-    let namespace = arguments.pod.namespace.as_str();
     let (publish_leader, leader_found) = latest::channel(None);
     let (lease_client, lease_namespace) = (client.clone(), namespace.to_owned());
     tokio::spawn(async move { leader::follow_leader(lease_client, &lease_namespace, publish_leader).await });
     let (tell, told) = mpsc::channel(STREAM_EVENTS);
-    tokio::spawn(stream::keep_connected(leader_found, arguments.token_file.clone(), tell));
+    tokio::spawn(stream::keep_connected(leader_found, token_file, tell));
     Sources {
         commands,
         functions: watch::follow::<Function, _>(
@@ -140,12 +162,15 @@ fn sources(
     }
 }
 
-fn server_config(arguments: &Arguments) -> Config {
-    let in_cluster = arguments.listen.unwrap_or_else(|| every_address(8080));
-    let edge = arguments.edge_listen.unwrap_or_else(|| every_address(8081));
-    let all_cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZeroUsize::get);
-    let mut config = Config::new(vec![(Listener::InCluster, in_cluster), (Listener::Edge, edge)]);
-    config.workers = if arguments.workers == 0 { all_cpus() } else { arguments.workers };
-    config.trusted_proxies.clone_from(&arguments.trusted_proxies);
+/// `workers` 0 stands for all CPUs.
+fn server_config(
+    addresses: [(Listener, SocketAddr); 2],
+    workers: usize,
+    trusted_proxies: Vec<Network>,
+) -> Config {
+    let all_cpus = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut config = Config::new(addresses.into());
+    config.workers = if workers == 0 { all_cpus() } else { workers };
+    config.trusted_proxies = trusted_proxies;
     config
 }
