@@ -1,6 +1,6 @@
 //! What the watches saw last, kept by the Function that the objects are labelled with.
 //!
-//! A reconciliation takes all children of one Function in one look; an event tells whose children it was about.
+//! A reconciliation takes all children of one Function in one look; a change tells whose children it was about.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -8,7 +8,8 @@ use std::{
 };
 
 use catnap_crds::labels;
-use kube::{ResourceExt, runtime::watcher::Event};
+use catnap_runtime::watch::Change;
+use kube::ResourceExt;
 use parking_lot::RwLock;
 
 /// Namespace and name of a Function.
@@ -20,14 +21,7 @@ pub(crate) struct FunctionKey {
 
 /// The labelled objects of one kind.
 #[derive(Debug)]
-pub(crate) struct Cache<K>(RwLock<Objects<K>>);
-
-#[derive(Debug)]
-struct Objects<K> {
-    current: Index<K>,
-    /// What a list that is not complete yet has brought.
-    listed: Index<K>,
-}
+pub(crate) struct Cache<K>(RwLock<Index<K>>);
 
 #[derive(Debug)]
 struct Index<K> {
@@ -38,7 +32,7 @@ struct Index<K> {
 
 impl<K> Default for Cache<K> {
     fn default() -> Self {
-        Self(RwLock::new(Objects { current: Index::default(), listed: Index::default() }))
+        Self(RwLock::new(Index::default()))
     }
 }
 
@@ -49,24 +43,20 @@ impl<K> Default for Index<K> {
 }
 
 impl<K: ResourceExt> Cache<K> {
-    /// Takes an event in, and tells whose children it was about.
-    pub(crate) fn observe(&self, event: Event<K>) -> BTreeSet<FunctionKey> {
-        let mut objects = self.0.write();
-        match event {
-            Event::Apply(object) => objects.current.put(object),
-            Event::Delete(object) => objects.current.take(&object),
-            Event::Init => {
-                objects.listed = Index::default();
-                BTreeSet::new()
-            }
-            Event::InitApply(object) => {
-                objects.listed.put(object);
-                BTreeSet::new()
-            }
-            Event::InitDone => {
-                let listed = std::mem::take(&mut objects.listed);
-                let before = std::mem::replace(&mut objects.current, listed);
-                before.by_function.into_keys().chain(objects.current.by_function.keys().cloned()).collect()
+    /// Takes a change in, and tells whose children it was about.
+    pub(crate) fn observe(&self, change: Change<K>) -> BTreeSet<FunctionKey> {
+        match change {
+            Change::Applied(object) => self.0.write().put(object),
+            Change::Deleted(object) => self.0.write().take(&object),
+            Change::Listed(all) => {
+                let mut listed = Index::default();
+                let mut touched = BTreeSet::new();
+                for object in all {
+                    touched.append(&mut listed.put(object));
+                }
+                let before = std::mem::replace(&mut *self.0.write(), listed);
+                touched.extend(before.by_function.into_keys());
+                touched
             }
         }
     }
@@ -74,12 +64,12 @@ impl<K: ResourceExt> Cache<K> {
     /// The objects labelled with this Function, by name.
     pub(crate) fn of(&self, function: &FunctionKey) -> Vec<Arc<K>> {
         let objects = self.0.read();
-        objects.current.by_function.get(function).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        objects.by_function.get(function).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
-        self.0.read().current.function_of.len()
+        self.0.read().function_of.len()
     }
 }
 
@@ -132,19 +122,19 @@ mod tests {
     #[test]
     fn objects_are_found_by_their_function() {
         let cache = Cache::default();
-        assert_eq!(cache.observe(Event::Apply(pod("a", "f"))), [key("f")].into());
-        cache.observe(Event::Apply(pod("b", "f")));
-        cache.observe(Event::Apply(pod("c", "g")));
+        assert_eq!(cache.observe(Change::Applied(pod("a", "f"))), [key("f")].into());
+        cache.observe(Change::Applied(pod("b", "f")));
+        cache.observe(Change::Applied(pod("c", "g")));
         assert_eq!(names(&cache, "f"), ["a", "b"]);
-        assert_eq!(cache.observe(Event::Delete(pod("a", "f"))), [key("f")].into());
+        assert_eq!(cache.observe(Change::Deleted(pod("a", "f"))), [key("f")].into());
         assert_eq!(names(&cache, "f"), ["b"]);
     }
 
     #[test]
     fn a_changed_label_touches_both_functions() {
         let cache = Cache::default();
-        cache.observe(Event::Apply(pod("a", "f")));
-        assert_eq!(cache.observe(Event::Apply(pod("a", "g"))), [key("f"), key("g")].into());
+        cache.observe(Change::Applied(pod("a", "f")));
+        assert_eq!(cache.observe(Change::Applied(pod("a", "g"))), [key("f"), key("g")].into());
         assert!(names(&cache, "f").is_empty());
         assert_eq!(cache.len(), 1);
     }
@@ -152,11 +142,8 @@ mod tests {
     #[test]
     fn a_new_list_replaces_all_and_touches_what_vanished() {
         let cache = Cache::default();
-        cache.observe(Event::Apply(pod("a", "f")));
-        assert!(cache.observe(Event::Init).is_empty());
-        cache.observe(Event::InitApply(pod("b", "g")));
-        assert_eq!(names(&cache, "f"), ["a"], "the old list stands until the new one is complete");
-        assert_eq!(cache.observe(Event::InitDone), [key("f"), key("g")].into());
+        cache.observe(Change::Applied(pod("a", "f")));
+        assert_eq!(cache.observe(Change::Listed(vec![pod("b", "g")])), [key("f"), key("g")].into());
         assert!(names(&cache, "f").is_empty());
         assert_eq!(names(&cache, "g"), ["b"]);
     }

@@ -57,7 +57,11 @@ impl Metrics {
             reconciliation_seconds,
         );
         registry.register("writes", "Writes to the API server, by kind, verb and outcome", writes);
-        registry.register("watch_failures", "Watches that broke, by kind", watch_failures);
+        registry.register(
+            "watch_failures",
+            "Watches that broke and objects that cannot be read, by kind",
+            watch_failures,
+        );
         metrics
     }
 

@@ -6,8 +6,11 @@
 use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
 
 use catnap_crds::{Function, RevisionState, labels};
-use catnap_runtime::Causes;
-use futures::{StreamExt, TryStreamExt};
+use catnap_runtime::{
+    Causes,
+    watch::{Change, follow},
+};
+use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::{Pod, Service},
@@ -85,28 +88,28 @@ pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, m
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut ControllerRevision| {},
-        move |event| all.controller_revisions.observe(event),
+        move |change| all.controller_revisions.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut Deployment| {},
-        move |event| all.deployments.observe(event),
+        move |change| all.deployments.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut Service| {},
-        move |event| all.services.observe(event),
+        move |change| all.services.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut EndpointSlice| {},
-        move |event| all.endpoint_slices.observe(event),
+        move |change| all.endpoint_slices.observe(change),
     ));
     let all = caches.clone();
-    tokio::spawn(watches.clone().children(client, trim_pod, move |event| all.pods.observe(event)));
+    tokio::spawn(watches.clone().children(client, trim_pod, move |change| all.pods.observe(change)));
     let services = Api::namespaced(client.clone(), namespace);
     tokio::spawn(watches.activator(
         services,
@@ -135,7 +138,10 @@ impl Watches {
                     self.touch(ObjectRef::from_obj(&function), When::Now);
                 }
                 Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
-                Err(error) => self.failed("Function", &error),
+                Err(error) => {
+                    self.metrics.watch_failed("Function");
+                    tracing::warn!(error = %Causes(&error), "the watch of Functions broke and is made anew");
+                }
             }
         }
     }
@@ -144,7 +150,7 @@ impl Watches {
         self,
         client: &Client,
         trim: impl Fn(&mut K) + Send + 'static,
-        observe: impl Fn(Event<K>) -> BTreeSet<FunctionKey> + Send + 'static,
+        observe: impl Fn(Change<K>) -> BTreeSet<FunctionKey> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -156,25 +162,21 @@ impl Watches {
             + 'static,
     {
         let config = watcher::Config::default().labels(labels::FUNCTION);
-        let events =
-            watcher::watcher(Api::<DeserializeGuard<K>>::all(client.clone()), config).default_backoff();
+        let trim = move |mut object: K| {
+            object.meta_mut().managed_fields = None;
+            trim(&mut object);
+            Some(object)
+        };
+        let changes = follow(Api::all(client.clone()), config, trim, self.counting(kind::<K>()));
         async move {
-            let mut events = std::pin::pin!(events);
+            let mut changes = std::pin::pin!(changes);
             let mut first = true;
-            while let Some(event) = events.next().await {
-                let event = match event {
-                    Ok(event) => event,
-                    Err(error) => {
-                        self.failed(kind::<K>(), &error);
-                        continue;
-                    }
-                };
-                let complete = matches!(event, Event::InitDone);
-                let Some(event) = readable(event, &trim) else { continue };
-                let changed = matches!(event, Event::Apply(_));
-                for FunctionKey { namespace, name } in observe(event) {
+            while let Some(change) = changes.next().await {
+                let complete = matches!(change, Change::Listed(_));
+                let update = matches!(change, Change::Applied(_));
+                for FunctionKey { namespace, name } in observe(change) {
                     let function = ObjectRef::new(&name).within(&namespace);
-                    let soon = changed && self.is_settled(&function);
+                    let soon = update && self.is_settled(&function);
                     self.touch(function, if soon { When::Soon } else { When::Now });
                 }
                 if complete && std::mem::take(&mut first) {
@@ -192,27 +194,15 @@ impl Watches {
         functions: Store<GuardedFunction>,
     ) {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let mut events = std::pin::pin!(watcher::watcher(services, config).default_backoff());
-        let mut listed = Vec::new();
+        let changes =
+            follow(services, config, |service| Some(cluster_ips(&service)), self.counting("Service"));
+        let mut changes = std::pin::pin!(changes);
         let mut first = true;
-        loop {
-            let addresses = match events.try_next().await {
-                Ok(Some(Event::Init)) => {
-                    listed = Vec::new();
-                    continue;
-                }
-                Ok(Some(Event::InitApply(service))) => {
-                    listed = cluster_ips(&service);
-                    continue;
-                }
-                Ok(Some(Event::InitDone)) => listed.clone(),
-                Ok(Some(Event::Apply(service))) => cluster_ips(&service),
-                Ok(Some(Event::Delete(_))) => Vec::new(),
-                Ok(None) => return,
-                Err(error) => {
-                    self.failed("Service", &error);
-                    continue;
-                }
+        while let Some(change) = changes.next().await {
+            let addresses = match change {
+                Change::Listed(mut services) => services.pop().unwrap_or_default(),
+                Change::Applied(addresses) => addresses,
+                Change::Deleted(_) => Vec::new(),
             };
             let before = std::mem::replace(&mut *caches.activator_addresses.write(), addresses.clone());
             if before != addresses {
@@ -225,6 +215,12 @@ impl Watches {
                 self.done.send_modify(|count| *count += 1);
             }
         }
+    }
+
+    /// Counts the failures of a watch.
+    fn counting(&self, kind: &'static str) -> impl Fn() + Send + 'static + use<> {
+        let metrics = self.metrics.clone();
+        move || metrics.watch_failed(kind)
     }
 
     /// The Function serves, and nothing about it waits for what its children become.
@@ -243,34 +239,6 @@ impl Watches {
         // Nobody listens only while the process ends.
         let _ = self.touch.send(Touch { what, when });
     }
-
-    fn failed(&self, kind: &'static str, error: &watcher::Error) {
-        self.metrics.watch_failed(kind);
-        tracing::warn!(kind, error = %Causes(error), "a watch broke and is made anew");
-    }
-}
-
-/// The event about an object that can be read, without what nobody uses.
-fn readable<K: Resource>(event: Event<DeserializeGuard<K>>, trim: &impl Fn(&mut K)) -> Option<Event<K>> {
-    let read = |DeserializeGuard(object): DeserializeGuard<K>| match object {
-        Ok(mut object) => {
-            object.meta_mut().managed_fields = None;
-            trim(&mut object);
-            Some(object)
-        }
-        Err(invalid) => {
-            let name = invalid.metadata.name.as_deref().unwrap_or_default();
-            tracing::warn!(name, error = %Causes(&invalid), "an object cannot be read");
-            None
-        }
-    };
-    match event {
-        Event::Apply(object) => read(object).map(Event::Apply),
-        Event::Delete(object) => read(object).map(Event::Delete),
-        Event::InitApply(object) => read(object).map(Event::InitApply),
-        Event::Init => Some(Event::Init),
-        Event::InitDone => Some(Event::InitDone),
-    }
 }
 
 /// Of a pod only who it is, who made it and what became of it matters here.
@@ -279,9 +247,8 @@ fn trim_pod(pod: &mut Pod) {
     pod.metadata.annotations = None;
 }
 
-fn cluster_ips(service: &DeserializeGuard<Service>) -> Vec<IpAddr> {
-    let spec = service.0.as_ref().ok().and_then(|service| service.spec.as_ref());
-    let addresses = spec.and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
+fn cluster_ips(service: &Service) -> Vec<IpAddr> {
+    let addresses = service.spec.as_ref().and_then(|spec| spec.cluster_ips.as_ref()).into_iter().flatten();
     // A headless Service says `None`, which is no address.
     addresses.filter_map(|address| address.parse().ok()).collect()
 }

@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use catnap_crds::{Function, FunctionStatus, labels};
+use catnap_runtime::watch::Change;
 use catnap_testkit::FakeApi;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
@@ -15,7 +16,6 @@ use kube::{
         controller::Action,
         events::{Recorder, Reporter},
         reflector,
-        watcher::Event,
     },
 };
 use serde::de::DeserializeOwned;
@@ -101,13 +101,9 @@ impl Bench {
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
     {
-        cache.observe(Event::Init);
-        for object in
-            self.api.list::<K>(NAMESPACE).into_iter().filter(|it| it.labels().contains_key(labels::FUNCTION))
-        {
-            cache.observe(Event::InitApply(object));
-        }
-        cache.observe(Event::InitDone);
+        let mut objects = self.api.list::<K>(NAMESPACE);
+        objects.retain(|it| it.labels().contains_key(labels::FUNCTION));
+        cache.observe(Change::Listed(objects));
     }
 
     pub(crate) fn failing(&self) -> usize {
