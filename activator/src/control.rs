@@ -114,6 +114,11 @@ impl Control {
             // The loop ticks after everything.
             Command::Tick => {}
             Command::Send { connection, frame } => self.send(connection, frame),
+            Command::Disconnect { connection } => {
+                if self.stream.take_if(|(current, _)| *current == connection).is_some() {
+                    warn!("the autoscaler was replaced by one that spoke before: giving the stream up");
+                }
+            }
             Command::ReadScale { revision, attempt } => {
                 self.answers.push(Box::pin(commands::read_scale(self.scale.clone(), revision, attempt)));
             }
@@ -148,8 +153,8 @@ impl Control {
 
     fn stream_changed(&mut self, event: StreamEvent) {
         match event {
-            StreamEvent::Connected(outgoing) => {
-                self.stream = Some((self.activator.leader_connected(), outgoing));
+            StreamEvent::Connected { lease, outgoing } => {
+                self.stream = Some((self.activator.leader_connected_by(lease), outgoing));
             }
             StreamEvent::Frame(frame) => {
                 if let Some((connection, _)) = self.stream {

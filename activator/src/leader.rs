@@ -2,7 +2,10 @@
 //!
 //! A Lease that stays as it was says nothing about whether that leader still lives; only the stream does.
 
+use std::net::SocketAddr;
+
 use catnap_runtime::lease::{Advertised, advertised};
+use catnap_runtime::tls::Fingerprint;
 use catnap_runtime::watch::{Change, follow};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -14,25 +17,64 @@ use tracing::info;
 /// The Lease that autoscalers lead by.
 const LEASE: &str = "catnap-autoscaler";
 
+/// Who leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Leader {
+    /// How many Leases there were, this one included: terms count from the beginning with each.
+    pub(crate) lease: u64,
+    /// Who holds it.
+    pub(crate) holder: String,
+    /// Transitions of the Lease: the first half of the leader's term.
+    pub(crate) transitions: u64,
+    /// Where its measurement stream listens.
+    pub(crate) address: SocketAddr,
+    /// Which certificate it must show.
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Which Lease there is, as the API server showed it so far.
+#[derive(Debug, Default)]
+struct Leases {
+    count: u64,
+    uid: Option<String>,
+    transitions: i32,
+}
+
+impl Leases {
+    /// The number of this one. Another UID: it was deleted and made anew. Fewer transitions: the API server's store was put back
+    /// to an earlier state, because lists and watches only go forward.
+    fn number(&mut self, lease: &Lease) -> u64 {
+        let uid = &lease.metadata.uid;
+        let transitions = lease.spec.as_ref().and_then(|spec| spec.lease_transitions).unwrap_or_default();
+        if self.count == 0 || self.uid != *uid || transitions < self.transitions {
+            self.count += 1;
+            self.uid.clone_from(uid);
+        }
+        self.transitions = transitions;
+        self.count
+    }
+}
+
 /// Follows the Lease in `namespace` for ever and publishes whom it names.
-pub(crate) async fn follow_leader(
-    client: Client,
-    namespace: &str,
-    leader: watch::Sender<Option<Advertised>>,
-) {
+pub(crate) async fn follow_leader(client: Client, namespace: &str, leader: watch::Sender<Option<Leader>>) {
     let config = Config::default().fields(&format!("metadata.name={LEASE}"));
     publish(follow(Api::namespaced(client, namespace), config, Some, || ()), &leader).await;
 }
 
-async fn publish(changes: impl Stream<Item = Change<Lease>>, leader: &watch::Sender<Option<Advertised>>) {
+async fn publish(changes: impl Stream<Item = Change<Lease>>, leader: &watch::Sender<Option<Leader>>) {
     let mut changes = std::pin::pin!(changes);
+    let mut leases = Leases::default();
     while let Some(change) = changes.next().await {
         let lease = match change {
             Change::Listed(mut leases) => leases.pop(),
             Change::Applied(lease) => Some(lease),
             Change::Deleted(_) => None,
         };
-        let now = lease.as_ref().and_then(advertised);
+        let now = lease.as_ref().and_then(|found| {
+            let lease = leases.number(found);
+            let Advertised { holder, transitions, address, fingerprint } = advertised(found)?;
+            Some(Leader { lease, holder, transitions, address, fingerprint })
+        });
         // Renewals change nothing here; only a new holder is news to the stream.
         leader.send_if_modified(|known| {
             let is_news = *known != now;
@@ -55,13 +97,46 @@ mod tests {
     use super::*;
 
     fn lease(holder: &str) -> Lease {
+        lease_of("a", holder, 3)
+    }
+
+    fn lease_of(uid: &str, holder: &str, transitions: u32) -> Lease {
         serde_json::from_value(json!({
-            "metadata": {"name": LEASE, "annotations": {
+            "metadata": {"name": LEASE, "uid": uid, "annotations": {
                 "catnap.dev/address": "10.0.0.7:9443", "catnap.dev/fingerprint": "00ff".repeat(16),
             }},
-            "spec": {"holderIdentity": holder, "leaseTransitions": 3},
+            "spec": {"holderIdentity": holder, "leaseTransitions": transitions},
         }))
         .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_made_anew_or_put_back_is_another_one() {
+        let (sender, receiver) = watch::channel(None);
+        let (changes, watched) = futures::channel::mpsc::unbounded();
+        let publishing = publish(watched, &sender);
+        let telling = async {
+            let mut numbers = Vec::new();
+            for change in [
+                Change::Listed(vec![lease_of("a", "pod_1", 3)]),
+                Change::Applied(lease_of("a", "pod_2", 4)),
+                Change::Deleted(lease_of("a", "pod_2", 4)),
+                // By the same process, which has not noticed yet.
+                Change::Applied(lease_of("b", "pod_2", 4)),
+                Change::Applied(lease_of("b", "pod_3", 5)),
+                Change::Listed(vec![lease_of("b", "pod_1", 2)]),
+            ] {
+                changes.unbounded_send(change).unwrap();
+                while !changes.is_empty() {
+                    tokio::task::yield_now().await;
+                }
+                numbers.push(receiver.borrow().as_ref().map(|leader: &Leader| leader.lease));
+            }
+            drop(changes);
+            numbers
+        };
+        let ((), numbers) = futures::join!(publishing, telling);
+        assert_eq!(numbers, [Some(1), Some(1), None, Some(2), Some(2), Some(3)]);
     }
 
     #[tokio::test]

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catnap_runtime::backoff::GrowingDelay;
-use catnap_runtime::lease::Advertised;
 use catnap_runtime::tls::{TlsError, pinning_client_config};
 use catnap_runtime::{Causes, failpoint};
 use catnap_wire::codec::DecodeError;
@@ -25,6 +24,8 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
 
+use crate::leader::Leader;
+
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Until a new leader is found this activator wakes alone, so it is looked for often.
@@ -41,8 +42,13 @@ const OUTGOING_FRAMES: usize = 32_768;
 /// What happens on the stream, in order.
 #[derive(Debug)]
 pub(crate) enum StreamEvent {
-    /// The leader let us in; frames go in here.
-    Connected(mpsc::Sender<ActivatorFrame>),
+    /// The leader let us in.
+    Connected {
+        /// Which of the Leases that there were it leads by.
+        lease: u64,
+        /// Frames go in here.
+        outgoing: mpsc::Sender<ActivatorFrame>,
+    },
     /// The leader said something.
     Frame(LeaderFrame),
     /// The stream ended. Frames sent since may or may not have arrived.
@@ -111,7 +117,7 @@ pub(crate) enum StreamError {
 
 /// Keeps a stream to whoever leads, for ever; ends when nobody listens to `events` or the Lease is no longer followed.
 pub(crate) async fn keep_connected(
-    mut leader: watch::Receiver<Option<Advertised>>,
+    mut leader: watch::Receiver<Option<Leader>>,
     token_file: PathBuf,
     events: mpsc::Sender<StreamEvent>,
 ) {
@@ -155,8 +161,8 @@ pub(crate) async fn keep_connected(
 }
 
 /// Returns when the Lease names somebody else. One that names nobody does not end a stream that works.
-async fn replaced(leader: &mut watch::Receiver<Option<Advertised>>, current: &Advertised) {
-    let other = |leader: &Option<Advertised>| leader.as_ref().is_some_and(|leader| leader != current);
+async fn replaced(leader: &mut watch::Receiver<Option<Leader>>, current: &Leader) {
+    let other = |leader: &Option<Leader>| leader.as_ref().is_some_and(|leader| leader != current);
     if leader.wait_for(other).await.is_err() {
         std::future::pending::<()>().await;
     }
@@ -168,7 +174,7 @@ struct Connection {
 }
 
 impl Connection {
-    async fn open(leader: &Advertised, token_file: &Path) -> Result<Self, StreamError> {
+    async fn open(leader: &Leader, token_file: &Path) -> Result<Self, StreamError> {
         let holder = || leader.holder.clone();
         // Read each time: kubelet replaces the token long before it expires.
         let authorization = read_token(token_file).await?;
@@ -187,14 +193,15 @@ impl Connection {
     /// refuses it would be asked for ever without a pause.
     async fn run(
         self,
-        leader: &Advertised,
+        leader: &Leader,
         events: &mpsc::Sender<StreamEvent>,
         delay: &mut GrowingDelay,
     ) -> Result<(), StreamError> {
         let Self { outgoing, mut incoming } = self;
         let holder = || leader.holder.clone();
         let gone = outgoing.downgrade();
-        if events.send(StreamEvent::Connected(outgoing)).await.is_err() {
+        let connected = StreamEvent::Connected { lease: leader.lease, outgoing };
+        if events.send(connected).await.is_err() {
             return Ok(());
         }
         loop {
@@ -225,7 +232,7 @@ async fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, StreamError> {
     Ok(value)
 }
 
-async fn open_channel(leader: &Advertised) -> Result<Channel, StreamError> {
+async fn open_channel(leader: &Leader) -> Result<Channel, StreamError> {
     let tls = pinning_client_config(leader.fingerprint, &[b"h2"])
         .map_err(|source| StreamError::Configure { source })?;
     let (address, tls) = (leader.address, TlsConnector::from(tls));

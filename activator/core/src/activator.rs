@@ -50,11 +50,13 @@ struct Control {
 #[derive(Debug, Default)]
 struct Leader {
     connections: u64,
-    /// The highest term that ever answered a hello.
+    /// The latest Lease that a leader leads by. One that was made anew counts its terms from the beginning.
+    lease: u64,
+    /// The highest term of that Lease that ever answered a hello.
     term: Term,
     /// The hello on this stream was answered in full.
     welcomed: bool,
-    /// This stream's leader was replaced by one that spoke before: nothing it says counts.
+    /// This stream's leader leads by a Lease that is gone: nothing it says counts.
     replaced: bool,
     /// Parts of the answer so far.
     closed: HashMap<RevisionId, Closed>,

@@ -120,6 +120,17 @@ impl Gate {
         self.answered = false;
     }
 
+    /// Leaders count their terms from the beginning. What is closed stays so until one of them, or a GET, says otherwise.
+    pub(crate) fn forget_terms(&mut self) {
+        self.term = Term::default();
+        self.latest = GateId::default();
+        match &mut self.state {
+            State::Closed(round) => round.gate = GateId::default(),
+            State::Resting { gate: Some(gate) } => *gate = GateId::default(),
+            State::Unanswered { .. } | State::Open | State::Resting { gate: None } => {}
+        }
+    }
+
     /// `Idle` or `Drain`: the pods of this round are `named`, this activator knows `known`. `None`: not obeyed.
     pub(crate) fn close(
         &mut self,

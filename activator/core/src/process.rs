@@ -31,6 +31,12 @@ pub enum Command {
         /// What to send.
         frame: ActivatorFrame,
     },
+    /// End this stream, if it is still the one there is: its leader was replaced, and counts on an activator that obeys it for
+    /// as long as the stream is there. For the core it is lost already.
+    Disconnect {
+        /// The stream.
+        connection: Connection,
+    },
     /// GET `/scale` and answer with `scale_read`, exactly once, within a second.
     ReadScale {
         /// The revision; its name is the Deployment's.

@@ -223,6 +223,15 @@ impl SharedRevision {
         Some(report)
     }
 
+    /// Leaders count their terms from the beginning.
+    pub(crate) fn forget_terms(&self) {
+        let mut inner = self.inner.lock();
+        match &mut inner.full {
+            Some(machine) => machine.forget_terms(),
+            None => inner.resting.forget_terms(),
+        }
+    }
+
     pub(crate) fn leader_lost(&self) {
         let now = self.process.now();
         if let Some(machine) = &mut self.inner.lock().full {

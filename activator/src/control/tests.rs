@@ -143,11 +143,20 @@ impl Surroundings {
 
     /// Opens a stream as a leader of term 1 and answers the hello; gives the frames that come.
     async fn connect(&self, capacity: usize) -> mpsc::Receiver<ActivatorFrame> {
+        self.connect_to(1, 1, capacity).await
+    }
+
+    async fn connect_to(
+        &self,
+        lease: u64,
+        transitions: u64,
+        capacity: usize,
+    ) -> mpsc::Receiver<ActivatorFrame> {
         let (outgoing, mut frames) = mpsc::channel(capacity);
-        self.stream.send(StreamEvent::Connected(outgoing)).await.unwrap();
+        self.stream.send(StreamEvent::Connected { lease, outgoing }).await.unwrap();
         let hello = timeout(PATIENCE, frames.recv()).await.expect("a hello in time");
         assert!(matches!(hello, Some(ActivatorFrame::Hello(_))), "{hello:?}");
-        let term = Term { transitions: 1, boot: 1 };
+        let term = Term { transitions, boot: 1 };
         let welcome = LeaderFrame::Welcome(Welcome { term, closed: Vec::new(), more: false });
         self.stream.send(StreamEvent::Frame(welcome)).await.unwrap();
         frames
@@ -218,6 +227,19 @@ async fn a_leader_that_does_not_read_is_given_up_and_a_new_stream_begins_with_a_
     timeout(PATIENCE, closed).await.expect("given up in time");
     while frames.recv().await.is_some() {}
     surroundings.connect(64).await;
+}
+
+#[tokio::test]
+async fn the_stream_of_a_leader_that_was_replaced_is_let_go_unless_its_lease_is_new() {
+    let mut surroundings = start();
+    surroundings.sync(vec![function("hello", 80)], Vec::new()).await;
+    let _first = surroundings.connect_to(1, 7, 64).await;
+    let mut second = surroundings.connect_to(1, 6, 64).await;
+    let ended = async { while second.recv().await.is_some() {} };
+    timeout(PATIENCE, ended).await.expect("let go in time");
+    let mut third = surroundings.connect_to(2, 1, 64).await;
+    let _waiting = surroundings.hold();
+    wake_in(&mut third).await;
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ impl AsyncWrite for TlsSocket {
 }
 
 /// Starts a leader named `holder`; gives its Lease's content and the streams it accepts.
-async fn start_leader(holder: &str) -> (Advertised, mpsc::UnboundedReceiver<Accepted>) {
+async fn start_leader(holder: &str) -> (Leader, mpsc::UnboundedReceiver<Accepted>) {
     catnap_runtime::tls::install_crypto_provider();
     let certificate = SelfMade::generate("catnap-autoscaler").unwrap();
     let acceptor = TlsAcceptor::from(certificate.server_config(&[b"h2"]).unwrap());
@@ -112,16 +112,16 @@ async fn start_leader(holder: &str) -> (Advertised, mpsc::UnboundedReceiver<Acce
     let service = MeasurementsServer::new(ScriptedLeader(accepted));
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming(connections));
     let fingerprint = certificate.fingerprint();
-    (Advertised { holder: holder.to_owned(), transitions: 1, address, fingerprint }, streams)
+    (Leader { lease: 1, holder: holder.to_owned(), transitions: 1, address, fingerprint }, streams)
 }
 
 struct Client {
-    leader: watch::Sender<Option<Advertised>>,
+    leader: watch::Sender<Option<Leader>>,
     events: mpsc::Receiver<StreamEvent>,
     token: NamedTempFile,
 }
 
-fn start_client(leader: Option<Advertised>, token: &str) -> Client {
+fn start_client(leader: Option<Leader>, token: &str) -> Client {
     let mut file = NamedTempFile::new().unwrap();
     writeln!(file, "{token}").unwrap();
     let (sender, receiver) = watch::channel(leader);
@@ -137,7 +137,7 @@ impl Client {
 
     async fn connected(&mut self) -> mpsc::Sender<ActivatorFrame> {
         match self.event().await {
-            StreamEvent::Connected(outgoing) => outgoing,
+            StreamEvent::Connected { lease: 1, outgoing } => outgoing,
             other => panic!("connected expected, not {other:?}"),
         }
     }
@@ -219,7 +219,7 @@ async fn a_server_with_another_certificate_is_never_given_the_token() {
     let (impostor, mut streams) = start_leader("leader_1").await;
     let (genuine, mut genuine_streams) = start_leader("leader_2").await;
     // The Lease names the genuine certificate at the impostor's address.
-    let mixed = Advertised { fingerprint: genuine.fingerprint, ..impostor };
+    let mixed = Leader { fingerprint: genuine.fingerprint, ..impostor };
     let mut client = start_client(Some(mixed.clone()), "token");
     let attempt = Connection::open(&mixed, client.token.path()).await;
     assert!(matches!(attempt, Err(StreamError::Connect { .. })), "the handshake fails");

@@ -202,6 +202,11 @@ impl Session {
                     self.leader.activator_frame(self.stream, frame, self.clock.now());
                 }
             }
+            Command::Disconnect { connection } => {
+                if connection == self.connection {
+                    self.connect_again();
+                }
+            }
             Command::ReadScale { revision, attempt } => {
                 let (replicas, resource_version) = self.fleet.scale();
                 self.activator.scale_read(
@@ -224,6 +229,16 @@ impl Session {
                 (revision, probe.uid, answered)
             })),
         }
+    }
+
+    /// Takes a new stream for the one that either side has ended.
+    fn connect_again(&mut self) {
+        let now = self.clock.now();
+        self.leader.stream_closed(self.stream, now);
+        self.activator.leader_lost(self.connection);
+        self.stream = StreamId(self.stream.0 + 1);
+        self.leader.stream_opened(self.stream, ACTIVATOR.into(), now);
+        self.connection = self.activator.leader_connected();
     }
 
     /// Carries out what the autoscaler asks for, and what follows from that.
@@ -249,11 +264,9 @@ impl Session {
             }
             Effect::Disconnect { stream, reason } => {
                 self.output.line(&format!("the autoscaler ended the stream: {reason}"));
-                self.leader.stream_closed(stream, now);
-                self.activator.leader_lost(self.connection);
-                self.stream = StreamId(stream.0 + 1);
-                self.leader.stream_opened(self.stream, ACTIVATOR.into(), now);
-                self.connection = self.activator.leader_connected();
+                if stream == self.stream {
+                    self.connect_again();
+                }
             }
             Effect::ReadScale { token, .. } => {
                 let (replicas, resource_version) = self.fleet.scale();

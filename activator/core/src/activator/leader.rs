@@ -1,20 +1,32 @@
 //! The stream to the leader: the hello, and the frames that come back.
 
-use super::Activator;
+use super::{Activator, Control};
 use crate::process::{Command, Connection};
 use crate::shared::ByName;
 use catnap_wire::limits::hello_parts;
-use catnap_wire::message::{ActivatorFrame, Hello, LeaderFrame, RevisionReport, Welcome};
+use catnap_wire::message::{ActivatorFrame, Hello, LeaderFrame, RevisionReport, Term, Welcome};
 use std::sync::Arc;
 
 impl Activator {
-    /// A stream to the leader is open: the hello is the first thing to be sent on it.
+    /// A stream to the leader is open: the hello is the first thing to be sent on it. It leads by the same Lease as the last one.
     pub fn leader_connected(&self) -> Connection {
+        let lease = self.control.lock().leader.lease;
+        self.leader_connected_by(lease)
+    }
+
+    /// A stream to a leader is open. `lease` counts the Leases that there were, as the API server showed them: with a larger
+    /// one the terms of earlier leaders mean nothing any more, for a Lease that was deleted and made anew counts from 1.
+    pub fn leader_connected_by(&self, lease: u64) -> Connection {
         let mut control = self.control.lock();
         let leader = &mut control.leader;
         leader.connections += 1;
         leader.welcomed = false;
-        leader.replaced = false;
+        leader.replaced = lease < leader.lease;
+        let made_anew = lease > leader.lease;
+        if made_anew {
+            leader.lease = lease;
+            leader.term = Term::default();
+        }
         leader.closed.clear();
         leader.through = None;
         let connection = Connection(leader.connections);
@@ -24,6 +36,9 @@ impl Activator {
         self.process.set_connection(Some(connection));
         let mut reports: Vec<RevisionReport> = Vec::new();
         for ByName(shared) in &control.revisions {
+            if made_anew {
+                shared.forget_terms();
+            }
             reports.extend(shared.leader_connected().filter(|report| !is_empty(report)));
         }
         let clock_milliseconds = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
@@ -44,9 +59,12 @@ impl Activator {
     /// The stream is gone.
     pub fn leader_lost(&self, connection: Connection) {
         let mut control = self.control.lock();
-        if self.process.connection() != Some(connection) {
-            return;
+        if self.process.connection() == Some(connection) {
+            self.lose_leader(&mut control);
         }
+    }
+
+    fn lose_leader(&self, control: &mut Control) {
         let now = self.process.now();
         self.process.set_connection(None);
         control.leader.welcomed = false;
@@ -63,7 +81,7 @@ impl Activator {
             return;
         }
         if let LeaderFrame::Welcome(welcome) = frame {
-            return self.welcome(welcome);
+            return self.welcome(connection, welcome);
         }
         let revision = match &frame {
             LeaderFrame::Welcome(_) => return,
@@ -85,12 +103,12 @@ impl Activator {
         shared.with(|machine, now, effects| machine.leader_says(&frame, now, effects));
     }
 
-    fn welcome(&self, welcome: Welcome) {
+    fn welcome(&self, connection: Connection, welcome: Welcome) {
         let Welcome { term, closed, more } = welcome;
         let mut control = self.control.lock();
-        if term < control.leader.term {
-            control.leader.replaced = true;
-            return;
+        if control.leader.replaced || term < control.leader.term {
+            self.lose_leader(&mut control);
+            return self.process.send(Command::Disconnect { connection });
         }
         control.leader.term = term;
         control

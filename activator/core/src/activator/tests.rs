@@ -5,7 +5,7 @@ use crate::{
     Admission, FunctionName, ManualClock, Protocol, RevisionRoute, Slot, Waiting,
     route::{FunctionPolicy, FunctionRoute},
 };
-use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, WakeAnswer, Welcome};
+use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, Verdict, WakeAnswer, Welcome};
 use futures::FutureExt;
 
 struct Fixture {
@@ -437,6 +437,46 @@ fn a_leader_that_was_replaced_and_a_stream_that_ended_are_not_heard() {
     }
     assert!(fixture.frames().is_empty());
     fixture.dispatch();
+}
+
+#[test]
+fn the_stream_of_a_leader_that_was_replaced_is_ended() {
+    let (mut fixture, _) = Fixture::serving();
+    let second = fixture.activator.leader_connected();
+    fixture.commands();
+    let old = Welcome { term: Term::default(), closed: Vec::new(), more: false };
+    fixture.activator.leader_frame(second, LeaderFrame::Welcome(old));
+    assert!(fixture.commands().contains(&Command::Disconnect { connection: second }));
+    fixture.pass(ms(3_000));
+    assert!(fixture.frames().is_empty(), "it must not take this activator for one that obeys");
+}
+
+#[test]
+fn a_lease_that_was_made_anew_counts_its_terms_from_the_beginning() {
+    let (mut fixture, first) = Fixture::serving();
+    fixture.activator.set_pods(&id("hello-1"), vec![pod("a")]);
+    let gate = |transitions, number| GateId { term: Term { transitions, boot: 1 }, number };
+    let close = |gate| LeaderFrame::Close { revision: id("hello-1"), gate, pods: vec!["a".into()] };
+    // Closed by a leader of a high term, whose Lease is then deleted.
+    fixture.activator.leader_frame(first, close(gate(9, 1)));
+    let second = fixture.activator.leader_connected_by(1);
+    let condemned = Vec::new();
+    let verdict = Verdict { revision: id("hello-1"), gate: gate(1, 1), condemned };
+    fixture.welcome(second, vec![Closed { verdict: verdict.clone(), zero: false }]);
+    fixture.activator.leader_frame(second, LeaderFrame::Open(verdict));
+    drop(fixture.dispatch());
+    fixture.commands();
+    fixture.activator.leader_frame(second, close(gate(1, 2)));
+    assert_eq!(fixture.frames(), [ActivatorFrame::Ack { revision: id("hello-1"), gate: gate(1, 2) }]);
+    // The leader of the Lease that is gone does not come back, whatever its term.
+    let third = fixture.activator.leader_connected_by(0);
+    let term = Term { transitions: 9, boot: 1 };
+    let old = Welcome { term, closed: Vec::new(), more: false };
+    fixture.activator.leader_frame(third, LeaderFrame::Welcome(old));
+    assert!(fixture.commands().contains(&Command::Disconnect { connection: third }));
+    let fourth = fixture.activator.leader_connected_by(1);
+    fixture.welcome(fourth, Vec::new());
+    drop(fixture.dispatch());
 }
 
 #[test]

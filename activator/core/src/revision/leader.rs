@@ -25,6 +25,11 @@ impl<W> Revision<W> {
         self.wake.link_changed(now);
     }
 
+    /// Leaders count their terms from the beginning: the next one is obeyed whatever its term is.
+    pub(crate) fn forget_terms(&mut self) {
+        self.gate.forget_terms();
+    }
+
     /// The hello was answered in full; `closed` is what the answer lists of this revision.
     pub fn welcomed(&mut self, term: Term, closed: Option<&Closed>, now: Duration, out: &mut Effects<W>) {
         self.gate.welcome(term, closed, now);

@@ -38,6 +38,10 @@ impl Resting {
         self.first = first;
     }
 
+    pub(crate) fn forget_terms(&mut self) {
+        self.gate.forget_terms();
+    }
+
     pub(crate) fn leader_connected(&mut self) {
         self.gate.connected();
     }

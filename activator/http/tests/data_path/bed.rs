@@ -229,7 +229,7 @@ fn drive(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
                         activator.probed(&revision, &probe.uid, answered);
                     }
                     Command::ReadScale { .. } | Command::RaiseScale { .. } => panic!("the leader wakes"),
-                    Command::Tick | Command::Send { .. } => {}
+                    Command::Tick | Command::Send { .. } | Command::Disconnect { .. } => {}
                 }
             }
         });
