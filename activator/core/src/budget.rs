@@ -66,7 +66,8 @@ impl Budgets {
         self.wakes.take(|free| free > 0).ok().map(|()| WakePermit(Arc::clone(self)))
     }
 
-    pub(crate) fn probe(&self, now: Duration) -> bool {
+    /// One probe attempt may begin now; if not, one may at the time returned.
+    pub(crate) fn probe(&self, now: Duration) -> Result<(), Duration> {
         self.probes.lock().take(now)
     }
 
@@ -147,6 +148,9 @@ impl Count {
     }
 }
 
+/// Until the next token of a bucket that gets none.
+const NEVER: Duration = Duration::from_secs(3_600);
+
 /// Token bucket that holds a tenth of a second's worth.
 #[derive(Debug)]
 struct Bucket {
@@ -160,16 +164,18 @@ impl Bucket {
         Self { per_second, tokens: f64::from(per_second) / 10.0, filled: Duration::ZERO }
     }
 
-    fn take(&mut self, now: Duration) -> bool {
+    fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let rate = f64::from(self.per_second);
         self.tokens =
             (self.tokens + now.saturating_sub(self.filled).as_secs_f64() * rate).min((rate / 10.0).max(1.0));
         self.filled = self.filled.max(now);
-        let free = self.tokens >= 1.0;
-        if free {
+        if self.tokens >= 1.0 {
             self.tokens -= 1.0;
+            return Ok(());
         }
-        free
+        let missing = Duration::try_from_secs_f64((1.0 - self.tokens) / rate).unwrap_or(NEVER);
+        // Rounded up: at that time the token is whole.
+        Err(now + missing + Duration::from_micros(1))
     }
 }
 
@@ -254,10 +260,25 @@ mod tests {
     }
 
     #[test]
+    fn who_finds_no_token_is_told_when_there_is_one() {
+        let budgets = Budgets::new(1, 1, 3);
+        let mut now = Duration::ZERO;
+        for _ in 0..10 {
+            if budgets.probe(now).is_ok() {
+                now = budgets.probe(now).expect_err("the only one is taken");
+            } else {
+                now = budgets.probe(now).expect_err("none yet");
+            }
+            assert!(now <= Duration::from_secs(5), "{now:?}");
+        }
+        assert!(now >= Duration::from_secs(3), "{now:?}");
+    }
+
+    #[test]
     fn probes_are_limited_by_the_second() {
         let budgets = Budgets::new(1, 1, 2_000);
         let allowed = |milliseconds: u64| {
-            (0..1_000).take_while(|_| budgets.probe(Duration::from_millis(milliseconds))).count()
+            (0..1_000).take_while(|_| budgets.probe(Duration::from_millis(milliseconds)).is_ok()).count()
         };
         assert_eq!(allowed(0), 200);
         assert_eq!(allowed(10), 20);

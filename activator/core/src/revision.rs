@@ -108,6 +108,8 @@ pub struct Revision<W> {
     spread_until: Option<Duration>,
     /// Requests are held and no pod is usable.
     stuck: bool,
+    /// It would act without the leader, but as many conversations about `/scale` are under way as may be.
+    no_permit: bool,
 }
 
 impl<W> Revision<W> {
@@ -128,6 +130,7 @@ impl<W> Revision<W> {
             first: true,
             spread_until: None,
             stuck: false,
+            no_permit: false,
         }
     }
 

@@ -115,8 +115,11 @@ impl<W> Revision<W> {
             if !wanted {
                 continue;
             }
-            let mut due = state.probe.next(now, set_aside);
-            if due <= now && self.budgets.probe(now) {
+            let due = state.probe.next(now, set_aside);
+            let allowed = if due <= now { self.budgets.probe(now) } else { Err(due) };
+            let due = if let Err(later) = allowed {
+                later
+            } else {
                 let attempt = if set_aside { Attempt::Connect } else { Attempt::Readiness };
                 state.probe.started(attempt, now);
                 out.push(Effect::Probe(crate::effect::Probe {
@@ -129,8 +132,8 @@ impl<W> Revision<W> {
                     },
                     timeout: attempt.timeout(),
                 }));
-                due = state.probe.next(now, set_aside);
-            }
+                state.probe.next(now, set_aside)
+            };
             next = Some(next.map_or(due, |next| next.min(due)));
         }
         next

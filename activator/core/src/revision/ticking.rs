@@ -45,7 +45,8 @@ impl<W> Revision<W> {
     /// When the leader is to be told of held requests, or the activator to act without it: known without looking at pods.
     pub fn urgent_at(&self) -> Option<Duration> {
         let tell = self.wake.tell_at(self.held()).filter(|_| self.link.connected);
-        let alone = self.alone_due().map(|due| due.at).filter(|_| !self.wake.busy());
+        let waiting = self.wake.busy() || self.no_permit;
+        let alone = self.alone_due().map(|due| due.at).filter(|_| !waiting);
         [tell, alone].into_iter().flatten().min()
     }
 }

@@ -32,6 +32,7 @@ impl<W> Revision<W> {
     }
 
     fn act_alone(&mut self, now: Duration, out: &mut Effects<W>) -> Option<Duration> {
+        self.no_permit = false;
         if self.wake.busy() {
             return None;
         }
@@ -39,8 +40,11 @@ impl<W> Revision<W> {
         if now < due.at {
             return Some(due.at);
         }
-        // All places taken: one is free again within a moment.
-        let Some(permit) = self.budgets.wake() else { return Some(now + Duration::from_millis(1)) };
+        let Some(permit) = self.budgets.wake() else {
+            // All places taken: the answer that frees one is followed by a tick.
+            self.no_permit = true;
+            return None;
+        };
         let old_enough = self.gate.alone_from().is_none_or(|from| now >= from);
         let allows = match due.silent {
             true if old_enough => Allows::Opening,

@@ -158,9 +158,11 @@ fn the_process_has_sixteen_conversations_at_once() {
         .map(|number| Revision::new(revision_id(), Arc::clone(&budgets), Start::Open, number))
         .collect();
     let mut out = Effects::new();
-    for revision in &mut revisions {
+    for (number, revision) in revisions.iter_mut().enumerate() {
         assert_eq!(revision.arrive(Ticket(0), ms(0), || 0), Arrival::Held);
-        revision.tick(ms(2), &mut out);
+        // Whoever finds no place looks again when one is free, and until then only for the end of the hold.
+        assert_eq!(revision.tick(ms(2), &mut out), Some(ms(60_000)), "{number}");
+        assert_eq!(revision.urgent_at(), None, "{number}");
     }
     assert_eq!(out.len(), 16);
     let failed = Err(ScaleError::Failed("refused".into()));

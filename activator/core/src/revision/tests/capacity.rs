@@ -84,6 +84,19 @@ fn two_refusals_set_a_pod_aside_until_a_probe_succeeds() {
     assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
 }
 
+#[test]
+fn without_a_token_the_next_probe_is_due_when_there_is_one() {
+    let mut fixture = Fixture::new(Policy::default());
+    fixture.pods((0..300).map(|number| starting(&number.to_string())).collect());
+    fixture.arrive();
+    let mut out = Effects::new();
+    // A tenth of a second's worth goes at once; the leader is none, so that the read is next.
+    fixture.now = ms(2);
+    let next = fixture.revision.tick(fixture.now, &mut out);
+    assert_eq!(out.iter().filter(|effect| matches!(effect, Effect::Probe(_))).count(), 200);
+    assert!(next > Some(fixture.now) && next < Some(ms(3)), "{next:?}");
+}
+
 /// A pod that is Ready with a readiness path, set aside after two refusals, and the request that waits for it.
 fn set_aside() -> Fixture {
     let mut fixture = Fixture::new(Policy::default());
