@@ -210,6 +210,14 @@ impl Gate {
         self.state = State::Closed(Box::new(Round { gate: verdict.gate, going, heard: now }));
     }
 
+    /// (2) The zero was just heard of: a pod that is known by now may have been made before it, in place of one whose end the
+    /// leader had not seen, and goes with the others. If it was made since, the leader pardons it.
+    pub(crate) fn condemn_at_zero(&mut self, known: impl Iterator<Item = PodUid>) {
+        if matches!(self.state, State::Resting { .. }) {
+            self.condemned.extend(known);
+        }
+    }
+
     /// The count was raised after the zero: pods made since may be used.
     pub(crate) fn raised(&mut self) {
         if matches!(self.state, State::Resting { .. }) {

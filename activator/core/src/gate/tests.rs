@@ -210,3 +210,22 @@ fn a_pod_that_is_gone_is_forgotten() {
     gate.forget(&uid("a"));
     assert!(!gate.condemned(&uid("a")));
 }
+
+#[test]
+fn rule_2_a_pod_known_when_the_zero_is_heard_of_is_condemned_until_the_leader_pardons_it() {
+    let mut gate = Gate::open();
+    close(&mut gate, gate_id(1, 1), &["named"], &[], at(0));
+    gate.zero_by(&verdict(gate_id(1, 1), &["named"]), at(100));
+    gate.condemn_at_zero([uid("unnamed")].into_iter());
+    gate.raised();
+    assert!(!gate.admits(&uid("unnamed")) && gate.admits(&uid("new")));
+    gate.open_by(&verdict(gate_id(1, 1), &["named"]), at(200));
+    assert!(gate.admits(&uid("unnamed")));
+}
+
+#[test]
+fn an_open_gate_condemns_nothing_at_a_zero_that_it_did_not_obey() {
+    let mut gate = Gate::open();
+    gate.condemn_at_zero([uid("a")].into_iter());
+    assert!(gate.admits(&uid("a")));
+}

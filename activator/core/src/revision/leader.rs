@@ -33,6 +33,9 @@ impl<W> Revision<W> {
     /// The hello was answered in full; `closed` is what the answer lists of this revision.
     pub fn welcomed(&mut self, term: Term, closed: Option<&Closed>, now: Duration, out: &mut Effects<W>) {
         self.gate.welcome(term, closed, now);
+        if closed.is_some_and(|closed| closed.zero) {
+            self.gate.condemn_at_zero(self.capacity.known());
+        }
         self.wake.gate_spoken(closed.is_none(), now);
         self.changed(now, out);
     }
@@ -49,6 +52,7 @@ impl<W> Revision<W> {
             }
             LeaderFrame::Zero(verdict) => {
                 if self.gate.zero_by(verdict, now) {
+                    self.gate.condemn_at_zero(self.capacity.known());
                     self.wake.gate_spoken(false, now);
                 }
             }

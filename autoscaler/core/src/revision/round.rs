@@ -200,7 +200,8 @@ impl Revision {
         let Some(gate) = &mut self.gate else { return };
         let Phase::Commit(round) = &gate.phase else { return };
         let (named, from) = (round.named.clone(), round.replicas);
-        gate.condemn(named);
+        // A pod seen since the round began was made before the zero, or is pardoned.
+        gate.condemn(named.into_iter().chain(self.pods.iter().map(|pod| pod.uid.clone())));
         gate.phase = Phase::Zero;
         context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
         context.report(Event::ScaledToZero { revision: self.id.clone(), from });

@@ -48,6 +48,23 @@ fn after_a_zero_only_new_pods_are_used_and_only_when_the_count_was_raised() {
 }
 
 #[test]
+fn a_pod_that_came_before_the_zero_was_heard_of_waits_for_the_leader_to_pardon_it() {
+    let mut fixture = Fixture::led(Policy::default());
+    fixture.pods(vec![ready("a")]);
+    fixture.close(1, &["a"]);
+    fixture.arrive();
+    fixture.pods(vec![ready("a"), ready("b")]);
+    fixture.leader(&LeaderFrame::Zero(verdict(1, &["a"])));
+    fixture.reply(WakeAnswer::Written { replicas: 1 });
+    assert!(
+        fixture.granted().is_empty(),
+        "it may have been made in place of one that went away before the zero"
+    );
+    fixture.leader(&LeaderFrame::Open(verdict(1, &["a"])));
+    assert_eq!(fixture.granted(), [(0, "b".to_owned())]);
+}
+
+#[test]
 fn a_new_activator_holds_until_its_hello_is_answered() {
     let mut fixture = Fixture::starting_as(Start::Unanswered { since: ms(0) }, Policy::default());
     fixture.revision.leader_connected(fixture.now);

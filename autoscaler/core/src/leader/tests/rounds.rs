@@ -164,6 +164,14 @@ fn a_write_that_never_left_opens() {
 }
 
 #[test]
+fn a_pod_seen_while_the_zero_is_written_goes_with_the_others() {
+    let mut fixture = Fixture::committing();
+    fixture.pods(vec![pod("p"), pod("q"), pod("r")]);
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Zero(verdict(1, &["p", "q", "r"]))));
+}
+
+#[test]
 fn a_refused_write_opens_and_is_told() {
     let mut fixture = Fixture::committing();
     fixture.written(WriteOutcome::Refused);
