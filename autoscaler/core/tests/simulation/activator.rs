@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use catnap_activator_core::invariants::{self, Ledger};
-use catnap_activator_core::{Budgets, Effect, Policy, Revision, Route, Start, Ticket, through};
-use catnap_wire::{ActivatorFrame, Closed, Hello, LeaderFrame, PodUid, Welcome};
+use catnap_activator_core::{Budgets, Effect, Pod, Policy, Revision, Route, Start, Ticket, through};
+use catnap_wire::{ActivatorFrame, Closed, GateId, Hello, LeaderFrame, PodUid, WakeAnswer, Welcome};
 
 use crate::event::{Event, Message, Process, Question};
 use crate::options::Rule;
@@ -22,6 +22,8 @@ pub(crate) struct Activator {
     /// The API server's list of activators has it.
     pub(crate) listed: bool,
     revision: Revision<()>,
+    /// What its watch told of the pods.
+    pub(crate) pods: Vec<Pod>,
     ledger: Ledger,
     pub(crate) link: Option<usize>,
     /// Parts of a welcome that have come.
@@ -29,11 +31,25 @@ pub(crate) struct Activator {
     leader: Option<usize>,
     next_tick: Duration,
     told_through: Option<u64>,
+    /// The gate that it said last it has closed.
+    acknowledged: Option<GateId>,
+    /// Its GET of `/scale` that is not answered.
+    pub(crate) reads: Option<u64>,
 }
 
 impl Activator {
-    pub(crate) fn takes_requests(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.alive && !self.draining
+    }
+
+    /// A Service knows only pods that the API server knows, with their addresses.
+    pub(crate) fn takes_requests(&self) -> bool {
+        self.is_up() && self.listed
+    }
+
+    /// It has closed this gate before, and nothing has opened it since.
+    pub(crate) fn is_closed_for(&self, gate: GateId) -> bool {
+        self.acknowledged == Some(gate) && self.revision.snapshot().gate == "closed"
     }
 }
 
@@ -73,12 +89,15 @@ impl World {
             paused_until: Duration::ZERO,
             listed,
             revision,
+            pods: Vec::new(),
             ledger: Ledger::default(),
             link: None,
             welcome: Vec::new(),
             leader: self.lease.holder,
             next_tick: Duration::MAX,
             told_through: None,
+            acknowledged: None,
+            reads: None,
         });
         self.note(|| format!("activator {index} starts"));
         let policy = Policy { activation: Duration::from_secs(600), limit: 2, max: 4, ..Policy::default() };
@@ -119,6 +138,7 @@ impl World {
     pub(crate) fn activator_hears(&mut self, index: usize, message: Message) {
         match message {
             Message::Pods(pods) => {
+                self.activators[index].pods.clone_from(&pods);
                 self.act(index, |revision, now, out| revision.set_pods(pods, now, out));
             }
             Message::Lease(holder) => self.follow(index, holder),
@@ -126,6 +146,7 @@ impl World {
             Message::Down { link, frame } if self.arrives_down(link) => self.frame_from_leader(index, frame),
             Message::Lost { link } if self.notice_at_activator(link) => self.leader_lost(index),
             Message::ReadAlone(attempt, result) => {
+                self.activators[index].reads = None;
                 self.act(index, |revision, now, out| revision.scale_read(attempt, result, now, out));
             }
             Message::RaisedAlone(attempt, result) => {
@@ -195,7 +216,10 @@ impl World {
                 self.violate(format!("request {request} failed: {trouble:?}"));
             }
             Effect::Send(frame) => self.send_frame(index, frame),
-            Effect::ReadScale { attempt } => self.send_get(process, Question::Activator(attempt)),
+            Effect::ReadScale { attempt } => {
+                self.activators[index].reads = Some(attempt);
+                self.send_get(process, Question::Activator(attempt));
+            }
             Effect::RaiseScale { attempt, replicas, resource_version } => {
                 self.send_put(process, Question::Activator(attempt), replicas, resource_version);
             }
@@ -209,10 +233,11 @@ impl World {
         }
     }
 
-    fn send_frame(&mut self, index: usize, frame: ActivatorFrame) {
+    pub(crate) fn send_frame(&mut self, index: usize, frame: ActivatorFrame) {
         if let Some(link) = self.activators[index].link {
             self.note(|| format!("activator {index} says {frame:?}"));
-            if matches!(frame, ActivatorFrame::Ack { .. }) {
+            if let ActivatorFrame::Ack { gate, .. } = frame {
+                self.activators[index].acknowledged = Some(gate);
                 self.tempt();
             }
             self.send_up(link, frame);
@@ -294,38 +319,27 @@ impl World {
     }
 
     fn frame_from_leader(&mut self, index: usize, frame: LeaderFrame) {
-        let frame = self.without_condemned(frame);
+        let frame = self.altered(frame);
         self.note(|| format!("activator {index} hears {frame:?}"));
         match frame {
             LeaderFrame::Welcome(Welcome { term, closed, more }) => {
-                let closed = if self.without(Rule::HelloByState) { Vec::new() } else { closed };
                 self.activators[index].welcome.extend(closed);
                 if !more {
                     let all = std::mem::take(&mut self.activators[index].welcome);
                     let own = all.iter().find(|closed| closed.verdict.revision == self.revision).cloned();
                     self.act(index, |revision, now, out| revision.welcomed(term, own.as_ref(), now, out));
                 }
+                self.forget_condemned(index);
             }
-            LeaderFrame::Close { revision, gate, .. } if self.without(Rule::Busy) => {
-                self.send_frame(index, ActivatorFrame::Ack { revision, gate });
-            }
+            // It seems to say nothing.
+            LeaderFrame::WakeReply { answer: WakeAnswer::Queued, .. } if self.without(Rule::LeaderTalks) => {}
+            LeaderFrame::Close { ref revision, gate, .. } if self.answers_close(index, revision, gate) => {}
             frame => {
                 self.act(index, |revision, now, out| revision.leader_says(&frame, now, out));
-            }
-        }
-    }
-
-    fn without_condemned(&self, mut frame: LeaderFrame) -> LeaderFrame {
-        if self.without(Rule::Condemned) {
-            match &mut frame {
-                LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) => verdict.condemned.clear(),
-                LeaderFrame::Welcome(welcome) => {
-                    welcome.closed.iter_mut().for_each(|closed| closed.verdict.condemned.clear());
+                if matches!(frame, LeaderFrame::Zero(_)) {
+                    self.forget_condemned(index);
                 }
-                LeaderFrame::Close { pods, .. } => pods.clear(),
-                LeaderFrame::WakeReply { .. } => {}
             }
         }
-        frame
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catnap_activator_core::{Scale, ScaleError};
-use catnap_autoscaler_core::{ReadOutcome, WriteOutcome};
+use catnap_autoscaler_core::{ReadOutcome, Token, WriteOutcome};
 use catnap_wire::PodUid;
 
 use crate::cluster::{LAME_DUCK, Progress};
@@ -28,7 +28,12 @@ impl World {
         version: std::sync::Arc<str>,
     ) {
         let (delay, answer) = (self.api_delay(LANDS), self.api_delay(LANDS));
-        let lost = self.api_fault();
+        // What loses a write often loses the next one, too.
+        let lost = self.api_fault() || (self.losing && !self.quiet && self.random.once_in(2));
+        self.losing = lost;
+        if lost {
+            self.sender_may_pause(from);
+        }
         let late = self.without(Rule::InTime) && self.random.once_in(3);
         let delay = if late { self.random.milliseconds(1_000, 4_000) } else { delay };
         let answered = !self.api_fault() && delay + answer < TIMEOUT && !lost;
@@ -112,12 +117,23 @@ impl World {
                 Message::ReadAlone(attempt, Ok(Scale { replicas, resource_version }))
             }
         };
-        let delay = self.api_delay(450);
+        let delay = self.answer_when_dangerous(from).unwrap_or_else(|| self.api_delay(450));
         self.agenda.after(delay, Event::To(from, message));
     }
 
-    pub(crate) fn list_arrives(&mut self, leader: usize, token: catnap_autoscaler_core::Token) {
-        let pods = self.activator_pods();
+    /// A leader lists the activators; it may get no answer.
+    pub(crate) fn send_list(&mut self, leader: usize, token: Token) {
+        if self.api_fault() {
+            let delay = self.random.milliseconds(1, 1_000);
+            self.agenda.after(delay, Event::To(Process::Leader(leader), Message::ListedPods(token, None)));
+        } else {
+            let delay = self.random.milliseconds(1, 6);
+            self.agenda.after(delay, Event::List { leader, token });
+        }
+    }
+
+    pub(crate) fn list_arrives(&mut self, leader: usize, token: Token) {
+        let pods = Some(self.activator_pods());
         let delay = self.api_delay(450);
         self.agenda.after(delay, Event::To(Process::Leader(leader), Message::ListedPods(token, pods)));
     }

@@ -94,7 +94,7 @@ pub(crate) enum Message {
     /// An answer of the API server, or the time to wait for one is over.
     Read(Token, ReadOutcome),
     Written(Token, WriteOutcome),
-    ListedPods(Token, Vec<PodUid>),
+    ListedPods(Token, Option<Vec<PodUid>>),
     ReadAlone(u64, Result<catnap_activator_core::Scale, ScaleError>),
     RaisedAlone(u64, Result<(), ScaleError>),
     /// The turn of a write has come.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::event::Event;
+use crate::event::{Event, Process};
 use crate::options::Faults;
 use crate::world::World;
 
@@ -41,7 +41,7 @@ impl World {
         let kinds = if self.options.faults == Faults::Processes { 10 } else { 4 };
         let activator = self.random.below(self.activators.len() as u64);
         let activator = usize::try_from(activator).unwrap();
-        let alive = self.activators[activator].takes_requests();
+        let alive = self.activators[activator].is_up();
         match self.random.below(kinds) {
             0 | 1 => {
                 if let Some(link) = self.activators[activator].link {
@@ -82,6 +82,26 @@ impl World {
             9 if self.random.once_in(2) => self.end_leader(leader),
             _ => self.leaders[leader].stopping = true,
         }
+    }
+
+    /// What loses a write may stop its sender as well: a leader is silent in COMMIT, and then goes on.
+    pub(crate) fn sender_may_pause(&mut self, sender: Process) {
+        if let Process::Leader(leader) = sender
+            && self.options.faults == Faults::Processes
+            && self.random.once_in(6)
+        {
+            let length = self.random.milliseconds(1_800, 3_900);
+            self.note(|| format!("leader {leader} is paused for {length:?}"));
+            self.leaders[leader].paused_until = self.now() + length;
+        }
+    }
+
+    /// The answer to an activator's GET is most dangerous just when a silent leader speaks again: often it comes then.
+    pub(crate) fn answer_when_dangerous(&mut self, reader: Process) -> Option<Duration> {
+        let leader = self.lease.holder.filter(|_| matches!(reader, Process::Activator(_)))?;
+        let silent = self.leaders[leader].paused_until.saturating_sub(self.now());
+        let soon = !silent.is_zero() && silent < Duration::from_millis(300);
+        (soon && self.random.once_in(2)).then(|| silent + self.random.milliseconds(0, 150))
     }
 
     fn evict_somebody(&mut self) {

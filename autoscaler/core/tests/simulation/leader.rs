@@ -47,8 +47,12 @@ impl World {
         let index = self.leaders.len();
         self.lease = Lease { holder: Some(index), transitions: self.lease.transitions + 1, renewed: now };
         self.note(|| format!("leader {index} is elected"));
-        let term =
-            Term { transitions: self.lease.transitions, boot: self.options.seed.wrapping_add(index as u64) };
+        let term = if self.without(Rule::NewTerm) {
+            Term { transitions: 1, boot: self.options.seed }
+        } else {
+            let boot = self.options.seed.wrapping_add(index as u64);
+            Term { transitions: self.lease.transitions, boot }
+        };
         let mut leader = Leader::new(term, Settings::default(), Duration::ZERO);
         let policy = Policy {
             max: 4,
@@ -140,11 +144,15 @@ impl World {
                 self.lead(index, |leader| leader.scale_written(token, outcome, now));
             }
             Message::ListedPods(token, pods) => {
-                self.lead(index, |leader| leader.activators_listed(token, Some(&pods), now));
+                self.lead(index, |leader| leader.activators_listed(token, pods.as_deref(), now));
             }
             Message::StartPut { replicas, version, not_after, token } => {
                 if not_after.is_some_and(|limit| now > limit) && !self.without(Rule::InTime) {
                     self.lead(index, |leader| leader.scale_written(token, WriteOutcome::NotSent, now));
+                } else if replicas > 0 && self.options.refused {
+                    let refused = Message::Written(token, WriteOutcome::Refused);
+                    let delay = self.random.milliseconds(1, 6);
+                    self.agenda.after(delay, Event::To(Process::Leader(index), refused));
                 } else {
                     self.note(|| format!("leader {index} sends PUT {replicas} on {version}"));
                     self.tempt();
@@ -199,10 +207,7 @@ impl World {
                 let start = Message::StartPut { replicas, version, not_after, token };
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
             }
-            Effect::ListActivators { token } => {
-                let delay = self.random.milliseconds(1, 6);
-                self.agenda.after(delay, Event::List { leader: index, token });
-            }
+            Effect::ListActivators { token } => self.send_list(index, token),
             Effect::Report(event) => {
                 if matches!(event, LeaderEvent::ScaledToZero { .. }) {
                     self.leaders[index].zeros += 1;

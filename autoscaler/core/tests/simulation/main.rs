@@ -15,6 +15,7 @@ mod network;
 mod options;
 mod random;
 mod request;
+mod without;
 mod world;
 
 use options::{Faults, Options, Rule};
@@ -63,7 +64,8 @@ fn assert_telling(total: Summary) {
 }
 
 fn options(seed: u64, activators: usize, faults: Faults) -> Options {
-    Options { seed, activators, joiner: seed.is_multiple_of(2), faults, without: None }
+    let refused = faults != Faults::None && seed % 5 == 4;
+    Options { seed, activators, joiner: seed.is_multiple_of(2), faults, refused, without: None }
 }
 
 #[test]
@@ -91,24 +93,31 @@ fn two_activators_among_failing_processes_lose_nothing() {
 }
 
 /// Without the rule some seed must lose a request, send one to a pod that cannot answer, or leave one waiting: else these
-/// tests could not fail.
+/// tests could not fail. With the rule the same seed must be harmless. What is rarely missed is looked for where it is found.
 #[rstest]
-#[case(Rule::ClosedUntilWelcome, Faults::Processes)]
-#[case(Rule::Condemned, Faults::Processes)]
-#[case(Rule::Precondition, Faults::Processes)]
-#[case(Rule::InTime, Faults::Processes)]
-#[case(Rule::Busy, Faults::None)]
-#[case(Rule::Listed, Faults::Processes)]
-#[case(Rule::Unknown, Faults::Network)]
-#[case(Rule::Observed, Faults::Processes)]
-#[case(Rule::HelloByState, Faults::Processes)]
+#[case(Rule::ClosedUntilWelcome, Faults::Processes, 9_900)]
+#[case(Rule::Condemned, Faults::Processes, 2_300)]
+#[case(Rule::LeaderTalks, Faults::Processes, 300)]
+#[case(Rule::Patience, Faults::Network, 0)]
+#[case(Rule::Precondition, Faults::Processes, 0)]
+#[case(Rule::InTime, Faults::Processes, 0)]
+#[case(Rule::ReadForThisGate, Faults::Processes, 10_300)]
+#[case(Rule::NewTerm, Faults::Processes, 0)]
+#[case(Rule::Busy, Faults::None, 0)]
+#[case(Rule::Listed, Faults::Processes, 0)]
+#[case(Rule::Unknown, Faults::Network, 0)]
+#[case(Rule::Observed, Faults::Processes, 0)]
+#[case(Rule::HelloByState, Faults::Processes, 0)]
 // What the protocol cannot see is bounded: watches that lag for longer than the lame-duck time lose something.
-#[case(Rule::WatchLag, Faults::None)]
-fn every_rule_is_missed(#[case] rule: Rule, #[case] faults: Faults) {
-    let found = (0..40_000).find_map(|seed| {
-        let options = Options { without: Some(rule), ..options(seed, 2, faults) };
+#[case(Rule::WatchLag, Faults::None, 0)]
+fn every_rule_is_missed(#[case] rule: Rule, #[case] faults: Faults, #[case] first: u64) {
+    let complete = |seed| options(seed, 2, faults);
+    let found = (first..first + 40_000).find_map(|seed| {
+        let options = Options { without: Some(rule), ..complete(seed) };
         World::new(options, false).run().err().map(|(violation, _)| (seed, violation))
     });
     println!("{rule:?}: {found:?}");
-    assert!(found.is_some(), "nothing goes wrong without {rule:?}");
+    let (seed, violation) = found.expect("nothing goes wrong without it");
+    let kept = World::new(complete(seed), false).run();
+    assert!(kept.is_ok(), "SEED={seed}: {violation} whether {rule:?} is kept or not");
 }

@@ -38,6 +38,8 @@ pub(crate) struct World {
     pub(crate) last_seen: BTreeMap<(Process, &'static str), Duration>,
     pub(crate) revision: RevisionId,
     pub(crate) quiet: bool,
+    /// The last write did not arrive.
+    pub(crate) losing: bool,
     violation: Option<String>,
     /// What happened, for people; kept only when asked for.
     trace: Option<Vec<String>>,
@@ -73,6 +75,7 @@ impl World {
             last_seen: BTreeMap::new(),
             revision,
             quiet: false,
+            losing: false,
             violation: None,
             trace: traced.then(Vec::new),
         }
