@@ -346,6 +346,7 @@ impl<W> Revision<W> {
         held.cold |= self.capacity.usable() == 0;
         self.queue.push(ticket, held);
         self.settle(now);
+        self.wake.arrived(now);
     }
 
     /// Decides anew what may be used, then grants what can be.

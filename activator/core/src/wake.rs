@@ -8,8 +8,11 @@ use crate::random::Random;
 use catnap_wire::message::{PodUid, WakeAnswer};
 use std::time::Duration;
 
-/// Requests that arrive this close together are told in one frame.
+/// Requests that arrive this close together are told in one frame: one write of what all of them need is over sooner than
+/// two, of which the second meets a Deployment that its controller is changing.
 const COALESCE: Duration = Duration::from_millis(2);
+/// The first of them does not wait longer for others.
+const LONGEST_COALESCE: Duration = Duration::from_millis(10);
 /// More requests are told again after this time.
 const UPDATE: Duration = Duration::from_millis(10);
 /// Repeated this often until answered.
@@ -70,6 +73,8 @@ pub(crate) struct Due {
 #[derive(Debug, Default)]
 pub(crate) struct Wake {
     since: Option<Duration>,
+    /// The newest of the held requests came.
+    newest: Duration,
     told: Option<(Duration, u64)>,
     unanswered: Option<Duration>,
     patience_from: Duration,
@@ -95,6 +100,11 @@ impl Wake {
         }
     }
 
+    /// One more request is held.
+    pub(crate) fn arrived(&mut self, now: Duration) {
+        self.newest = now;
+    }
+
     pub(crate) fn needed(&self) -> bool {
         self.since.is_some()
     }
@@ -115,7 +125,7 @@ impl Wake {
     pub(crate) fn tell_at(&self, held: u64) -> Option<Duration> {
         let since = self.since?;
         Some(match self.told {
-            None => since + COALESCE,
+            None => (self.newest.max(since) + COALESCE).min(since + LONGEST_COALESCE),
             Some((at, count)) if held > count => at + UPDATE,
             Some((at, _)) if self.unanswered.is_some() => at + REPEAT_UNANSWERED,
             Some((at, _)) => at + REPEAT_ANSWERED,

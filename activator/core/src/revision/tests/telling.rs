@@ -25,6 +25,25 @@ fn a_burst_is_told_in_one_frame_and_growth_soon_after() {
 }
 
 #[test]
+fn a_burst_that_trickles_in_is_told_when_it_pauses_or_after_ten_milliseconds() {
+    let mut fixture = Fixture::led(Policy::default());
+    for _ in 0..4 {
+        fixture.arrivals(5);
+        fixture.pass(ms(1));
+    }
+    assert!(wakes(&mut fixture).is_empty());
+    fixture.pass(ms(1));
+    assert_eq!(wakes(&mut fixture), [20]);
+
+    let mut fixture = Fixture::led(Policy::default());
+    for _ in 0..20 {
+        fixture.arrivals(1);
+        fixture.pass(ms(1));
+    }
+    assert_eq!(wakes(&mut fixture).first(), Some(&10));
+}
+
+#[test]
 fn a_wake_is_repeated_while_it_lasts_and_on_a_new_stream() {
     let mut fixture = Fixture::led(Policy::default());
     fixture.arrive();
