@@ -146,9 +146,9 @@ impl Cluster {
         self.spawn("kube-controller-manager")?;
         self.spawn("kube-scheduler")?;
         for node in nodes() {
-            node.component("kubelet").spawn()?;
             node.component("kube-proxy").spawn()?;
         }
+        self.start_kubelets().await?;
         if options.coredns {
             self.create_coredns()?;
         }
@@ -159,6 +159,26 @@ impl Cluster {
         ready::wait_for_nodes(&client, self.nodes, &log).await?;
         if options.coredns {
             wait_for_coredns(&client, &log).await?;
+        }
+        Ok(())
+    }
+
+    /// One after the other: each first clears the folder of this socket, whose path is fixed, and then listens on it. One
+    /// that comes in between makes the other end.
+    async fn start_kubelets(&self) -> Result<(), Error> {
+        let socket = Path::new("/var/lib/kubelet/device-plugins/kubelet.sock");
+        for node in self.nodes() {
+            match fs::remove_file(socket) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::file("removing", socket)(error));
+                }
+                _ => {}
+            }
+            let kubelet = node.component("kubelet");
+            kubelet.spawn()?;
+            if node.number < self.nodes {
+                ready::wait_until("kubelet", &kubelet.log()?, async || Ok(socket.exists())).await?;
+            }
         }
         Ok(())
     }

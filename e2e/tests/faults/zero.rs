@@ -1,17 +1,21 @@
 //! Requests around the moment of going to zero: none lost, none served twice.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Forward, Needs, Sink, eventually, run};
-use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Pod;
+use catnap_e2e::fixture::{Context, Forward, Needs, Resolver, Sink, eventually, run};
+use futures::{TryStreamExt as _, future::try_join_all};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep_until},
+};
 
 use catnap_e2e::functions::{
-    PATIENCE, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, replicas, resting, url,
+    PATIENCE, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, resting, url,
 };
 
 /// Functions that go to zero side by side.
@@ -198,7 +202,7 @@ async fn a_request_when_the_pod_was_deleted_is_served_once() {
         let version = pods.list(&ListParams::default()).await?.metadata.resource_version.unwrap_or_default();
         let mut events = Box::pin(pods.watch(&WatchParams::default().timeout(120), &version).await?);
         loop {
-            let event = futures::TryStreamExt::try_next(&mut events).await?.context("the watch ended")?;
+            let event = events.try_next().await?.context("the watch ended")?;
             if matches!(&event, WatchEvent::Modified(pod) if pod.metadata.deletion_timestamp.is_some()) {
                 break;
             }
@@ -213,33 +217,48 @@ async fn a_request_when_the_pod_was_deleted_is_served_once() {
 async fn fifty_requests_on_a_cold_function_ask_for_five_replicas_at_once() {
     run("fifty_at_once", Needs::Launcher, async |test| {
         deploy_resting(test, &hello("hello", json!({"concurrency": {"limit": 10}}))).await?;
-        // What a client needs to open fifty connections is not Catnap's: all are open before the first request is sent.
-        let http = test.http.h2c.clone();
-        body(http.get("http://nobody.nowhere/").send().await.map_err(anyhow::Error::from)?)
-            .await
-            .err()
-            .context("not 404")?;
+        // What a client needs to open fifty connections and to encode fifty requests is not Catnap's.
+        let activator = Resolver::new(test.client.clone()).activator().await?;
+        let mut streams = try_join_all((0..50).map(|_| TcpStream::connect(activator))).await?;
+        let host = format!("hello.{}", test.namespace);
+        let request = format!("GET /sleep?ms=500 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        // Looking again and again would take time from those that are measured.
+        let deployments = test.api::<Deployment>();
+        let version = deployments.list(&ListParams::default()).await?.metadata.resource_version;
+        let watch = WatchParams::default().timeout(60);
+        let mut events = pin!(deployments.watch(&watch, &version.unwrap_or_default()).await?);
         let first = Instant::now();
-        let requests = try_join_all((0..50).map(|_| async {
-            let response = http.get(url(test, "hello", "/sleep?ms=500")).send().await?;
-            body(response).await
-        }));
+        let requests = async {
+            for stream in &mut streams {
+                stream.write_all(request.as_bytes()).await?;
+            }
+            try_join_all(streams.iter_mut().map(async |stream| {
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).await?;
+                anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+                anyhow::Ok(())
+            }))
+            .await
+        };
         let asked = async {
             let mut counts = Vec::new();
-            loop {
-                let count = replicas(test, "hello").await?;
-                if counts.last() != Some(&count) {
+            while let Some(event) = events.try_next().await? {
+                if let WatchEvent::Modified(deployment) = event {
+                    let count = deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
                     counts.push(count);
+                    if count >= 5 {
+                        return anyhow::Ok((first.elapsed(), counts));
+                    }
                 }
-                if count >= 5 {
-                    return anyhow::Ok((first.elapsed(), counts));
-                }
-                anyhow::ensure!(first.elapsed() < PATIENCE, "replicas were {counts:?}");
             }
+            anyhow::bail!("replicas were {counts:?} when the watch ended")
         };
-        let (_, (took, counts)) = tokio::try_join!(requests, asked)?;
+        let (_, (took, counts)) = futures::try_join!(requests, asked)?;
         anyhow::ensure!(counts.last() == Some(&5), "{counts:?}");
-        anyhow::ensure!(took < Duration::from_millis(50), "five replicas were asked for after {took:?}");
+        anyhow::ensure!(
+            took < Duration::from_millis(50),
+            "{counts:?} replicas were asked for after {took:?}"
+        );
         body(get(test, "hello", "/").await?).await.map(drop)
     })
     .await;
