@@ -133,7 +133,8 @@ mod tests {
         assert_eq!(left.wait().unwrap().signal(), Some(15));
         reaper.join().unwrap();
         assert!(done.try_wait().unwrap().is_none(), "it was taken off the list");
-        done.kill().unwrap();
+        // The whole group: the shell alone would leave its `sleep` behind.
+        killpg(Pid::from_raw(done_group), Signal::SIGKILL).unwrap();
         done.wait().unwrap();
     }
 
