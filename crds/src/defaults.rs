@@ -9,6 +9,10 @@ pub(crate) const fn activation_timeout() -> Duration {
     Duration::from_secs(60)
 }
 
+pub(crate) const fn request_timeout() -> Duration {
+    Duration::from_secs(300)
+}
+
 pub(crate) const fn queue_max_requests() -> i32 {
     1000
 }

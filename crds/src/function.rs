@@ -146,6 +146,18 @@ pub struct Timeouts {
     #[x_kube(validation = Rule::new("duration(self) > duration('0s')")
         .message("timeouts.activation must be more than 0s"))]
     pub activation: Duration,
+    /// Longest from giving a request to a replica to the head of its response, then 504; 0s for no limit.
+    #[serde(default)]
+    pub first_byte: Duration,
+    /// Longest from giving a request to a replica to the last byte of its response, then 504, or the response is broken
+    /// off where it had begun; 0s for no limit. It does not end upgraded connections, text/event-stream and gRPC, except
+    /// those whose client has left.
+    #[serde(default = "defaults::request_timeout")]
+    pub request: Duration,
+    /// Longest without a byte in either direction while a request is with a replica, tunnels and streams too; then 504, or
+    /// the exchange is broken off; 0s for no limit.
+    #[serde(default)]
+    pub inactivity: Duration,
 }
 
 /// How many requests may wait.
@@ -192,7 +204,12 @@ impl FunctionSpec {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { activation: defaults::activation_timeout() }
+        Self {
+            activation: defaults::activation_timeout(),
+            first_byte: Duration::default(),
+            request: defaults::request_timeout(),
+            inactivity: Duration::default(),
+        }
     }
 }
 

@@ -73,7 +73,10 @@ fn the_smallest_manifest_has_every_default() {
         (8080, 60, 0)
     );
     assert_eq!((spec.scale.max, spec.scale.initial_replicas(), spec.scale.wake_replicas()), (100, 1, 1));
-    assert_eq!(spec.timeouts.activation, catnap_crds::Duration::from_secs(60));
+    let seconds = catnap_crds::Duration::from_secs;
+    let timeouts = &spec.timeouts;
+    assert_eq!((timeouts.activation, timeouts.first_byte), (seconds(60), seconds(0)));
+    assert_eq!((timeouts.request, timeouts.inactivity), (seconds(300), seconds(0)));
 }
 
 #[test]
