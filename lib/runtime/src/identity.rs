@@ -29,13 +29,22 @@ pub fn holder(pod_name: &str, boot: u64) -> String {
     format!("{pod_name}_{boot:016x}")
 }
 
+/// The boot in a [`holder`]; `None` when it is none.
+pub fn boot_of(holder: &str) -> Option<u64> {
+    let (_, boot) = holder.rsplit_once('_')?;
+    u64::from_str_radix(boot, 16).ok()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::holder;
+    use super::{boot_of, holder};
 
     #[test]
     fn a_holder_tells_two_boots_of_one_pod_apart() {
         assert_eq!(holder("catnap-autoscaler-0", 255), "catnap-autoscaler-0_00000000000000ff");
         assert_ne!(holder("a", 1), holder("a", 2));
+        assert_eq!(boot_of(&holder("a", u64::MAX)), Some(u64::MAX));
+        assert_eq!(boot_of("a"), None);
+        assert_eq!(boot_of("a_b_xyz"), None);
     }
 }

@@ -3,6 +3,10 @@
 //! The fingerprint travels through an object that only the API server's authorization protects (a Lease), so there is no
 //! certificate authority, no Secret and no name to check. TLS 1.3 only.
 
+mod mutual;
+
+pub use mutual::{Known, shown};
+
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -97,9 +101,13 @@ impl SelfMade {
         Fingerprint::of(&self.certificate)
     }
 
+    fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::Pkcs8(self.key.clone_key())
+    }
+
     /// A server's configuration that offers the protocols of `alpn`, such as `h2`.
     pub fn server_config(&self, alpn: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
-        let key = PrivateKeyDer::Pkcs8(self.key.clone_key());
+        let key = self.key();
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .and_then(|builder| {
@@ -113,9 +121,8 @@ impl SelfMade {
 
 /// A client's configuration that accepts exactly the certificate with the fingerprint `pinned`, whatever its name.
 pub fn pinning_client_config(pinned: Fingerprint, alpn: &[&[u8]]) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
-    let verifier = Arc::new(PinnedCertificate { pinned, provider: Arc::clone(&provider) });
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let verifier = pinned_verifier(pinned);
+    let mut config = ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|source| TlsError::Configure { source })?
         .dangerous()
@@ -129,6 +136,14 @@ pub fn pinning_client_config(pinned: Fingerprint, alpn: &[&[u8]]) -> Result<Arc<
 pub fn install_crypto_provider() {
     // An error only says that there is one already.
     let _ = aws_lc_rs::default_provider().install_default();
+}
+
+fn pinned_verifier(pinned: Fingerprint) -> Arc<PinnedCertificate> {
+    Arc::new(PinnedCertificate { pinned, provider: provider() })
+}
+
+fn tls12_is_not_offered() -> rustls::Error {
+    rustls::Error::General("TLS 1.2 is not offered".to_owned())
 }
 
 fn provider() -> Arc<CryptoProvider> {
@@ -164,7 +179,7 @@ impl ServerCertVerifier for PinnedCertificate {
         _certificate: &CertificateDer<'_>,
         _signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Err(rustls::Error::General("TLS 1.2 is not offered".to_owned()))
+        Err(tls12_is_not_offered())
     }
 
     fn verify_tls13_signature(

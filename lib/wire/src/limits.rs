@@ -13,6 +13,9 @@ pub const MAX_PODS: usize = 20_000;
 /// Largest frame that either end takes, in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 
+/// Largest frame between activators, in bytes: twice what [`MAX_PODS`] UIDs of any length come to.
+pub const MAX_PEER_FRAME_BYTES: usize = 12 << 20;
+
 /// Most bytes of one part. One revision with as much as it may have stays below it: 6 MB, nearly all for names of pods.
 const PART_BYTES: usize = MAX_FRAME_BYTES / 2;
 

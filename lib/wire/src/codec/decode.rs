@@ -4,14 +4,12 @@
 
 use std::sync::Arc;
 
-use super::{DecodeError, MAX_REQUEST_MICROSECONDS};
+use super::{DecodeError, Decoded, MAX_REQUEST_MICROSECONDS};
 use crate::limits::{MAX_BUCKETS, MAX_NAME_BYTES, MAX_PODS};
 use crate::message as plain;
 use crate::message::HELLO_PART;
 use crate::proto;
 use crate::proto::{activator_frame, leader_frame, wake_reply};
-
-type Decoded<T> = Result<T, DecodeError>;
 
 impl TryFrom<proto::ActivatorFrame> for plain::ActivatorFrame {
     type Error = DecodeError;
@@ -160,14 +158,14 @@ fn decode_uids(field: &'static str, uids: Vec<String>) -> Decoded<Vec<plain::Pod
     decode_list(field, MAX_PODS, uids, |uid| decode_name(field, &uid))
 }
 
-fn decode_name(field: &'static str, name: &str) -> Decoded<Arc<str>> {
+pub(super) fn decode_name(field: &'static str, name: &str) -> Decoded<Arc<str>> {
     match name.len() {
         1..=MAX_NAME_BYTES => Ok(Arc::from(name)),
         bytes => Err(DecodeError::BadName { field, bytes }),
     }
 }
 
-fn decode_list<M, T>(
+pub(super) fn decode_list<M, T>(
     field: &'static str,
     most: usize,
     messages: Vec<M>,
@@ -177,10 +175,10 @@ fn decode_list<M, T>(
     messages.into_iter().map(decode).collect()
 }
 
-fn required<T>(field: &'static str, value: Option<T>) -> Decoded<T> {
+pub(super) fn required<T>(field: &'static str, value: Option<T>) -> Decoded<T> {
     value.ok_or(DecodeError::Missing { field })
 }
 
-fn at_most(field: &'static str, value: u64, most: u64) -> Decoded<()> {
+pub(super) fn at_most(field: &'static str, value: u64, most: u64) -> Decoded<()> {
     if value > most { Err(DecodeError::TooLarge { field, value, most }) } else { Ok(()) }
 }
