@@ -16,6 +16,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
+const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// Longer request ids are replaced.
 const REQUEST_ID_BYTES: usize = 128;
 
@@ -24,20 +25,24 @@ const REQUEST_ID_BYTES: usize = 128;
 pub(crate) struct Caller {
     trusted: bool,
     address: HeaderValue,
-    /// `for=…;proto=http;host=`, to be followed by the quoted host.
+    scheme: HeaderValue,
+    /// `for=…;proto=…;host=`, to be followed by the quoted host.
     forwarded: Box<[u8]>,
 }
 
 impl Caller {
-    pub(crate) fn new(address: IpAddr, trusted: &[Network]) -> Self {
+    /// `tls`: the caller's connection is under it.
+    pub(crate) fn new(address: IpAddr, tls: bool, trusted: &[Network]) -> Self {
         let address = address.to_canonical();
         let text = address.to_string();
+        let scheme = if tls { "https" } else { "http" };
         let node = if address.is_ipv6() { format!("\"[{text}]\"") } else { text.clone() };
         Self {
             trusted: trusted.iter().any(|network| network.contains(address)),
             // An IP address has no character that a header value may not have.
             address: HeaderValue::from_str(&text).unwrap_or_else(|_| HeaderValue::from_static("unknown")),
-            forwarded: format!("for={node};proto=http;host=").into_bytes().into_boxed_slice(),
+            scheme: if tls { HTTPS } else { HTTP },
+            forwarded: format!("for={node};proto={scheme};host=").into_bytes().into_boxed_slice(),
         }
     }
 
@@ -52,7 +57,7 @@ impl Caller {
             self.extend(headers, FORWARDED, element);
         }
         self.extend(headers, FORWARDED_FOR, self.address.clone());
-        self.keep(headers, FORWARDED_PROTO, HTTP);
+        self.keep(headers, FORWARDED_PROTO, self.scheme.clone());
         self.keep(headers, FORWARDED_HOST, host.clone());
     }
 

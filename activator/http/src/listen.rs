@@ -4,11 +4,19 @@
 use std::io;
 use std::net::SocketAddr;
 
+use catnap_activator_core::Listener;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 /// Connections that wait in the kernel while a worker is busy. The kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// What is served on a listening socket, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) listener: Listener,
+    pub(crate) tls: bool,
+}
 
 /// Binds one address `count` times. Port 0 takes one free port for all of them.
 pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<std::net::TcpListener>> {

@@ -15,7 +15,7 @@ fn a_strangers_word_is_replaced() {
     headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     headers.insert(FORWARDED_HOST, HeaderValue::from_static("bank.example"));
-    Caller::new("::ffff:192.0.2.7".parse().unwrap(), &[]).describe(&mut headers, &host());
+    Caller::new("::ffff:192.0.2.7".parse().unwrap(), false, &[]).describe(&mut headers, &host());
     assert_eq!(all(&headers, "forwarded"), ["for=192.0.2.7;proto=http;host=\"hello.default:8080\""]);
     assert_eq!(all(&headers, "x-forwarded-for"), ["192.0.2.7"]);
     assert_eq!(all(&headers, "x-forwarded-proto"), ["http"]);
@@ -28,7 +28,7 @@ fn a_trusted_proxys_word_is_extended() {
     headers.insert(FORWARDED_FOR, HeaderValue::from_static("1.2.3.4"));
     headers.insert(FORWARDED_PROTO, HeaderValue::from_static("https"));
     let trusted = ["2001:db8::/32".parse().unwrap()];
-    Caller::new("2001:db8::9".parse().unwrap(), &trusted).describe(&mut headers, &host());
+    Caller::new("2001:db8::9".parse().unwrap(), false, &trusted).describe(&mut headers, &host());
     assert_eq!(all(&headers, "forwarded"), ["for=\"[2001:db8::9]\";proto=http;host=\"hello.default:8080\""]);
     assert_eq!(all(&headers, "x-forwarded-for"), ["1.2.3.4", "2001:db8::9"]);
     assert_eq!(all(&headers, "x-forwarded-proto"), ["https"]);

@@ -47,7 +47,7 @@ fn methods_and_sizes_are_limited() {
 
 #[test]
 fn each_protocol_names_the_host_in_its_way() {
-    let caller = Caller::new("192.0.2.1".parse().unwrap(), &[]);
+    let caller = Caller::new("192.0.2.1".parse().unwrap(), false, &[]);
     let parts = parts("GET", "http://hello.default/a?b=c", &[]);
     let host = Head::host(&parts).unwrap();
     let head = Head::new(parts, host, &caller);
@@ -62,7 +62,7 @@ fn each_protocol_names_the_host_in_its_way() {
 
 #[test]
 fn only_methods_that_may_be_repeated_are() {
-    let caller = Caller::new("192.0.2.1".parse().unwrap(), &[]);
+    let caller = Caller::new("192.0.2.1".parse().unwrap(), false, &[]);
     for (method, repeated) in [
         ("GET", true),
         ("HEAD", true),
