@@ -106,6 +106,39 @@ fn an_activators_grace_outlasts_its_drain() {
 }
 
 #[test]
+fn tls_takes_its_certificates_from_secrets() {
+    let Some(objects) = helm::render(&["--set", "activator.edge.tls.secrets={first,second.example}"]) else {
+        return;
+    };
+    let named = |kind, name: &'static str| {
+        of_kind(&objects, kind).find(move |object| object["metadata"]["name"] == name).unwrap()
+    };
+    let pod = &named("Deployment", "catnap-activator")["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let environment = container["env"].as_array().unwrap();
+    let variable = environment.iter().find(|one| one["name"] == "CATNAP_TLS_CERTIFICATES").unwrap();
+    assert_eq!(variable["value"], "/etc/catnap/tls/first,/etc/catnap/tls/second.example");
+    let mounts = container["volumeMounts"].as_array().unwrap();
+    for (name, secret) in [("tls-0", "first"), ("tls-1", "second.example")] {
+        let mount = mounts.iter().find(|mount| mount["name"] == name).unwrap();
+        assert_eq!(mount["mountPath"], format!("/etc/catnap/tls/{secret}"));
+        // With a subPath kubelet would never bring a renewed certificate.
+        assert_eq!(mount["subPath"], Value::Null);
+        let volumes = pod["volumes"].as_array().unwrap();
+        let volume = volumes.iter().find(|volume| volume["name"] == name).unwrap();
+        assert_eq!(volume["secret"], serde_json::json!({"secretName": secret, "optional": true}));
+    }
+    let ports = |objects: &[Value]| {
+        let edge = of_kind(objects, "Service")
+            .find(|service| service["metadata"]["name"] == "catnap-activator-edge")
+            .unwrap();
+        edge["spec"]["ports"].as_array().unwrap().len()
+    };
+    assert_eq!(ports(&objects), 2);
+    assert_eq!(ports(&helm::render(&[]).unwrap()), 1, "off by default");
+}
+
+#[test]
 fn a_misspelled_value_is_refused() {
     let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
     assert!(error.contains("replica"), "{error}");
