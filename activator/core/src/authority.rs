@@ -61,6 +61,7 @@ impl Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use rstest::rstest;
 
     #[rstest]
@@ -95,6 +96,34 @@ mod tests {
     fn a_name_without_a_namespace_is_told_apart() {
         let host = Host::parse("Hello:80").expect("a host");
         assert_eq!(host.meaning("cluster.local"), Meaning::Bare);
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_host_or_none(text in prop_oneof![".{0,300}", "[a-zA-Z0-9.:\\[\\]-]{0,40}"]) {
+            let Some(host) = Host::parse(&text) else { return Ok(()) };
+            let bytes = &host.bytes[..host.length];
+            prop_assert!(bytes.is_ascii() && !bytes.iter().any(u8::is_ascii_uppercase));
+            if let Meaning::Function { namespace, name } = host.meaning("cluster.local") {
+                prop_assert!(!namespace.is_empty() && !namespace.contains('.') && !name.contains('.'));
+            }
+        }
+
+        #[test]
+        fn a_function_has_many_names(
+            name in "[a-z0-9-]{1,20}",
+            namespace in "[a-z0-9-]{1,20}",
+            suffix in prop::sample::select(vec!["", ".svc", ".svc.cluster.local"]),
+            dot in prop::sample::select(vec!["", "."]),
+            port in prop_oneof![Just(String::new()), "[0-9]{1,5}".prop_map(|port| format!(":{port}"))],
+        ) {
+            let text = format!("{name}.{namespace}{suffix}{dot}{port}");
+            for text in [text.to_uppercase(), text] {
+                let host = Host::parse(&text).expect("a host");
+                let meaning = Meaning::Function { namespace: &namespace, name: &name };
+                prop_assert_eq!(host.meaning("cluster.local"), meaning);
+            }
+        }
     }
 
     #[test]

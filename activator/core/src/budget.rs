@@ -1,8 +1,9 @@
-//! What all revisions of the process share: how many requests are held, how many wakes and probes are under way.
+//! What all revisions of the process share: how many requests are held and how many bytes of them, how many wakes and probes
+//! are under way.
 //!
-//! Places for held requests are divided between namespaces by a dynamic threshold (Choudhury and Hahne, "Dynamic queue length
-//! thresholds for shared-memory packet switches", 1998, with alpha 1): a namespace may hold as many requests as there are free
-//! places. One alone gets half of all, and whoever comes later always finds places.
+//! Places and bytes for held requests are divided between namespaces by a dynamic threshold (Choudhury and Hahne, "Dynamic
+//! queue length thresholds for shared-memory packet switches", 1998, with alpha 1): a namespace may have as many as are free.
+//! One alone gets half of all, and whoever comes later always finds some.
 
 use crate::reason::Trouble;
 use parking_lot::Mutex;
@@ -15,17 +16,19 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Budgets {
     held: Count,
+    bytes: Count,
     wakes: Count,
     probes: Mutex<Bucket>,
     /// By namespace; only those that are in use.
     shares: Mutex<HashMap<Arc<str>, Weak<Share>>>,
 }
 
-/// What one namespace has of the places for held requests.
+/// What one namespace has of the places and bytes for held requests.
 #[derive(Debug)]
 pub(crate) struct Share {
     namespace: Arc<str>,
     held: AtomicUsize,
+    bytes: AtomicUsize,
     budgets: Arc<Budgets>,
 }
 
@@ -39,10 +42,16 @@ pub(crate) enum Standing {
 }
 
 impl Budgets {
-    /// Budgets of a process: requests held, `/scale` conversations at once, probe attempts a second.
-    pub fn new(max_held: usize, max_wakes: usize, max_probes_per_second: u32) -> Arc<Self> {
+    /// Budgets of a process: requests held, bytes of them, `/scale` conversations at once, probe attempts a second.
+    pub fn new(
+        max_held: usize,
+        max_held_bytes: usize,
+        max_wakes: usize,
+        max_probes_per_second: u32,
+    ) -> Arc<Self> {
         Arc::new(Self {
             held: Count::new(max_held),
+            bytes: Count::new(max_held_bytes),
             wakes: Count::new(max_wakes),
             probes: Mutex::new(Bucket::new(max_probes_per_second)),
             shares: Mutex::default(),
@@ -56,14 +65,18 @@ impl Budgets {
             return share;
         }
         let namespace = Arc::clone(namespace);
-        let held = AtomicUsize::new(0);
-        let share = Arc::new(Share { namespace: Arc::clone(&namespace), held, budgets: Arc::clone(self) });
+        let share = Arc::new(Share {
+            namespace: Arc::clone(&namespace),
+            held: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            budgets: Arc::clone(self),
+        });
         shares.insert(namespace, Arc::downgrade(&share));
         share
     }
 
     pub(crate) fn wake(self: &Arc<Self>) -> Option<WakePermit> {
-        self.wakes.take(|free| free > 0).ok().map(|()| WakePermit(Arc::clone(self)))
+        self.wakes.take(1, |free| free > 0).ok().map(|()| WakePermit(Arc::clone(self)))
     }
 
     /// One probe attempt may begin now; if not, one may at the time returned.
@@ -75,6 +88,11 @@ impl Budgets {
     pub fn held(&self) -> usize {
         self.held.value.load(Ordering::Relaxed)
     }
+
+    /// Bytes of held requests in the whole process.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.value.load(Ordering::Relaxed)
+    }
 }
 
 impl Share {
@@ -83,11 +101,23 @@ impl Share {
         // Counted first, so that no two requests of the namespace see the same count.
         let held = self.held.fetch_add(1, Ordering::Relaxed);
         let allowed = |free: usize| free > 0 && (standing == Standing::Admitted || held < free);
-        match self.budgets.held.take(allowed) {
+        match self.budgets.held.take(1, allowed) {
             Ok(()) => Ok(HeldPermit(Arc::clone(self))),
             Err(free) => {
                 self.held.fetch_sub(1, Ordering::Relaxed);
                 Err(if free == 0 { Trouble::overloaded() } else { Trouble::share_used(held, free) })
+            }
+        }
+    }
+
+    /// Memory for a request that is held.
+    pub(crate) fn hold_bytes(self: &Arc<Self>, bytes: usize) -> Result<HeldBytes, Trouble> {
+        let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        match self.budgets.bytes.take(bytes, |free| held.saturating_add(bytes) <= free) {
+            Ok(()) => Ok(HeldBytes { bytes, share: Arc::clone(self) }),
+            Err(free) => {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(Trouble::bytes_used(held, free))
             }
         }
     }
@@ -110,7 +140,21 @@ pub(crate) struct HeldPermit(Arc<Share>);
 impl Drop for HeldPermit {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.budgets.held.give();
+        self.0.budgets.held.give(1);
+    }
+}
+
+/// Memory of a request that is held, free again when dropped.
+#[derive(Debug)]
+pub struct HeldBytes {
+    bytes: usize,
+    share: Arc<Share>,
+}
+
+impl Drop for HeldBytes {
+    fn drop(&mut self) {
+        self.share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.share.budgets.bytes.give(self.bytes);
     }
 }
 
@@ -120,7 +164,7 @@ pub(crate) struct WakePermit(Arc<Budgets>);
 
 impl Drop for WakePermit {
     fn drop(&mut self) {
-        self.0.wakes.give();
+        self.0.wakes.give(1);
     }
 }
 
@@ -135,16 +179,17 @@ impl Count {
         Self { value: AtomicUsize::new(0), most }
     }
 
-    /// Takes one if that is allowed with this many free ones, and says how many there were if not. Never allow it with none.
-    fn take(&self, allowed: impl Fn(usize) -> bool) -> Result<(), usize> {
+    /// Takes so many if that is allowed with this many free ones, and says how many there were if not. Never allow it with
+    /// fewer.
+    fn take(&self, amount: usize, allowed: impl Fn(usize) -> bool) -> Result<(), usize> {
         let free = |value| self.most.saturating_sub(value);
-        let next = |value| allowed(free(value)).then_some(value + 1);
+        let next = |value| allowed(free(value)).then_some(value + amount);
         let taken = self.value.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
         taken.map(drop).map_err(free)
     }
 
-    fn give(&self) {
-        self.value.fetch_sub(1, Ordering::Relaxed);
+    fn give(&self, amount: usize) {
+        self.value.fetch_sub(amount, Ordering::Relaxed);
     }
 }
 
@@ -185,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_permit_is_free_again_when_dropped() {
-        let budgets = Budgets::new(1, 1, 1);
+        let budgets = Budgets::new(1, 1_000, 1, 1);
         let share = budgets.share(&"a".into());
         let permit = share.hold(Standing::New).expect("a place");
         assert_eq!(budgets.held(), 1);
@@ -209,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_namespace_holds_no_more_than_what_is_free() {
-        let budgets = Budgets::new(1_000, 1, 1);
+        let budgets = Budgets::new(1_000, 1_000, 1, 1);
         let (first, refused) = fill(&budgets, "a");
         assert_eq!((first.len(), refused), (500, Trouble::share_used(500, 500)));
         let (second, _) = fill(&budgets, "b");
@@ -222,8 +267,27 @@ mod tests {
     }
 
     #[test]
+    fn bytes_are_shared_like_places() {
+        let budgets = Budgets::new(1, 1_000, 1, 1);
+        let (first, second) = (budgets.share(&"a".into()), budgets.share(&"b".into()));
+        let permit = first.hold_bytes(400).expect("less than half");
+        assert_eq!(first.hold_bytes(200).expect_err("more than half"), Trouble::bytes_used(400, 600));
+        let small = first.hold_bytes(100).expect("half of all");
+        assert!(first.hold_bytes(1).is_err());
+        let other = second.hold_bytes(250).expect("half of what is left");
+        assert!(second.hold_bytes(1).is_err());
+        assert_eq!(budgets.held_bytes(), 750);
+        drop((permit, other));
+        assert_eq!(budgets.held_bytes(), 100);
+        second.hold_bytes(450).expect("half of what is free");
+        drop(small);
+        assert!(first.hold_bytes(usize::MAX).is_err());
+        assert_eq!(budgets.held_bytes(), 0);
+    }
+
+    #[test]
     fn who_was_admitted_before_is_not_refused_for_the_share() {
-        let budgets = Budgets::new(10, 1, 1);
+        let budgets = Budgets::new(10, 1_000, 1, 1);
         let (first, _) = fill(&budgets, "a");
         let share = budgets.share(&"a".into());
         let again: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
@@ -233,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_namespace_without_queues_is_forgotten() {
-        let budgets = Budgets::new(10, 1, 1);
+        let budgets = Budgets::new(10, 1_000, 1, 1);
         let (permits, _) = fill(&budgets, "a");
         assert_eq!(budgets.shares.lock().len(), 1);
         drop(permits);
@@ -242,7 +306,7 @@ mod tests {
 
     #[test]
     fn threads_never_hold_more_than_there_are_places() {
-        let budgets = Budgets::new(100, 1, 1);
+        let budgets = Budgets::new(100, 1_000, 1, 1);
         std::thread::scope(|scope| {
             for namespace in ["a", "a", "b", "b"] {
                 let share = budgets.share(&namespace.into());
@@ -261,7 +325,7 @@ mod tests {
 
     #[test]
     fn who_finds_no_token_is_told_when_there_is_one() {
-        let budgets = Budgets::new(1, 1, 3);
+        let budgets = Budgets::new(1, 1_000, 1, 3);
         let mut now = Duration::ZERO;
         for _ in 0..10 {
             if budgets.probe(now).is_ok() {
@@ -276,7 +340,7 @@ mod tests {
 
     #[test]
     fn probes_are_limited_by_the_second() {
-        let budgets = Budgets::new(1, 1, 2_000);
+        let budgets = Budgets::new(1, 1_000, 1, 2_000);
         let allowed = |milliseconds: u64| {
             (0..1_000).take_while(|_| budgets.probe(Duration::from_millis(milliseconds)).is_ok()).count()
         };

@@ -1,6 +1,6 @@
 //! A Function as requests see it: the revision that has its traffic, or a queue of its own until there is one.
 
-use crate::budget::{Share, Standing};
+use crate::budget::{HeldBytes, Share, Standing};
 use crate::effect::Grant;
 use crate::process::Process;
 use crate::queue::{Held, Queue, Ticket};
@@ -95,6 +95,11 @@ impl Function {
                 Outcome::NotRouted => {}
             }
         }
+    }
+
+    /// Memory for a request of this Function that is held, or about to be.
+    pub fn hold_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
+        self.share.hold_bytes(bytes).map_err(|Trouble { reason, detail }| self.refusal(reason, detail))
     }
 
     /// An answer that names this Function.

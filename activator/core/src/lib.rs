@@ -31,7 +31,7 @@ mod waiting;
 mod wake;
 
 pub use activator::{Activator, FunctionState, PodSnapshot, RevisionState, Snapshot};
-pub use budget::Budgets;
+pub use budget::{Budgets, HeldBytes};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use effect::{Arrival, Effect, Grant, Probe, Scale, ScaleError};
 pub use function::Function;

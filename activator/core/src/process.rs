@@ -84,7 +84,8 @@ impl Process {
         clock: Arc<dyn Clock>,
         commands: UnboundedSender<Command>,
     ) -> Arc<Self> {
-        let budgets = Budgets::new(settings.max_held, settings.max_wakes, settings.max_probes_per_second);
+        let Settings { max_held, max_held_bytes, max_wakes, max_probes_per_second, .. } = settings;
+        let budgets = Budgets::new(max_held, max_held_bytes, max_wakes, max_probes_per_second);
         Arc::new(Self {
             settings,
             clock,

@@ -222,6 +222,14 @@ impl Trouble {
         Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
     }
 
+    /// A namespace that holds this many bytes wants more than it may have.
+    pub(crate) fn bytes_used(held: usize, free: usize) -> Self {
+        let detail = format!(
+            "waiting requests of this namespace have {held} bytes, and this one is too large for what is free, {free}"
+        );
+        Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
+    }
+
     pub(crate) fn deleted() -> Self {
         Self { reason: Reason::Deleted, detail: "the Function was deleted".into() }
     }

@@ -18,6 +18,8 @@ pub struct Settings {
     pub any_host: Option<FunctionName>,
     /// Most requests held at once in the whole process.
     pub max_held: usize,
+    /// Most bytes of the requests held at once in the whole process.
+    pub max_held_bytes: usize,
     /// Most `/scale` conversations at once in the whole process.
     pub max_wakes: usize,
     /// Most probe attempts a second in the whole process.
@@ -33,6 +35,7 @@ impl Settings {
             cluster_domain: "cluster.local".into(),
             any_host: None,
             max_held: 100_000,
+            max_held_bytes: 512 << 20,
             max_wakes: 16,
             max_probes_per_second: 2_000,
         }

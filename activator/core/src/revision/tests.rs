@@ -74,7 +74,7 @@ impl Fixture {
     }
 
     fn starting_as(start: Start, policy: Policy) -> Self {
-        let budgets = Budgets::new(10_000, 16, 2_000);
+        let budgets = Budgets::new(10_000, 1 << 30, 16, 2_000);
         let revision = Revision::new(revision_id(), Arc::clone(&budgets), start, 1);
         let mut fixture = Self {
             revision,

@@ -78,7 +78,7 @@ impl World {
             Start::Unanswered { since: Duration::ZERO }
         };
         let boot = self.options.seed.wrapping_mul(1_000) + index as u64;
-        let budgets = Budgets::new(10_000, 16, 2_000);
+        let budgets = Budgets::new(10_000, 1 << 30, 16, 2_000);
         let revision = Revision::new(self.revision.clone(), budgets, start, boot);
         self.activators.push(Activator {
             pod,

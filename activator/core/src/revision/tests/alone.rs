@@ -153,7 +153,7 @@ fn rule_4_patience_runs_on_through_queued_and_starts_again_with_written() {
 
 #[test]
 fn the_process_has_sixteen_conversations_at_once() {
-    let budgets = Budgets::new(10_000, 16, 2_000);
+    let budgets = Budgets::new(10_000, 1 << 30, 16, 2_000);
     let mut revisions: Vec<Revision<u64>> = (0..20)
         .map(|number| Revision::new(revision_id(), Arc::clone(&budgets), Start::Open, number))
         .collect();
