@@ -15,13 +15,15 @@ images := $(CARGO) run --quiet --package catnap-e2e --bin catnap-images --
 help: ## Show this.
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-.PHONY: deps deps-build deps-cluster
+.PHONY: deps deps-build deps-cluster deps-peers
 deps: ## Install what is needed to build and to test.
 	@deploy/dependencies.sh build cluster
 deps-build:
 	@deploy/dependencies.sh build
 deps-cluster:
 	@deploy/dependencies.sh build cluster
+deps-peers:
+	@deploy/dependencies.sh build peers
 
 .PHONY: check
 check: deps-build ## Format, lint, and every test that needs no cluster.
@@ -32,8 +34,12 @@ check: deps-build ## Format, lint, and every test that needs no cluster.
 	$(CARGO) test --package catnap-runtime --features failpoints
 	$(CARGO) test --package catnap-e2e --lib --bins
 
+.PHONY: peers
+peers: deps-peers ## Clients, load generators and conformance checkers of other people, without a cluster.
+	$(CARGO) test --package catnap-e2e --test third_party
+
 .PHONY: test
-test: check e2e ## Everything: `check`, then `e2e`.
+test: check peers e2e ## Everything: `check`, `peers`, then `e2e`.
 
 .PHONY: e2e
 e2e: deps-cluster images-all ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
@@ -55,6 +61,10 @@ cluster-env: ## Print the lines that make kubectl and helm use it: eval "$$(make
 cluster-status: ## Show what runs of it.
 	@$(cluster) status
 
+.PHONY: cluster-import
+cluster-import: images ## Build the images and give them to the cluster.
+	$(cluster) import "$${CARGO_TARGET_DIR:-target}"/images/catnap-dev.tar "$${CARGO_TARGET_DIR:-target}"/images/catnap-examples-dev.tar
+
 .PHONY: demo
 demo: ## A function that wakes, grows and rests on this machine, without a cluster.
 	@deploy/dependencies.sh build demo
@@ -64,6 +74,12 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 .PHONY: bench-cold
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
 	bench/cold.sh
+
+.PHONY: bench-proxy
+bench-proxy: deps-build ## Measure the CPU of a proxied request against nginx and HAProxy.
+	@deploy/dependencies.sh bench
+	$(CARGO) build --release --package catnap-activator --package catnap-bench
+	"$${CARGO_TARGET_DIR:-target}/release/catnap-bench" proxy --activator "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
 
 .PHONY: bench-page
 bench-page: deps-build ## Write docs/performance.md from the newest results.

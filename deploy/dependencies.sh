@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what building (`build`), the demonstration (`demo`) and the test cluster (`cluster`) need on Debian, as root; as
-# anybody else, says what is missing and how to get it. Rust and Go are taken as given and only looked for.
+# Installs what building (`build`), the demonstration (`demo`), the test cluster (`cluster`) and benchmarks beside peers
+# (`bench`) need on Debian, as root; as anybody else, says what is missing and how to get it. Rust and Go are taken as given
+# and only looked for.
 set -eu
 
 missing=""
@@ -47,8 +48,25 @@ for group in "$@"; do
         need /usr/lib/cni/bridge containernetworking-plugins
         need /etc/ssl/certs/ca-certificates.crt ca-certificates
         ;;
+    bench)
+        need taskset util-linux
+        need nginx nginx-light
+        need haproxy haproxy
+        ;;
+    peers)
+        tool go "https://go.dev/dl, 1.26 or later"
+        need curl curl
+        need wrk wrk
+        need h2load nghttp2-client
+        need node nodejs
+        need /usr/bin/python3 python3
+        need /usr/lib/python3/dist-packages/requests python3-requests
+        need /usr/lib/python3/dist-packages/httpx python3-httpx
+        need /usr/lib/python3/dist-packages/h2 python3-h2
+        need /usr/lib/python3/dist-packages/websockets python3-websockets
+        ;;
     *)
-        echo "usage: $0 [build] [demo] [cluster]" >&2
+        echo "usage: $0 [build] [demo] [cluster] [bench] [peers]" >&2
         exit 2
         ;;
     esac

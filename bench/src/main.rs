@@ -4,6 +4,7 @@
 
 mod cold;
 mod page;
+mod proxy;
 mod report;
 mod statistics;
 
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 
-/// Measures Catnap on the cluster that KUBECONFIG names.
+/// Measures Catnap: what needs a cluster, on the one that KUBECONFIG names.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Where the JSON goes.
@@ -26,6 +27,11 @@ struct Arguments {
 enum Benchmark {
     /// A cold request against a bare Deployment scaled by hand.
     Cold(cold::ColdArgs),
+    /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
+    Proxy(proxy::ProxyArgs),
+    /// The backend of `proxy`, in a process of its own.
+    #[command(hide = true)]
+    Backend(proxy::BackendArgs),
     /// Writes docs/performance.md from the results; needs no cluster.
     Page(page::PageArgs),
 }
@@ -38,6 +44,8 @@ async fn main() -> anyhow::Result<()> {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             cold::run(client, arguments).await?
         }
+        Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
+        Benchmark::Backend(arguments) => return proxy::serve_backend(&arguments),
         Benchmark::Page(arguments) => return page::write(&arguments, &output),
     };
     println!("{}", report.table());
