@@ -27,6 +27,7 @@ mod route;
 mod routes;
 mod settings;
 mod shared;
+mod slots;
 mod waiting;
 mod wake;
 
@@ -47,4 +48,5 @@ pub use revision::{Effects, Revision, Route, Start};
 pub use route::{FunctionPolicy, FunctionRoute, RevisionRoute};
 pub use routes::Listener;
 pub use settings::{Policy, Settings};
+pub use slots::{LinkEffect, LinkId, Links, Member, PeerId};
 pub use waiting::{Admission, Slot, Waiting};

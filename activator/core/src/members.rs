@@ -9,7 +9,7 @@ pub fn is_first(revision: &RevisionId, own: &PodUid, members: &[PodUid]) -> bool
 }
 
 /// FNV-1a with a final mix: all builds of all versions must agree, which the standard hasher does not promise.
-fn weight(revision: &RevisionId, member: &PodUid) -> (u64, PodUid) {
+pub(crate) fn weight(revision: &RevisionId, member: &PodUid) -> (u64, PodUid) {
     let parts = [&revision.namespace, &revision.name, &revision.function_uid, member];
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {

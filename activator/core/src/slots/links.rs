@@ -1,0 +1,336 @@
+//! Contact with the other activators: who they are, whether they answer, and from when on one that does not is given up.
+//!
+//! A state machine without I/O, one for the process. Two times count. An activator that was not *heard* for
+//! [`GIVEN_UP_AFTER`] is as good as gone. And this one owns nothing for longer than [`OWNED_FOR`] without an answer, because by
+//! then the other may have given it up.
+
+use super::Fence;
+use catnap_wire::message::PodUid;
+use catnap_wire::peer::PeerFrame;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A silent activator is given up after this time.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
+/// One that never was in contact: it may be that it has not heard of this one yet, and owns slots.
+const STRANGER_GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
+/// An owner stops this long after it asked for the last sign of life that was answered.
+const OWNED_FOR: Duration = Duration::from_secs(3);
+const OWNED_FOR_BESIDE_STRANGER: Duration = Duration::from_secs(20);
+/// Each link is pinged this often.
+const PING: Duration = Duration::from_secs(1);
+/// When more time than this lies between two ticks, the process did not run: silence in that time was its own.
+const LONGEST_BETWEEN_TICKS: Duration = Duration::from_millis(1_500);
+
+/// One start of one activator.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId {
+    /// UID of its pod.
+    pub pod: PodUid,
+    /// Random, new with every start of the process.
+    pub boot: u64,
+}
+
+/// One connection to another activator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LinkId(pub(crate) u64);
+
+/// Another activator as the API server shows it. Those whose pods are gone are left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// The latest start of it.
+    pub id: PeerId,
+    /// Its pod is not on its way out.
+    pub live: bool,
+    /// Its container runs.
+    pub runs: bool,
+}
+
+/// What all revisions are told of the other activators.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// This activator drains.
+    pub leaving: bool,
+    /// All others that were not given up.
+    pub peers: Vec<PeerView>,
+}
+
+/// What is needed to share slots with the others.
+#[derive(Debug)]
+pub(crate) struct Neighbours {
+    /// UID of the own pod.
+    pub(crate) own: PodUid,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) view: View,
+}
+
+/// One of the other activators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// Which.
+    pub id: PeerId,
+    /// The connection to it, if there is one.
+    pub link: Option<LinkId>,
+    /// It is neither on its way out nor draining: it is to own its share.
+    pub candidate: bool,
+    /// It has not said good-bye: nobody owns anything against it.
+    pub counts: bool,
+}
+
+/// What the driver has to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkEffect {
+    /// Send on this link.
+    Send(LinkId, PeerFrame),
+    /// End this link.
+    Close(LinkId),
+}
+
+/// What is known of one of them.
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
+struct Contact {
+    /// It is the latest start of its activator.
+    listed: bool,
+    live: bool,
+    runs: bool,
+    leaving: bool,
+    done: bool,
+    link: Option<LinkId>,
+    /// It is sure to have learnt of this activator, and counts on hearing of it.
+    met: bool,
+    /// When it last said something, or was first known; time in which this process did not run is left out.
+    heard: Duration,
+    /// When the ping was sent that it answered last.
+    confirmed: Option<Duration>,
+    first_known: Duration,
+    pinged: Option<Duration>,
+    given_up: bool,
+}
+
+impl Contact {
+    fn new(now: Duration) -> Self {
+        Self {
+            listed: true,
+            live: true,
+            runs: true,
+            leaving: false,
+            done: false,
+            link: None,
+            met: false,
+            heard: now,
+            confirmed: None,
+            first_known: now,
+            pinged: None,
+            given_up: false,
+        }
+    }
+
+    fn given_up_at(&self) -> Duration {
+        let stranger = !self.met && self.runs;
+        self.heard + if stranger { STRANGER_GIVEN_UP_AFTER } else { GIVEN_UP_AFTER }
+    }
+
+    /// When this activator must stop owning for its sake.
+    fn owned_until(&self) -> Duration {
+        if self.given_up || self.done || !self.runs {
+            return Duration::MAX;
+        }
+        self.confirmed.map_or(self.first_known + OWNED_FOR_BESIDE_STRANGER, |confirmed| confirmed + OWNED_FOR)
+    }
+}
+
+/// All other activators.
+#[derive(Debug, Default)]
+pub struct Links {
+    contacts: BTreeMap<PeerId, Contact>,
+    fence: Arc<Fence>,
+    leaving: bool,
+    last_link: u64,
+    ticked_at: Duration,
+    effects: Vec<LinkEffect>,
+}
+
+impl Links {
+    /// What the slots of all revisions obey.
+    pub fn fence(&self) -> &Arc<Fence> {
+        &self.fence
+    }
+
+    /// What is to be done since the last call, in order.
+    pub fn take_effects(&mut self) -> Vec<LinkEffect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    /// What revisions are to know.
+    pub fn view(&self) -> View {
+        let known = self.contacts.iter().filter(|(_, contact)| !contact.given_up);
+        let peers = known.map(|(id, contact)| PeerView {
+            id: id.clone(),
+            link: contact.link,
+            candidate: contact.live && contact.runs && !contact.leaving && !contact.done,
+            counts: !contact.done,
+        });
+        View { leaving: self.leaving, peers: peers.collect() }
+    }
+
+    /// The other activators that there are. An earlier start of one is over.
+    pub fn set_members(&mut self, members: &[Member], now: Duration) {
+        let pods: HashSet<&PodUid> = members.iter().map(|member| &member.id.pod).collect();
+        let effects = &mut self.effects;
+        self.contacts.retain(|id, contact| {
+            let stays = pods.contains(&id.pod);
+            if !stays {
+                effects.extend(contact.link.take().map(LinkEffect::Close));
+            }
+            // The process is gone, but what it had open may not be: until it would have been given up anyway.
+            (contact.listed, contact.live, contact.runs) = (false, false, false);
+            stays
+        });
+        for member in members {
+            let contact = self.contacts.entry(member.id.clone()).or_insert_with(|| Contact::new(now));
+            (contact.listed, contact.live, contact.runs) = (true, member.live, member.runs);
+        }
+        self.refresh(now);
+    }
+
+    /// There is a connection to this one, in the stead of an earlier one. `None`: nobody knows it (any more).
+    pub fn connected(&mut self, id: &PeerId, now: Duration) -> Option<LinkId> {
+        let contact = self.contacts.get_mut(id)?;
+        self.effects.extend(contact.link.take().map(LinkEffect::Close));
+        self.last_link += 1;
+        let link = LinkId(self.last_link);
+        contact.link = Some(link);
+        contact.heard = now;
+        if std::mem::take(&mut contact.given_up) {
+            // While it was given up, each may have owned what the other did.
+            self.fence.lapse();
+        }
+        if self.leaving {
+            self.effects.push(LinkEffect::Send(link, PeerFrame::Leaving));
+        }
+        self.ping(id, now);
+        self.refresh(now);
+        Some(link)
+    }
+
+    /// The connection is gone. False when it was replaced before.
+    pub fn lost(&mut self, link: LinkId, now: Duration) -> bool {
+        let Some(id) = self.peer(link) else { return false };
+        if let Some(contact) = self.contacts.get_mut(&id) {
+            contact.link = None;
+        }
+        self.refresh(now);
+        true
+    }
+
+    /// It is one of the other activators.
+    pub fn knows(&self, id: &PeerId) -> bool {
+        self.contacts.contains_key(id)
+    }
+
+    /// Whose connection it is.
+    pub fn peer(&self, link: LinkId) -> Option<PeerId> {
+        let mut contacts = self.contacts.iter();
+        contacts.find(|(_, contact)| contact.link == Some(link)).map(|(id, _)| id.clone())
+    }
+
+    /// Something was said on a connection. True when revisions have to be told of the view.
+    pub fn heard(&mut self, link: LinkId, frame: &PeerFrame, now: Duration) -> bool {
+        let Some(id) = self.peer(link) else { return false };
+        let Some(contact) = self.contacts.get_mut(&id) else { return false };
+        contact.heard = now;
+        match frame {
+            PeerFrame::Ping { number, met } => {
+                contact.met |= met;
+                self.effects.push(LinkEffect::Send(link, PeerFrame::Pong { number: *number }));
+                false
+            }
+            PeerFrame::Pong { number } => {
+                // Its number is the time at which the ping was sent.
+                let sent = Duration::from_nanos(*number);
+                if sent > now {
+                    return false;
+                }
+                if contact.confirmed.is_none() {
+                    contact.confirmed = Some(sent);
+                    // So that it soon knows that it is counted on.
+                    self.ping(&id, now);
+                } else {
+                    contact.confirmed = contact.confirmed.max(Some(sent));
+                }
+                self.refresh(now)
+            }
+            PeerFrame::Leaving => !std::mem::replace(&mut contact.leaving, true),
+            PeerFrame::Bye => {
+                contact.done = true;
+                self.refresh(now);
+                true
+            }
+            PeerFrame::Slots { .. } => false,
+        }
+    }
+
+    /// This activator drains.
+    pub fn leave(&mut self) {
+        if !std::mem::replace(&mut self.leaving, true) {
+            self.tell_all(&PeerFrame::Leaving);
+        }
+    }
+
+    /// This activator ends; the last thing that it says.
+    pub fn end(&mut self) {
+        self.tell_all(&PeerFrame::Bye);
+    }
+
+    /// Does what is due. Returns when to call again, and whether revisions have to be told of the view.
+    pub fn tick(&mut self, now: Duration) -> (Option<Duration>, bool) {
+        let gap = now.saturating_sub(std::mem::replace(&mut self.ticked_at, now));
+        let stopped = gap.saturating_sub(LONGEST_BETWEEN_TICKS);
+        let mut changed = false;
+        let mut due: Vec<PeerId> = Vec::new();
+        for (id, contact) in &mut self.contacts {
+            contact.heard = (contact.heard + stopped).min(now);
+            if !contact.given_up && now >= contact.given_up_at() {
+                contact.given_up = true;
+                changed = true;
+                self.effects.extend(contact.link.take().map(LinkEffect::Close));
+            }
+            if contact.link.is_some() && contact.pinged.is_none_or(|sent| now >= sent + PING) {
+                due.push(id.clone());
+            }
+        }
+        for id in due {
+            self.ping(&id, now);
+        }
+        // An earlier start of an activator is forgotten once it does not matter any more.
+        self.contacts.retain(|_, contact| contact.listed || !contact.given_up);
+        changed |= self.refresh(now);
+        let next = self.contacts.values().flat_map(|contact| {
+            let ping = contact.link.and(contact.pinged).map(|sent| sent + PING);
+            [ping, (!contact.given_up).then(|| contact.given_up_at())]
+        });
+        (next.flatten().min(), changed)
+    }
+
+    fn ping(&mut self, id: &PeerId, now: Duration) {
+        let Some(contact) = self.contacts.get_mut(id) else { return };
+        let Some(link) = contact.link else { return };
+        contact.pinged = Some(now);
+        let number = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+        let ping = PeerFrame::Ping { number, met: contact.confirmed.is_some() };
+        self.effects.push(LinkEffect::Send(link, ping));
+    }
+
+    fn tell_all(&mut self, frame: &PeerFrame) {
+        let links = self.contacts.values().filter_map(|contact| contact.link);
+        self.effects.extend(links.map(|link| LinkEffect::Send(link, frame.clone())));
+    }
+
+    /// True when owning was not allowed until now.
+    fn refresh(&self, now: Duration) -> bool {
+        let until = self.contacts.values().map(Contact::owned_until).min();
+        self.fence.set(until.unwrap_or(Duration::MAX), now)
+    }
+}

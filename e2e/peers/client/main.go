@@ -1,0 +1,154 @@
+// Go's own HTTP client against a function at rest: the first request wakes it, and whatever follows uses connections again.
+// Usage: client http1|http2 http://HOST:PORT. It prints how many requests were answered as expected.
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	warmRequests = 200
+	parallel     = 20
+	bodyBytes    = 8 << 20
+)
+
+type caller struct {
+	client   *http.Client
+	base     string
+	major    int
+	answered atomic.Int64
+	// Connections that were made, not taken from the pool.
+	connections atomic.Int64
+}
+
+func main() {
+	log.SetFlags(0)
+	transport := &http.Transport{MaxIdleConnsPerHost: parallel, Protocols: new(http.Protocols)}
+	calls := &caller{base: os.Args[2], major: 1}
+	if os.Args[1] == "http2" {
+		calls.major = 2
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	} else {
+		transport.Protocols.SetHTTP1(true)
+	}
+	calls.client = &http.Client{Transport: transport, Timeout: time.Minute}
+
+	calls.cold()
+	for range warmRequests {
+		calls.greeting()
+	}
+	if made := calls.connections.Load(); made != 1 {
+		log.Fatalf("one after the other needed %d connections", made)
+	}
+	calls.echo(bytes.NewReader(pattern()))
+	// Without a length: chunks, or frames.
+	calls.echo(io.MultiReader(bytes.NewReader(pattern())))
+	calls.stream()
+	calls.head()
+	var all sync.WaitGroup
+	for range parallel {
+		all.Go(func() {
+			for range warmRequests / parallel {
+				calls.greeting()
+			}
+		})
+	}
+	all.Wait()
+	fmt.Println("answered", calls.answered.Load())
+}
+
+func (calls *caller) do(method, path string, body io.Reader) *http.Response {
+	request, err := http.NewRequest(method, calls.base+path, body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	trace := &httptrace.ClientTrace{GotConn: func(got httptrace.GotConnInfo) {
+		if !got.Reused {
+			calls.connections.Add(1)
+		}
+	}}
+	response, err := calls.client.Do(request.WithContext(httptrace.WithClientTrace(request.Context(), trace)))
+	if err != nil {
+		log.Fatalf("%s %s: %v", method, path, err)
+	}
+	if response.StatusCode != http.StatusOK || response.ProtoMajor != calls.major {
+		log.Fatalf("%s %s: %s over %s", method, path, response.Status, response.Proto)
+	}
+	calls.answered.Add(1)
+	return response
+}
+
+func (calls *caller) read(response *http.Response) []byte {
+	body, err := io.ReadAll(response.Body)
+	response.Body.Close()
+	if err != nil {
+		log.Fatalf("reading the body: %v", err)
+	}
+	return body
+}
+
+func (calls *caller) cold() {
+	response := calls.do("GET", "/", nil)
+	calls.read(response)
+	if timing := response.Header.Get("Server-Timing"); !strings.HasPrefix(timing, "catnap;desc=cold") {
+		log.Fatalf("the first request was not cold: %q", timing)
+	}
+}
+
+func (calls *caller) greeting() {
+	if body := calls.read(calls.do("GET", "/", nil)); !bytes.HasPrefix(body, []byte("Hello from ")) {
+		log.Fatalf("another body: %q", body)
+	}
+}
+
+func (calls *caller) echo(body io.Reader) {
+	if back := calls.read(calls.do("POST", "/echo", body)); !bytes.Equal(back, pattern()) {
+		log.Fatalf("%d bytes came back, or others", len(back))
+	}
+}
+
+func (calls *caller) stream() {
+	response := calls.do("GET", "/stream?chunks=5&interval_ms=50", nil)
+	lines := bufio.NewScanner(response.Body)
+	began := time.Now()
+	for number := 0; lines.Scan(); number++ {
+		if lines.Text() != fmt.Sprintf("chunk %d", number) {
+			log.Fatalf("chunk %d is %q", number, lines.Text())
+		}
+		if number == 0 && time.Since(began) > 100*time.Millisecond {
+			log.Fatal("the first chunk waited for others")
+		}
+	}
+	if lines.Err() != nil {
+		log.Fatalf("the stream ended with %v", lines.Err())
+	}
+	response.Body.Close()
+}
+
+func (calls *caller) head() {
+	response := calls.do("GET", "/", nil)
+	length := response.ContentLength
+	calls.read(response)
+	if length <= 0 {
+		log.Fatalf("a plain answer says its length, not %d", length)
+	}
+}
+
+func pattern() []byte {
+	bytes := make([]byte, bodyBytes)
+	for index := range bytes {
+		bytes[index] = byte(index % 251)
+	}
+	return bytes
+}
