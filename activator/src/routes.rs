@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use catnap_activator_core::{
-    FunctionName, FunctionPolicy, FunctionRoute, Protocol, Reason, RevisionRoute, Trouble,
+    FunctionName, FunctionPolicy, FunctionRoute, Protocol, Reason, RevisionRoute, Timeouts, Trouble,
 };
 use catnap_crds::{Function, FunctionSpec, FunctionStatus, Protocol as SpecProtocol, RevisionStatus};
 
@@ -72,14 +72,15 @@ fn revision(status: &RevisionStatus) -> RevisionRoute {
 }
 
 fn policy(spec: &FunctionSpec) -> FunctionPolicy {
-    let scale = &spec.scale;
+    let (scale, timeouts) = (&spec.scale, &spec.timeouts);
     FunctionPolicy {
         target: count(scale.target),
         wake: count(scale.wake_replicas()),
         max: count(scale.max),
-        activation: spec.timeouts.activation.get(),
+        activation: timeouts.activation.get(),
         max_requests: usize::try_from(spec.queue.max_requests).unwrap_or_default(),
         window: scale.window.get(),
+        timeouts: Timeouts::of(timeouts.first_byte.get(), timeouts.request.get(), timeouts.inactivity.get()),
     }
 }
 

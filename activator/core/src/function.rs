@@ -8,6 +8,7 @@ use crate::reason::{FunctionName, Reason, Refusal, Trouble};
 use crate::revision::Route;
 use crate::route::{FunctionPolicy, FunctionRoute};
 use crate::shared::{Outcome, SharedRevision};
+use crate::timeouts::{LiveTimeouts, Timeouts};
 use crate::waiting::{Admission, Waiter, Waiting};
 use catnap_wire::message::RevisionId;
 use parking_lot::Mutex;
@@ -21,6 +22,7 @@ pub struct Function {
     uid: Arc<str>,
     process: Arc<Process>,
     share: Arc<Share>,
+    timeouts: LiveTimeouts,
     state: Mutex<State>,
 }
 
@@ -45,6 +47,7 @@ impl Function {
             uid: Arc::clone(&route.uid),
             share: process.budgets.share(&route.name.namespace),
             process,
+            timeouts: LiveTimeouts::new(route.policy.timeouts),
             state: Mutex::new(State {
                 policy: route.policy.clone(),
                 stalled: route.stalled.clone(),
@@ -60,6 +63,11 @@ impl Function {
     /// Namespace and name, for labels.
     pub fn name(&self) -> &FunctionName {
         &self.name
+    }
+
+    /// How long an exchange may take that is dispatched now.
+    pub fn timeouts(&self) -> Timeouts {
+        self.timeouts.get()
     }
 
     pub(crate) fn uid(&self) -> &Arc<str> {
@@ -179,6 +187,7 @@ impl Function {
         route: FunctionRoute,
         revisions: Vec<Arc<SharedRevision>>,
     ) -> Vec<RevisionId> {
+        self.timeouts.set(route.policy.timeouts);
         let mut state = self.state.lock();
         let state = &mut *state;
         let before = std::mem::replace(&mut state.revisions, revisions);

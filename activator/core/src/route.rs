@@ -3,6 +3,7 @@
 use crate::pod::Protocol;
 use crate::reason::{FunctionName, Trouble};
 use crate::settings::Policy;
+use crate::timeouts::Timeouts;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -53,18 +54,22 @@ pub struct FunctionPolicy {
     pub max_requests: usize,
     /// `scale.window`.
     pub window: Duration,
+    /// `timeouts`, but for the activation's.
+    pub timeouts: Timeouts,
 }
 
 impl Default for FunctionPolicy {
     fn default() -> Self {
         let Policy { limit: _, target, wake, max, activation, max_requests, window } = Policy::default();
-        Self { target, wake, max, activation, max_requests, window }
+        let timeouts = Timeouts::default();
+        Self { target, wake, max, activation, max_requests, window, timeouts }
     }
 }
 
 impl FunctionPolicy {
     pub(crate) fn of_revision(&self, limit: u32) -> Policy {
-        let Self { target, wake, max, activation, max_requests, window } = *self;
+        // The exchange with a pod is no matter of its revision's queue and capacity.
+        let Self { target, wake, max, activation, max_requests, window, timeouts: _ } = *self;
         Policy { limit, target, wake, max, activation, max_requests, window }
     }
 }

@@ -61,7 +61,7 @@ fn a_proven_function_is_routed_with_the_defaults() {
 fn settings_come_from_the_live_spec() {
     let spec = json!({
         "scale": {"min": 2, "max": 7, "wake": 1, "target": 5, "window": "30s"},
-        "timeouts": {"activation": "1m30s"},
+        "timeouts": {"activation": "1m30s", "firstByte": "5s", "request": "0s", "inactivity": "20s"},
         "queue": {"maxRequests": 12},
     });
     let expected = FunctionPolicy {
@@ -71,6 +71,11 @@ fn settings_come_from_the_live_spec() {
         activation: Duration::from_secs(90),
         max_requests: 12,
         window: Duration::from_secs(30),
+        timeouts: Timeouts {
+            first_byte: Some(Duration::from_secs(5)),
+            request: None,
+            inactivity: Some(Duration::from_secs(20)),
+        },
     };
     assert_eq!(route(function(spec, proven())).policy, expected);
 }

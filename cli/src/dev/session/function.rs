@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_activator_core::{FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute};
+use catnap_activator_core::{FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts};
 use catnap_autoscaler_core::{Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
@@ -34,6 +34,7 @@ pub(super) struct Local {
 impl Local {
     pub(super) fn new(function: &Function, program: &Program) -> Self {
         let (spec, scale) = (&function.spec, &function.spec.scale);
+        let timeouts = &spec.timeouts;
         let uid: Arc<str> = "local".into();
         let protocol = match spec.protocol() {
             SpecProtocol::Http1 => Protocol::Http1,
@@ -67,9 +68,14 @@ impl Local {
                     target: count(scale.target),
                     wake: count(scale.wake_replicas()),
                     max: count(scale.max),
-                    activation: spec.timeouts.activation.get(),
+                    activation: timeouts.activation.get(),
                     max_requests: usize::try_from(spec.queue.max_requests).unwrap_or_default(),
                     window: scale.window.get(),
+                    timeouts: Timeouts::of(
+                        timeouts.first_byte.get(),
+                        timeouts.request.get(),
+                        timeouts.inactivity.get(),
+                    ),
                 },
                 stalled: None,
             },
