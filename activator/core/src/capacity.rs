@@ -93,8 +93,7 @@ impl Capacity {
     /// The pod for the next request: none has `cap` exchanges or more. `avoid` just failed: only if there is no other.
     pub(crate) fn choose(&self, cap: u32, avoid: Option<PodKey>, random: &mut Random) -> Option<PodKey> {
         if self.limited {
-            let free = || self.by_load.iter().take_while(|(load, _)| *load < cap).map(|(_, key)| *key);
-            return free().find(|key| Some(*key) != avoid).or_else(|| free().next());
+            return self.least_loaded(cap, avoid);
         }
         let [first, second] = match self.usable.len() {
             0 => return None,
@@ -115,6 +114,18 @@ impl Capacity {
             .copied()
             .filter(|key| self.load(*key) < cap)
             .min_by_key(|key| self.cost(*key, avoid))
+    }
+
+    /// Of those with the fewest exchanges one that did not just fail, if there is one.
+    fn least_loaded(&self, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
+        let free = || self.by_load.iter().copied().take_while(|(load, _)| *load < cap);
+        let others = || free().filter(|(_, key)| Some(*key) != avoid);
+        let (least, first) = others().next().or_else(|| free().next())?;
+        if self.just_failed(first) {
+            let equals = others().take_while(|(load, _)| *load == least);
+            return equals.map(|(_, key)| key).find(|key| !self.just_failed(*key)).or(Some(first));
+        }
+        Some(first)
     }
 
     /// Counts one more exchange with the pod.
@@ -168,10 +179,14 @@ impl Capacity {
         self.pods.get(&key).map_or(u32::MAX, |state| state.in_flight)
     }
 
+    fn just_failed(&self, key: PodKey) -> bool {
+        self.pods.get(&key).is_some_and(PodState::just_failed)
+    }
+
     /// A pod that just failed weighs as if it had four times its load.
     fn cost(&self, key: PodKey, avoid: Option<PodKey>) -> (bool, u64) {
         let weight = self.pods.get(&key).map_or(u64::MAX, |state| {
-            (u64::from(state.in_flight) + 1) * if state.failures > 0 { 4 } else { 1 }
+            (u64::from(state.in_flight) + 1) * if state.just_failed() { 4 } else { 1 }
         });
         (Some(key) == avoid, weight)
     }

@@ -52,6 +52,8 @@ pub(crate) struct PodState {
     pub(crate) answered: bool,
     /// Connections refused in a row.
     pub(crate) failures: u32,
+    /// Its last exchange ended without the head of a response.
+    pub(crate) broke_off: bool,
     pub(crate) seen: Milestones,
     pub(crate) probe: Schedule,
 }
@@ -64,6 +66,7 @@ impl PodState {
             in_flight: 0,
             answered: false,
             failures: 0,
+            broke_off: false,
             seen: Milestones::default(),
             probe: Schedule::default(),
         };
@@ -118,12 +121,18 @@ impl PodState {
 
     fn trust_again(&mut self) {
         self.failures = 0;
+        self.broke_off = false;
         self.probe.restart();
     }
 
     /// Refused so often that only a successful probe brings it back.
     pub(crate) fn set_aside(&self) -> bool {
         self.failures >= FAILURES_ALLOWED
+    }
+
+    /// It just refused a connection or broke off: others are to be preferred.
+    pub(crate) fn just_failed(&self) -> bool {
+        self.failures > 0 || self.broke_off
     }
 
     /// Neither gone nor on its way out.

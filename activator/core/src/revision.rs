@@ -262,6 +262,17 @@ impl<W> Revision<W> {
         // An exchange that began before the pod was set aside does not bring it back.
         if let Some(state) = self.capacity.get_mut(key).filter(|state| !state.set_aside()) {
             state.failures = 0;
+            state.broke_off = false;
+        }
+        self.capacity.give(key);
+        self.release(now, out);
+    }
+
+    /// The exchange ended without the head of a response: others are preferred until one of the pod's ends well.
+    pub fn broke_off(&mut self, key: PodKey, now: Duration, out: &mut Effects<W>) {
+        self.measure.ended(now);
+        if let Some(state) = self.capacity.get_mut(key) {
+            state.broke_off = true;
         }
         self.capacity.give(key);
         self.release(now, out);

@@ -286,6 +286,10 @@ impl SharedRevision {
         self.with(|machine, now, effects| machine.finished(key, now, effects));
     }
 
+    pub(crate) fn broke_off(self: &Arc<Self>, key: PodKey) {
+        self.with(|machine, now, effects| machine.broke_off(key, now, effects));
+    }
+
     fn place(
         self: &Arc<Self>,
         function: &Arc<Function>,

@@ -82,6 +82,7 @@ pub struct Slot {
     how: How,
     revision: Arc<SharedRevision>,
     function: Arc<Function>,
+    broke_off: bool,
     returned: bool,
 }
 
@@ -92,7 +93,7 @@ impl Slot {
         revision: Arc<SharedRevision>,
         function: Arc<Function>,
     ) -> Self {
-        Self { grant, how, revision, function, returned: false }
+        Self { grant, how, revision, function, broke_off: false, returned: false }
     }
 
     /// Where the pod listens.
@@ -137,6 +138,11 @@ impl Slot {
         self.function.retry(&self.revision, &self.grant)
     }
 
+    /// The pod ended the exchange without the head of a response. For a while others are preferred.
+    pub fn broke_off(&mut self) {
+        self.broke_off = true;
+    }
+
     /// The pod ended the exchange.
     pub fn finished(self) {
         drop(self);
@@ -145,8 +151,10 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        if !self.returned {
-            self.revision.finished(self.grant.key);
+        match (self.returned, self.broke_off) {
+            (true, _) => {}
+            (false, true) => self.revision.broke_off(self.grant.key),
+            (false, false) => self.revision.finished(self.grant.key),
         }
     }
 }

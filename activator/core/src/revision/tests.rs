@@ -2,6 +2,7 @@
 
 mod alone;
 mod capacity;
+mod choosing;
 mod closing;
 mod holding;
 mod properties;
