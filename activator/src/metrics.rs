@@ -37,6 +37,7 @@ pub(crate) struct Metrics {
     response_bytes: Family<FunctionLabels, Counter>,
     unknown: Family<ReasonLabels, Counter>,
     unparsable: Family<ReasonLabels, Counter>,
+    turned_away: Counter,
     active: Gauge,
     /// Series of each Function that are to go with it.
     series: Mutex<HashMap<FunctionName, Series>>,
@@ -63,6 +64,7 @@ impl Metrics {
             response_bytes: Family::default(),
             unknown: Family::default(),
             unparsable: Family::default(),
+            turned_away: Counter::default(),
             active: Gauge::default(),
             series: Mutex::default(),
         };
@@ -100,6 +102,11 @@ impl Metrics {
             metrics.unknown.clone(),
         );
         registry.register("unparsable_requests", "What the HTTP parser refused", metrics.unparsable.clone());
+        registry.register(
+            "turned_away_connections",
+            "Connections that were closed at once because there was no room for them",
+            metrics.turned_away.clone(),
+        );
         registry.register(
             "active_requests",
             "Requests between their head and their end",
@@ -139,7 +146,7 @@ impl Metrics {
 
     fn count_function(&self, function: &FunctionName, exchange: &Ended<'_>) {
         let reason = match exchange.outcome {
-            Outcome::Refused(reason) => reason.name(),
+            Outcome::Refused(reason) | Outcome::TimedOut(reason) => reason.name(),
             Outcome::ClientLeft => "ClientLeft",
             Outcome::BrokenOff => "BrokenOff",
             Outcome::Answered => "",
@@ -222,6 +229,10 @@ impl Observer for Metrics {
 
     fn unparsable(&self, reason: Reason) {
         self.unparsable.get_or_create(&reason.into()).inc();
+    }
+
+    fn turned_away(&self) {
+        self.turned_away.inc();
     }
 }
 

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use catnap_activator_core::{Admission, Function, Reason, Refusal, Slot, Waiting};
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body, Incoming};
 use hyper::upgrade::OnUpgrade;
 
 use crate::answer::{self, Asker};
 use crate::client::Client;
+use crate::deadlines::Limits;
 use crate::head::Head;
 use crate::io::Protocol;
 use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::pool::Want;
+use crate::progress::Expiry;
 use crate::record::Record;
 use crate::request_body::Replay;
 use crate::response_body::ResponseBody;
@@ -41,6 +43,12 @@ enum Failure {
     NeverSent(Box<Slot>),
     /// The pod may have acted on it.
     NoHead,
+    /// A time limit of the function ended it.
+    TimedOut(Expiry),
+    /// There is no descriptor or port for a connection, which is no pod's fault.
+    NoResource,
+    /// The client sent what is no body.
+    Malformed,
     /// There is nobody to answer.
     ClientLeft,
 }
@@ -56,7 +64,10 @@ struct Exchange {
     record: Record,
     asker: Asker,
     on_upgrade: Option<OnUpgrade>,
+    /// When the caller of a gRPC call gives up.
     deadline: Option<tokio::time::Instant>,
+    /// What it may take at a pod, from the first dispatch on that may have reached one.
+    limits: Option<Limits>,
 }
 
 /// Answers one request.
@@ -66,10 +77,13 @@ pub(crate) async fn serve(
 ) -> Result<Response<ResponseBody>, ClientLeft> {
     let mut record = Record::begin(Arc::clone(&client));
     let (mut parts, body) = request.into_parts();
+    let checked = Head::check(&parts);
     let request_id = forwarded::identify(&mut parts.headers);
     let asker = Asker::new(&parts.method, &parts.headers, request_id);
     let version = parts.version;
-    let routed = Head::check(&parts).and_then(|()| Head::host(&parts)).and_then(|host| {
+    // Whoever asks for a tunnel may have sent the first bytes in it already.
+    let mut last = parts.method == Method::CONNECT;
+    let routed = checked.and_then(|()| Head::host(&parts)).and_then(|host| {
         // A valid authority is ASCII.
         let function = client.worker.activator.route(client.listener, host.to_str().unwrap_or_default())?;
         Ok((function, host))
@@ -77,19 +91,27 @@ pub(crate) async fn serve(
     let mut response = match routed {
         Ok((function, host)) => {
             record.routed(function.name());
-            let body = Replay::new(body);
-            record.request = Arc::clone(body.progress());
+            let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
+            let body = Replay::new(body, Arc::clone(&record.progress), socket);
             let on_upgrade = parts.extensions.remove::<OnUpgrade>();
             let head = Head::new(parts, host, &client.caller);
+            last = head.asks_to_switch();
             let deadline =
                 headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
             let client = Arc::clone(&client);
-            Exchange { client, head, body, record, asker, on_upgrade, deadline }.run(&function).await?
+            let limits = None;
+            Exchange { client, head, body, record, asker, on_upgrade, deadline, limits }
+                .run(&function)
+                .await?
         }
-        Err(refusal) => refuse(record, &refusal, &asker),
+        Err(refusal) => {
+            // Where its next request begins is not certain.
+            last |= refusal.reason == Reason::BadRequest;
+            refuse(record, &refusal, &asker)
+        }
     };
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if client.protocol == Protocol::Http1 && !switching && client.worker.draining() {
+    if client.protocol == Protocol::Http1 && !switching && (last || client.worker.draining()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.version_mut() = version;
@@ -115,9 +137,21 @@ impl Exchange {
                 Admission::Held(waiting) => self.hold(function, waiting).await?,
                 Admission::Refused(refusal) => return Err(End::Refused(refusal)),
             };
-            admission = match self.attempt(slot).await {
+            self.limit(function);
+            let progress = Arc::clone(&self.record.progress);
+            let attempted = tokio::select! {
+                biased;
+                attempted = self.attempt(slot) => attempted,
+                expiry = progress.expired() => Err(Failure::TimedOut(expiry)),
+            };
+            admission = match attempted {
                 Ok(answered) => return Ok(answered),
-                Err(Failure::NeverSent(slot)) => slot.connect_failed(),
+                Err(Failure::NeverSent(slot)) => {
+                    if !resent {
+                        self.unlimit();
+                    }
+                    slot.connect_failed()
+                }
                 Err(Failure::NoHead) if !resent && self.replayable() => {
                     resent = true;
                     function.admit_again()
@@ -126,9 +160,37 @@ impl Exchange {
                     let detail = "the pod ended the exchange before its answer";
                     return Err(refused(function, Reason::UpstreamReset, detail));
                 }
+                Err(Failure::TimedOut(expiry)) => return Err(self.timed_out(function, expiry)),
+                Err(Failure::NoResource) => {
+                    let detail = "this process has no descriptor or port left for a connection to a pod";
+                    return Err(refused(function, Reason::ProcessOverloaded, detail));
+                }
+                Err(Failure::Malformed) => {
+                    return Err(refused(function, Reason::BadRequest, "the body is not made of chunks"));
+                }
                 Err(Failure::ClientLeft) => return Err(End::ClientLeft),
             };
         }
+    }
+
+    /// The function's time limits count from now, unless they did already.
+    fn limit(&mut self, function: &Function) {
+        if self.limits.is_none() {
+            let limits = *self.limits.insert(Limits::from_now(function.timeouts()));
+            let deadlines = &self.client.worker.deadlines;
+            deadlines.watch(&self.record.progress, &self.client, limits, self.asker.grpc);
+        }
+    }
+
+    /// No pod has the request after all.
+    fn unlimit(&mut self) {
+        self.limits = None;
+        self.client.worker.deadlines.forget(&self.record.progress);
+    }
+
+    fn timed_out(&self, function: &Function, expiry: Expiry) -> End {
+        let detail = self.limits.map_or_else(String::new, |limits| limits.detail(expiry));
+        refused(function, expiry.reason(), &detail)
     }
 
     /// Waits for a slot, for as long as the client does.
@@ -137,6 +199,8 @@ impl Exchange {
             let detail = "this connection has too many requests waiting for the function";
             return Err(refused(function, Reason::QueueFull, detail));
         };
+        let ahead = if self.client.protocol == Protocol::Http2 { self.body.ahead() } else { 0 };
+        let _bytes = function.hold_bytes(self.head.bytes() + ahead).map_err(End::Refused)?;
         let hang_up = async {
             match self.client.protocol {
                 // Nothing reads the connection while the body waits.
@@ -154,6 +218,8 @@ impl Exchange {
         let slot = tokio::select! {
             biased;
             () = hang_up => return Err(End::ClientLeft),
+            // It is held for a second attempt.
+            expiry = self.record.progress.expired() => return Err(self.timed_out(function, expiry)),
             slot = waiting => slot.map_err(End::Refused)?,
             () = deadline => {
                 return Err(refused(function, Reason::ActivationTimeout, "the caller's own deadline passed"));
@@ -182,7 +248,8 @@ impl Exchange {
             Want::Recent
         };
         let pool = worker.pool(&slot);
-        let mut lease = Lease::new(slot, pool);
+        let until = self.limits.and_then(|limits| limits.unattended());
+        let mut lease = Lease::new(slot, pool, until);
         loop {
             let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
             let request = self.head.request(protocol, body);
@@ -190,7 +257,7 @@ impl Exchange {
                 Ok(link) => link.send(request),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
-                    return Err(another_slot(lease));
+                    return Err(if error.is_local() { Failure::NoResource } else { another_slot(lease) });
                 }
             };
             let sent = self.await_head(sending, lease);
@@ -245,12 +312,14 @@ impl Exchange {
         }
     }
 
-    fn no_head(&self, lease: Lease) -> Failure {
+    fn no_head(&self, mut lease: Lease) -> Failure {
         if self.body.progress().broken() {
             let progress = Arc::clone(self.body.progress());
+            let malformed = progress.malformed();
             crate::lease::spawn(async move { lease.settle(&progress).await });
-            return Failure::ClientLeft;
+            return if malformed { Failure::Malformed } else { Failure::ClientLeft };
         }
+        lease.broke_off();
         Failure::NoHead
     }
 
@@ -259,6 +328,7 @@ impl Exchange {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, lease);
         }
+        let endless = self.asker.grpc || headers::is_event_stream(response.headers());
         let from_http2 = response.version() == Version::HTTP_2;
         lease.keep_alive = headers::clean_response(response.headers_mut());
         let to_http1 = from_http2 && self.client.protocol == Protocol::Http1;
@@ -271,7 +341,7 @@ impl Exchange {
         self.record.head_sent(response.status().as_u16());
         self.body.release();
         let record = self.record;
-        response.map(|incoming| ResponseBody::pod(incoming, chunked, lease, record))
+        response.map(|incoming| ResponseBody::pod(incoming, chunked, endless, lease, record))
     }
 
     /// The pod takes up the protocol that the client asked for.

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue,
-    PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
+    FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -12,6 +13,9 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 /// Fields of our own: nobody outside may set them.
 const OWN_PREFIX: &str = "catnap-";
+const FORWARDED_PREFIX: &str = "x-forwarded-";
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
 const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
@@ -33,7 +37,8 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Removed {
     let takes_trailers = lists(headers, &TE, "trailers");
     let upgrade = headers
         .get(UPGRADE)
-        .filter(|protocol| !protocol.as_bytes().eq_ignore_ascii_case(b"h2c"))
+        // A pod that took it up would speak HTTP/2 with the client behind our back (RFC 9113 3.1).
+        .filter(|_| !lists(headers, &UPGRADE, "h2c"))
         .filter(|_| lists(headers, &CONNECTION, "upgrade"))
         .cloned();
     remove_hop_by_hop(headers);
@@ -48,6 +53,41 @@ pub(crate) fn clean_request(headers: &mut HeaderMap) -> Removed {
         }
     }
     Removed { upgrade, takes_trailers }
+}
+
+/// Takes out of a request's trailers what only a head may say (RFC 9110 6.5.1): whoever merges them into its fields would
+/// believe it of the whole message.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+    let names: Vec<HeaderName> = trailers.keys().filter(|name| only_in_a_head(name)).cloned().collect();
+    for name in names {
+        trailers.remove(name);
+    }
+}
+
+fn only_in_a_head(name: &HeaderName) -> bool {
+    const NAMES: [HeaderName; 19] = [
+        AUTHORIZATION,
+        CONNECTION,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        EXPECT,
+        FORWARDED,
+        HOST,
+        KEEP_ALIVE,
+        PROXY_AUTHORIZATION,
+        PROXY_CONNECTION,
+        TE,
+        TRACEPARENT,
+        TRACESTATE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ];
+    let text = name.as_str();
+    text.starts_with(OWN_PREFIX) || text.starts_with(FORWARDED_PREFIX) || NAMES.contains(name)
 }
 
 /// Takes out of a response's head what is for us alone. Gives the server's own keep-alive timeout.
@@ -107,6 +147,17 @@ pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
         value
             .strip_prefix(b"application/grpc")
             .is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    })
+}
+
+/// True for server-sent events, which go on for as long as their client likes.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    headers.get(CONTENT_TYPE).is_some_and(|value| {
+        value.as_bytes().split_at_checked(EVENT_STREAM.len()).is_some_and(|(kind, rest)| {
+            kind.eq_ignore_ascii_case(EVENT_STREAM)
+                && matches!(rest.first(), None | Some(b';' | b' ' | b'\t'))
+        })
     })
 }
 

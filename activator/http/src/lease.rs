@@ -9,9 +9,10 @@ use catnap_activator_core::Slot;
 use catnap_wire::message::PodUid;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use crate::pool::{Pool, Want};
-use crate::request_body::Progress;
+use crate::progress::Progress;
 use crate::upstream::{ConnectError, Link};
 
 /// How long the pod may take to end an exchange whose request broke off, and to take another request after one.
@@ -25,14 +26,22 @@ pub(crate) struct Lease {
     pod: PodUid,
     link: Option<Link>,
     pool: Arc<Pool>,
+    /// The last moment of what goes on without its client.
+    until: Option<Instant>,
     /// How long the pod says that it keeps the connection.
     pub(crate) keep_alive: Option<Duration>,
 }
 
 impl Lease {
-    pub(crate) fn new(slot: Slot, pool: Arc<Pool>) -> Self {
+    /// `until`: the last moment of what goes on without its client; `None` for as long as the pod likes.
+    pub(crate) fn new(slot: Slot, pool: Arc<Pool>, until: Option<Instant>) -> Self {
         pool.used(slot.pod());
-        Self { pod: Arc::clone(slot.pod()), slot: Some(slot), link: None, pool, keep_alive: None }
+        Self { pod: Arc::clone(slot.pod()), slot: Some(slot), link: None, pool, until, keep_alive: None }
+    }
+
+    /// When the exchange ends at the latest once its client left.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
     }
 
     pub(crate) fn slot(&self) -> Option<&Slot> {
@@ -63,6 +72,13 @@ impl Lease {
         reused
     }
 
+    /// The pod ended the exchange without the head of a response.
+    pub(crate) fn broke_off(&mut self) {
+        if let Some(slot) = &mut self.slot {
+            slot.broke_off();
+        }
+    }
+
     /// Takes the slot out, for another pod: nothing reached this one.
     pub(crate) fn into_slot(mut self) -> Option<Slot> {
         self.close();
@@ -77,17 +93,14 @@ impl Lease {
             return;
         }
         // The codec has yet to see the end itself, or the rest of the request is still on its way.
-        let limited = self.limited();
-        if !limited {
+        let mut until = self.until;
+        if self.limited() {
+            until = Some(Instant::now() + SETTLING);
+        } else {
             self.slot = None;
         }
         spawn(async move {
-            let ready = if limited {
-                tokio::time::timeout(SETTLING, link.ready()).await.unwrap_or(false)
-            } else {
-                link.ready().await
-            };
-            if ready {
+            if before(until, link.ready()).await == Some(true) {
                 self.put(link);
             } else {
                 link.socket.close();
@@ -98,7 +111,10 @@ impl Lease {
     /// The client left: with a limit the rest of the response is read and dropped first.
     pub(crate) fn leave(self, response: Incoming, request: Arc<Progress>) {
         if self.limited() {
-            spawn(self.read_out(response, request));
+            let until = self.until;
+            spawn(async move {
+                before(until, self.read_out(response, request)).await;
+            });
         }
     }
 
@@ -143,6 +159,14 @@ impl Drop for Lease {
         // Before the slot: see above.
         self.close();
         self.pool.unused(&self.pod);
+    }
+}
+
+/// What becomes of the future before `until`; it is dropped then, with what it holds.
+pub(crate) async fn before<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+    match until {
+        Some(until) => timeout_at(until, future).await.ok(),
+        None => Some(future.await),
     }
 }
 

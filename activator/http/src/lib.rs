@@ -3,32 +3,43 @@
 //! Which pod gets a request, and when, is decided by `catnap-activator-core`; this crate moves the bytes. It knows no
 //! Kubernetes. Start it with [`Server::start`], end it with [`Handle::drain`].
 
+mod accept;
 mod answer;
+mod certificates;
 mod client;
 mod config;
 mod connections;
+mod deadlines;
 mod exchange;
 mod forwarded;
+mod frames;
 mod head;
 mod headers;
 mod io;
 mod lease;
 mod listen;
 mod observe;
+mod pace;
+#[cfg(test)]
+mod parsers;
 mod pool;
 mod probe;
+mod progress;
 mod record;
 mod request_body;
 mod response_body;
+mod room;
 mod sent;
 mod server;
 mod socket;
 mod timing;
+mod tls;
 mod tunnel;
 mod upstream;
 mod worker;
 
-pub use config::{Config, Network, NetworkError};
+pub use certificates::Certificates;
+pub use config::{Config, Network, NetworkError, Tls};
 pub use observe::{Ended, Observer, Outcome};
 pub use probe::{ProbeError, probe};
 pub use server::{Drained, Handle, Server, StartError};

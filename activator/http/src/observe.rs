@@ -18,6 +18,8 @@ pub enum Outcome {
     ClientLeft,
     /// The pod broke off after the response head.
     BrokenOff,
+    /// A time limit of the function ended it after the response head.
+    TimedOut(Reason),
 }
 
 /// One request, after its end.
@@ -61,6 +63,9 @@ pub trait Observer: Send + Sync + 'static {
 
     /// The parser refused what a client sent; there was no request.
     fn unparsable(&self, _reason: Reason) {}
+
+    /// There was no room for a connection, and it was closed before it said anything.
+    fn turned_away(&self) {}
 }
 
 /// Counts nothing.

@@ -7,8 +7,10 @@ use catnap_activator_core::{FunctionName, Phases, Slot};
 use catnap_wire::message::RevisionId;
 
 use crate::client::Client;
+use crate::io::Protocol;
 use crate::observe::{Ended, Outcome};
-use crate::request_body::Progress;
+use crate::progress::Progress;
+use crate::socket::Socket;
 
 /// Begins with the parsed head, ends when dropped: with the last byte, or when somebody gave up.
 #[derive(Debug)]
@@ -23,8 +25,7 @@ pub(crate) struct Record {
     /// Until something better is known, the client left.
     pub(crate) outcome: Outcome,
     attempts: u32,
-    pub(crate) request: Arc<Progress>,
-    pub(crate) response_bytes: u64,
+    pub(crate) progress: Arc<Progress>,
 }
 
 impl Record {
@@ -41,8 +42,7 @@ impl Record {
             status: None,
             outcome: Outcome::ClientLeft,
             attempts: 0,
-            request: Arc::default(),
-            response_bytes: 0,
+            progress: Arc::default(),
         }
     }
 
@@ -61,6 +61,11 @@ impl Record {
         self.first_byte = Some(self.started.elapsed());
     }
 
+    /// The connection of a client that has many requests on it (HTTP/2).
+    pub(crate) fn multiplexed(&self) -> Option<Arc<Socket>> {
+        (self.client.protocol == Protocol::Http2).then(|| Arc::clone(&self.client.socket))
+    }
+
     pub(crate) fn phases(&self) -> Option<&Phases> {
         self.phases.as_ref()
     }
@@ -68,6 +73,7 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
+        self.client.worker.deadlines.forget(&self.progress);
         self.client.socket.exchange_ended();
         self.client.worker.observer.ended(&Ended {
             function: self.function.as_ref(),
@@ -78,8 +84,8 @@ impl Drop for Record {
             first_byte: self.first_byte,
             phases: self.phases,
             attempts: self.attempts,
-            request_bytes: self.request.bytes(),
-            response_bytes: self.response_bytes,
+            request_bytes: self.progress.request_bytes(),
+            response_bytes: self.progress.response_bytes(),
         });
     }
 }

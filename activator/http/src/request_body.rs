@@ -3,9 +3,10 @@
 //!
 //! It is not read before a pod asks for it: what a held client sends stays in the kernel or in its stream's window.
 
+use std::error::Error;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -14,7 +15,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
-use crate::config::REPLAY_BYTES;
+use crate::config::{REPLAY_BYTES, STREAM_WINDOW};
+use crate::headers;
+use crate::pace::{AwaitedUpload, Upload};
+use crate::progress::Progress;
+use crate::socket::Socket;
 
 /// Why a body could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -50,25 +55,8 @@ pub(crate) struct Replay<B = Incoming> {
     source: Option<Arc<Mutex<Source<B>>>>,
     size: SizeHint,
     progress: Arc<Progress>,
-}
-
-/// How far a body got; outlives it.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    bytes: AtomicU64,
-    broken: AtomicBool,
-}
-
-impl Progress {
-    /// Bytes read so far, those read again not counted.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Relaxed)
-    }
-
-    /// True when the client broke off.
-    pub(crate) fn broken(&self) -> bool {
-        self.broken.load(Relaxed)
-    }
+    /// The client's connection, when it has no other request under way.
+    socket: Option<Arc<Socket>>,
 }
 
 /// One attempt's view of the body.
@@ -79,10 +67,12 @@ pub(crate) struct RequestBody<B = Incoming> {
     next: usize,
     ended: bool,
     progress: Arc<Progress>,
+    awaited: AwaitedUpload,
 }
 
 impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
-    pub(crate) fn new(incoming: B) -> Self {
+    /// `socket`: the client's connection, when it has no other request under way.
+    pub(crate) fn new(incoming: B, progress: Arc<Progress>, socket: Option<Arc<Socket>>) -> Self {
         let size = incoming.size_hint();
         let source = (!incoming.is_end_stream()).then(|| {
             Arc::new(Mutex::new(Source {
@@ -94,12 +84,19 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
                 attempt: 0,
             }))
         });
-        Self { source, size, progress: Arc::default() }
+        Self { source, size, progress, socket }
     }
 
     /// True when the body is known to be small enough to be kept whole.
     pub(crate) fn small(&self) -> bool {
         self.source.is_none() || self.size.upper().is_some_and(|bytes| bytes <= REPLAY_BYTES as u64)
+    }
+
+    /// Most bytes of it that may arrive before anybody asks for them, over HTTP/2.
+    pub(crate) fn ahead(&self) -> usize {
+        let window = u64::from(STREAM_WINDOW);
+        let ahead = if self.outstanding() { self.size.upper().unwrap_or(window).min(window) } else { 0 };
+        usize::try_from(ahead).unwrap_or(usize::MAX)
     }
 
     /// True when some of the body is still to come from the client.
@@ -124,6 +121,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
                 source.attempt
             }
         };
+        let upload = if self.size.exact().is_some() { Upload::Sized } else { Upload::Unsized };
         Some(RequestBody {
             source: self.source.clone(),
             size: self.size,
@@ -131,6 +129,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
             next: 0,
             ended: self.source.is_none(),
             progress: Arc::clone(&self.progress),
+            awaited: AwaitedUpload::new(self.socket.clone(), upload),
         })
     }
 
@@ -146,7 +145,8 @@ impl RequestBody {
     /// No body.
     pub(crate) fn empty() -> Self {
         let size = SizeHint::with_exact(0);
-        Self { source: None, size, attempt: 0, next: 0, ended: true, progress: Arc::default() }
+        let awaited = AwaitedUpload::new(None, Upload::Sized);
+        Self { source: None, size, attempt: 0, next: 0, ended: true, progress: Arc::default(), awaited }
     }
 }
 
@@ -173,18 +173,23 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B
             this.ended = this.next == source.kept.len() && source.incoming.is_end_stream();
             return Poll::Ready(Some(Ok(frame)));
         }
-        match Pin::new(&mut source.incoming).poll_frame(context) {
+        let polled = Pin::new(&mut source.incoming).poll_frame(context);
+        this.awaited.note(polled.is_pending());
+        match polled {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(Some(Ok(frame))) => {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::clean_trailers(trailers);
+                }
                 source.keep(&frame);
                 this.next = source.kept.len();
                 this.ended = source.incoming.is_end_stream();
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                this.progress.bytes.fetch_add(length as u64, Relaxed);
+                this.progress.count_request(length);
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.progress.broken.store(true, Relaxed);
+                this.progress.break_request(is_malformed(&error));
                 source.lost = true;
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
@@ -203,6 +208,13 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B
         // Codecs ask once, before they read.
         self.size
     }
+}
+
+/// The client is there, but its chunks are none (RFC 9112 7.1).
+fn is_malformed(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
+    cause
+        .is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl<B> Source<B> {

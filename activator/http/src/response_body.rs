@@ -4,7 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -12,111 +12,181 @@ use hyper::body::Incoming;
 
 use crate::lease::{Lease, spawn};
 use crate::observe::Outcome;
+use crate::pace::OfferedResponse;
+use crate::progress::{Expiry, Stage};
 use crate::record::Record;
 
-/// A response's body. At most one of `own` and `pod` is there, and neither once it ended.
+/// Why a body that had begun is not sent to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResponseBodyError {
+    /// The pod broke off.
+    #[error("the pod broke off its response")]
+    Pod(#[source] hyper::Error),
+    /// A time limit of the function ended it.
+    #[error("the response took too long")]
+    TimedOut,
+}
+
+/// A response's body.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     own: Option<Bytes>,
-    pod: Option<(Incoming, Lease)>,
+    /// The rest of it comes from a pod, by way of [`Progress::rest`](crate::progress::Progress::rest).
+    from_pod: bool,
+    /// Why it does not come to its end.
+    failed: Option<ResponseBodyError>,
+    /// Trailers may follow, so the codec must not know the length.
     chunked: bool,
     /// `None` for an exchange that goes on elsewhere.
     record: Option<Record>,
+    offered: OfferedResponse,
 }
 
 impl ResponseBody {
     /// Ours, in one piece.
     pub(crate) fn own(bytes: Bytes, record: Record) -> Self {
-        Self {
-            own: Some(bytes).filter(|bytes| !bytes.is_empty()),
-            pod: None,
-            chunked: false,
-            record: Some(record),
-        }
+        let own = Some(bytes).filter(|bytes| !bytes.is_empty());
+        let offered = OfferedResponse::new(None);
+        Self { own, from_pod: false, failed: None, chunked: false, record: Some(record), offered }
     }
 
     /// None, for an exchange that goes on elsewhere.
     pub(crate) fn nothing() -> Self {
-        Self { own: None, pod: None, chunked: false, record: None }
+        let offered = OfferedResponse::new(None);
+        Self { own: None, from_pod: false, failed: None, chunked: false, record: None, offered }
     }
 
-    /// The function's. `chunked`: trailers may follow, so the codec must not know the length.
-    pub(crate) fn pod(incoming: Incoming, chunked: bool, lease: Lease, record: Record) -> Self {
-        let mut body = Self { own: None, pod: Some((incoming, lease)), chunked, record: Some(record) };
-        body.finish_at_end();
+    /// The function's. `endless`: only its client, or no byte for too long, ends it.
+    pub(crate) fn pod(
+        incoming: Incoming,
+        chunked: bool,
+        endless: bool,
+        lease: Lease,
+        record: Record,
+    ) -> Self {
+        let offered = OfferedResponse::new(record.multiplexed());
+        let mut body =
+            Self { own: None, from_pod: true, failed: None, chunked, record: Some(record), offered };
+        if incoming.is_end_stream() {
+            body.finish(lease);
+        } else if let Some(record) = &body.record {
+            record.progress.enter(if endless { Stage::Stream } else { Stage::Body });
+            *record.progress.rest() = Some((incoming, lease));
+        }
         body
     }
 
-    /// Gives the slot back as soon as the last byte is here: the client may take its time with it.
-    fn finish_at_end(&mut self) {
-        if let Some((_, lease)) = self.pod.take_if(|(incoming, _)| incoming.is_end_stream()) {
-            self.finish(lease);
-        }
-    }
-
+    /// The last byte is here: gives the slot back at once, for the client may take its time with it.
     fn finish(&mut self, lease: Lease) {
         self.end(Outcome::Answered);
         lease.finish();
     }
 
     fn break_off(&mut self, lease: Lease) {
-        match self.record.as_ref().map(|record| Arc::clone(&record.request)) {
-            Some(request) if request.broken() => spawn(async move { lease.settle(&request).await }),
-            _ => self.end(Outcome::BrokenOff),
+        let progress = self.record.as_ref().map(|record| Arc::clone(&record.progress));
+        match progress.filter(|progress| progress.broken()) {
+            Some(progress) => {
+                self.end(Outcome::ClientLeft);
+                spawn(async move { lease.settle(&progress).await });
+            }
+            None => self.end(Outcome::BrokenOff),
         }
     }
 
     fn end(&mut self, outcome: Outcome) {
+        self.from_pod = false;
         if let Some(record) = &mut self.record {
             record.outcome = outcome;
+            record.progress.enter(Stage::Ended);
         }
+    }
+
+    /// Codecs drop at once what they have not written yet: they get time to write the head, and what came after it.
+    fn fail<T>(&mut self, error: ResponseBodyError, context: &Context<'_>) -> Poll<T> {
+        self.failed = Some(error);
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn timed_out(&mut self) {
+        let expiry = self.record.as_ref().and_then(|record| record.progress.expiry());
+        self.end(expiry.map_or(Outcome::ClientLeft, |expiry| Outcome::TimedOut(Expiry::reason(expiry))));
     }
 }
 
 impl Drop for ResponseBody {
     fn drop(&mut self) {
-        if let (Some((incoming, lease)), Some(record)) = (self.pod.take(), &self.record) {
-            lease.leave(incoming, Arc::clone(&record.request));
+        let Some(record) = self.record.as_ref().filter(|_| self.from_pod) else { return };
+        let progress = Arc::clone(&record.progress);
+        let rest = progress.rest().take();
+        match rest {
+            Some((incoming, lease)) => lease.leave(incoming, progress),
+            None => self.timed_out(),
         }
     }
 }
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ResponseBodyError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ResponseBodyError>>> {
         let this = self.get_mut();
-        let Some((incoming, _)) = &mut this.pod else {
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let Some(record) = this.record.as_ref().filter(|_| this.from_pod) else {
             return Poll::Ready(this.own.take().map(|bytes| Ok(Frame::data(bytes))));
         };
-        let frame = ready!(Pin::new(incoming).poll_frame(context));
-        if let Some(Ok(frame)) = &frame {
-            if let Some(record) = &mut this.record {
-                record.response_bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+        let progress = &record.progress;
+        let mut rest = progress.rest();
+        let Some((incoming, _)) = &mut *rest else {
+            drop(rest);
+            this.timed_out();
+            return this.fail(ResponseBodyError::TimedOut, context);
+        };
+        let polled = Pin::new(&mut *incoming).poll_frame(context);
+        this.offered.asked(polled.is_ready());
+        let Poll::Ready(frame) = polled else {
+            progress.wake_on_expiry(context);
+            return Poll::Pending;
+        };
+        let goes_on = match &frame {
+            Some(Ok(frame)) => {
+                progress.count_response(frame.data_ref().map_or(0, Bytes::len) as u64);
+                !incoming.is_end_stream()
             }
-            this.finish_at_end();
-        } else if let Some((_, lease)) = this.pod.take() {
-            if frame.is_none() {
-                this.finish(lease);
-            } else {
-                this.break_off(lease);
+            Some(Err(_)) | None => false,
+        };
+        let ended = if goes_on { None } else { rest.take() };
+        drop(rest);
+        let lease = ended.map(|(_, lease)| lease);
+        match frame {
+            Some(Err(error)) => {
+                lease.into_iter().for_each(|lease| this.break_off(lease));
+                this.fail(ResponseBodyError::Pod(error), context)
+            }
+            frame => {
+                lease.into_iter().for_each(|lease| this.finish(lease));
+                Poll::Ready(frame.map(|frame| frame.map_err(ResponseBodyError::Pod)))
             }
         }
-        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.own.is_none() && self.pod.is_none()
+        self.own.is_none() && !self.from_pod && self.failed.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.pod {
+        match self.record.as_ref().filter(|_| self.from_pod) {
             Some(_) if self.chunked => SizeHint::default(),
-            Some((incoming, _)) => incoming.size_hint(),
+            Some(record) => match &*record.progress.rest() {
+                Some((incoming, _)) => incoming.size_hint(),
+                None => SizeHint::default(),
+            },
             None => SizeHint::with_exact(self.own.as_ref().map_or(0, Bytes::len) as u64),
         }
     }

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use http::Response;
 use hyper::body::Incoming;
 
-use crate::lease::{Lease, spawn};
-use crate::request_body::Progress;
+use crate::lease::{Lease, before, spawn};
+use crate::progress::Progress;
 use crate::upstream::SendError;
 
 type Answer = Result<Response<Incoming>, SendError>;
@@ -46,11 +46,15 @@ impl<S: Future<Output = Answer> + Send + 'static> Drop for Sent<S> {
     fn drop(&mut self) {
         let Some((sending, lease)) = self.under_way.take() else { return };
         let request = Arc::clone(&self.request);
-        spawn(async move {
+        let until = lease.until();
+        let going_on = async move {
             match sending.await {
                 Ok(response) => lease.read_out(response.into_body(), request).await,
                 Err(_) => lease.settle(&request).await,
             }
+        };
+        spawn(async move {
+            before(until, going_on).await;
         });
     }
 }

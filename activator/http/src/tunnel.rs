@@ -1,5 +1,6 @@
 //! A connection that switched to another protocol: bytes move both ways until both sides ended.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
@@ -8,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
 
 use crate::lease::Lease;
 use crate::observe::Outcome;
+use crate::progress::Stage;
 use crate::record::Record;
 
 /// How long one direction goes on after the other one ended.
@@ -15,13 +17,24 @@ const HALF_CLOSED: Duration = Duration::from_secs(60);
 
 /// Moves bytes until the tunnel ends. It is one exchange for its whole life.
 pub(crate) async fn run(client: OnUpgrade, pod: OnUpgrade, lease: Lease, mut record: Record) {
-    match tokio::try_join!(client, pod) {
-        Ok((client, pod)) => {
-            record.response_bytes = move_bytes(TokioIo::new(client), TokioIo::new(pod)).await;
-            record.outcome = Outcome::Answered;
+    let progress = Arc::clone(&record.progress);
+    progress.enter(Stage::Stream);
+    let carrying = async {
+        match tokio::try_join!(client, pod) {
+            Ok((client, pod)) => {
+                progress.count_response(move_bytes(TokioIo::new(client), TokioIo::new(pod)).await);
+                Outcome::Answered
+            }
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "no tunnel");
+                Outcome::ClientLeft
+            }
         }
-        Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no tunnel"),
-    }
+    };
+    record.outcome = tokio::select! {
+        outcome = carrying => outcome,
+        expiry = progress.expired() => Outcome::TimedOut(expiry.reason()),
+    };
     drop(lease);
 }
 

@@ -4,18 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_activator_core::{Activator, Listener, Slot};
-use tokio::net::{TcpListener, TcpStream};
+use catnap_activator_core::{Activator, Slot};
+use rustls::ServerConfig;
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::accept::accept;
 use crate::client;
 use crate::config::Config;
 use crate::connections::{Connections, PhaseLimits, Registration};
-use crate::listen;
+use crate::deadlines::Deadlines;
+use crate::listen::{self, Endpoint};
 use crate::observe::Observer;
 use crate::pool::Pool;
+use crate::room::Room;
 use crate::server::Stage;
+use crate::tls::Acceptor;
 
 /// Late connections are closed this often.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -25,8 +30,6 @@ const CLOSING_SWEEP: Duration = Duration::from_millis(100);
 const CUTTING_OFF: Duration = Duration::from_secs(1);
 /// A worker with this many more connections than another hands a new one over.
 const UNEVEN: usize = 2;
-/// When a connection cannot be accepted, because descriptors or memory ran out, the next attempt waits this long.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the connections of a worker share.
 pub(crate) struct Worker {
@@ -35,6 +38,11 @@ pub(crate) struct Worker {
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) connections: Arc<Connections>,
     pub(crate) stage: watch::Receiver<Stage>,
+    /// Of the listeners under TLS, if there are any.
+    pub(crate) tls: Option<Acceptor>,
+    /// Of the exchanges of its clients.
+    pub(crate) deadlines: Deadlines,
+    pub(crate) room: Arc<Room>,
     own_pool: Arc<Pool>,
     /// For pods with a limit: one of the process.
     limited_pool: Arc<Pool>,
@@ -51,7 +59,7 @@ struct Peer {
 }
 
 /// A new connection that no byte was read of.
-type HandedOver = (Listener, std::net::TcpStream, Registration);
+type HandedOver = (Endpoint, std::net::TcpStream, Registration);
 
 /// A worker before it runs.
 pub(crate) struct Prepared {
@@ -62,10 +70,12 @@ pub(crate) struct Prepared {
 /// Makes the workers known to each other.
 pub(crate) fn prepare(
     config: &Arc<Config>,
+    tls: Option<&Arc<ServerConfig>>,
     activator: &Arc<Activator>,
     observer: Arc<dyn Observer>,
     stage: &watch::Sender<Stage>,
     count: usize,
+    most_connections: usize,
 ) -> Vec<Prepared> {
     let limited_pool = Arc::new(Pool::default());
     let (peers, receivers): (Vec<_>, Vec<_>) = (0..count)
@@ -75,6 +85,7 @@ pub(crate) fn prepare(
         })
         .unzip();
     let peers: Arc<[Peer]> = peers.into();
+    let room = Room::new(most_connections, peers.iter().map(|peer| Arc::clone(&peer.connections)).collect());
     receivers
         .into_iter()
         .zip(std::iter::repeat_n(observer, count))
@@ -86,6 +97,9 @@ pub(crate) fn prepare(
                 observer,
                 connections: Arc::clone(&peers[number].connections),
                 stage: stage.subscribe(),
+                tls: tls.cloned().map(Acceptor::new),
+                deadlines: Deadlines::default(),
+                room: Arc::clone(&room),
                 own_pool: Arc::default(),
                 limited_pool: Arc::clone(&limited_pool),
                 number,
@@ -98,15 +112,18 @@ pub(crate) fn prepare(
 
 impl Prepared {
     /// Serves until the end of the drain. Gives the number of connections that were cut off.
-    pub(crate) async fn run(mut self, listeners: Vec<(Listener, std::net::TcpListener)>) -> usize {
+    pub(crate) async fn run(mut self, listeners: Vec<(Endpoint, std::net::TcpListener)>) -> usize {
         let worker = self.worker;
+        let deadlines = Arc::clone(&worker);
+        // Until the runtime ends: exchanges have their limits while draining too.
+        tokio::spawn(async move { deadlines.deadlines.keep().await });
         let mut accepting = JoinSet::new();
-        for (listener, socket) in listeners {
+        for (endpoint, socket) in listeners {
             match listen::register(socket) {
                 Ok(socket) => {
-                    accepting.spawn(accept(Arc::clone(&worker), listener, socket));
+                    accepting.spawn(accept(Arc::clone(&worker), endpoint, socket));
                 }
-                Err(error) => tracing::error!(%error, ?listener, "a worker cannot use its listener"),
+                Err(error) => tracing::error!(%error, ?endpoint, "a worker cannot use its listener"),
             }
         }
         let mut stage = worker.stage.clone();
@@ -115,8 +132,8 @@ impl Prepared {
             tokio::select! {
                 () = Stage::Closing.reached(&mut stage) => break,
                 _ = sweep.tick() => worker.sweep(),
-                Some((listener, stream, registration)) = self.handed_over.recv() => {
-                    worker.take_over(listener, stream, registration);
+                Some((endpoint, stream, registration)) = self.handed_over.recv() => {
+                    worker.take_over(endpoint, stream, registration);
                 }
             }
         }
@@ -137,40 +154,49 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        self.connections
-            .end_late(PhaseLimits { head: self.config.head_timeout, idle: self.config.idle_timeout });
+        let Config { head_timeout, idle_timeout, stall_timeout, .. } = *self.config;
+        self.connections.end_late(PhaseLimits {
+            head: head_timeout,
+            idle: idle_timeout,
+            stall: stall_timeout,
+        });
         self.own_pool.sweep();
         if self.number == 0 {
             self.limited_pool.sweep();
         }
     }
 
-    /// Serves a new connection here, or has the least busy worker do it.
-    fn place(self: &Arc<Self>, listener: Listener, stream: TcpStream) {
+    /// Serves a new connection here, or has the least busy worker do it, if there is room for it.
+    pub(crate) fn place(self: &Arc<Self>, endpoint: Endpoint, stream: TcpStream) {
+        if !self.room.admits() {
+            self.observer.turned_away();
+            self.room.turn_away(stream, endpoint.tls);
+            return;
+        }
         let least = self.peers.iter().min_by_key(|peer| peer.connections.open());
         match least.filter(|least| least.connections.open() + UNEVEN <= self.connections.open()) {
             // A draining worker may be about to end.
             Some(least) if !self.draining() => {
                 let registration = least.connections.reserve();
                 if let Ok(stream) = stream.into_std() {
-                    let _ = least.hand_over.send((listener, stream, registration));
+                    let _ = least.hand_over.send((endpoint, stream, registration));
                 }
             }
             _ => {
-                tokio::spawn(client::serve(Arc::clone(self), listener, stream, self.connections.reserve()));
+                tokio::spawn(client::serve(Arc::clone(self), endpoint, stream, self.connections.reserve()));
             }
         }
     }
 
-    fn take_over(
+    pub(crate) fn take_over(
         self: &Arc<Self>,
-        listener: Listener,
+        endpoint: Endpoint,
         stream: std::net::TcpStream,
         registration: Registration,
     ) {
         match TcpStream::from_std(stream) {
             Ok(stream) => {
-                tokio::spawn(client::serve(Arc::clone(self), listener, stream, registration));
+                tokio::spawn(client::serve(Arc::clone(self), endpoint, stream, registration));
             }
             Err(error) => tracing::warn!(%error, "a connection that was handed over is lost"),
         }
@@ -190,8 +216,8 @@ impl Worker {
         loop {
             tokio::select! {
                 biased;
-                Some((listener, stream, registration)) = handed_over.recv() => {
-                    self.take_over(listener, stream, registration);
+                Some((endpoint, stream, registration)) = handed_over.recv() => {
+                    self.take_over(endpoint, stream, registration);
                 }
                 () = self.all_emptied() => return 0,
                 () = Stage::Ended.reached(&mut stage) => break,
@@ -205,43 +231,6 @@ impl Worker {
         let _ = tokio::time::timeout(CUTTING_OFF, self.connections.emptied()).await;
         cut_off
     }
-}
-
-/// Accepts until the server closes, then what is left in the backlog. The listener closes last.
-async fn accept(worker: Arc<Worker>, listener: Listener, socket: TcpListener) {
-    let mut stage = worker.stage.clone();
-    loop {
-        tokio::select! {
-            accepted = socket.accept() => match accepted {
-                Ok((stream, _)) => worker.place(listener, stream),
-                Err(error) if of_one_connection(&error) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
-            () = Stage::Closing.reached(&mut stage) => break,
-        }
-    }
-    let Ok(socket) = socket.into_std() else { return };
-    loop {
-        match socket.accept() {
-            Ok((stream, _)) => {
-                if stream.set_nonblocking(true).is_ok() {
-                    worker.take_over(listener, stream, worker.connections.reserve());
-                }
-            }
-            Err(error) if of_one_connection(&error) => {}
-            // Nobody waits any more.
-            Err(_) => return,
-        }
-    }
-}
-
-/// The connection died before it was accepted; the listener is well.
-fn of_one_connection(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 impl fmt::Debug for Worker {

@@ -8,7 +8,7 @@ struct Client(VecDeque<Bytes>);
 impl Client {
     fn sends(sizes: &[usize]) -> Replay<Self> {
         let frames = (0_u8..).zip(sizes).map(|(index, size)| Bytes::from(vec![index; *size]));
-        Replay::new(Self(frames.collect()))
+        Replay::new(Self(frames.collect()), Arc::default(), None)
     }
 }
 
@@ -47,7 +47,7 @@ async fn a_small_body_is_read_again_from_its_beginning() {
     assert!(matches!(first.frame().await, Some(Err(RequestBodyError::Superseded))));
     assert_eq!(second.size_hint().exact(), Some(60));
     assert_eq!(read(second).await.len(), 60);
-    assert_eq!(replay.progress().bytes(), 60, "what is read again counts once");
+    assert_eq!(replay.progress().request_bytes(), 60, "what is read again counts once");
     let third = read(replay.attempt().unwrap()).await;
     assert_eq!((third[0], third[10], third[30]), (0, 1, 2));
 }

@@ -3,12 +3,12 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use catnap_activator_core::{
     Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, Reason,
-    RevisionRoute, RevisionState, Settings, SystemClock, Trouble,
+    RevisionRoute, RevisionState, Settings, SystemClock, Timeouts, Trouble,
 };
 use catnap_activator_http::{Config, Ended, Handle, Observer, Outcome, Server};
 use catnap_wire::message::{ActivatorFrame, LeaderFrame, RevisionId, Term, WakeAnswer, Welcome};
@@ -38,6 +38,7 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) struct Counts {
     pub(crate) ended: Mutex<Vec<Summary>>,
     pub(crate) unparsable: Mutex<Vec<Reason>>,
+    pub(crate) turned_away: AtomicUsize,
     pub(crate) under_way: AtomicI64,
     pub(crate) held: AtomicI64,
 }
@@ -80,6 +81,10 @@ impl Observer for Counts {
     fn unparsable(&self, reason: Reason) {
         self.unparsable.lock().push(reason);
     }
+
+    fn turned_away(&self) {
+        self.turned_away.fetch_add(1, SeqCst);
+    }
 }
 
 /// How a function of a test is.
@@ -90,6 +95,7 @@ pub(crate) struct Setup {
     pub(crate) max_requests: usize,
     pub(crate) activation: Duration,
     pub(crate) stalled: Option<Trouble>,
+    pub(crate) timeouts: Timeouts,
 }
 
 impl Default for Setup {
@@ -100,6 +106,7 @@ impl Default for Setup {
             max_requests: 1_000,
             activation: Duration::from_secs(60),
             stalled: None,
+            timeouts: Timeouts::default(),
         }
     }
 }
@@ -117,8 +124,16 @@ impl Bed {
     }
 
     pub(crate) fn configured(configure: impl FnOnce(&mut Config)) -> Self {
-        let (activator, commands) =
-            Activator::new(Settings::new(7, "own-pod"), Arc::new(SystemClock::start()));
+        Self::with_settings(|_| {}, configure)
+    }
+
+    pub(crate) fn with_settings(
+        set: impl FnOnce(&mut Settings),
+        configure: impl FnOnce(&mut Config),
+    ) -> Self {
+        let mut settings = Settings::new(7, "own-pod");
+        set(&mut settings);
+        let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
         drive(&activator, commands);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut config = Config::new(vec![(Listener::InCluster, any), (Listener::Edge, any)]);
@@ -140,7 +155,7 @@ impl Bed {
 
     /// Makes a function `<name>.default` without pods.
     pub(crate) fn function(&self, name: &str, setup: Setup) {
-        let Setup { protocol, limit, max_requests, activation, stalled } = setup;
+        let Setup { protocol, limit, max_requests, activation, stalled, timeouts } = setup;
         let revision: Arc<str> = format!("{name}-1").into();
         self.activator.upsert_function(FunctionRoute {
             name: FunctionName { namespace: "default".into(), name: name.into() },
@@ -153,7 +168,7 @@ impl Bed {
                 readiness_path: "".into(),
                 concurrency_limit: limit,
             }],
-            policy: FunctionPolicy { max_requests, activation, ..FunctionPolicy::default() },
+            policy: FunctionPolicy { max_requests, activation, timeouts, ..FunctionPolicy::default() },
             stalled,
         });
     }
@@ -166,15 +181,7 @@ impl Bed {
 
     /// The function's pods are these now, all Ready.
     pub(crate) fn pods(&self, name: &str, addresses: &[SocketAddr]) {
-        let pods = addresses.iter().map(|address| Pod {
-            uid: format!("pod-{}", address.port()).into(),
-            address: Some(*address),
-            started: true,
-            ready: true,
-            terminating: false,
-            trouble: None,
-        });
-        self.activator.set_pods(&revision(name), pods.collect());
+        set_pods(&self.activator, name, addresses);
     }
 
     /// State of the function's revision.
@@ -193,6 +200,19 @@ impl Bed {
         until("requests ended", || self.counts.ended.lock().len() >= count).await;
         self.counts.ended.lock().clone()
     }
+}
+
+/// The function's pods are these now, all Ready.
+pub(crate) fn set_pods(activator: &Activator, name: &str, addresses: &[SocketAddr]) {
+    let pods = addresses.iter().map(|address| Pod {
+        uid: format!("pod-{}", address.port()).into(),
+        address: Some(*address),
+        started: true,
+        ready: true,
+        terminating: false,
+        trouble: None,
+    });
+    activator.set_pods(&revision(name), pods.collect());
 }
 
 pub(crate) fn revision(name: &str) -> RevisionId {
@@ -229,7 +249,11 @@ fn drive(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
                         activator.probed(&revision, &probe.uid, answered);
                     }
                     Command::ReadScale { .. } | Command::RaiseScale { .. } => panic!("the leader wakes"),
-                    Command::Tick | Command::Send { .. } | Command::Disconnect { .. } => {}
+                    Command::Tick
+                    | Command::Send { .. }
+                    | Command::Disconnect { .. }
+                    | Command::SendPeer { .. }
+                    | Command::ClosePeer { .. } => {}
                 }
             }
         });

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+pub(crate) const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
 /// Reads until the head ended and `body` more bytes came.
-async fn read_request(stream: &mut TcpStream, body: usize) -> bool {
+pub(crate) async fn read_request(stream: &mut TcpStream, body: usize) -> bool {
     let mut read = Vec::new();
     loop {
         if let Some(at) = read.windows(4).position(|window| window == b"\r\n\r\n")

@@ -1,0 +1,159 @@
+//! How far one exchange with a pod got: shared by the request's body, the response's, and the sweep that ends what is late.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use catnap_activator_core::Reason;
+use futures::task::AtomicWaker;
+use hyper::body::Incoming;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::lease::Lease;
+
+/// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    request_bytes: AtomicU64,
+    response_bytes: AtomicU64,
+    broken: AtomicBool,
+    malformed: AtomicBool,
+    stage: AtomicU8,
+    /// The limit that ended the exchange; 0 while none did.
+    expiry: AtomicU8,
+    /// Whoever waits for the exchange. There is one at a time: the exchange itself, its response's body or its tunnel.
+    waker: AtomicWaker,
+    /// The rest of the response. It is here, and not with the response's body, because nobody asks that for more while a
+    /// client does not read.
+    rest: Mutex<Option<Rest>>,
+    /// Where the worker's [`Deadlines`](crate::deadlines::Deadlines) list it, counted from 1; 0 when they do not.
+    pub(crate) place: AtomicUsize,
+}
+
+/// The rest of a response, and the slot and connection that it comes from.
+pub(crate) type Rest = (Incoming, Lease);
+
+/// Which limits count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// No head of a response yet: all of them.
+    Head,
+    /// A response is on its way: not the one on its head.
+    Body,
+    /// A tunnel or a stream of events may go on for as long as bytes move.
+    Stream,
+    /// The pod sent its last byte.
+    Ended,
+}
+
+/// The limit that ended an exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Expiry {
+    FirstByte = 1,
+    Request,
+    Inactivity,
+}
+
+impl Expiry {
+    /// The reason to answer with, where that is still possible, and to count.
+    pub(crate) const fn reason(self) -> Reason {
+        match self {
+            Self::FirstByte => Reason::FirstByteTimeout,
+            Self::Request | Self::Inactivity => Reason::RequestTimeout,
+        }
+    }
+}
+
+impl Progress {
+    /// Bytes of the request's body that were read, those that were sent again not counted.
+    pub(crate) fn request_bytes(&self) -> u64 {
+        self.request_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn count_request(&self, bytes: usize) {
+        self.request_bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Bytes of the response's body, or of what a tunnel carried to the client.
+    pub(crate) fn response_bytes(&self) -> u64 {
+        self.response_bytes.load(Relaxed)
+    }
+
+    pub(crate) fn count_response(&self, bytes: u64) {
+        self.response_bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// True when the client broke its request off.
+    pub(crate) fn broken(&self) -> bool {
+        self.broken.load(Relaxed)
+    }
+
+    /// `malformed`: by sending what is no body.
+    pub(crate) fn break_request(&self, malformed: bool) {
+        self.malformed.store(malformed, Relaxed);
+        self.broken.store(true, Relaxed);
+    }
+
+    /// True when the client sent what is no body, and waits for an answer.
+    pub(crate) fn malformed(&self) -> bool {
+        self.malformed.load(Relaxed)
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        match self.stage.load(Relaxed) {
+            0 => Stage::Head,
+            1 => Stage::Body,
+            2 => Stage::Stream,
+            _ => Stage::Ended,
+        }
+    }
+
+    pub(crate) fn enter(&self, stage: Stage) {
+        self.stage.store(stage as u8, Relaxed);
+    }
+
+    /// The limit that ended the exchange.
+    pub(crate) fn expiry(&self) -> Option<Expiry> {
+        match self.expiry.load(Relaxed) {
+            0 => None,
+            1 => Some(Expiry::FirstByte),
+            2 => Some(Expiry::Request),
+            _ => Some(Expiry::Inactivity),
+        }
+    }
+
+    /// Waits until a limit ends the exchange.
+    pub(crate) async fn expired(&self) -> Expiry {
+        poll_fn(|context| {
+            // Before it looks: the sweep of another thread could be missed otherwise.
+            self.wake_on_expiry(context);
+            self.expiry().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    pub(crate) fn wake_on_expiry(&self, context: &Context<'_>) {
+        self.waker.register(context.waker());
+    }
+
+    /// The rest of the response, while it is to be had.
+    pub(crate) fn rest(&self) -> MutexGuard<'_, Option<Rest>> {
+        self.rest.lock()
+    }
+
+    /// A limit ends the exchange: for the pod it is as if the client had left, which frees the slot of one without a limit
+    /// at once. True when a response had begun.
+    pub(crate) fn expire(self: &Arc<Self>, expiry: Expiry) -> bool {
+        self.expiry.store(expiry as u8, Relaxed);
+        let rest = self.rest().take();
+        let begun = rest.is_some();
+        if let Some((incoming, lease)) = rest {
+            lease.leave(incoming, Arc::clone(self));
+        }
+        self.waker.wake();
+        begun
+    }
+}

@@ -1,0 +1,468 @@
+//! Pods that break the rules: what the caller gets, how often the pod was asked, and that its slot is free again.
+
+use crate::bed::{Bed, Setup, until, within};
+use crate::broken::{OK, read_request};
+use crate::client::{Answer, Raw, empty, get, http2, request};
+use crate::pod::{Pod, describe};
+use catnap_activator_core::{Protocol, Reason, Timeouts};
+use catnap_activator_http::Outcome;
+use http::Response;
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+/// Every test is run without a limit and with one.
+const LIMITS: [u32; 2] = [0, 1];
+
+fn impatient(limit: u32) -> Setup {
+    let timeouts = Timeouts { first_byte: None, request: Some(Duration::from_secs(1)), inactivity: None };
+    Setup { limit, timeouts, activation: Duration::from_secs(1), ..Setup::default() }
+}
+
+fn reason(answer: &Answer) -> (u16, Option<&str>) {
+    (answer.status, answer.header("catnap-reason"))
+}
+
+/// Closes at once, in a way that the other side sees as a reset.
+fn reset(stream: &TcpStream) {
+    stream.set_zero_linger().unwrap();
+}
+
+/// What a pod does with a connection after it read a request.
+type Script = fn(TcpStream) -> futures::future::BoxFuture<'static, ()>;
+
+/// A pod that never gives a response, and the requests that it read.
+async fn without_response(script: Script) -> (Pod, Arc<AtomicUsize>) {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    let pod = Pod::raw(move |_, mut stream| {
+        let read = Arc::clone(&counted);
+        async move {
+            if read_request(&mut stream, 0).await {
+                read.fetch_add(1, SeqCst);
+                script(stream).await;
+            }
+        }
+    })
+    .await;
+    (pod, read)
+}
+
+/// Sends these bytes and keeps the connection open for as long as the other side does.
+async fn say(mut stream: TcpStream, bytes: &[u8]) {
+    let _ = stream.write_all(bytes).await;
+    while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
+}
+
+#[tokio::test]
+async fn a_pod_without_a_response_is_asked_again_only_where_that_is_safe() {
+    let scripts: [(&str, Script); 9] = [
+        ("closes", |stream| Box::pin(async move { drop(stream) })),
+        ("resets", |stream| Box::pin(async move { reset(&stream) })),
+        ("half a head", |mut stream| {
+            Box::pin(async move {
+                let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Le").await;
+            })
+        }),
+        ("another protocol", |stream| Box::pin(say(stream, b"SSH-2.0-OpenSSH_9.6\r\n"))),
+        ("no version", |stream| Box::pin(say(stream, b"HTTP/9.9 200 OK\r\n\r\n"))),
+        ("no status", |stream| Box::pin(say(stream, b"HTTP/1.1 OK\r\n\r\n"))),
+        ("two lengths", |stream| {
+            Box::pin(say(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"))
+        }),
+        ("a huge head", |stream| {
+            Box::pin(async move {
+                let head = format!("HTTP/1.1 200 OK\r\nX-Much: {}\r\n\r\n", "x".repeat(200_000));
+                say(stream, head.as_bytes()).await;
+            })
+        }),
+        ("too many fields", |stream| {
+            Box::pin(async move {
+                let head = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(1_000));
+                say(stream, head.as_bytes()).await;
+            })
+        }),
+    ];
+    for (name, script) in scripts {
+        for limit in LIMITS {
+            let bed = Bed::start();
+            let (pod, read) = without_response(script).await;
+            bed.function_with("hello", impatient(limit), &[pod.address]);
+            let mut client = Raw::connect(bed.address()).await;
+            client.post("hello.default", b"").await;
+            assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")), "{name}, limit {limit}");
+            assert_eq!(read.load(SeqCst), 1, "{name}: a POST is sent once");
+            client.get("hello.default", "/").await;
+            assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")), "{name}, limit {limit}");
+            assert_eq!(read.load(SeqCst), 3, "{name}: a GET twice");
+            until("the slot is free", || bed.state("hello").in_flight == 0).await;
+            until("the pod is told", || pod.seen.open_connections.load(SeqCst) == 0).await;
+            let ended = bed.until_ended(2).await;
+            let upstream_reset = Outcome::Refused(Reason::UpstreamReset);
+            assert_eq!((ended[0].outcome, ended[0].attempts), (upstream_reset, 1), "{name}");
+            assert_eq!((ended[1].outcome, ended[1].attempts), (upstream_reset, 2), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_accepts_and_closes_never_leaves_its_caller_without_an_answer() {
+    for limit in LIMITS {
+        let bed = Bed::start();
+        let pod = Pod::raw(|_, stream| async move { drop(stream) }).await;
+        bed.function_with("hello", impatient(limit), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        for _ in 0..3 {
+            client.post("hello.default", b"").await;
+            let answer = client.answer().await;
+            // Whether the first byte left before the end was seen is for the kernel to say.
+            let known = ["UpstreamReset", "ConnectFailed", "PodUnreachable", "ActivationTimeout"];
+            assert!(
+                answer.header("catnap-reason").is_some_and(|reason| known.contains(&reason)),
+                "{answer:?}"
+            );
+        }
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+        let well = Pod::http1(describe).await;
+        bed.pods("hello", &[well.address]);
+        client.post("hello.default", b"").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_flood_of_interim_responses_is_no_response() {
+    for limit in LIMITS {
+        let bed = Bed::start();
+        let (pod, read) = without_response(|mut stream| {
+            Box::pin(async move {
+                let flood = b"HTTP/1.1 102 Processing\r\nX-Some: thing\r\n\r\n".repeat(1_000);
+                while stream.write_all(&flood).await.is_ok() {}
+            })
+        })
+        .await;
+        bed.function_with("hello", impatient(limit), &[pod.address]);
+        let well = Pod::http1(describe).await;
+        bed.function_with("well", Setup::default(), &[well.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("hello.default", "/").await;
+        until("the pod floods", || read.load(SeqCst) == 1).await;
+        for _ in 0..20 {
+            let other = get(bed.address(), "well.default", "/").await;
+            assert_eq!(other.status, 200, "others are served meanwhile, by the same worker");
+        }
+        assert_eq!(reason(&client.answer().await), (504, Some("RequestTimeout")));
+        until("the pod is told", || pod.seen.open_connections.load(SeqCst) == 0).await;
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+        assert_eq!(read.load(SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn some_interim_responses_are_dropped() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, mut stream| async move {
+        while read_request(&mut stream, 0).await {
+            let interim = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n";
+            stream.write_all(interim).await.unwrap();
+            stream.write_all(OK).await.unwrap();
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    for _ in 0..3 {
+        client.get("hello.default", "/").await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.text()), (200, "ok"));
+    }
+    assert_eq!(pod.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_pod_that_breaks_off_after_the_head_is_not_asked_again_and_nothing_is_added() {
+    let scripts: [(&str, Script); 4] = [
+        ("closes within chunks", |mut stream| {
+            Box::pin(async move {
+                let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+                stream.write_all(begun).await.unwrap();
+            })
+        }),
+        ("closes before the promised length", |mut stream| {
+            Box::pin(async move {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello").await.unwrap();
+            })
+        }),
+        ("sends what is no chunk", |stream| {
+            Box::pin(say(
+                stream,
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nno chunk\r\n",
+            ))
+        }),
+        ("stops before the promised length", |stream| {
+            Box::pin(say(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello"))
+        }),
+    ];
+    for (name, script) in scripts {
+        for limit in LIMITS {
+            let bed = Bed::start();
+            let (pod, read) = without_response(script).await;
+            bed.function_with("hello", impatient(limit), &[pod.address]);
+            let mut client = Raw::connect(bed.address()).await;
+            client.get("hello.default", "/").await;
+            let all = String::from_utf8(client.rest().await).unwrap();
+            assert!(all.starts_with("HTTP/1.1 200"), "{name}: {all}");
+            let body = all.split_once("\r\n\r\n").unwrap().1;
+            assert!(["hello", "5\r\nhello\r\n"].contains(&body), "{name}, limit {limit}: {all}");
+            until("the slot is free", || bed.state("hello").in_flight == 0).await;
+            assert_eq!((read.load(SeqCst), pod.connections()), (1, 1), "{name}");
+            let ended = bed.until_ended(1).await;
+            let broken_off = [Outcome::BrokenOff, Outcome::TimedOut(Reason::RequestTimeout)];
+            assert!(broken_off.contains(&ended[0].outcome), "{name}: {ended:?}");
+            assert_eq!((ended[0].attempts, ended[0].response_bytes), (1, 5), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_reset_after_the_head_is_passed_on() {
+    let bed = Bed::start();
+    let seen = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&seen);
+    let pod = Pod::raw(move |_, mut stream| {
+        let seen = Arc::clone(&told);
+        async move {
+            read_request(&mut stream, 0).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello").await.unwrap();
+            // A reset overtakes what was not read yet.
+            seen.notified().await;
+            reset(&stream);
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    client.through(b"hello").await;
+    seen.notify_one();
+    assert_eq!(client.rest().await, b"");
+    until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    assert_eq!(bed.until_ended(1).await[0].outcome, Outcome::BrokenOff);
+    assert_eq!(pod.connections(), 1);
+}
+
+#[tokio::test]
+async fn what_follows_a_response_is_no_response_to_the_next_request() {
+    for limit in LIMITS {
+        let bed = Bed::start();
+        let pod = Pod::raw(|_, mut stream| async move {
+            while read_request(&mut stream, 0).await {
+                let mut more = OK.to_vec();
+                more.extend(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged");
+                if stream.write_all(&more).await.is_err() {
+                    return;
+                }
+            }
+        })
+        .await;
+        bed.function_with("hello", impatient(limit), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        for number in 0..50 {
+            client.get("hello.default", "/").await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.text()), (200, "ok"), "request {number}, limit {limit}");
+        }
+        assert_eq!(pod.connections(), 50, "none is used again");
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn more_bytes_than_promised_are_not_delivered() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, mut stream| async move {
+        while read_request(&mut stream, 0).await {
+            if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more").await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    for _ in 0..10 {
+        client.get("hello.default", "/").await;
+        assert_eq!(client.answer().await.text(), "ok");
+    }
+    client.send("GET / HTTP/1.1\r\nHost: hello.default\r\nConnection: close\r\n\r\n").await;
+    assert!(client.rest().await.ends_with(b"\r\n\r\nok"));
+}
+
+/// What an HTTP/2 pod does with a request.
+type Respond = fn(h2::server::SendResponse<bytes::Bytes>) -> Option<h2::SendStream<bytes::Bytes>>;
+
+/// An HTTP/2 pod, and the requests that it read.
+async fn over_http2(respond: Respond) -> (Pod, Arc<AtomicUsize>) {
+    let read = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&read);
+    let pod = Pod::raw(move |_, stream| {
+        let read = Arc::clone(&counted);
+        async move {
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            let mut kept = Vec::new();
+            while let Some(Ok((_, answer))) = connection.accept().await {
+                read.fetch_add(1, SeqCst);
+                kept.extend(respond(answer));
+            }
+        }
+    })
+    .await;
+    (pod, read)
+}
+
+fn h2c(limit: u32) -> Setup {
+    Setup { protocol: Protocol::H2c, ..impatient(limit) }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_before_its_head_is_asked_again_only_where_that_is_safe() {
+    for limit in LIMITS {
+        let bed = Bed::start();
+        let (pod, read) = over_http2(|mut answer| {
+            answer.send_reset(h2::Reason::INTERNAL_ERROR);
+            None
+        })
+        .await;
+        bed.function_with("hello", h2c(limit), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.post("hello.default", b"").await;
+        assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
+        assert_eq!(read.load(SeqCst), 1);
+        client.get("hello.default", "/").await;
+        assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
+        assert_eq!((read.load(SeqCst), pod.connections()), (3, 1));
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_after_its_head_is_passed_on() {
+    for limit in LIMITS {
+        let bed = Bed::start();
+        let seen = Arc::new(tokio::sync::Notify::new());
+        let told = Arc::clone(&seen);
+        let pod = Pod::raw(move |_, stream| {
+            let seen = Arc::clone(&told);
+            async move {
+                let mut connection = h2::server::handshake(stream).await.unwrap();
+                while let Some(Ok((_, mut answer))) = connection.accept().await {
+                    let seen = Arc::clone(&seen);
+                    tokio::spawn(async move {
+                        let mut body = answer.send_response(Response::new(()), false).unwrap();
+                        body.send_data("hello".into(), false).unwrap();
+                        // A reset overtakes what was not sent yet.
+                        seen.notified().await;
+                        body.send_reset(h2::Reason::INTERNAL_ERROR);
+                    });
+                }
+            }
+        })
+        .await;
+        bed.function_with("hello", h2c(limit), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("hello.default", "/").await;
+        client.through(b"hello").await;
+        seen.notify_one();
+        assert!(!client.rest().await.ends_with(b"0\r\n\r\n"));
+        let mut multiplexed = http2(bed.address()).await;
+        let response =
+            multiplexed.send_request(request("GET", "http://hello.default/", empty())).await.unwrap();
+        let mut body = response.into_body();
+        assert_eq!(within("a frame", body.frame()).await.unwrap().unwrap().into_data().unwrap(), "hello");
+        seen.notify_one();
+        assert!(within("the end", body.frame()).await.unwrap().is_err());
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+        assert_eq!(pod.connections(), 1, "the connection goes on");
+        let ended = bed.until_ended(2).await;
+        assert!(ended.iter().all(|end| (end.outcome, end.attempts) == (Outcome::BrokenOff, 1)), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_pod_that_refuses_every_stream_is_set_aside_until_the_time_is_over() {
+    let bed = Bed::start();
+    let (_pod, read) = over_http2(|mut answer| {
+        answer.send_reset(h2::Reason::REFUSED_STREAM);
+        None
+    })
+    .await;
+    bed.function_with("hello", h2c(0), &[_pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.post("hello.default", b"any method").await;
+    let answer = client.answer().await;
+    let known = ["ConnectFailed", "PodUnreachable", "ActivationTimeout"];
+    assert!(answer.header("catnap-reason").is_some_and(|reason| known.contains(&reason)), "{answer:?}");
+    assert!(read.load(SeqCst) < 200, "{} attempts within a second", read.load(SeqCst));
+    until("the slot is free", || bed.state("hello").in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_with_an_error_fails_its_streams() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, stream| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let _answer = connection.accept().await;
+        connection.abrupt_shutdown(h2::Reason::INTERNAL_ERROR);
+        let _ = std::future::poll_fn(|context| connection.poll_closed(context)).await;
+    })
+    .await;
+    bed.function_with("hello", h2c(0), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.post("hello.default", b"").await;
+    assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
+    assert_eq!(pod.connections(), 1, "sent once");
+    client.get("hello.default", "/").await;
+    assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
+    assert_eq!(pod.connections(), 3, "sent twice");
+    until("the slot is free", || bed.state("hello").in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn a_pod_that_does_not_speak_http2_is_no_secret() {
+    let answers: [&[u8]; 2] = [b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n", &[0xff; 64]];
+    for bytes in answers {
+        let bed = Bed::start();
+        let pod = Pod::raw(move |_, stream| say(stream, bytes)).await;
+        bed.function_with("hello", h2c(0), &[pod.address]);
+        let answer = get(bed.address(), "hello.default", "/").await;
+        assert!(matches!(answer.status, 502 | 503), "{answer:?}");
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+        until("the pod is told", || pod.seen.open_connections.load(SeqCst) == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_with_a_wrong_length_is_broken_off() {
+    for (promised, name) in [("3", "too short"), ("100", "too long")] {
+        let bed = Bed::start();
+        let pod = Pod::raw(move |_, stream| async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((_, mut answer))) = connection.accept().await {
+                let head = Response::builder().header("content-length", promised).body(()).unwrap();
+                let mut body = answer.send_response(head, false).unwrap();
+                body.send_data("hello".into(), true).unwrap();
+            }
+        })
+        .await;
+        bed.function_with("hello", h2c(1), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("hello.default", "/").await;
+        let all = String::from_utf8(client.rest().await).unwrap();
+        let body = all.split_once("\r\n\r\n").unwrap().1;
+        assert!(all.starts_with("HTTP/1.1 200") && "hello".starts_with(body), "{name}: {all}");
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    }
+}
