@@ -12,14 +12,20 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::config::{CONNECTION_WINDOW, HEAD_BYTES, HEAD_FIELDS, STREAM_WINDOW, STREAMS, STREAMS_HELD};
+use crate::config::{
+    CONNECTION_WINDOW, HEAD_BYTES, HEAD_FIELDS, PENDING_RESETS, STREAM_SEND_BYTES, STREAM_WINDOW, STREAMS,
+    STREAMS_HELD,
+};
 use crate::connections::Registration;
 use crate::exchange;
 use crate::forwarded::Caller;
+use crate::frames::Frames;
 use crate::io::{Io, Protocol};
+use crate::listen::Endpoint;
 use crate::server::Stage;
 use crate::socket::Socket;
 use crate::worker::Worker;
@@ -56,7 +62,7 @@ pub(crate) struct HeldStream<'client> {
 /// Serves a connection to its end.
 pub(crate) async fn serve(
     worker: Arc<Worker>,
-    listener: Listener,
+    endpoint: Endpoint,
     stream: TcpStream,
     mut registration: Registration,
 ) {
@@ -67,37 +73,64 @@ pub(crate) async fn serve(
     // Lingering counts as being open, so that a drain waits for it.
     let registration = Arc::new(registration);
     let mut io = Io::downstream(Arc::clone(&socket), Arc::clone(&registration));
-    let Ok(Some(protocol)) = io.detect().await else { return };
-    let client = Arc::new(Client {
-        caller: Caller::new(socket.peer.ip(), &worker.config.trusted_proxies),
-        worker,
-        socket,
-        listener,
-        protocol,
-        held: Mutex::default(),
-        tunnelled: AtomicBool::new(false),
-        requested: AtomicBool::new(false),
-        first_request: Notify::new(),
-    });
-    let served = match protocol {
-        Protocol::Http1 => client.serve_http1(io).await,
-        Protocol::Http2 => client.serve_http2(io).await,
-    };
-    if let Err(error) = served {
-        client.ended_badly(&error);
+    if endpoint.tls {
+        // What TLS needs of a task is not to be in those of plain connections.
+        Box::pin(serve_tls(worker, endpoint, socket, io)).await;
+    } else if let Ok(Some(protocol)) = io.detect().await {
+        Client::new(worker, endpoint, socket, protocol).serve(io).await;
     }
     drop(registration);
 }
 
+async fn serve_tls(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, io: Io) {
+    let Some(acceptor) = &worker.tls else { return };
+    match acceptor.accept(io).await {
+        Ok((io, protocol)) => Client::new(Arc::clone(&worker), endpoint, socket, protocol).serve(io).await,
+        Err(error) => tracing::debug!(peer = %socket.peer, %error, "no TLS with a client"),
+    }
+}
+
 impl Client {
-    async fn serve_http1(self: &Arc<Self>, io: Io) -> Result<(), hyper::Error> {
+    fn new(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, protocol: Protocol) -> Arc<Self> {
+        Arc::new(Self {
+            caller: Caller::new(socket.peer.ip(), endpoint.tls, &worker.config.trusted_proxies),
+            worker,
+            socket,
+            listener: endpoint.listener,
+            protocol,
+            held: Mutex::default(),
+            tunnelled: AtomicBool::new(false),
+            requested: AtomicBool::new(false),
+            first_request: Notify::new(),
+        })
+    }
+
+    /// Serves requests to the end of the connection. `io`: the bytes, without TLS.
+    async fn serve(self: Arc<Self>, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
+        let served = match self.protocol {
+            Protocol::Http1 => self.serve_http1(io).await,
+            Protocol::Http2 => self.serve_http2(io).await,
+        };
+        if let Err(error) = served {
+            self.ended_badly(&error);
+        }
+    }
+
+    async fn serve_http1<I>(self: &Arc<Self>, io: I) -> Result<(), hyper::Error>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let service = {
             let client = Arc::clone(self);
             service_fn(move |request| exchange::serve(Arc::clone(&client), request))
         };
         let mut builder = http1::Builder::new();
         // The sweep watches heads; hyper's own timer would close idle connections too.
-        builder.header_read_timeout(None).max_buf_size(HEAD_BYTES).max_headers(HEAD_FIELDS);
+        builder
+            .header_read_timeout(None)
+            .max_buf_size(HEAD_BYTES)
+            .max_header_size(HEAD_BYTES)
+            .max_headers(HEAD_FIELDS);
         let served = builder.serve_connection(TokioIo::new(io), service).with_upgrades().await;
         if !self.tunnelled.load(Relaxed) && !self.socket.hung_up() {
             self.socket.linger(LINGER).await;
@@ -105,7 +138,10 @@ impl Client {
         served
     }
 
-    async fn serve_http2(self: &Arc<Self>, io: Io) -> Result<(), hyper::Error> {
+    async fn serve_http2<I>(self: &Arc<Self>, io: I) -> Result<(), hyper::Error>
+    where
+        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let service = {
             let client = Arc::clone(self);
             service_fn(move |request| {
@@ -119,10 +155,13 @@ impl Client {
             .max_concurrent_streams(STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_SEND_BYTES)
+            .max_pending_accept_reset_streams(PENDING_RESETS)
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
             .keep_alive_interval(PING_INTERVAL)
             .keep_alive_timeout(PING_TIMEOUT);
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+        let io = TokioIo::new(Frames::new(io, Arc::clone(&self.socket)));
+        let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {
             biased;
             served = connection.as_mut() => return served,

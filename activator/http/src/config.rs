@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_activator_core::Listener;
+
+use crate::certificates::Certificates;
 
 /// Longest request head in bytes, request line included.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
@@ -18,6 +21,10 @@ pub(crate) const STREAMS: u32 = 250;
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 /// A held upload must not stop the other streams of its connection, so every stream's window fits at once.
 pub(crate) const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
+/// Bytes of a response that wait in the codec for the window of one HTTP/2 stream.
+pub(crate) const STREAM_SEND_BYTES: usize = 64 * 1024;
+/// Streams that a client may have reset before anybody looked at them; more are an attack (CVE-2023-44487).
+pub(crate) const PENDING_RESETS: usize = 20;
 /// Requests for one function that one HTTP/2 connection may have waiting.
 pub(crate) const STREAMS_HELD: u32 = STREAMS / 2;
 /// Request body that is kept so that the request can be sent again.
@@ -28,6 +35,8 @@ pub(crate) const REPLAY_BYTES: usize = 64 * 1024;
 pub struct Config {
     /// Where to listen. Port 0 takes a free one; [`Handle::addresses`](crate::Handle::addresses) tells which.
     pub listeners: Vec<(Listener, SocketAddr)>,
+    /// Where to listen under TLS; nowhere by default.
+    pub tls: Option<Tls>,
     /// Threads that move bytes; at least 1.
     pub workers: usize,
     /// Peers whose `Forwarded` and `X-Forwarded-*` are extended instead of replaced.
@@ -36,6 +45,11 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a connection may stay without a request. Longer than the 600 s of the clouds' load balancers.
     pub idle_timeout: Duration,
+    /// How long a client may be waited for that moves next to nothing: the rest of an upload, or reading a response. Less than
+    /// 500 bytes a second is that; of an upload without a length and of HTTP/2 streams, no byte at all.
+    pub stall_timeout: Duration,
+    /// Most connections of clients; `None`: what the limit of descriptors allows.
+    pub max_connections: Option<usize>,
     /// Longest time for a TCP connection to a pod.
     pub connect_timeout: Duration,
 }
@@ -45,13 +59,25 @@ impl Config {
     pub fn new(listeners: Vec<(Listener, SocketAddr)>) -> Self {
         Self {
             listeners,
+            tls: None,
             workers: 1,
             trusted_proxies: Vec::new(),
             head_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(620),
+            stall_timeout: Duration::from_secs(60),
+            max_connections: None,
             connect_timeout: Duration::from_secs(2),
         }
     }
+}
+
+/// Listeners that speak TLS: HTTP/2 and HTTP/1.1, by ALPN.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Where to listen, as in [`Config::listeners`].
+    pub listeners: Vec<(Listener, SocketAddr)>,
+    /// What is shown to clients.
+    pub certificates: Arc<Certificates>,
 }
 
 /// A block of IP addresses, written `10.0.0.0/8`; a lone address is a block of one.

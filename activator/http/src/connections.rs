@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -18,6 +18,8 @@ const NEW: Duration = Duration::from_secs(1);
 pub(crate) struct PhaseLimits {
     pub(crate) head: Duration,
     pub(crate) idle: Duration,
+    /// How long the client may be waited for while it moves next to nothing.
+    pub(crate) stall: Duration,
 }
 
 /// The connections of one worker.
@@ -41,11 +43,19 @@ impl Connections {
         Registration { connections: Arc::clone(self), number: None }
     }
 
-    /// Ends every connection whose head or next request is late.
+    /// Ends every connection whose head or next request is late, or whose client dawdles.
     pub(crate) fn end_late(&self, limits: PhaseLimits) {
+        let now = Instant::now();
         for socket in self.sockets.lock().values() {
+            let dawdles = socket.pace.is_late(socket.received(), socket.sent(), limits.stall, now);
+            if dawdles || socket.head_age().is_some_and(|age| age > limits.head) {
+                socket.close();
+                continue;
+            }
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
+                // It was asked to leave before, and has nothing to finish.
+                Phase::Idle if socket.is_leaving() => socket.close(),
                 Phase::Idle if socket.phase_age() > limits.idle => {
                     if socket.is_multiplexed() {
                         socket.ask_to_leave();
@@ -56,6 +66,12 @@ impl Connections {
                 Phase::Head | Phase::Idle | Phase::Busy => {}
             }
         }
+    }
+
+    /// Adds the connections that nobody has anything to do with, and since when.
+    pub(crate) fn add_quiet(&self, quiet: &mut Vec<(Instant, Arc<Socket>)>) {
+        let sockets = self.sockets.lock();
+        quiet.extend(sockets.values().filter_map(|socket| Some((socket.quiet_since()?, Arc::clone(socket)))));
     }
 
     /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and

@@ -13,6 +13,8 @@ use crate::headers::{self, Removed};
 use crate::request_body::RequestBody;
 
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
+/// What a held request takes besides the bytes of its head: its task, its places in lists.
+const OVERHEAD_BYTES: usize = 2 * 1024;
 
 /// What of a request's head goes on to the function.
 #[derive(Debug)]
@@ -47,7 +49,10 @@ impl Head {
                 format!("{fields} header fields; at most {HEAD_FIELDS} are allowed"),
             ));
         }
-        Ok(())
+        match target_problem(parts).or_else(|| length_problem(&parts.headers)) {
+            Some(problem) => Err(Refusal::new(Reason::BadRequest, problem)),
+            None => Ok(()),
+        }
     }
 
     /// The one authority that the client names (RFC 9112 3.2, RFC 9113 8.3.1).
@@ -96,6 +101,11 @@ impl Head {
         matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
     }
 
+    /// True when the client wants another protocol on its connection.
+    pub(crate) fn asks_to_switch(&self) -> bool {
+        self.removed.upgrade.is_some()
+    }
+
     /// The protocol that the client wants to switch to, when the pod could.
     pub(crate) fn upgrade(&self, pod: Protocol) -> Option<&HeaderValue> {
         self.removed.upgrade.as_ref().filter(|_| pod == Protocol::Http1)
@@ -103,6 +113,12 @@ impl Head {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// Memory that it takes, more or less, in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        let fields = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len());
+        self.path.as_str().len() + self.host.len() + fields.sum::<usize>() + OVERHEAD_BYTES
     }
 
     /// The request as the pod gets it. It is kept, because it may have to be sent again.
@@ -134,6 +150,35 @@ impl Head {
         }
         *request.headers_mut() = headers;
         request
+    }
+}
+
+/// What is wrong with the request's target (RFC 9112 3.2): each form belongs to its methods.
+fn target_problem(parts: &Parts) -> Option<&'static str> {
+    let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    match path {
+        "" => Some("the request's target has no path"),
+        "*" if parts.method != Method::OPTIONS => Some("the target * is for OPTIONS alone"),
+        _ => None,
+    }
+}
+
+/// What is wrong with the fields that say how long the body is (RFC 9112 6). The parser is content with lists whose members
+/// agree, and with codings that nobody here can undo; another reader may not be.
+fn length_problem(headers: &HeaderMap) -> Option<&'static str> {
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(CHUNKED.as_bytes()) => {}
+        _ => return Some("a transfer coding other than chunked"),
+    }
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    match (lengths.next(), lengths.next()) {
+        (None, _) => None,
+        (Some(length), None) if !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit) => {
+            None
+        }
+        _ => Some("no clear Content-Length"),
     }
 }
 

@@ -68,14 +68,23 @@ impl Io {
                 Err(error) => return Err(error),
             }
             let read = &self.detected[..self.detected_to];
-            if read == PREFACE {
-                self.socket.multiplex();
-                return Ok(Some(Protocol::Http2));
-            }
-            if !PREFACE.starts_with(read) {
-                self.starts_head = true;
-                return Ok(Some(Protocol::Http1));
-            }
+            let protocol = if read == PREFACE {
+                Protocol::Http2
+            } else if PREFACE.starts_with(read) {
+                continue;
+            } else {
+                Protocol::Http1
+            };
+            self.speaks(protocol);
+            return Ok(Some(protocol));
+        }
+    }
+
+    /// It is known what the client speaks.
+    pub(crate) fn speaks(&mut self, protocol: Protocol) {
+        match protocol {
+            Protocol::Http1 => self.starts_head = true,
+            Protocol::Http2 => self.socket.multiplex(),
         }
     }
 }
@@ -121,10 +130,15 @@ impl Io {
         mut send: impl FnMut() -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
         loop {
-            ready!(self.socket.stream.poll_write_ready(context))?;
+            let Poll::Ready(ready) = self.socket.stream.poll_write_ready(context) else {
+                self.socket.pace.sending(true);
+                return Poll::Pending;
+            };
+            ready?;
             match send() {
                 Ok(count) => {
                     self.socket.count_sent(count);
+                    self.socket.pace.sending(false);
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

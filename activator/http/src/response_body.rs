@@ -166,11 +166,15 @@ impl Body for ResponseBody {
         let lease = ended.map(|(_, lease)| lease);
         match frame {
             Some(Err(error)) => {
-                lease.into_iter().for_each(|lease| this.break_off(lease));
+                if let Some(lease) = lease {
+                    this.break_off(lease);
+                }
                 this.fail(ResponseBodyError::Pod(error), context)
             }
             frame => {
-                lease.into_iter().for_each(|lease| this.finish(lease));
+                if let Some(lease) = lease {
+                    this.finish(lease);
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(ResponseBodyError::Pod)))
             }
         }

@@ -10,12 +10,17 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
-use crate::listen;
+use crate::listen::{self, Endpoint};
 use crate::observe::Observer;
+use crate::tls;
 use crate::worker;
 
 /// What is held when the drain timed out gets this long to receive its answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
+
+/// Descriptors that are not for connections of requests: files, listeners, watches, metrics.
+const OTHER_DESCRIPTORS: usize = 256;
+const LEAST_CONNECTIONS: usize = 64;
 
 /// How far the end of the server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,6 +55,13 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// TLS cannot be spoken.
+    #[error("cannot configure TLS")]
+    Tls {
+        /// What rustls said.
+        #[source]
+        source: rustls::Error,
+    },
     /// A worker has no event loop.
     #[error("cannot make the runtime of worker {worker}")]
     Runtime {
@@ -81,23 +93,29 @@ impl Server {
         activator: Arc<Activator>,
         observer: Arc<dyn Observer>,
     ) -> Result<Handle, StartError> {
-        raise_descriptor_limit();
+        let descriptors = raise_descriptor_limit();
+        let most_connections = config.max_connections.unwrap_or_else(|| most_connections(descriptors));
         let count = config.workers.max(1);
-        let mut addresses = Vec::with_capacity(config.listeners.len());
-        let mut listeners: Vec<Vec<(Listener, std::net::TcpListener)>> =
+        let mut addresses = Vec::new();
+        let mut listeners: Vec<Vec<(Endpoint, std::net::TcpListener)>> =
             (0..count).map(|_| Vec::new()).collect();
-        for &(listener, address) in &config.listeners {
+        let certificates = config.tls.as_ref().map(|tls| Arc::clone(&tls.certificates));
+        let tls =
+            certificates.map(tls::configuration).transpose().map_err(|source| StartError::Tls { source })?;
+        for (endpoint, address) in endpoints(&config) {
             let bound =
                 listen::bind(address, count).map_err(|source| StartError::Listen { address, source })?;
             let actual = bound.first().map(std::net::TcpListener::local_addr).transpose();
-            addresses.push((listener, actual.ok().flatten().unwrap_or(address)));
+            addresses.push((endpoint.listener, actual.ok().flatten().unwrap_or(address)));
             for (own, socket) in listeners.iter_mut().zip(bound) {
-                own.push((listener, socket));
+                own.push((endpoint, socket));
             }
         }
         let (stage, _) = watch::channel(Stage::Serving);
         let mut ended = Vec::with_capacity(count);
-        let workers = worker::prepare(&Arc::new(config), &activator, observer, &stage, count);
+        let config = Arc::new(config);
+        let workers =
+            worker::prepare(&config, tls.as_ref(), &activator, observer, &stage, count, most_connections);
         for ((number, prepared), listeners) in workers.into_iter().enumerate().zip(listeners) {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -136,7 +154,8 @@ pub struct Drained {
 }
 
 impl Handle {
-    /// Where the server listens, in the order of the configuration, with the ports that were taken for 0.
+    /// Where the server listens, in the order of the configuration, those under TLS last, with the ports that were taken
+    /// for 0.
     pub fn addresses(&self) -> &[(Listener, SocketAddr)] {
         &self.addresses
     }
@@ -174,10 +193,27 @@ impl Drop for Handle {
     }
 }
 
-/// The soft limit of descriptors is often 1,024; every request may need two.
-fn raise_descriptor_limit() {
-    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the limit of open descriptors stays as it is");
+/// Everything to listen on, in the order of [`Handle::addresses`].
+fn endpoints(config: &Config) -> impl Iterator<Item = (Endpoint, SocketAddr)> {
+    let of = |tls| move |&(listener, address): &(Listener, SocketAddr)| (Endpoint { listener, tls }, address);
+    let under_tls = config.tls.iter().flat_map(|tls| &tls.listeners);
+    config.listeners.iter().map(of(false)).chain(under_tls.map(of(true)))
+}
+
+/// The soft limit of descriptors is often 1,024; every request may need two. Gives the limit, if there is one.
+fn raise_descriptor_limit() -> Option<u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        Ok(()) => maximum,
+        Err(error) => {
+            tracing::warn!(%error, "the limit of open descriptors stays as it is");
+            current
+        }
     }
+}
+
+/// Most connections of clients when nobody says: each may need one to a pod, too.
+fn most_connections(descriptors: Option<u64>) -> usize {
+    let descriptors = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).max(LEAST_CONNECTIONS)
 }

@@ -15,6 +15,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::pace::Pace;
+
 /// A peer that disappeared without a word is noticed after 30 s + 3 x 10 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -44,9 +46,13 @@ pub(crate) struct Socket {
     exchanges: AtomicU32,
     /// It speaks HTTP/2: many requests at once, and a way to say goodbye.
     multiplexed: AtomicBool,
+    /// Milliseconds after `opened` at which a head began to arrive over HTTP/2, plus 1; 0 while none does.
+    head_since: AtomicU64,
     leave: Notify,
+    leaving: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
+    pub(crate) pace: Pace,
 }
 
 impl Socket {
@@ -66,9 +72,12 @@ impl Socket {
             phase_since: AtomicU64::new(0),
             exchanges: AtomicU32::new(0),
             multiplexed: AtomicBool::new(false),
+            head_since: AtomicU64::new(0),
             leave: Notify::new(),
+            leaving: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            pace: Pace::default(),
         })
     }
 
@@ -85,9 +94,23 @@ impl Socket {
         self.opened.elapsed().saturating_sub(Duration::from_millis(self.phase_since.load(Relaxed)))
     }
 
+    /// Since when nobody has anything to do with the connection. `None`: somebody has, or it is ending.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let quiet = match self.phase() {
+            Phase::Head => self.received() == 0,
+            Phase::Idle => true,
+            Phase::Busy => false,
+        };
+        let since = Duration::from_millis(self.phase_since.load(Relaxed));
+        (quiet && !self.is_leaving()).then(|| self.opened + since)
+    }
+
+    fn age_milliseconds(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn enter(&self, phase: Phase) {
-        let since = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.phase_since.store(since, Relaxed);
+        self.phase_since.store(self.age_milliseconds(), Relaxed);
         self.phase.store(phase as u8, Relaxed);
     }
 
@@ -101,9 +124,26 @@ impl Socket {
         self.multiplexed.load(Relaxed)
     }
 
+    /// A head began to arrive over HTTP/2, or ended: there it is no phase of the connection.
+    pub(crate) fn head_under_way(&self, under_way: bool) {
+        self.head_since.store(if under_way { self.age_milliseconds() + 1 } else { 0 }, Relaxed);
+    }
+
+    /// For how long a head has been arriving over HTTP/2.
+    pub(crate) fn head_age(&self) -> Option<Duration> {
+        let since = self.head_since.load(Relaxed).checked_sub(1)?;
+        Some(self.opened.elapsed().saturating_sub(Duration::from_millis(since)))
+    }
+
     /// Asks the codec to end the connection in the way of its protocol.
     pub(crate) fn ask_to_leave(&self) {
+        self.leaving.store(true, Relaxed);
         self.leave.notify_one();
+    }
+
+    /// The connection was asked to end, or closed.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
     }
 
     /// Waits until the codec is asked to end the connection.
@@ -183,6 +223,7 @@ impl Socket {
 
     /// Ends the connection in both directions at once. Whoever reads it gets the end of stream.
     pub(crate) fn close(&self) {
+        self.leaving.store(true, Relaxed);
         // It fails when the peer already closed it, which is what was wanted.
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
     }

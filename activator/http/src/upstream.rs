@@ -16,6 +16,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
@@ -57,6 +58,22 @@ pub(crate) enum ConnectError {
     /// The task that connected was ended.
     #[error("connecting was given up")]
     GivenUp,
+}
+
+impl ConnectError {
+    /// True when this process is out of something that every connection needs: descriptors, ports, memory.
+    pub(crate) fn is_local(&self) -> bool {
+        let Self::Connect { source, .. } = self else { return false };
+        out_of_descriptors(source)
+            || [Errno::ADDRNOTAVAIL, Errno::NOBUFS, Errno::NOMEM]
+                .map(Some)
+                .contains(&Errno::from_io_error(source))
+    }
+}
+
+/// True when no more files can be opened, by this process or by anybody.
+pub(crate) fn out_of_descriptors(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].map(Some).contains(&Errno::from_io_error(error))
 }
 
 /// What sends requests on a connection.

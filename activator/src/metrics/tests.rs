@@ -55,12 +55,14 @@ fn requests_are_counted_by_code_and_reason_and_cold_starts_by_phase() {
     end(&metrics, Some(&name()), Outcome::Refused(Reason::ActivationTimeout), 503, None);
     end(&metrics, None, Outcome::Refused(Reason::UnknownHost), 404, None);
     metrics.unparsable(Reason::HeadTooLarge);
+    metrics.turned_away();
     let text = scrape(&registry);
     for line in [
         r#"catnap_activator_requests_total{namespace="default",function="hello",revision="hello-1",code="2xx",reason=""} 1"#,
         r#"catnap_activator_requests_total{namespace="default",function="hello",revision="hello-1",code="5xx",reason="ActivationTimeout"} 1"#,
         r#"catnap_activator_unrouted_requests_total{reason="UnknownHost"} 1"#,
         r#"catnap_activator_unparsable_requests_total{reason="HeadTooLarge"} 1"#,
+        "catnap_activator_turned_away_connections_total 1",
         r#"catnap_activator_retries_total{namespace="default",function="hello"} 2"#,
         r#"catnap_activator_cold_start_seconds_sum{namespace="default",function="hello",phase="wake"} 0.03"#,
         r#"catnap_activator_queue_seconds_count{namespace="default",function="hello"} 1"#,

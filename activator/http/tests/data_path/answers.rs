@@ -20,7 +20,6 @@ fn expect(answer: &crate::client::Answer, reason: Reason) {
 async fn a_request_that_cannot_be_routed_is_told_why() {
     let bed = Bed::start();
     bed.function("hello", Setup::default());
-    let mut client = Raw::connect(bed.address()).await;
     for (head, reason) in [
         ("GET / HTTP/1.1\r\nHost: nobody.default\r\nX-Request-Id: id-7\r\n", Reason::UnknownHost),
         ("GET / HTTP/1.1\r\n", Reason::BadRequest),
@@ -28,13 +27,17 @@ async fn a_request_that_cannot_be_routed_is_told_why() {
         ("GET http://a.b/ HTTP/1.1\r\nHost: c.d\r\n", Reason::BadRequest),
         ("TRACE / HTTP/1.1\r\nHost: hello.default\r\n", Reason::MethodNotAllowed),
     ] {
+        let mut client = Raw::connect(bed.address()).await;
         client.send(format!("{head}\r\n")).await;
         let answer = client.answer().await;
         expect(&answer, reason);
+        // After what cannot be understood, nothing is certain about the next request.
+        assert_eq!(answer.header("connection"), (reason == Reason::BadRequest).then_some("close"));
         if reason == Reason::UnknownHost {
             assert_eq!(answer.json()["requestId"], "id-7");
         }
     }
+    let mut client = Raw::connect(bed.address()).await;
     client.get("hello.default", &format!("/{}", "x".repeat(17_000))).await;
     expect(&client.answer().await, Reason::UriTooLong);
     client.send("CONNECT hello.default:80 HTTP/1.1\r\nHost: hello.default:80\r\n\r\n").await;

@@ -1,0 +1,114 @@
+use super::*;
+use crate::connections::Registration;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A client and what a worker has of its connection.
+struct Open {
+    client: TcpStream,
+    socket: Arc<Socket>,
+    _registration: Registration,
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (client, listener.accept().await.unwrap().0)
+}
+
+async fn open(connections: &Arc<Connections>) -> Open {
+    let (client, stream) = pair().await;
+    let mut registration = connections.reserve();
+    let peer = stream.peer_addr().unwrap();
+    let socket = Arc::new(Socket::new(stream, peer).unwrap());
+    registration.attach(&socket);
+    Open { client, socket, _registration: registration }
+}
+
+/// A room for two workers.
+fn room(most: usize) -> (Arc<Room>, [Arc<Connections>; 2]) {
+    let connections = [Arc::<Connections>::default(), Arc::default()];
+    (Room::new(most, connections.to_vec()), connections)
+}
+
+#[tokio::test]
+async fn the_longest_quiet_one_goes_first() {
+    let (room, workers) = room(4);
+    let mut all = Vec::new();
+    for number in 0..4 {
+        assert!(room.admits());
+        all.push(open(&workers[number % 2]).await);
+    }
+    assert!(all.iter().all(|open| !open.socket.is_leaving()), "there was room");
+    all[0].socket.exchange_began();
+    for gone in 1..4 {
+        assert!(room.admits());
+        let leaving: Vec<bool> = all.iter().map(|open| open.socket.is_leaving()).collect();
+        assert_eq!(leaving, (0..4).map(|number| (1..=gone).contains(&number)).collect::<Vec<_>>());
+        let mut end = [0];
+        assert_eq!(tokio::time::timeout(SOON, all[gone].client.read(&mut end)).await.unwrap().unwrap(), 0);
+    }
+    assert!(!room.admits(), "the last one is busy");
+}
+
+#[tokio::test]
+async fn one_that_became_busy_stays() {
+    let (room, workers) = room(2);
+    let (first, second) = (open(&workers[0]).await, open(&workers[0]).await);
+    assert!(room.admits());
+    assert!(first.socket.is_leaving(), "both were found, and this one was quiet for longer");
+    second.socket.exchange_began();
+    assert!(!room.admits());
+    second.socket.exchange_ended();
+    // Nobody looks all the time.
+    while !room.admits() {
+        tokio::task::yield_now().await;
+    }
+    assert!(second.socket.is_leaving());
+}
+
+#[tokio::test]
+async fn an_http2_client_is_told_to_go() {
+    let (room, workers) = room(1);
+    let one = open(&workers[0]).await;
+    one.socket.multiplex();
+    assert!(room.admits());
+    tokio::time::timeout(SOON, one.socket.asked_to_leave()).await.unwrap();
+    assert!(!one.socket.hung_up(), "it may finish in the way of its protocol");
+}
+
+#[tokio::test]
+async fn many_quiet_ones_are_found_in_order() {
+    let (room, workers) = room(1);
+    let mut all = Vec::new();
+    for _ in 0..2 * FOUND_AT_ONCE + 3 {
+        all.push(open(&workers[0]).await);
+    }
+    let mut times: Vec<Instant> = all.iter().filter_map(|open| open.socket.quiet_since()).collect();
+    times.sort_unstable();
+    for _ in 0..all.len() {
+        assert!(room.admits());
+        let left = all.iter().filter_map(|open| open.socket.quiet_since()).min();
+        times.remove(0);
+        assert_eq!(left, times.first().copied());
+    }
+    assert!(!room.admits());
+}
+
+#[tokio::test]
+async fn who_is_turned_away_is_told_why() {
+    let (room, _) = room(0);
+    for at_once in [false, true] {
+        let (mut client, stream) = pair().await;
+        if at_once {
+            turn_away_at_once(stream.into_std().unwrap(), false);
+        } else {
+            room.turn_away(stream, false);
+        }
+        let mut answer = Vec::new();
+        tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, NO_ROOM);
+    }
+}

@@ -1,0 +1,178 @@
+//! HTTP/2 clients that make work for nothing (RFC 9113 10.5): told to go or cut off, in bounded memory, while others are
+//! served.
+
+use std::time::Duration;
+
+use super::Good;
+use super::alone::{alone, resident_mebibytes};
+use super::frames::{
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Ending, Frames, HEADERS, PING, PRIORITY, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, block, frame, get, post,
+};
+use crate::bed::{Bed, Setup, until};
+use crate::pod::{Pod, reply};
+
+/// The client should slow down (RFC 9113 7).
+const ENHANCE_YOUR_CALM: u32 = 11;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+
+/// A function `hello` with a pod, and one `cold` without.
+async fn bed() -> (Bed, Pod) {
+    let bed = Bed::configured(|config| {
+        config.head_timeout = Duration::from_secs(5);
+        config.stall_timeout = Duration::from_secs(1);
+    });
+    let pod = Pod::http1(|_| async { reply("ok") }).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    bed.function("cold", Setup::default());
+    (bed, pod)
+}
+
+/// Sends the frames again and again, next to a good client, until the server ends the connection. `first`: what comes before.
+/// At most as many are sent as `most` and what fits into the buffers of the sockets.
+async fn flood(first: &[u8], most: u32, bytes: impl Fn(u32) -> Vec<u8>) -> Ending {
+    let (bed, _pod) = bed().await;
+    let good = Good::start(bed.address(), "hello.default");
+    let mut client = Frames::connect(bed.address(), &[]).await;
+    client.send(first).await;
+    let (sent, ending) = client.flood(bytes).await;
+    assert!(sent < most, "{sent} were taken");
+    good.stop().await;
+    until("nothing is held", || bed.state("cold").held == 0).await;
+    ending
+}
+
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let ending = flood(&[], 500_000, |number| {
+        let stream = 2 * number + 1;
+        let mut bytes = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get("hello.default", "/"));
+        bytes.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+        bytes
+    })
+    .await;
+    assert!(ending.goaway.contains(&ENHANCE_YOUR_CALM), "{ending:?}");
+}
+
+#[tokio::test]
+async fn made_you_reset_ends_the_connection() {
+    // The server itself has to reset each stream: its window is increased by nothing.
+    let ending = flood(&[], 500_000, |number| {
+        let stream = 2 * number + 1;
+        let mut bytes = frame(HEADERS, END_HEADERS, stream, &post("hello.default"));
+        bytes.extend(frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes()));
+        bytes
+    })
+    .await;
+    assert!(ending.resets.len() < 5_000, "{} streams were reset", ending.resets.len());
+}
+
+#[tokio::test]
+async fn a_head_without_end_ends_the_connection() {
+    let first = frame(HEADERS, END_STREAM, 1, &get("hello.default", "/"));
+    flood(&first, 500_000, |_| frame(CONTINUATION, 0, 1, &[])).await;
+    flood(&first, 500_000, |_| frame(CONTINUATION, 0, 1, &block(&[("x", "y")]))).await;
+    flood(&first, 500_000, |_| frame(CONTINUATION, 0, 1, &block(&[("x", &"y".repeat(1_000))]))).await;
+}
+
+#[tokio::test]
+async fn frames_without_content_end_the_connection() {
+    let held = frame(HEADERS, END_HEADERS, 1, &post("cold.default"));
+    for bytes in [
+        frame(DATA, 0, 1, &[]),
+        // Nothing but padding.
+        frame(DATA, 8, 1, &[4, 0, 0, 0, 0]),
+        frame(DATA, 0, 1, b"x"),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]),
+        frame(PING, 0, 0, &[0; 8]),
+        frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 1]),
+        frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
+        frame(99, 0, 1, b"unknown"),
+    ] {
+        let kind = bytes[3];
+        let ending = flood(&held, 2_000_000, |_| bytes.clone()).await;
+        assert!(ending.heads.iter().all(|(_, head)| head[0] != 0x88), "type {kind}: {ending:?}");
+    }
+}
+
+#[test]
+fn a_client_that_reads_nothing_costs_bounded_memory() {
+    alone("hardening::floods::a_client_that_reads_nothing_costs_bounded_memory", async {
+        let (bed, _pod) = bed().await;
+        let before = resident_mebibytes();
+        let good = Good::start(bed.address(), "hello.default");
+        // Each asks for an answer, and none is read.
+        for bytes in [frame(PING, 0, 0, &[0; 8]), frame(SETTINGS, 0, 0, &[])] {
+            let mut client = Frames::connect(bed.address(), &[]).await;
+            let bytes = bytes.repeat(1_000);
+            let mut sent = 0;
+            while sent < 100_000 && client.send(&bytes).await {
+                sent += 1;
+            }
+            assert!(sent < 100_000);
+        }
+        good.stop().await;
+        let grown = resident_mebibytes().saturating_sub(before);
+        assert!(grown < 50, "{grown} MiB");
+    });
+}
+
+#[test]
+fn a_head_that_unpacks_to_megabytes_is_refused_in_bounded_memory() {
+    alone("hardening::floods::a_head_that_unpacks_to_megabytes_is_refused_in_bounded_memory", async {
+        let (bed, pod) = bed().await;
+        let before = resident_mebibytes();
+        let good = Good::start(bed.address(), "hello.default");
+        for round in 0..50 {
+            let mut client = Frames::connect(bed.address(), &[]).await;
+            // A field of 4,000 bytes that goes into the table (RFC 7541 6.2.1), then thousands of references to it, entry 62
+            // (6.1).
+            let mut head = get("hello.default", "/");
+            let field = block(&[("x", &"y".repeat(4_000))]);
+            head.push(0x40);
+            head.extend(&field[1..]);
+            head.extend([0xbe].repeat(10_000));
+            client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)).await;
+            let ending = client.until_answered(1).await;
+            assert!(ending.heads.iter().all(|(_, head)| head[0] != 0x88), "{round}: {ending:?}");
+            assert!(
+                !ending.heads.is_empty() || !ending.goaway.is_empty() || !ending.resets.is_empty(),
+                "{round}"
+            );
+        }
+        good.stop().await;
+        let grown = resident_mebibytes().saturating_sub(before);
+        assert!(grown < 50, "{grown} MiB");
+        assert!(pod.requests() > 0);
+    });
+}
+
+#[test]
+fn closed_windows_cost_bounded_memory_and_end_the_connection() {
+    alone("hardening::floods::closed_windows_cost_bounded_memory_and_end_the_connection", async {
+        let (bed, _pod) = bed().await;
+        let body = bytes::Bytes::from(vec![1; 4 << 20]);
+        let large = Pod::http1(move |_| std::future::ready(reply(body.clone()))).await;
+        bed.function_with("large", Setup::default(), &[large.address]);
+        let good = Good::start(bed.address(), "hello.default");
+        let before = resident_mebibytes();
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            let mut client = Frames::connect(bed.address(), &[(INITIAL_WINDOW_SIZE, 0)]).await;
+            for number in 0..50 {
+                let head = get("large.default", "/");
+                client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)).await;
+            }
+            clients.push(client);
+        }
+        for client in &mut clients {
+            let ending = client.ending().await;
+            assert!(ending.heads.len() > 1, "they began to be answered");
+        }
+        let grown = resident_mebibytes().saturating_sub(before);
+        assert!(grown < 100, "{grown} MiB for 200 responses of 4 MiB");
+        good.stop().await;
+        until("the slots are free", || bed.state("large").in_flight == 0).await;
+    });
+}

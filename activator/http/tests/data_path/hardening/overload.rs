@@ -1,0 +1,197 @@
+//! More connections than there may be, or than there are descriptors and ports for: what is idle goes, the rest is told
+//! why, and everything works again as soon as there is room.
+
+use std::fs::File;
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::alone::alone;
+use crate::bed::{Bed, Setup, until, within};
+use crate::client::{Raw, empty, get, http2, request};
+use crate::pod::{Pod, describe, reply};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
+
+async fn bed(most: usize, workers: usize) -> (Bed, Pod) {
+    let bed = Bed::configured(|config| {
+        config.max_connections = Some(most);
+        config.workers = workers;
+    });
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    bed.function("cold", Setup::default());
+    (bed, pod)
+}
+
+/// A connection that served a request and is idle now.
+async fn idle(bed: &Bed) -> Raw {
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    assert_eq!(client.answer().await.status, 200);
+    let ended = bed.counts.ended.lock().len();
+    until("the server has noticed the end", || {
+        bed.counts.under_way.load(SeqCst) == bed.counts.held.load(SeqCst)
+    })
+    .await;
+    assert!(ended > 0);
+    client
+}
+
+#[tokio::test]
+async fn the_oldest_idle_connection_makes_room() {
+    for workers in [1, 3] {
+        let (bed, _pod) = bed(4, workers).await;
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(idle(&bed).await);
+        }
+        clients.push(idle(&bed).await);
+        assert!(clients[0].rest().await.is_empty(), "the oldest is closed");
+        for client in &mut clients[1..] {
+            client.get("hello.default", "/").await;
+            assert_eq!(client.answer().await.status, 200, "the others are not");
+        }
+        assert_eq!(bed.counts.turned_away.load(SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_idle_http2_connection_is_told_to_make_room() {
+    let (bed, _pod) = bed(1, 1).await;
+    let mut first = http2(bed.address()).await;
+    let response = first.send_request(request("GET", "http://hello.default/", empty())).await.unwrap();
+    assert_eq!(response.status(), 200);
+    drop(response);
+    until("it is idle", || bed.counts.under_way.load(SeqCst) == 0).await;
+    assert_eq!(get(bed.address(), "hello.default", "/").await.status, 200);
+    until("it is told", || first.is_closed()).await;
+}
+
+#[tokio::test]
+async fn without_an_idle_one_a_new_connection_is_told_why() {
+    let (bed, pod) = bed(3, 1).await;
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("cold.default", "/").await;
+        held.push(client);
+    }
+    bed.until_held("cold", 3).await;
+    for turned_away in 1..=5 {
+        let answer = get(bed.address(), "hello.default", "/").await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("catnap-reason"), Some("ProcessOverloaded"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+        assert_eq!(bed.counts.turned_away.load(SeqCst), turned_away);
+    }
+    assert_eq!(pod.requests(), 0);
+    bed.pods("cold", &[pod.address]);
+    for client in &mut held {
+        assert_eq!(client.answer().await.status, 200, "who was there first is served");
+    }
+    until("they are idle", || bed.counts.under_way.load(SeqCst) == 0).await;
+    // Nobody looks for idle connections all the time.
+    let room = async {
+        while get(bed.address(), "hello.default", "/").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("room", room).await;
+}
+
+#[tokio::test]
+async fn a_storm_of_connections_leaves_those_that_are_served_alone() {
+    let (bed, _pod) = bed(50, 2).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("cold.default", "/").await;
+        held.push(client);
+    }
+    bed.until_held("cold", 10).await;
+    let address = bed.address();
+    let mut storm = Vec::new();
+    for _ in 0..1_000 {
+        storm.push(Raw::connect(address).await);
+    }
+    // Every one of them is idle, and so is closed sooner or later when others come.
+    let room = async {
+        while get(address, "hello.default", "/").await.status != 200 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("room", room).await;
+    for _ in 0..20 {
+        let mut client = Raw::connect(address).await;
+        client.get("hello.default", "/").await;
+        assert_eq!(client.answer().await.status, 200);
+    }
+    drop(storm);
+    let pod = Pod::http1(describe).await;
+    bed.pods("cold", &[pod.address]);
+    for client in &mut held {
+        assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+/// Uses up the descriptors of the process, until the files are dropped.
+fn use_up_descriptors() -> Vec<File> {
+    let limit = Rlimit { current: Some(256), ..getrlimit(Resource::Nofile) };
+    setrlimit(Resource::Nofile, limit).unwrap();
+    std::iter::from_fn(|| File::open("/dev/null").ok()).collect()
+}
+
+#[test]
+fn a_connection_without_a_descriptor_is_told_why() {
+    alone("hardening::overload::a_connection_without_a_descriptor_is_told_why", async {
+        let (bed, _pod) = bed(1_000, 1).await;
+        let mut held = Raw::connect(bed.address()).await;
+        held.get("cold.default", "/").await;
+        bed.until_held("cold", 1).await;
+        // The clients are in this process, too: they have their descriptors already, and connect when the server has none.
+        let sockets: Vec<TcpSocket> = (0..10).map(|_| TcpSocket::new_v4().unwrap()).collect();
+        let files = use_up_descriptors();
+        let mut clients = Vec::new();
+        for socket in sockets {
+            let mut client = within("a connection", socket.connect(bed.address())).await.unwrap();
+            let mut answer = Vec::new();
+            within("an answer", client.read_to_end(&mut answer)).await.unwrap();
+            assert!(answer.starts_with(b"HTTP/1.1 503 "), "{:?}", String::from_utf8_lossy(&answer));
+            // It keeps its descriptor.
+            clients.push(client);
+        }
+        assert_eq!(bed.counts.turned_away.load(SeqCst), 10);
+        drop(files);
+        assert_eq!(
+            get(bed.address(), "hello.default", "/").await.status,
+            200,
+            "it goes on without a restart"
+        );
+        let pod = Pod::http1(describe).await;
+        bed.pods("cold", &[pod.address]);
+        assert_eq!(held.answer().await.status, 200);
+    });
+}
+
+#[test]
+fn a_request_without_a_descriptor_for_its_pod_is_told_why() {
+    alone("hardening::overload::a_request_without_a_descriptor_for_its_pod_is_told_why", async {
+        let (bed, _) = bed(1_000, 1).await;
+        let pod = Pod::http1(|_| async { reply("ok") }).await;
+        bed.function_with("other", Setup { limit: 1, ..Setup::default() }, &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("nobody.default", "/").await;
+        assert_eq!(client.answer().await.status, 404);
+        let files = use_up_descriptors();
+        for _ in 0..5 {
+            client.get("other.default", "/").await;
+            let answer = client.answer().await;
+            assert_eq!(answer.status, 503);
+            assert_eq!(answer.header("catnap-reason"), Some("ProcessOverloaded"));
+        }
+        drop(files);
+        client.get("other.default", "/").await;
+        assert_eq!(client.answer().await.status, 200, "the pod was not blamed");
+        assert_eq!(pod.connections(), 1);
+    });
+}
