@@ -19,6 +19,13 @@ pub(crate) struct Arguments {
     /// Address for clients outside: accepted external hosts only [default: port 8081, as above].
     #[arg(long, env = "CATNAP_EDGE_LISTEN")]
     pub(crate) edge_listen: Option<SocketAddr>,
+    /// Address for clients outside that speak TLS [default: port 8443, as above]. Nobody listens there without certificates.
+    #[arg(long, env = "CATNAP_TLS_LISTEN")]
+    pub(crate) tls_listen: Option<SocketAddr>,
+    /// Directories that each hold `tls.crt` and `tls.key`, as a mounted Secret does; read again when they change. A client
+    /// that asks for a name that no certificate is for gets the first one.
+    #[arg(long, env = "CATNAP_TLS_CERTIFICATES", value_delimiter = ',')]
+    pub(crate) tls_certificates: Vec<PathBuf>,
     /// Threads that move bytes; 0 takes the CPU limit of the container, or all CPUs.
     #[arg(long, env = "CATNAP_WORKERS", default_value_t = 0)]
     pub(crate) workers: usize,
@@ -28,6 +35,13 @@ pub(crate) struct Arguments {
     /// Most requests held at once in this process.
     #[arg(long, env = "CATNAP_MAX_HELD", default_value_t = 100_000)]
     pub(crate) max_held: usize,
+    /// Most bytes of requests held at once in this process.
+    #[arg(long, env = "CATNAP_MAX_HELD_BYTES", default_value_t = 512 << 20)]
+    pub(crate) max_held_bytes: usize,
+    /// Most connections of clients; the one that is idle for longest makes room for a new one [default: what the limit of
+    /// open files allows].
+    #[arg(long, env = "CATNAP_MAX_CONNECTIONS")]
+    pub(crate) max_connections: Option<usize>,
     /// Networks whose `Forwarded` and `X-Forwarded-*` headers are extended instead of replaced, such as 10.0.0.0/8.
     #[arg(long, env = "CATNAP_TRUSTED_PROXIES", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<Network>,
@@ -86,6 +100,7 @@ mod tests {
         let flags =
             ["--trusted-proxies", "10.0.0.0/8,192.0.2.1", "--drain-delay", "2s", "--drain-timeout", "60"];
         let arguments = Arguments::parse_from(POD.into_iter().chain(flags));
+        assert!(arguments.tls_certificates.is_empty());
         assert_eq!(arguments.trusted_proxies.len(), 2);
         assert_eq!(arguments.drain_delay, Duration::from_secs(2));
         assert_eq!(arguments.drain_timeout, Duration::from_secs(60));

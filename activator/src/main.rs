@@ -20,10 +20,11 @@ use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use catnap_activator_core::{Activator, Listener, Settings, SystemClock};
-use catnap_activator_http::{Config, Network, Server};
+use catnap_activator_http::{Certificates, Config, Network, Server, Tls};
 use catnap_crds::{Function, labels};
 use catnap_runtime::admin::{Admin, Readiness};
 use catnap_runtime::listen::every_address;
@@ -43,6 +44,8 @@ use metrics::Metrics;
 
 /// Events of the stream that may wait for the control loop.
 const STREAM_EVENTS: usize = 1_024;
+/// Certificates are read again this often. kubelet itself takes up to a minute to bring a changed Secret.
+const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 
 fn main() -> anyhow::Result<()> {
     tls::install_crypto_provider();
@@ -55,9 +58,13 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments {
         listen,
         edge_listen,
+        tls_listen,
+        tls_certificates,
         workers,
         cluster_domain,
         max_held,
+        max_held_bytes,
+        max_connections,
         trusted_proxies,
         token_file,
         drain_delay,
@@ -73,11 +80,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         (Listener::InCluster, listen.unwrap_or_else(|| every_address(8080))),
         (Listener::Edge, edge_listen.unwrap_or_else(|| every_address(8081))),
     ];
-    let config = server_config(addresses, workers, trusted_proxies);
+    let mut config = server_config(addresses, workers, trusted_proxies);
+    config.tls = tls_config(tls_listen, tls_certificates);
+    config.max_connections = max_connections;
     let client = kubernetes::client("catnap-activator").await?;
     let settings = Settings {
         cluster_domain: cluster_domain.as_str().into(),
         max_held,
+        max_held_bytes,
         ..Settings::new(identity::new_boot(), pod.uid.as_str())
     };
     let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
@@ -160,6 +170,19 @@ fn sources(
         .boxed(),
         stream: told,
     }
+}
+
+/// The edge under TLS, when there are directories with certificates.
+fn tls_config(listen: Option<SocketAddr>, directories: Vec<PathBuf>) -> Option<Tls> {
+    if directories.is_empty() {
+        return None;
+    }
+    let certificates = Arc::new(Certificates::load(directories));
+    tokio::spawn(Arc::clone(&certificates).follow(CERTIFICATES_INTERVAL));
+    Some(Tls {
+        listeners: vec![(Listener::Edge, listen.unwrap_or_else(|| every_address(8443)))],
+        certificates,
+    })
 }
 
 /// `workers` 0 stands for all CPUs.
