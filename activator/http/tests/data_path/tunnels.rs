@@ -7,10 +7,10 @@ use catnap_activator_core::Protocol;
 use catnap_activator_http::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: hello.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub(crate) const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: hello.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
 
-async fn echo() -> Pod {
+pub(crate) async fn echo() -> Pod {
     Pod::raw(|_, mut stream| async move {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
