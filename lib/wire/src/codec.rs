@@ -7,6 +7,8 @@ mod encode;
 mod peers;
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
 
 use crate::limits::MAX_NAME_BYTES;
