@@ -48,6 +48,9 @@ async fn main() -> anyhow::Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
         };
+        // Else the last bytes of an HTTP/2 window wait for an acknowledgement that the other side delays. An error: the client
+        // left, which the codec finds out.
+        let _ = stream.set_nodelay(true);
         let hello = Arc::clone(&hello);
         let service = service_fn(move |request| {
             let hello = Arc::clone(&hello);
