@@ -381,9 +381,11 @@ impl Slots {
     /// Tells whom it follows, if there is a link to it.
     fn release(&mut self) {
         let Role::Following(following) = &mut self.role else { return };
-        if self.peers.get(&following.of).is_none_or(|peer| peer.link.is_none()) {
+        let Some(owner) = self.peers.get_mut(&following.of).filter(|peer| peer.link.is_some()) else {
             return;
-        }
+        };
+        // This answers it.
+        owner.claims = false;
         // After each other: grants for an earlier turn are void from here on.
         self.turns += 1;
         following.turn = self.turns;

@@ -132,10 +132,14 @@ impl Contact {
         self.heard + if stranger { STRANGER_GIVEN_UP_AFTER } else { GIVEN_UP_AFTER }
     }
 
-    /// When this activator must stop owning for its sake.
-    fn owned_until(&self) -> Duration {
-        if self.given_up || self.done || !self.runs {
+    /// When this activator must stop owning for its sake, if it does not run until then.
+    fn owned_until(&self, ticked_at: Duration) -> Duration {
+        if self.done || !self.runs {
             return Duration::MAX;
+        }
+        if self.given_up {
+            // It may be the other way round by the time that this process runs again.
+            return ticked_at + OWNED_FOR;
         }
         self.confirmed.map_or(self.first_known + OWNED_FOR_BESIDE_STRANGER, |confirmed| confirmed + OWNED_FOR)
     }
@@ -292,6 +296,10 @@ impl Links {
         let mut due: Vec<PeerId> = Vec::new();
         for (id, contact) in &mut self.contacts {
             contact.heard = (contact.heard + stopped).min(now);
+            if contact.given_up && contact.runs && gap >= OWNED_FOR {
+                (contact.given_up, contact.heard) = (false, now);
+                changed = true;
+            }
             if !contact.given_up && now >= contact.given_up_at() {
                 contact.given_up = true;
                 changed = true;
@@ -330,7 +338,7 @@ impl Links {
 
     /// True when owning was not allowed until now.
     fn refresh(&self, now: Duration) -> bool {
-        let until = self.contacts.values().map(Contact::owned_until).min();
+        let until = self.contacts.values().map(|contact| contact.owned_until(self.ticked_at)).min();
         self.fence.set(until.unwrap_or(Duration::MAX), now)
     }
 }

@@ -53,6 +53,12 @@ fn activators_are_stopped_for_a_while() {
 }
 
 #[test]
+fn activators_are_cut_off_from_each_other() {
+    run(0..600, Faults { partitions: true, ..Faults::default() });
+}
+
+#[test]
 fn everything_at_once() {
-    run(0..2_000, Faults { joins: true, links: true, kills: true, pauses: true });
+    run(0..2_000, Faults { joins: true, links: true, kills: true, pauses: true, partitions: false });
+    run(2_000..2_500, Faults { joins: true, links: true, kills: true, pauses: true, partitions: true });
 }

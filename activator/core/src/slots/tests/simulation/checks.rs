@@ -49,6 +49,7 @@ impl World {
             self.free_since.clear();
             return Ok(());
         }
+        self.sides &= self.cut_off.iter().any(|(_, until)| *until > self.now);
         let agreed = *self.agreed_since.get_or_insert(self.now);
         for pod in self.pods.last().expect("at least one").clone() {
             let alive = self.activators.iter().filter(|one| one.alive);

@@ -13,7 +13,7 @@ impl World {
         let index = self.random.below(self.activators.len());
         let runs = self.activators[index].runs(self.now);
         let many = self.activators.iter().filter(|one| one.alive).count();
-        match self.random.below(5) {
+        match self.random.below(6) {
             0 if self.faults.joins && many < 5 => self.join(),
             1 if self.faults.joins && runs && many > 1 && !self.activators[index].leaving => {
                 self.leave(index);
@@ -36,11 +36,25 @@ impl World {
                     its.for_each(|(_, (_, given_up))| *given_up = true);
                 }
             }
+            5 if self.faults.partitions && index > 0 => self.cut_off(index),
             _ => {}
         }
         if self.now < BUSY_UNTIL {
             let after = if self.chance(2) { self.between(0, 300) } else { self.between(300, 3_000) };
             self.at(after, Event::Fault);
+        }
+    }
+
+    fn cut_off(&mut self, one: usize) {
+        let other = self.random.below(one);
+        let lasts = self.between(3_000, 9_000);
+        self.tell(&format!("{one} and {other} do not reach each other for {lasts:?}"));
+        self.cut_off.push(([one, other], self.now + lasts));
+        self.sides = true;
+        for connection in 0..self.connections.len() {
+            if self.connections[connection].ends == [one, other] && self.connections[connection].open {
+                self.break_off(connection);
+            }
         }
     }
 

@@ -26,6 +26,9 @@ pub(super) struct Faults {
     pub(super) links: bool,
     pub(super) kills: bool,
     pub(super) pauses: bool,
+    /// Two activators do not reach each other for so long that each gives the other up. Documented: until they do again, the
+    /// limit holds on each side.
+    pub(super) partitions: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -73,6 +76,10 @@ pub(super) struct World {
     pub(super) open: BTreeMap<(usize, u64), (PodUid, bool)>,
     pub(super) free_since: BTreeMap<PodUid, Duration>,
     pub(super) agreed_since: Option<Duration>,
+    /// Which two do not reach each other, and until when.
+    pub(super) cut_off: Vec<([usize; 2], Duration)>,
+    /// There are, or were since all agreed for the last time.
+    pub(super) sides: bool,
     pub(super) story: Vec<String>,
     pub(super) granted: u64,
 }
@@ -94,6 +101,8 @@ impl World {
             open: BTreeMap::new(),
             free_since: BTreeMap::new(),
             agreed_since: None,
+            cut_off: Vec::new(),
+            sides: false,
             story: Vec::new(),
             granted: 0,
         };
@@ -236,7 +245,7 @@ impl World {
             let pod = PodUid::clone(&self.activators[index].open.iter().find(of).expect("just begun").pod);
             self.free_since.remove(&pod);
             let gone = !self.pods.last().expect("at least one").contains(&pod);
-            self.open.insert((index, number), (pod, false));
+            self.open.insert((index, number), (pod, self.sides));
             let lasts = if gone {
                 ms(1)
             } else if self.chance(20) {
@@ -288,9 +297,10 @@ impl World {
             return;
         }
         let due = self.connections[connection].to[side].front().is_some_and(|(at, _)| *at <= self.now);
-        let Some((_, arrival)) = self.connections[connection].to[side].pop_front().filter(|_| due) else {
+        if !due {
             return;
-        };
+        }
+        let Some((_, arrival)) = self.connections[connection].to[side].pop_front() else { return };
         match arrival {
             Arrival::Connected { peer } => {
                 self.act(index, |one, now| match one.links.connected(&peer, now) {
@@ -345,6 +355,9 @@ impl World {
                 let (first, second) = (&self.activators[one], &self.activators[other]);
                 let connected =
                     self.connections.iter().any(|known| known.ends == [one, other] && !known.is_over());
+                if self.cut_off.iter().any(|(ends, until)| *ends == [one, other] && *until > self.now) {
+                    continue;
+                }
                 if connected || !first.runs(self.now) || !second.runs(self.now) || self.chance(3) {
                     continue;
                 }
