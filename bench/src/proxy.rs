@@ -130,12 +130,12 @@ fn paired(left: &[f64], right: &[f64]) -> anyhow::Result<f64> {
 /// Microseconds of CPU a request, and requests a second.
 async fn turn(shape: Shape, subject: &Subject, slot: Duration) -> anyhow::Result<(f64, f64)> {
     let address = subject.address;
-    let mut load = tokio::task::spawn_blocking(move || -> anyhow::Result<Load> {
+    let load = tokio::task::spawn_blocking(move || -> anyhow::Result<Load> {
         let mut load = Load::connect(address, shape)?;
         load.run(WARM_UP)?;
         Ok(load)
-    })
-    .await??;
+    });
+    let mut load = load.await?.with_context(|| format!("calling {}", subject.name))?;
     let before = subject.process.cpu()?;
     let (answered, took) = tokio::task::spawn_blocking(move || load.run(slot)).await??;
     let spent = subject.process.cpu()?.saturating_sub(before);

@@ -31,7 +31,16 @@ pub(super) async fn start(
     let (address, edge, admin) = (free_address()?, free_address()?, free_address()?);
     let mut command = Command::new(program);
     command.env("KUBECONFIG", &kubeconfig).args(["--workers", "1", "--log", "warn"]);
-    command.args(["--pod-name", "a", "--pod-namespace", "catnap-system", "--pod-uid", "a", "--pod-ip", "127.0.0.1"]);
+    command.args([
+        "--pod-name",
+        "a",
+        "--pod-namespace",
+        "catnap-system",
+        "--pod-uid",
+        "a",
+        "--pod-ip",
+        "127.0.0.1",
+    ]);
     for (flag, address) in [("--listen", address), ("--edge-listen", edge), ("--admin-address", admin)] {
         command.arg(flag).arg(address.to_string());
     }
@@ -47,7 +56,7 @@ fn collections(pod: SocketAddr) -> Collections {
         "metadata": {"name": "bench", "namespace": "default", "uid": "f", "resourceVersion": "1", "generation": 1},
         "spec": {"image": "none"},
         "status": {
-            "revisions": [{"name": "bench-1", "port": pod.port(), "protocol": "Http1", "state": "Routed"}],
+            "revisions": [{"name": "bench-1", "port": pod.port(), "protocol": "HTTP1", "state": "Routed"}],
             "traffic": [{"revision": "bench-1", "percent": 100}],
         },
     });

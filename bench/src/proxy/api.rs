@@ -1,4 +1,5 @@
-//! The API server of a benchmark of one process: it lists one Function and its pod, and watches never say anything.
+//! The API server of a benchmark of one process: it lists one Function and its pod, lets `/scale` be read and written, and its
+//! watches never say anything.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
@@ -37,12 +38,17 @@ async fn answer(stream: TcpStream, collections: &Collections) -> std::io::Result
         if stream.read_line(&mut request).await? == 0 {
             return Ok(());
         }
+        let mut length = 0;
         loop {
             let mut field = String::new();
             if stream.read_line(&mut field).await? <= 2 {
                 break;
             }
+            if let Some(("content-length", value)) = field.split_once(':') {
+                length = value.trim().parse().unwrap_or(0);
+            }
         }
+        tokio::io::copy(&mut (&mut stream).take(length), &mut tokio::io::sink()).await?;
         let target = request.split(' ').nth(1).unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         if query.contains("watch=true") {
@@ -52,10 +58,18 @@ async fn answer(stream: TcpStream, collections: &Collections) -> std::io::Result
             return Ok(());
         }
         let items = collections.iter().find(|(end, _)| path.ends_with(**end)).map(|(_, items)| items);
-        let list = json!({"metadata": {"resourceVersion": "1"}, "items": items.map_or(&[][..], Vec::as_slice)});
-        let body = list.to_string();
-        let head =
-            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let answer = if path.ends_with("/scale") {
+            // Whoever asks for replicas has them already.
+            let spec = json!({"replicas": 1});
+            json!({"metadata": {"name": "bench-1", "namespace": "default", "resourceVersion": "1"}, "spec": spec, "status": spec})
+        } else {
+            json!({"metadata": {"resourceVersion": "1"}, "items": items.map_or(&[][..], Vec::as_slice)})
+        };
+        let body = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
         stream.write_all((head + &body).as_bytes()).await?;
     }
 }

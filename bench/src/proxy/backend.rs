@@ -147,7 +147,11 @@ impl Connection {
 }
 
 fn heads(bytes: &[u8]) -> usize {
-    if bytes.ends_with(b"\r\n\r\n") { bytes.windows(4).filter(|window| *window == b"\r\n\r\n").count() } else { 0 }
+    if bytes.ends_with(b"\r\n\r\n") {
+        bytes.windows(4).filter(|window| *window == b"\r\n\r\n").count()
+    } else {
+        0
+    }
 }
 
 /// Bytes that the kernel took; none when its buffer is full.

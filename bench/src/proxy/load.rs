@@ -66,8 +66,9 @@ impl Load {
             poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
             connections.push(Connection { stream, head: Vec::new(), missing: None });
         }
-        let request =
-            format!("GET /some/path HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: catnap-bench\r\naccept: */*\r\n\r\n");
+        let request = format!(
+            "GET /some/path HTTP/1.1\r\nhost: {HOST}\r\nuser-agent: catnap-bench\r\naccept: */*\r\n\r\n"
+        );
         Ok(Self { poll, connections, request: request.into_bytes() })
     }
 
@@ -130,7 +131,9 @@ impl Connection {
                 missing
             } else {
                 self.head.extend_from_slice(bytes);
-                let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else { continue };
+                let Some(end) = self.head.windows(4).position(|window| window == b"\r\n\r\n") else {
+                    continue;
+                };
                 let length = content_length(&self.head[..end])?;
                 let of_body = self.head.len() - end - 4;
                 bytes = &bytes[bytes.len() - of_body..];
