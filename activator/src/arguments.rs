@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// that asks for a name that no certificate is for gets the first one.
     #[arg(long, env = "CATNAP_TLS_CERTIFICATES", value_delimiter = ',')]
     pub(crate) tls_certificates: Vec<PathBuf>,
+    /// Address for the other activators, which alone are let in [default: port 8444, as above].
+    #[arg(long, env = "CATNAP_PEER_LISTEN")]
+    pub(crate) peer_listen: Option<SocketAddr>,
     /// Threads that move bytes; 0 takes the CPU limit of the container, or all CPUs.
     #[arg(long, env = "CATNAP_WORKERS", default_value_t = 0)]
     pub(crate) workers: usize,

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use catnap_activator_core::{Activator, Command, Connection, FunctionName};
+use catnap_runtime::CancellationToken;
 use catnap_runtime::watch::Change;
 use catnap_wire::ActivatorFrame;
 use futures::future::BoxFuture;
@@ -22,6 +23,10 @@ use crate::catalog::{Catalog, Update};
 use crate::commands::{self, Answer};
 use crate::members::{Activator as Member, Members};
 use crate::metrics::Metrics;
+use crate::peers::PeerEvent;
+use crate::peers::directory::Directory;
+use crate::peers::lease::Advertisement;
+use crate::peers::links::PeerLinks;
 use crate::pods::FunctionPod;
 use crate::routes::Seen;
 use crate::scale::ScaleClient;
@@ -40,6 +45,10 @@ pub(crate) struct Sources {
     pub(crate) pods: BoxStream<'static, Change<FunctionPod>>,
     /// The watch of activators.
     pub(crate) members: BoxStream<'static, Change<Member>>,
+    /// The watch of their Leases.
+    pub(crate) leases: BoxStream<'static, Change<Advertisement>>,
+    /// The streams to them.
+    pub(crate) peers: mpsc::Receiver<PeerEvent>,
     /// The stream to the leading autoscaler.
     pub(crate) stream: mpsc::Receiver<StreamEvent>,
 }
@@ -51,6 +60,7 @@ pub(crate) struct Control {
     metrics: Arc<Metrics>,
     catalog: Catalog,
     members: Members,
+    peers: PeerLinks,
     stream: Option<(Connection, mpsc::Sender<ActivatorFrame>)>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     first_lists: FirstLists,
@@ -62,9 +72,11 @@ impl Control {
         activator: Arc<Activator>,
         scale: ScaleClient,
         metrics: Arc<Metrics>,
+        directory: Directory,
         synced: oneshot::Sender<()>,
     ) -> Self {
         Self {
+            peers: PeerLinks::new(Arc::clone(&activator), directory),
             activator,
             scale,
             metrics,
@@ -73,16 +85,18 @@ impl Control {
             stream: None,
             answers: FuturesUnordered::new(),
             first_lists: FirstLists {
-                missing: HashSet::from(["functions", "pods", "members"]),
+                missing: HashSet::from(["functions", "pods", "members", "leases"]),
                 synced: Some(synced),
             },
         }
     }
 
-    /// Runs until it is dropped.
-    pub(crate) async fn run(mut self, sources: Sources) {
-        let Sources { mut commands, functions, pods, members, mut stream } = sources;
+    /// Runs until `end` is cancelled and the other activators have heard good-bye.
+    pub(crate) async fn run(mut self, sources: Sources, end: CancellationToken) {
+        let Sources { mut commands, functions, pods, members, leases, mut peers, mut stream } = sources;
         let (mut functions, mut pods, mut members) = (unending(functions), unending(pods), unending(members));
+        let mut leases = unending(leases);
+        let mut ending = false;
         let mut next_tick = Instant::now();
         loop {
             tokio::select! {
@@ -97,13 +111,26 @@ impl Control {
                 Some(change) = members.next() => {
                     self.first_lists.saw("members", &change);
                     self.activator.set_members(self.members.apply(change));
+                    self.peers.pods_changed(&self.members);
                 }
+                Some(change) = leases.next() => {
+                    self.first_lists.saw("leases", &change);
+                    self.peers.leases_changed(change, &self.members);
+                }
+                Some(event) = peers.recv() => self.peers.stream_changed(event),
                 Some(event) = stream.recv() => self.stream_changed(event),
+                () = end.cancelled(), if !ending => {
+                    ending = true;
+                    self.peers.end();
+                }
                 () = sleep_until(next_tick) => {}
             }
             for _ in 0..BATCH {
                 let Ok(command) = commands.try_recv() else { break };
                 self.perform(command);
+            }
+            if self.peers.is_over() {
+                return;
             }
             next_tick = Instant::now() + self.activator.tick();
         }
@@ -132,6 +159,8 @@ impl Control {
                     resource_version,
                 )));
             }
+            Command::SendPeer { link, frame } => self.peers.send(link, frame),
+            Command::ClosePeer { link } => self.peers.close(link),
             Command::Probe { revision, probe } => {
                 self.answers.push(Box::pin(commands::probe(revision, probe)));
             }

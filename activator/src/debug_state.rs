@@ -27,6 +27,7 @@ fn revision(state: &RevisionState) -> Value {
         "inFlight": state.in_flight,
         "measured": state.measured,
         "arrivals": state.arrivals,
+        "slots": state.slots,
         "pods": state.pods.iter().map(pod).collect::<Vec<_>>(),
     })
 }
@@ -40,5 +41,6 @@ fn pod(pod: &PodSnapshot) -> Value {
         "setAside": pod.set_aside,
         "condemned": pod.condemned,
         "inFlight": pod.in_flight,
+        "elsewhere": pod.elsewhere,
     })
 }

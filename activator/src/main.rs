@@ -11,6 +11,7 @@ mod debug_state;
 mod leader;
 mod members;
 mod metrics;
+mod peers;
 mod pods;
 mod routes;
 mod scale;
@@ -27,9 +28,10 @@ use catnap_activator_core::{Activator, Listener, Settings, SystemClock};
 use catnap_activator_http::{Certificates, Config, Network, Server, Tls};
 use catnap_crds::{Function, labels};
 use catnap_runtime::admin::{Admin, Readiness};
-use catnap_runtime::listen::every_address;
+use catnap_runtime::listen::{every_address, listen};
 use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls, watch};
+use catnap_wire::PodUid;
 use clap::Parser;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -41,9 +43,17 @@ use tracing::info;
 use arguments::Arguments;
 use control::{Control, Sources};
 use metrics::Metrics;
+use peers::PeerEvent;
+use peers::directory::Directory;
+use peers::stream::Streams;
 
 /// Events of the stream that may wait for the control loop.
 const STREAM_EVENTS: usize = 1_024;
+/// Events of the streams to other activators that may wait for the control loop.
+const PEER_EVENTS: usize = 4_096;
+const PEER_PORT: u16 = 8444;
+/// Other activators get this long to hear that this one ends.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Certificates are read again this often. kubelet itself takes up to a minute to bring a changed Secret.
 const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -56,10 +66,11 @@ fn main() -> anyhow::Result<()> {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments {
-        listen,
+        listen: in_cluster_listen,
         edge_listen,
         tls_listen,
         tls_certificates,
+        peer_listen,
         workers,
         cluster_domain,
         max_held,
@@ -77,18 +88,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
     let addresses = [
-        (Listener::InCluster, listen.unwrap_or_else(|| every_address(8080))),
+        (Listener::InCluster, in_cluster_listen.unwrap_or_else(|| every_address(8080))),
         (Listener::Edge, edge_listen.unwrap_or_else(|| every_address(8081))),
     ];
     let mut config = server_config(addresses, workers, trusted_proxies);
     config.tls = tls_config(tls_listen, tls_certificates);
     config.max_connections = max_connections;
     let client = kubernetes::client("catnap-activator").await?;
+    let boot = identity::new_boot();
     let settings = Settings {
         cluster_domain: cluster_domain.as_str().into(),
         max_held,
         max_held_bytes,
-        ..Settings::new(identity::new_boot(), pod.uid.as_str())
+        ..Settings::new(boot, pod.uid.as_str())
     };
     let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
 
@@ -105,10 +117,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
 
     let (synced, all_synced) = oneshot::channel();
-    let sources = sources(&client, &pod.namespace, token_file, commands);
+    let peer_listen = peer_listen.unwrap_or_else(|| every_address(PEER_PORT));
+    let (directory, peers) = tokio::select! {
+        started = start_peers(&client, &pod, boot, peer_listen, admin_stop.clone()) => started?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let sources = sources(&client, &pod.namespace, token_file, commands, peers);
     let scale = scale::ScaleClient::new(client);
-    let control = Control::new(Arc::clone(&activator), scale, Arc::clone(&metrics), synced);
-    let mut control = tokio::spawn(control.run(sources));
+    let control = Control::new(Arc::clone(&activator), scale, Arc::clone(&metrics), directory, synced);
+    let end = CancellationToken::new();
+    let mut control = tokio::spawn(control.run(sources, end.clone()));
 
     // Until everything is known, a request for a function would be answered with 404: nobody is let in.
     tokio::select! {
@@ -128,9 +146,36 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let drained = server.drain(drain_delay, drain_timeout).await;
     info!(cut_off = drained.cut_off, "drained");
     // Only now: what was held needed the control loop until its end, and people may want to watch a drain.
-    control.abort();
+    end.cancel();
+    if tokio::time::timeout(GOODBYE_TIMEOUT, &mut control).await.is_err() {
+        control.abort();
+    }
     admin_stop.cancel();
     admin.await.context("the admin server ended badly")
+}
+
+/// Serves the peer port, tells the other activators of it, and connects to them.
+///
+/// In this order, and before any watch starts: of two activators that start at the same time at least one then knows the other.
+async fn start_peers(
+    client: &Client,
+    pod: &identity::Pod,
+    boot: u64,
+    address: SocketAddr,
+    stop: CancellationToken,
+) -> anyhow::Result<(Directory, mpsc::Receiver<PeerEvent>)> {
+    let listener = listen(address).with_context(|| format!("cannot listen on {address} for activators"))?;
+    let port = listener.local_addr().context("the peer port is not known")?.port();
+    let certificate = Arc::new(tls::SelfMade::generate("catnap-activator")?);
+    let own = PodUid::from(pod.uid.as_str());
+    let (directory, known) = Directory::new(own.clone());
+    let (tell, told) = mpsc::channel(PEER_EVENTS);
+    let streams = Streams::new(tell);
+    let server = peers::server::Server::new(&certificate, known.clone(), streams.clone())?;
+    tokio::spawn(server.serve(listener, stop));
+    peers::lease::publish(client.clone(), pod, boot, port, certificate.fingerprint()).await;
+    tokio::spawn(peers::dial::keep_connected(own, certificate, known, streams));
+    Ok((directory, told))
 }
 
 /// Starts the watches and the stream.
@@ -139,6 +184,7 @@ fn sources(
     namespace: &str,
     token_file: PathBuf,
     commands: mpsc::UnboundedReceiver<catnap_activator_core::Command>,
+    peers: mpsc::Receiver<PeerEvent>,
 ) -> Sources {
     let (publish_leader, leader_found) = latest::channel(None);
     let (lease_client, lease_namespace) = (client.clone(), namespace.to_owned());
@@ -168,6 +214,8 @@ fn sources(
             || (),
         )
         .boxed(),
+        leases: peers::lease::follow(client.clone(), namespace).boxed(),
+        peers,
         stream: told,
     }
 }

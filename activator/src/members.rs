@@ -1,6 +1,7 @@
 //! The live activators: who takes part in choosing which of them acts first.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use catnap_runtime::watch::Change;
 use catnap_wire::PodUid;
@@ -13,7 +14,11 @@ pub(crate) const SELECTOR: &str = "app.kubernetes.io/name=catnap,app.kubernetes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Activator {
     uid: PodUid,
-    live: bool,
+    /// It takes its share of what is to be done.
+    pub(crate) live: bool,
+    /// Its container runs.
+    pub(crate) runs: bool,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Activator {
@@ -23,25 +28,35 @@ impl Activator {
         let status = pod.status.unwrap_or_default();
         let ended = matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"));
         let live = !ended && status.pod_ip.is_some() && pod.metadata.deletion_timestamp.is_none();
-        Some(Self { uid, live })
+        let address = status.pod_ip.as_deref().and_then(|address| address.parse().ok());
+        let mut containers = status.container_statuses.iter().flatten();
+        let runs =
+            containers.any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()));
+        Some(Self { uid, live, runs, address })
     }
 }
 
 /// All activators of the installation, kept up to date by a watch.
 #[derive(Debug, Default)]
-pub(crate) struct Members(HashMap<PodUid, bool>);
+pub(crate) struct Members(HashMap<PodUid, Activator>);
 
 impl Members {
     /// Takes a change in and gives the live ones, in a stable order.
     pub(crate) fn apply(&mut self, change: Change<Activator>) -> Vec<PodUid> {
         match change {
-            Change::Listed(all) => self.0 = all.into_iter().map(|one| (one.uid, one.live)).collect(),
-            Change::Applied(one) => drop(self.0.insert(one.uid, one.live)),
+            Change::Listed(all) => self.0 = all.into_iter().map(|one| (one.uid.clone(), one)).collect(),
+            Change::Applied(one) => drop(self.0.insert(one.uid.clone(), one)),
             Change::Deleted(one) => drop(self.0.remove(&one.uid)),
         }
-        let mut live: Vec<_> = self.0.iter().filter(|(_, live)| **live).map(|(uid, _)| uid.clone()).collect();
+        let live = self.0.values().filter(|one| one.live);
+        let mut live: Vec<_> = live.map(|one| one.uid.clone()).collect();
         live.sort();
         live
+    }
+
+    /// The pod of this UID, if there is one.
+    pub(crate) fn get(&self, uid: &PodUid) -> Option<&Activator> {
+        self.0.get(uid)
     }
 }
 

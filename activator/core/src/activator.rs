@@ -4,6 +4,7 @@
 
 mod functions;
 mod leader;
+mod peers;
 mod snapshot;
 mod ticking;
 
@@ -19,6 +20,7 @@ use crate::revision::{Resting, Start};
 use crate::routes::{Listener, Routes};
 use crate::settings::Settings;
 use crate::shared::{ByName, SharedRevision};
+use crate::slots::Links;
 use catnap_wire::message::{Closed, PodUid, RevisionId, Term};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -39,6 +41,7 @@ pub struct Activator {
 struct Control {
     revisions: HashSet<ByName>,
     members: Vec<PodUid>,
+    links: Links,
     leader: Leader,
     pressure_at: Duration,
     /// There was something to tell the last time.
@@ -97,6 +100,7 @@ impl Activator {
     /// The process is on its way out. Requests that still come are served; the HTTP layer closes what it can.
     pub fn drain(&self) {
         self.process.set_draining();
+        self.leave_peers();
     }
 
     /// [`drain`](Self::drain) was called.

@@ -37,6 +37,18 @@ impl Capacity {
         self.pods.get(&key)
     }
 
+    /// UIDs of the pods that may take requests now, limits aside.
+    pub(crate) fn usable_uids(&self) -> BTreeSet<PodUid> {
+        let states = self.usable.iter().filter_map(|key| self.pods.get(key));
+        states.map(|state| PodUid::clone(&state.pod.uid)).collect()
+    }
+
+    /// The usable pod of this UID.
+    pub(crate) fn usable_by_uid(&self, uid: &PodUid) -> Option<PodKey> {
+        let mut keys = self.usable.iter().copied();
+        keys.find(|key| self.pods.get(key).is_some_and(|state| state.pod.uid == *uid))
+    }
+
     pub(crate) fn get_mut(&mut self, key: PodKey) -> Option<&mut PodState> {
         self.pods.get_mut(&key)
     }
@@ -84,7 +96,7 @@ impl Capacity {
             if state.reachable().is_some() && gate.admits(&state.pod.uid) {
                 self.usable.push(*key);
                 if self.limited {
-                    self.by_load.insert((state.in_flight, *key));
+                    self.by_load.insert((state.load(), *key));
                 }
             }
         }
@@ -166,17 +178,29 @@ impl Capacity {
             .collect()
     }
 
+    /// Other activators have this many exchanges open with the pod.
+    pub(crate) fn set_elsewhere(&mut self, uid: &PodUid, elsewhere: u32) {
+        let known = self.pods.iter().find(|(_, state)| state.pod.uid == *uid);
+        if let Some(key) = known.map(|(key, _)| *key) {
+            self.update(key, |state| state.elsewhere = elsewhere);
+        }
+    }
+
     fn change(&mut self, key: PodKey, change: impl FnOnce(u32) -> u32) {
+        self.update(key, |state| state.in_flight = change(state.in_flight));
+    }
+
+    fn update(&mut self, key: PodKey, change: impl FnOnce(&mut PodState)) {
         let Some(state) = self.pods.get_mut(&key) else { return };
-        let before = state.in_flight;
-        state.in_flight = change(before);
+        let before = state.load();
+        change(state);
         if self.limited && self.by_load.remove(&(before, key)) {
-            self.by_load.insert((state.in_flight, key));
+            self.by_load.insert((state.load(), key));
         }
     }
 
     fn load(&self, key: PodKey) -> u32 {
-        self.pods.get(&key).map_or(u32::MAX, |state| state.in_flight)
+        self.pods.get(&key).map_or(u32::MAX, PodState::load)
     }
 
     fn just_failed(&self, key: PodKey) -> bool {
@@ -186,7 +210,7 @@ impl Capacity {
     /// A pod that just failed weighs as if it had four times its load.
     fn cost(&self, key: PodKey, avoid: Option<PodKey>) -> (bool, u64) {
         let weight = self.pods.get(&key).map_or(u64::MAX, |state| {
-            (u64::from(state.in_flight) + 1) * if state.just_failed() { 4 } else { 1 }
+            (u64::from(state.load()) + 1) * if state.just_failed() { 4 } else { 1 }
         });
         (Some(key) == avoid, weight)
     }

@@ -1,5 +1,6 @@
 //! What must hold after every event, in one place for tests, properties and the simulation.
 
+use crate::activator::PodSnapshot;
 use crate::effect::{Effect, Grant};
 use crate::queue::Ticket;
 use crate::revision::Revision;
@@ -86,7 +87,10 @@ pub fn check<W>(revision: &Revision<W>) -> Result<(), Violation> {
     }
     // Without a limit a pod is full at its share, while held requests are spread over pods that are on their way.
     let full = if limit > 0 { limit } else { revision.route().policy.effective_target().max(1) };
-    if state.held > 0 && state.pods.iter().any(|pod| pod.usable && pod.in_flight < full) {
+    // Only whoever owns the slots knows whether one is free.
+    let knows = state.slots.is_none_or(|role| role == "owner");
+    let free = |pod: &PodSnapshot| pod.usable && pod.in_flight + pod.elsewhere < full;
+    if state.held > 0 && knows && state.pods.iter().any(free) {
         return Err(Violation::WaiterBesideFreeSlot {
             revision: revision.id().to_string(),
             held: state.held,

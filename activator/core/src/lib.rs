@@ -27,8 +27,8 @@ mod route;
 mod routes;
 mod settings;
 mod shared;
-mod timeouts;
 mod slots;
+mod timeouts;
 mod waiting;
 mod wake;
 

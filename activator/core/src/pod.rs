@@ -48,6 +48,8 @@ pub(crate) struct PodState {
     /// The watch no longer shows it; kept only until its exchanges ended.
     pub(crate) gone: bool,
     pub(crate) in_flight: u32,
+    /// Exchanges that other activators have open, as far as they count here.
+    pub(crate) elsewhere: u32,
     /// Its port answered a probe since it was last not Ready.
     pub(crate) answered: bool,
     /// Connections refused in a row.
@@ -64,6 +66,7 @@ impl PodState {
             pod: Pod { ready: false, started: false, address: None, ..pod.clone() },
             gone: false,
             in_flight: 0,
+            elsewhere: 0,
             answered: false,
             failures: 0,
             broke_off: false,
@@ -133,6 +136,11 @@ impl PodState {
     /// It just refused a connection or broke off: others are to be preferred.
     pub(crate) fn just_failed(&self) -> bool {
         self.failures > 0 || self.broke_off
+    }
+
+    /// What counts against the limit.
+    pub(crate) fn load(&self) -> u32 {
+        self.in_flight.saturating_add(self.elsewhere)
     }
 
     /// Neither gone nor on its way out.

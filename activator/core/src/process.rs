@@ -7,7 +7,9 @@ use crate::function::Function;
 use crate::queue::Ticket;
 use crate::settings::Settings;
 use crate::shared::SharedRevision;
+use crate::slots::{LinkId, Neighbours};
 use catnap_wire::message::{ActivatorFrame, RevisionId};
+use catnap_wire::peer::PeerFrame;
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -55,6 +57,18 @@ pub enum Command {
         /// Precondition of the PUT.
         resource_version: Arc<str>,
     },
+    /// Send to another activator on this link; drop it when the link is gone.
+    SendPeer {
+        /// The link.
+        link: LinkId,
+        /// What to send.
+        frame: PeerFrame,
+    },
+    /// End this link to another activator, if it is still there. For the core it is lost already.
+    ClosePeer {
+        /// The link.
+        link: LinkId,
+    },
     /// Try a pod's port once and answer with `probed`, exactly once.
     Probe {
         /// The revision.
@@ -74,6 +88,8 @@ pub(crate) struct Process {
     /// Number of the stream that frames belong to; zero when there is none.
     connection: AtomicU64,
     draining: AtomicBool,
+    /// The other activators; `None` until there is one.
+    neighbours: Mutex<Option<Arc<Neighbours>>>,
     awake: Mutex<Vec<Arc<SharedRevision>>>,
     pending: Mutex<Vec<Arc<Function>>>,
 }
@@ -94,6 +110,7 @@ impl Process {
             tickets: AtomicU64::new(0),
             connection: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            neighbours: Mutex::default(),
             awake: Mutex::default(),
             pending: Mutex::default(),
         })
@@ -124,6 +141,14 @@ impl Process {
 
     pub(crate) fn set_connection(&self, connection: Option<Connection>) {
         self.connection.store(connection.map_or(0, |connection| connection.0), Ordering::Relaxed);
+    }
+
+    pub(crate) fn neighbours(&self) -> Option<Arc<Neighbours>> {
+        self.neighbours.lock().clone()
+    }
+
+    pub(crate) fn set_neighbours(&self, neighbours: &Arc<Neighbours>) {
+        *self.neighbours.lock() = Some(Arc::clone(neighbours));
     }
 
     pub(crate) fn set_draining(&self) {

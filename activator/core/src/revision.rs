@@ -6,6 +6,7 @@
 mod leader;
 mod pods;
 mod resting;
+mod slots;
 mod ticking;
 mod waking;
 
@@ -21,6 +22,7 @@ use crate::queue::{Held, Queue, Ticket};
 use crate::random::Random;
 use crate::reason::{Reason, Trouble};
 use crate::settings::Policy;
+use crate::slots::{Neighbours, Slots};
 use crate::wake::Wake;
 use catnap_wire::message::{PodReport, RevisionId};
 use std::sync::Arc;
@@ -108,6 +110,10 @@ pub struct Revision<W> {
     spread_until: Option<Duration>,
     /// Requests are held and no pod is usable.
     stuck: bool,
+    /// The other activators; `None` while there were none.
+    neighbours: Option<Arc<Neighbours>>,
+    /// Its slots, when it has a limit and there are other activators.
+    slots: Option<Box<Slots>>,
     /// It would act without the leader, but as many conversations about `/scale` are under way as may be.
     no_permit: bool,
 }
@@ -130,6 +136,8 @@ impl<W> Revision<W> {
             first: true,
             spread_until: None,
             stuck: false,
+            neighbours: None,
+            slots: None,
             no_permit: false,
         }
     }
@@ -147,6 +155,7 @@ impl<W> Revision<W> {
     /// Takes new settings.
     pub fn configure(&mut self, route: Route, now: Duration, out: &mut Effects<W>) {
         self.route = route;
+        self.share_slots(now);
         self.changed(now, out);
     }
 
@@ -172,6 +181,7 @@ impl<W> Revision<W> {
             return Arrival::NotRouted;
         }
         if self.queue.is_empty()
+            && self.may_dispatch(now)
             && let Some(key) = self.capacity.choose(self.limit(), None, &mut self.random)
             && let Some(grant) = self.dispatch(ticket, now, key)
         {
@@ -212,8 +222,9 @@ impl<W> Revision<W> {
         if let Some(state) = self.capacity.get_mut(grant.key) {
             state.failures += 1;
         }
-        self.capacity.give(grant.key);
+        self.give(grant.key);
         self.capacity.refresh(&self.gate, self.route.policy.limit);
+        self.tell_usable();
         let arrival = self.place_again(grant, now, waiter);
         if !matches!(arrival, Arrival::Dispatched(_) | Arrival::Held) {
             self.measure.ended(now);
@@ -233,6 +244,7 @@ impl<W> Revision<W> {
         }
         let ahead = self.queue.tickets().next().is_some_and(|first| first < grant.ticket);
         if !ahead
+            && self.may_dispatch(now)
             && let Some(key) = self.capacity.choose(self.limit(), Some(grant.key), &mut self.random)
             && let Some(again) = self.dispatch(grant.ticket, grant.arrived, key)
         {
@@ -264,7 +276,7 @@ impl<W> Revision<W> {
             state.failures = 0;
             state.broke_off = false;
         }
-        self.capacity.give(key);
+        self.give(key);
         self.release(now, out);
     }
 
@@ -274,7 +286,7 @@ impl<W> Revision<W> {
         if let Some(state) = self.capacity.get_mut(key) {
             state.broke_off = true;
         }
-        self.capacity.give(key);
+        self.give(key);
         self.release(now, out);
     }
 
@@ -327,6 +339,7 @@ impl<W> Revision<W> {
             set_aside: state.set_aside(),
             condemned: self.gate.condemned(&state.pod.uid),
             in_flight: state.in_flight,
+            elsewhere: state.elsewhere,
         });
         RevisionState {
             revision: self.id.clone(),
@@ -336,6 +349,7 @@ impl<W> Revision<W> {
             in_flight: self.in_flight(),
             measured: self.measure.requests(),
             arrivals: self.measure.arrivals_total(),
+            slots: self.slots.as_ref().map(|slots| slots.role_name()),
             pods: pods.collect(),
         }
     }
@@ -363,26 +377,41 @@ impl<W> Revision<W> {
     /// Decides anew what may be used, then grants what can be.
     fn changed(&mut self, now: Duration, out: &mut Effects<W>) {
         self.capacity.refresh(&self.gate, self.route.policy.limit);
+        self.tell_usable();
         self.start_spreading(now);
         self.release(now, out);
     }
 
     /// Grants to the head of the queue for as long as there is room.
     fn release(&mut self, now: Duration, out: &mut Effects<W>) {
-        while !self.queue.is_empty() {
-            let Some(key) = self.choose_for_held(now) else { break };
-            let Some((ticket, held)) = self.queue.pop() else { break };
-            let Some(mut grant) = self.dispatch(ticket, held.arrived, key) else {
-                self.queue.push(ticket, held);
+        self.tell_demand(now);
+        while let Some(arrived) = self.queue.oldest() {
+            self.serve_others(arrived, now);
+            if !self.may_dispatch(now) {
                 break;
-            };
-            grant.phases = self.capacity.get(key).map(|state| {
-                let seen = phases::Milestones { written: self.wake.written, ..state.seen };
-                phases::split(held.arrived, now, held.cold, &seen)
-            });
-            out.push(Effect::Grant { waiter: held.waiter, grant });
+            }
+            let Some(key) = self.choose_for_held(now) else { break };
+            if !self.grant_head(key, now, out) {
+                break;
+            }
         }
+        self.serve_others(Duration::MAX, now);
         self.settle(now);
+    }
+
+    /// Dispatches the head of the queue to this pod. False when there is none, or the pod cannot be used.
+    fn grant_head(&mut self, key: PodKey, now: Duration, out: &mut Effects<W>) -> bool {
+        let Some((ticket, held)) = self.queue.pop() else { return false };
+        let Some(mut grant) = self.dispatch(ticket, held.arrived, key) else {
+            self.queue.push(ticket, held);
+            return false;
+        };
+        grant.phases = self.capacity.get(key).map(|state| {
+            let seen = phases::Milestones { written: self.wake.written, ..state.seen };
+            phases::split(held.arrived, now, held.cold, &seen)
+        });
+        out.push(Effect::Grant { waiter: held.waiter, grant });
+        true
     }
 
     /// Each pod its share first; more than that only when no other pod is on its way.
@@ -405,7 +434,7 @@ impl<W> Revision<W> {
             address: state.reachable()?,
             phases: None,
         };
-        self.capacity.take(key);
+        self.take(key);
         Some(grant)
     }
 
@@ -416,6 +445,7 @@ impl<W> Revision<W> {
             self.queue.mark_cold();
         }
         self.stuck = stuck;
+        self.tell_demand(now);
         self.wake.set_needed(stuck && self.route.routed, now);
     }
 }

@@ -11,8 +11,10 @@ use crate::process::{Command, Process};
 use crate::queue::Ticket;
 use crate::reason::Trouble;
 use crate::revision::{Effects, Resting, Revision, Route};
+use crate::slots::Neighbours;
 use crate::waiting::{Slot, Waiter, Waiting};
 use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
+use catnap_wire::peer::PeerFrame;
 use parking_lot::Mutex;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -82,7 +84,9 @@ impl Inner {
             let budgets = Arc::clone(&process.budgets);
             // A ticket is as good a seed as any: no two are the same.
             let seed = process.settings.boot ^ process.ticket().0;
-            Box::new(Revision::resume(id.clone(), budgets, &self.resting, connected, seed))
+            let mut machine = Revision::resume(id.clone(), budgets, &self.resting, connected, seed);
+            machine.join(process.neighbours(), process.now());
+            Box::new(machine)
         })
     }
 
@@ -132,6 +136,7 @@ impl SharedRevision {
         let begins_to_hold = held_before == 0 && machine.held() > 0;
         let urgent = machine.urgent_at().is_some_and(|at| at < next);
         let how = How::of(machine);
+        self.tell_peers(machine);
         if urgent {
             // Once is enough until the driver has looked.
             inner.next = Duration::ZERO;
@@ -148,6 +153,21 @@ impl SharedRevision {
         result
     }
 
+    /// Under the mutex, because the others must hear things in the order in which they happened.
+    fn tell_peers(&self, machine: &mut Revision<Waiter>) {
+        for (link, message) in machine.take_outgoing() {
+            let frame = PeerFrame::Slots { revision: self.id.clone(), message };
+            self.process.send(Command::SendPeer { link, frame });
+        }
+    }
+
+    /// The other activators are others now. What is at rest asks again when it is needed.
+    pub(crate) fn set_neighbours(self: &Arc<Self>, neighbours: &Arc<Neighbours>) {
+        if self.inner.lock().full.is_some() {
+            self.with(|machine, now, effects| machine.set_neighbours(neighbours, now, effects));
+        }
+    }
+
     /// Looks at the state machine without changing what time does to it; `None` when it is at rest.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&Revision<Waiter>) -> T) -> Option<T> {
         self.inner.lock().full.as_deref().map(look)
@@ -160,7 +180,9 @@ impl SharedRevision {
         let now = self.process.now();
         let (next, how) = {
             let machine = inner.full(&self.id, &self.process);
-            (machine.tick(now, &mut effects), How::of(machine))
+            let next = machine.tick(now, &mut effects);
+            self.tell_peers(machine);
+            (next, How::of(machine))
         };
         inner.next = next.unwrap_or(Duration::MAX);
         inner.awake = inner.full.as_ref().is_some_and(|machine| !machine.at_rest());

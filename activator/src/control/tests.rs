@@ -28,6 +28,8 @@ struct Surroundings {
     functions: mpsc::UnboundedSender<Change<Seen>>,
     pods: mpsc::UnboundedSender<Change<FunctionPod>>,
     members: mpsc::UnboundedSender<Change<Member>>,
+    leases: mpsc::UnboundedSender<Change<Advertisement>>,
+    end: CancellationToken,
     stream: mpsc::Sender<StreamEvent>,
     synced: oneshot::Receiver<()>,
     calls: Calls,
@@ -72,21 +74,30 @@ fn start() -> Surroundings {
     let (functions, function_changes) = mpsc::unbounded_channel();
     let (pods, pod_changes) = mpsc::unbounded_channel();
     let (members, member_changes) = mpsc::unbounded_channel();
+    let (leases, lease_changes) = mpsc::unbounded_channel();
     let (stream, events) = mpsc::channel(16);
+    // No other activator ever connects.
+    let (_, peers) = mpsc::channel(1);
+    let (directory, _) = Directory::new("own".into());
+    let end = CancellationToken::new();
     let control = Control::new(
         Arc::clone(&activator),
         ScaleClient::new(api_server(Arc::clone(&calls))),
         metrics,
+        directory,
         tell_synced,
     );
-    let control = tokio::spawn(control.run(Sources {
+    let sources = Sources {
         commands,
         functions: received(function_changes),
         pods: received(pod_changes),
         members: received(member_changes),
+        leases: received(lease_changes),
+        peers,
         stream: events,
-    }));
-    Surroundings { activator, functions, pods, members, stream, synced, calls, control }
+    };
+    let control = tokio::spawn(control.run(sources, end.clone()));
+    Surroundings { activator, functions, pods, members, leases, end, stream, synced, calls, control }
 }
 
 fn function(name: &str, port: u16) -> Seen {
@@ -127,6 +138,7 @@ impl Surroundings {
         self.pods.send(Change::Listed(pods)).unwrap();
         assert!(self.synced.try_recv().is_err(), "not before the last list");
         self.members.send(Change::Listed(Vec::new())).unwrap();
+        self.leases.send(Change::Listed(Vec::new())).unwrap();
         timeout(PATIENCE, &mut self.synced).await.expect("synced in time").unwrap();
     }
 
@@ -269,4 +281,11 @@ async fn watches_that_end_leave_everything_as_it_was() {
     (surroundings.members, _) = mpsc::unbounded_channel();
     tokio::task::yield_now().await;
     assert!(matches!(surroundings.admit(), Admission::Dispatch(_)), "still served");
+}
+
+#[tokio::test]
+async fn without_other_activators_the_end_is_at_once() {
+    let mut surroundings = start();
+    surroundings.end.cancel();
+    timeout(PATIENCE, &mut surroundings.control).await.unwrap().unwrap();
 }

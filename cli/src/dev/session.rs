@@ -196,7 +196,8 @@ impl Session {
 
     fn perform(&mut self, command: Command) {
         match command {
-            Command::Tick => {}
+            // This activator is the only one.
+            Command::Tick | Command::SendPeer { .. } | Command::ClosePeer { .. } => {}
             Command::Send { connection, frame } => {
                 if connection == self.connection {
                     self.leader.activator_frame(self.stream, frame, self.clock.now());

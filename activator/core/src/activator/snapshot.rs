@@ -44,6 +44,8 @@ pub struct RevisionState {
     pub measured: u64,
     /// Arrivals since the process started.
     pub arrivals: u64,
+    /// With a limit and other activators: `owner`, `following`, `claiming` or `idle`.
+    pub slots: Option<&'static str>,
     /// Its pods.
     pub pods: Vec<PodSnapshot>,
 }
@@ -66,6 +68,8 @@ pub struct PodSnapshot {
     pub condemned: bool,
     /// Exchanges open.
     pub in_flight: u32,
+    /// Exchanges that other activators have open, as far as this one counts them.
+    pub elsewhere: u32,
 }
 
 impl Activator {

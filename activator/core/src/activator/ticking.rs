@@ -28,6 +28,7 @@ impl Activator {
         let begun = self.process.now();
         let mut next = begun + LONGEST;
         let mut due = |at: Option<Duration>| next = next.min(at.unwrap_or(next));
+        due(self.tick_links(&mut control));
         let mut revisions = self.process.take_awake();
         if revisions.len() > 1 {
             // Who has waited longest is probed for first.

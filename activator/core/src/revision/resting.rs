@@ -72,6 +72,7 @@ impl Resting {
             in_flight: 0,
             measured: 0,
             arrivals: self.arrivals,
+            slots: None,
             pods: Vec::new(),
         }
     }
@@ -81,7 +82,10 @@ impl<W> Revision<W> {
     /// Nothing would be lost by putting it to rest.
     pub(crate) fn can_rest(&mut self, now: Duration) -> bool {
         self.measure.forget(now, self.route.policy.window);
-        self.is_empty() && self.at_rest() && self.measure.is_empty()
+        self.is_empty()
+            && self.at_rest()
+            && self.measure.is_empty()
+            && self.slots.as_ref().is_none_or(|slots| slots.can_be_forgotten())
     }
 
     /// Keeps what has to be kept. Only for one that [`can_rest`](Self::can_rest).

@@ -9,13 +9,14 @@ impl<W> Revision<W> {
     pub fn tick(&mut self, now: Duration, out: &mut Effects<W>) -> Option<Duration> {
         self.expire(now, out);
         self.fail_hopeless(now, out);
+        let sharing = self.slots.as_mut().and_then(|slots| slots.tick(now));
         self.release(now, out);
         let expiry = self.queue.oldest().map(|arrived| arrived + self.route.policy.activation);
         let spreading = self.spread_until.filter(|until| !self.queue.is_empty() && now < *until);
         let waking = self.wake(now, out);
         let probing = self.probe(now, out);
         let telling = self.tell(now, out);
-        [expiry, spreading, waking, probing, telling].into_iter().flatten().min()
+        [expiry, spreading, sharing, waking, probing, telling].into_iter().flatten().min()
     }
 
     fn expire(&mut self, now: Duration, out: &mut Effects<W>) {
@@ -32,6 +33,7 @@ impl<W> Revision<W> {
         self.queue.is_empty()
             && self.gate.at_rest()
             && !self.wake.busy()
+            && self.slots.as_ref().is_none_or(|slots| slots.at_rest())
             && self.measure.requests() == 0
             && self.capacity.pods().all(|(_, state)| !state.set_aside())
             // Without a leader nothing can be told, and the next hello tells everything.
@@ -47,6 +49,7 @@ impl<W> Revision<W> {
         let tell = self.wake.tell_at(self.held()).filter(|_| self.link.connected);
         let waiting = self.wake.busy() || self.no_permit;
         let alone = self.alone_due().map(|due| due.at).filter(|_| !waiting);
-        [tell, alone].into_iter().flatten().min()
+        let sharing = self.slots.as_ref().and_then(|slots| slots.due());
+        [tell, alone, sharing].into_iter().flatten().min()
     }
 }

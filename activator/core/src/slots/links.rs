@@ -8,6 +8,7 @@ use super::Fence;
 use catnap_wire::message::PodUid;
 use catnap_wire::peer::PeerFrame;
 use std::collections::{BTreeMap, HashSet};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,12 @@ pub struct PeerId {
     pub pod: PodUid,
     /// Random, new with every start of the process.
     pub boot: u64,
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} ({:016x})", self.pod, self.boot)
+    }
 }
 
 /// One connection to another activator.
@@ -269,6 +276,8 @@ impl Links {
             PeerFrame::Leaving => !std::mem::replace(&mut contact.leaving, true),
             PeerFrame::Bye => {
                 contact.done = true;
+                // By this it learns that it was heard.
+                self.effects.extend(contact.link.take().map(LinkEffect::Close));
                 self.refresh(now);
                 true
             }
@@ -283,7 +292,7 @@ impl Links {
         }
     }
 
-    /// This activator ends; the last thing that it says.
+    /// This activator ends; the last thing that it says. Whoever hears it hangs up.
     pub fn end(&mut self) {
         self.tell_all(&PeerFrame::Bye);
     }

@@ -1,0 +1,119 @@
+//! Streams that this activator opens: to those whose pods have the larger UIDs, again whenever one ends.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catnap_runtime::Causes;
+use catnap_runtime::backoff::GrowingDelay;
+use catnap_runtime::tls::SelfMade;
+use catnap_wire::PodUid;
+use catnap_wire::limits::MAX_PEER_FRAME_BYTES;
+use catnap_wire::peers_proto::peers_client::PeersClient;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tonic::transport::{Channel, Endpoint};
+use tracing::{debug, info};
+
+use super::PeerError;
+use super::directory::{KnownPeer, KnownPeers};
+use super::stream::Streams;
+
+/// Longest time for the connection and its handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// One that just started knows this activator a moment later; and slots wait for it, so it is tried often.
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const LAST_RETRY: Duration = Duration::from_millis(500);
+const PING_INTERVAL: Duration = Duration::from_secs(1);
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Keeps a stream to each of them, for ever.
+pub(crate) async fn keep_connected(
+    own: PodUid,
+    certificate: Arc<SelfMade>,
+    mut known: KnownPeers,
+    streams: Streams,
+) {
+    // Aborted when it is dropped.
+    let mut dialing: HashMap<KnownPeer, JoinSet<()>> = HashMap::new();
+    loop {
+        let peers = known.latest();
+        dialing.retain(|peer, _| peers.contains(peer));
+        for peer in peers.iter().filter(|peer| own < peer.id.pod) {
+            dialing.entry(peer.clone()).or_insert_with(|| {
+                let mut task = JoinSet::new();
+                task.spawn(keep_connected_to(peer.clone(), Arc::clone(&certificate), streams.clone()));
+                task
+            });
+        }
+        if known.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn keep_connected_to(peer: KnownPeer, certificate: Arc<SelfMade>, streams: Streams) {
+    let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
+    loop {
+        match connect(&peer, &certificate, &streams, &mut delay).await {
+            Ok(()) => info!(peer = %peer.id, "the stream to another activator ended"),
+            Err(error) => debug!(peer = %peer.id, error = %Causes(&error), "no stream to another activator"),
+        }
+        sleep(delay.delay()).await;
+    }
+}
+
+async fn connect(
+    peer: &KnownPeer,
+    certificate: &SelfMade,
+    streams: &Streams,
+    delay: &mut GrowingDelay,
+) -> Result<(), PeerError> {
+    let name = || peer.id.to_string();
+    let (frames, opened) = streams.prepare(peer.id.clone());
+    let opening = async {
+        let channel = open_channel(peer, certificate).await?;
+        let mut client = PeersClient::new(channel).max_decoding_message_size(MAX_PEER_FRAME_BYTES);
+        let response = client.connect(frames).await;
+        response.map_err(|status| PeerError::Ended { peer: name(), source: Box::new(status) })
+    };
+    let response =
+        timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| PeerError::Timeout { peer: name() })??;
+    info!(peer = %peer.id, "connected to another activator");
+    delay.start_over();
+    opened.run(response.into_inner()).await
+}
+
+async fn open_channel(peer: &KnownPeer, certificate: &SelfMade) -> Result<Channel, PeerError> {
+    let tls = certificate
+        .mutual_client_config(peer.fingerprint, &[b"h2"])
+        .map_err(|source| PeerError::Configure { source })?;
+    let (address, tls) = (peer.address, TlsConnector::from(tls));
+    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
+        let tls = tls.clone();
+        async move {
+            let socket = TcpStream::connect(address).await?;
+            socket.set_nodelay(true)?;
+            // The name is not checked: the certificate is pinned.
+            let socket = tls.connect(ServerName::IpAddress(address.ip().into()), socket).await?;
+            Ok::<_, std::io::Error>(TokioIo::new(socket))
+        }
+    });
+    let failed = |source| PeerError::Connect { peer: peer.id.to_string(), source };
+    // The connector does TLS itself, so the scheme must not ask for it again.
+    Endpoint::from_shared(format!("http://{address}"))
+        .map(|endpoint| {
+            endpoint
+                .http2_keep_alive_interval(PING_INTERVAL)
+                .keep_alive_timeout(PING_TIMEOUT)
+                .keep_alive_while_idle(true)
+        })
+        .map_err(failed)?
+        .connect_with_connector(connector)
+        .await
+        .map_err(failed)
+}
