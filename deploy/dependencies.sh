@@ -32,6 +32,9 @@ for group in "$@"; do
         tool cargo "https://rustup.rs"
         need cc gcc
         need /usr/include/stdio.h libc6-dev
+        # One test uses up the ports of a network of its own.
+        need unshare util-linux
+        need ip iproute2
         ;;
     demo)
         need curl curl

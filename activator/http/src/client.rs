@@ -69,6 +69,9 @@ pub(crate) async fn serve(
     let connected = stream.peer_addr().and_then(|peer| Socket::new(stream, peer));
     // An error: it was closed before we came to it.
     let Ok(socket) = connected.map(Arc::new) else { return };
+    if let Err(error) = socket.give_up_after(worker.config.stall_timeout) {
+        tracing::debug!(peer = %socket.peer, %error, "a client may take its time with what the kernel has");
+    }
     registration.attach(&socket);
     // Lingering counts as being open, so that a drain waits for it.
     let registration = Arc::new(registration);

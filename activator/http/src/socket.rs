@@ -81,6 +81,12 @@ impl Socket {
         })
     }
 
+    /// Has the kernel end the connection when the peer takes nothing of what was sent for this long. It knows better than
+    /// we do: what fits into its buffers is gone for us.
+    pub(crate) fn give_up_after(&self, longest: Duration) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_user_timeout(Some(longest))
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Head,

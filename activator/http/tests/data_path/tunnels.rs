@@ -92,7 +92,11 @@ async fn an_upgrade_that_the_pod_ignores_is_a_plain_request() {
     let answer = client.answer().await;
     assert_eq!(answer.status, 200);
     assert!(answer.text().contains("\nupgrade: websocket\n"));
-    assert_eq!(answer.header("connection"), Some("close"), "it may have sent bytes of the other protocol already");
+    assert_eq!(
+        answer.header("connection"),
+        Some("close"),
+        "it may have sent bytes of the other protocol already"
+    );
     let mut client = Raw::connect(bed.address()).await;
     client.send(UPGRADE.replace("hello", "other")).await;
     let answer = client.answer().await;

@@ -6,15 +6,26 @@ const ALONE: &str = "CATNAP_TEST_ALONE";
 
 /// Runs `body` in a process that runs nothing but the test of this name, and in no other.
 pub(super) fn alone(name: &str, body: impl Future<Output = ()>) {
+    run(Command::new(std::env::current_exe().unwrap()), name, body);
+}
+
+/// As [`alone`], in a network namespace whose sockets have only these ephemeral ports. It needs `unshare` and `ip`.
+pub(super) fn alone_with_ports(first: u16, last: u16, name: &str, body: impl Future<Output = ()>) {
+    let mut command = Command::new("unshare");
+    let ports = format!("echo {first} {last} > /proc/sys/net/ipv4/ip_local_port_range");
+    let script = format!("ip link set lo up && {ports} && exec \"$@\"");
+    command
+        .args(["--map-root-user", "--net", "sh", "-c", &script, "sh"])
+        .arg(std::env::current_exe().unwrap());
+    run(command, name, body);
+}
+
+fn run(mut command: Command, name: &str, body: impl Future<Output = ()>) {
     if std::env::var_os(ALONE).is_some() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(body);
         return;
     }
-    let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(ALONE, "1")
-        .output()
-        .unwrap();
+    let output = command.args(["--exact", name, "--nocapture"]).env(ALONE, "1").output().unwrap();
     let text =
         [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(output.status.success(), "{text}");

@@ -2,9 +2,10 @@
 //! why, and everything works again as soon as there is room.
 
 use std::fs::File;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::alone::alone;
+use super::alone::{alone, alone_with_ports};
 use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, reply};
@@ -193,5 +194,57 @@ fn a_request_without_a_descriptor_for_its_pod_is_told_why() {
         client.get("other.default", "/").await;
         assert_eq!(client.answer().await.status, 200, "the pod was not blamed");
         assert_eq!(pod.connections(), 1);
+    });
+}
+
+#[test]
+fn a_request_without_a_port_for_its_pod_is_told_why() {
+    let name = "hardening::overload::a_request_without_a_port_for_its_pod_is_told_why";
+    alone_with_ports(40_000, 40_019, name, async {
+        let (bed, _pod) = bed(1_000, 1).await;
+        let finish = Arc::new(AtomicBool::new(false));
+        let gate = Arc::clone(&finish);
+        let pod = Pod::http1(move |_| {
+            let gate = Arc::clone(&gate);
+            async move {
+                until("the test lets it finish", || gate.load(SeqCst)).await;
+                reply("ok")
+            }
+        })
+        .await;
+        bed.function_with("busy", Setup::default(), &[pod.address]);
+        let mut clients = Vec::new();
+        for port in 20_000..20_040 {
+            // The clients have ports of their own.
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind(([127, 0, 0, 1], port).into()).unwrap();
+            let mut client = Raw::over(within("a connection", socket.connect(bed.address())).await.unwrap());
+            client.get("busy.default", "/").await;
+            clients.push(client);
+        }
+        let refused = || bed.counts.ended.lock().len();
+        until("each request has a port or an answer", || refused() + pod.requests() == 40).await;
+        assert!(pod.requests() > 0 && refused() >= 20, "{} have a port", pod.requests());
+        finish.store(true, SeqCst);
+        let mut overloaded = 0;
+        for client in &mut clients {
+            let answer = client.answer().await;
+            match answer.header("catnap-reason") {
+                Some(reason) => {
+                    assert_eq!((answer.status, reason), (503, "ProcessOverloaded"));
+                    overloaded += 1;
+                }
+                None => assert_eq!(answer.status, 200),
+            }
+        }
+        assert_eq!(overloaded + pod.requests(), 40);
+        for client in &mut clients {
+            client.get("busy.default", "/").await;
+            assert_eq!(
+                client.answer().await.status,
+                200,
+                "it goes on without a restart, and no pod was blamed"
+            );
+        }
     });
 }

@@ -9,6 +9,7 @@ use crate::client::{Raw, get as get_once};
 use crate::pod::{Pod, describe, reply};
 use catnap_activator_http::Outcome;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::time::{Instant, interval};
 
 /// Enough for the kernel's buffers not to hide that nobody reads.
@@ -180,6 +181,24 @@ async fn requests_whose_answers_nobody_reads_are_cut_off() {
     let sending = async { while client.stream.write_all(request.as_bytes()).await.is_ok() {} };
     within("the end of a client that never reads", sending).await;
     good.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_that_stays_in_the_kernel_is_cut_off() {
+    let (bed, _pod) = bed().await;
+    let small = Pod::http1(|_| async { reply(vec![1; 60_000]) }).await;
+    bed.function_with("small", Setup::default(), &[small.address]);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_000).unwrap();
+    let mut client = Raw::over(socket.connect(bed.address()).await.unwrap());
+    client.get("small.default", "/").await;
+    bed.until_ended(1).await;
+    // For the server all is said and done; the kernel lists its end of the connection for as long as there is one.
+    let ports = [bed.address().port(), client.stream.local_addr().unwrap().port()];
+    let listed = format!("0100007F:{:04X} 0100007F:{:04X} 01 ", ports[0], ports[1]);
+    let is_listed = || std::fs::read_to_string("/proc/net/tcp").unwrap().contains(&listed);
+    assert!(is_listed(), "established");
+    until("the kernel gives up", || !is_listed()).await;
 }
 
 #[tokio::test]
