@@ -141,8 +141,9 @@ impl Exchange {
             let progress = Arc::clone(&self.record.progress);
             let attempted = tokio::select! {
                 biased;
-                attempted = self.attempt(slot) => attempted,
+                // The sweep does not look again at what it ended: a head that comes now comes too late.
                 expiry = progress.expired() => Err(Failure::TimedOut(expiry)),
+                attempted = self.attempt(slot) => attempted,
             };
             admission = match attempted {
                 Ok(answered) => return Ok(answered),

@@ -108,6 +108,13 @@ impl Lease {
         });
     }
 
+    /// Both sides said all that they wanted on a connection that carries no HTTP any more.
+    pub(crate) fn end_tunnel(mut self) {
+        if let Some(link) = self.link.take() {
+            link.socket.close();
+        }
+    }
+
     /// The client left: with a limit the rest of the response is read and dropped first.
     pub(crate) fn leave(self, response: Incoming, request: Arc<Progress>) {
         if self.limited() {
@@ -146,9 +153,10 @@ impl Lease {
         self.pool.put(&self.pod, link, self.keep_alive);
     }
 
+    /// The exchange ends here, whatever the pod still has to say.
     fn close(&mut self) {
         if let Some(link) = self.link.take_if(|link| !link.is_shared()) {
-            link.socket.close();
+            link.socket.reset();
         }
         self.link = None;
     }

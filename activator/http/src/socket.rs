@@ -234,6 +234,13 @@ impl Socket {
         let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
     }
 
+    /// Ends the connection, with a reset once its codec has let it go. Without one a peer that is sending to us hears of the
+    /// end only when it has room to send more, which may be never.
+    pub(crate) fn reset(&self) {
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self.close();
+    }
+
     /// Ends the sending side.
     pub(crate) fn finish(&self) -> io::Result<()> {
         SockRef::from(&self.stream).shutdown(Shutdown::Write)

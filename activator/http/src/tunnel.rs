@@ -32,10 +32,15 @@ pub(crate) async fn run(client: OnUpgrade, pod: OnUpgrade, lease: Lease, mut rec
         }
     };
     record.outcome = tokio::select! {
-        outcome = carrying => outcome,
-        expiry = progress.expired() => Outcome::TimedOut(expiry.reason()),
+        outcome = carrying => {
+            lease.end_tunnel();
+            outcome
+        }
+        expiry = progress.expired() => {
+            drop(lease);
+            Outcome::TimedOut(expiry.reason())
+        }
     };
-    drop(lease);
 }
 
 /// Gives the bytes that went to the client.

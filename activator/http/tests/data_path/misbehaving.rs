@@ -394,12 +394,12 @@ async fn a_stream_that_is_reset_after_its_head_is_passed_on() {
 #[tokio::test]
 async fn a_pod_that_refuses_every_stream_is_set_aside_until_the_time_is_over() {
     let bed = Bed::start();
-    let (_pod, read) = over_http2(|mut answer| {
+    let (pod, read) = over_http2(|mut answer| {
         answer.send_reset(h2::Reason::REFUSED_STREAM);
         None
     })
     .await;
-    bed.function_with("hello", h2c(0), &[_pod.address]);
+    bed.function_with("hello", h2c(0), &[pod.address]);
     let mut client = Raw::connect(bed.address()).await;
     client.post("hello.default", b"any method").await;
     let answer = client.answer().await;

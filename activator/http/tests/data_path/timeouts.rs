@@ -200,7 +200,7 @@ async fn a_client_that_does_not_read_keeps_no_slot() {
     let pod = Pod::raw(|_, mut stream| async move {
         read_request(&mut stream, 0).await;
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n").await;
-        while stream.write_all(&[1; 65536]).await.is_ok() {}
+        while stream.write_all(&[1; 16384]).await.is_ok() {}
     })
     .await;
     bed.function_with("hello", limited(1, whole(SHORT)), &[pod.address]);
