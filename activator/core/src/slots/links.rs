@@ -305,9 +305,10 @@ impl Links {
         let mut due: Vec<PeerId> = Vec::new();
         for (id, contact) in &mut self.contacts {
             contact.heard = (contact.heard + stopped).min(now);
-            if contact.given_up && contact.runs && gap >= OWNED_FOR {
-                (contact.given_up, contact.heard) = (false, now);
-                changed = true;
+            if contact.runs && gap >= OWNED_FOR {
+                // In the meantime it may have taken over what was owned here. It gets its whole time to say so.
+                contact.heard = now;
+                changed |= std::mem::take(&mut contact.given_up);
             }
             if !contact.given_up && now >= contact.given_up_at() {
                 contact.given_up = true;

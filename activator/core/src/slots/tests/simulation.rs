@@ -34,31 +34,31 @@ fn without_faults() {
 
 #[test]
 fn activators_join_and_leave() {
-    run(0..600, Faults { joins: true, ..Faults::default() });
+    run(0..300, Faults { joins: true, ..Faults::default() });
 }
 
 #[test]
 fn links_break() {
-    run(0..600, Faults { links: true, ..Faults::default() });
+    run(0..300, Faults { links: true, ..Faults::default() });
 }
 
 #[test]
 fn activators_are_killed() {
-    run(0..600, Faults { kills: true, ..Faults::default() });
+    run(0..300, Faults { kills: true, ..Faults::default() });
 }
 
 #[test]
 fn activators_are_stopped_for_a_while() {
-    run(0..600, Faults { pauses: true, ..Faults::default() });
+    run(0..500, Faults { pauses: true, ..Faults::default() });
 }
 
 #[test]
 fn activators_are_cut_off_from_each_other() {
-    run(0..600, Faults { partitions: true, ..Faults::default() });
+    run(0..300, Faults { partitions: true, ..Faults::default() });
 }
 
 #[test]
 fn everything_at_once() {
-    run(0..2_000, Faults { joins: true, links: true, kills: true, pauses: true, partitions: false });
-    run(2_000..2_500, Faults { joins: true, links: true, kills: true, pauses: true, partitions: true });
+    run(0..1_200, Faults { joins: true, links: true, kills: true, pauses: true, partitions: false });
+    run(1_200..1_500, Faults { joins: true, links: true, kills: true, pauses: true, partitions: true });
 }
