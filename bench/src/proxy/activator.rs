@@ -28,7 +28,7 @@ pub(super) async fn start(
         "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
     });
     std::fs::write(&kubeconfig, contents.to_string()).context("cannot write a kubeconfig")?;
-    let (address, edge, admin) = (free_address()?, free_address()?, free_address()?);
+    let [address, edge, peers, admin] = [free_address()?, free_address()?, free_address()?, free_address()?];
     let mut command = Command::new(program);
     command.env("KUBECONFIG", &kubeconfig).args(["--workers", "1", "--log", "warn"]);
     command.args([
@@ -41,7 +41,9 @@ pub(super) async fn start(
         "--pod-ip",
         "127.0.0.1",
     ]);
-    for (flag, address) in [("--listen", address), ("--edge-listen", edge), ("--admin-address", admin)] {
+    for (flag, address) in
+        [("--listen", address), ("--edge-listen", edge), ("--peer-listen", peers), ("--admin-address", admin)]
+    {
         command.arg(flag).arg(address.to_string());
     }
     let process = Process::start(core, &command)?;
