@@ -9,6 +9,7 @@ use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, Verdict, WakeAns
 use futures::FutureExt;
 
 mod leader;
+mod peers;
 
 struct Fixture {
     activator: Arc<Activator>,
