@@ -69,7 +69,8 @@ async fn any_protocol_may_be_switched_to() {
         }
         let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
         assert!(head.contains("\r\nupgrade: shout/2, whisper\r\n"), "{head}");
-        let switching = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout/2\r\n\r\n";
+        let switching =
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: shout/2\r\n\r\n";
         stream.write_all(switching).await.unwrap();
         let mut said = Vec::new();
         stream.read_to_end(&mut said).await.unwrap();
@@ -133,8 +134,7 @@ async fn an_expectation_is_met_here_and_not_forwarded() {
         let mut client = http2(bed.address()).await;
         let mut call = request("PUT", &format!("http://{host}/"), full("hello"));
         call.headers_mut().insert("expect", HeaderValue::from_static("100-continue"));
-        let text =
-            client.send_request(call).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+        let text = client.send_request(call).await.unwrap().into_body().collect().await.unwrap().to_bytes();
         let text = std::str::from_utf8(&text).unwrap();
         assert!(text.ends_with("body: 5\n") && !text.contains("expect"), "{text}");
     }

@@ -60,8 +60,7 @@ async fn events_pass_one_by_one() {
         let head = client.head().await;
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let mut other = http2(bed.address()).await;
-        let response =
-            other.send_request(request("GET", &format!("http://{host}/"), empty())).await.unwrap();
+        let response = other.send_request(request("GET", &format!("http://{host}/"), empty())).await.unwrap();
         let mut body = response.into_body();
         for event in ["data: 1\n\n", "data: 2\n\n", "data: 3\n\n"] {
             // The next one is not written before this one arrived.

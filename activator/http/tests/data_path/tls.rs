@@ -17,13 +17,14 @@ use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, full, http2_over, request};
 use crate::pod::{Pod, describe};
 use crate::tunnels;
-use material::{Issued, Secret, connect, hello_record};
+pub(crate) use material::connect;
+use material::{Issued, Secret, hello_record};
 
 const HTTP1: &[&[u8]] = &[b"http/1.1"];
 const BOTH: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// A server that listens in the cluster and at the edge under TLS, too, with what the secrets hold.
-fn bed(secrets: &[&Secret], configure: impl FnOnce(&mut Config)) -> (Bed, Arc<Certificates>) {
+pub(crate) fn bed(secrets: &[&Secret], configure: impl FnOnce(&mut Config)) -> (Bed, Arc<Certificates>) {
     let directories = secrets.iter().map(|secret| secret.path().to_owned()).collect();
     let certificates = Arc::new(Certificates::load(directories));
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -38,14 +39,14 @@ fn bed(secrets: &[&Secret], configure: impl FnOnce(&mut Config)) -> (Bed, Arc<Ce
     (bed, certificates)
 }
 
-fn one() -> (Issued, Secret) {
+pub(crate) fn one() -> (Issued, Secret) {
     let issued = Issued::to(&["hello.default"]);
     let secret = Secret::mounted(&issued.certificate, &issued.key);
     (issued, secret)
 }
 
 /// Where the in-cluster listener under TLS is.
-fn address(bed: &Bed) -> SocketAddr {
+pub(crate) fn address(bed: &Bed) -> SocketAddr {
     bed.handle.addresses()[2].1
 }
 
@@ -167,7 +168,7 @@ async fn a_client_that_left_is_noticed_behind_tls() {
     let (bed, _) = bed(&[&secret], |_| {});
     bed.function("hello", Setup::default());
     let mut client = Raw::over(connect(address(&bed), "hello.default", HTTP1).await.unwrap());
-    client.post("hello.default", &[7; 200_000]).await;
+    client.post("hello.default", &vec![7; 200_000]).await;
     bed.until_held("hello", 1).await;
     drop(client);
     bed.until_held("hello", 0).await;
@@ -194,7 +195,8 @@ async fn large_bodies_pass_both_ways() {
     let mut client = Raw::over(tokio::io::join(reading, tokio::io::sink()));
     let sent = body.clone();
     let upload = tokio::spawn(async move {
-        let head = format!("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: {}\r\n\r\n", sent.len());
+        let head =
+            format!("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: {}\r\n\r\n", sent.len());
         writing.write_all(head.as_bytes()).await.unwrap();
         writing.write_all(&sent).await.unwrap();
         writing
