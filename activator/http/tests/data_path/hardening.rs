@@ -10,6 +10,7 @@ mod recorder;
 mod slow;
 mod smuggling;
 mod smuggling_http2;
+mod under_tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::bed::within;
@@ -41,8 +41,8 @@ pub(super) struct Ending {
     pub(super) heads: Vec<(u32, Vec<u8>)>,
 }
 
-pub(super) struct Frames {
-    pub(super) stream: TcpStream,
+pub(super) struct Frames<S = TcpStream> {
+    pub(super) stream: S,
 }
 
 /// One frame's bytes.
@@ -94,7 +94,14 @@ pub(super) fn post(host: &str) -> Vec<u8> {
 impl Frames {
     /// Connects and sends the preface and these settings.
     pub(super) async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
-        let mut frames = Self { stream: TcpStream::connect(address).await.unwrap() };
+        Self::over(TcpStream::connect(address).await.unwrap(), settings).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
+    /// Sends the preface and these settings.
+    pub(super) async fn over(stream: S, settings: &[(u16, u32)]) -> Self {
+        let mut frames = Self { stream };
         let mut payload = Vec::new();
         for (name, value) in settings {
             payload.extend(name.to_be_bytes());
@@ -161,7 +168,7 @@ impl Frames {
     /// Sends the same bytes again and again until the server closes the connection, and reads what it says meanwhile.
     /// Gives how often they were sent.
     pub(super) async fn flood(self, bytes: impl Fn(u32) -> Vec<u8>) -> (u32, Ending) {
-        let (mut reading, mut writing) = self.stream.into_split();
+        let (mut reading, mut writing) = tokio::io::split(self.stream);
         let sending = async {
             let mut sent = 0;
             while writing.write_all(&bytes(sent)).await.is_ok() {
