@@ -1,5 +1,6 @@
 // Go's own HTTP client against a function at rest: the first request wakes it, and whatever follows uses connections again.
-// Usage: client http1|http2 http://HOST:PORT. It prints how many requests were answered as expected.
+// Usage: client http1|http2 http://HOST:PORT [BYTES]. It prints how many requests were answered as expected. With BYTES
+// it sends and gets back one body of that length instead.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -43,7 +45,19 @@ func main() {
 		transport.Protocols.SetHTTP1(true)
 	}
 	calls.client = &http.Client{Transport: transport, Timeout: time.Minute}
+	if len(os.Args) > 3 {
+		length, err := strconv.ParseInt(os.Args[3], 10, 64)
+		if err != nil {
+			log.Fatal(err)
+		}
+		calls.large(length)
+	} else {
+		calls.all()
+	}
+	fmt.Println("answered", calls.answered.Load())
+}
 
+func (calls *caller) all() {
 	calls.cold()
 	for range warmRequests {
 		calls.greeting()
@@ -65,7 +79,39 @@ func main() {
 		})
 	}
 	all.Wait()
-	fmt.Println("answered", calls.answered.Load())
+}
+
+// An endless body whose bytes say where they are in it.
+type endless struct{ read int64 }
+
+func (body *endless) Read(into []byte) (int, error) {
+	for index := range into {
+		into[index] = byte((body.read + int64(index)) % 251)
+	}
+	body.read += int64(len(into))
+	return len(into), nil
+}
+
+func (calls *caller) large(length int64) {
+	response := calls.do("POST", "/echo", io.LimitReader(&endless{}, length))
+	defer response.Body.Close()
+	expected := io.LimitReader(&endless{}, length)
+	got, want := make([]byte, 1<<16), make([]byte, 1<<16)
+	for {
+		count, err := io.ReadFull(response.Body, got)
+		if _, short := io.ReadFull(expected, want[:count]); short != nil || !bytes.Equal(got[:count], want[:count]) {
+			log.Fatal("another body came back")
+		}
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			break
+		}
+		if err != nil {
+			log.Fatalf("reading the body: %v", err)
+		}
+	}
+	if left, _ := io.Copy(io.Discard, expected); left != 0 {
+		log.Fatalf("%d bytes are missing", left)
+	}
 }
 
 func (calls *caller) do(method, path string, body io.Reader) *http.Response {

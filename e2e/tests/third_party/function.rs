@@ -67,6 +67,13 @@ impl Function {
         format!("http://{}{path}", self.address)
     }
 
+    /// Most memory that `catnap dev` ever had resident, in bytes.
+    pub(crate) fn most_resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     /// Where it listens.
     pub(crate) fn host_and_port(&self) -> (&str, &str) {
         self.address.split_once(':').unwrap()

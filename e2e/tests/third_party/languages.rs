@@ -21,6 +21,19 @@ fn go_net_http() {
 }
 
 #[test]
+fn a_gibibyte_passes_both_ways_in_flat_memory() {
+    let client = go().join("http-client");
+    for (version, protocol) in [("http1", "HTTP1"), ("http2", "H2C")] {
+        let function = Function::hello(protocol);
+        check(client.to_str().unwrap(), &[version, &function.url(""), "1000000"], 1);
+        let before = function.most_resident();
+        check(client.to_str().unwrap(), &[version, &function.url(""), "1073741824"], 1);
+        let growth = function.most_resident() - before;
+        assert!(growth < 16 << 20, "{version} to {protocol}: memory grew by {growth} bytes");
+    }
+}
+
+#[test]
 fn python_requests() {
     let script = script("requests_client.py");
     for protocol in ["HTTP1", "H2C"] {

@@ -52,14 +52,14 @@ pub(crate) fn script(name: &str) -> PathBuf {
 
 /// Runs a program to its end, which must be good. Gives what it said on standard output.
 pub(crate) fn run<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A]) -> String {
-    let (said, good) = run_to_any_end(program.as_ref(), arguments);
-    assert!(good, "{:?}: {said}", program.as_ref());
+    let (said, good) = run_to_any_end(program, arguments);
+    assert!(good, "{said}");
     said
 }
 
 /// Runs a program to its end. Gives what it said, and whether it ended well.
 pub(crate) fn run_to_any_end<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, arguments: &[A]) -> (String, bool) {
-    let program = program.as_ref();
+    let program = Path::new(program.as_ref());
     let output = Command::new("timeout")
         .args(["--kill-after=5", SECONDS])
         .arg(program)
@@ -73,7 +73,8 @@ pub(crate) fn run_to_any_end<A: AsRef<OsStr>>(program: impl AsRef<OsStr>, argume
     let errors = String::from_utf8_lossy(&output.stderr);
     (
         format!(
-            "{said}\n{errors}\n{program:?} ended with {}; is it installed? deploy/dependencies.sh peers",
+            "{said}\n{errors}\n{} ended with {}; is it installed? deploy/dependencies.sh peers",
+            program.display(),
             output.status
         ),
         false,

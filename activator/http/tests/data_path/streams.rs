@@ -1,8 +1,7 @@
-//! Bodies that last or that are large: events one by one, quiet streams, a gibibyte in flat memory.
+//! Bodies that last: events that pass one by one, and streams on which nothing happens for long.
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,22 +9,15 @@ use catnap_activator_core::Protocol;
 use http::{HeaderValue, Response};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::bed::{Bed, Setup, within};
-use crate::client::{Body, Raw, empty, http2, http2_over, request};
+use crate::client::{Raw, empty, http2, request};
 use crate::pod::Pod;
 use crate::tunnels;
-
-const GIBIBYTE: u64 = 1 << 30;
-const CHUNK: usize = 64 * 1024;
-/// Other tests of this process need some, too. A body that is kept would need four times as much.
-const GROWTH: u64 = 256 << 20;
 
 /// A pod whose responses are what is sent into the channels, the oldest one's first.
 async fn events(protocol: Protocol, count: usize) -> (Pod, Vec<UnboundedSender<&'static str>>) {
@@ -109,68 +101,4 @@ async fn a_quiet_stream_outlives_the_timeouts_of_its_connection() {
     assert_eq!(frame.into_data().unwrap(), "late");
     tunnel.send("late").await;
     tunnel.through(b"late").await;
-}
-
-/// Resident memory of this process in bytes.
-fn resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
-/// Sends a gibibyte to a pod that sends it back, and looks at how much of it is anywhere in between.
-async fn there_and_back(protocol: Protocol) {
-    let echo = |request: http::Request<hyper::body::Incoming>| async move {
-        let body = request.into_body().map_err(|error| -> Infallible { panic!("{error}") });
-        Response::new(BodyExt::boxed(body))
-    };
-    let bed = Bed::start();
-    let pod = if protocol == Protocol::H2c { Pod::h2c(echo).await } else { Pod::http1(echo).await };
-    bed.function_with("hello", Setup { protocol, ..Setup::default() }, &[pod.address]);
-    let chunk = Bytes::from(vec![7; CHUNK]);
-    let sent = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&sent);
-    let frames = tokio_stream::iter(0..GIBIBYTE / CHUNK as u64).map(move |_| {
-        counted.fetch_add(CHUNK as u64, SeqCst);
-        Ok(Frame::data(chunk.clone()))
-    });
-    let body: Body = BodyExt::boxed(StreamBody::new(frames));
-    let stream = TcpStream::connect(bed.address()).await.unwrap();
-    let response = if protocol == Protocol::H2c {
-        let mut client = http2_over(stream).await;
-        client.send_request(request("POST", "http://hello.default/", body)).await
-    } else {
-        let (mut client, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
-        let mut call = request("POST", "/", body);
-        call.headers_mut().insert("host", HeaderValue::from_static("hello.default"));
-        client.send_request(call).await
-    };
-    let mut body = response.unwrap().into_body();
-    let (before, mut most) = (resident(), 0);
-    let (mut received, mut ahead) = (0, 0);
-    while let Some(frame) = within("more of the body", body.frame()).await {
-        let data = frame.unwrap().into_data().unwrap();
-        assert!(data.iter().step_by(997).all(|byte| *byte == 7));
-        if (received + data.len() as u64) >> 24 > received >> 24 {
-            most = most.max(resident());
-        }
-        received += data.len() as u64;
-        ahead = ahead.max(sent.load(SeqCst) - received);
-    }
-    assert_eq!(received, GIBIBYTE);
-    assert!(ahead < GROWTH, "{ahead} bytes were under way at once");
-    let growth = most.saturating_sub(before);
-    assert!(growth < GROWTH, "memory grew by {growth} bytes");
-}
-
-#[tokio::test]
-async fn a_gibibyte_passes_over_http1_in_flat_memory() {
-    there_and_back(Protocol::Http1).await;
-}
-
-#[tokio::test]
-async fn a_gibibyte_passes_over_http2_in_flat_memory() {
-    there_and_back(Protocol::H2c).await;
 }
