@@ -314,14 +314,17 @@ impl Exchange {
     }
 
     fn no_head(&self, mut lease: Lease) -> Failure {
-        if self.body.progress().broken() {
-            let progress = Arc::clone(self.body.progress());
-            let malformed = progress.malformed();
-            crate::lease::spawn(async move { lease.settle(&progress).await });
-            return if malformed { Failure::Malformed } else { Failure::ClientLeft };
-        }
-        lease.broke_off();
-        Failure::NoHead
+        let progress = Arc::clone(self.body.progress());
+        let failure = match (progress.malformed(), progress.broken()) {
+            (true, _) => Failure::Malformed,
+            (false, true) => Failure::ClientLeft,
+            (false, false) => {
+                lease.blame();
+                Failure::NoHead
+            }
+        };
+        lease.break_off(progress);
+        failure
     }
 
     /// The response as the client gets it.

@@ -73,7 +73,7 @@ impl Lease {
     }
 
     /// The pod ended the exchange without the head of a response.
-    pub(crate) fn broke_off(&mut self) {
+    pub(crate) fn blame(&mut self) {
         if let Some(slot) = &mut self.slot {
             slot.broke_off();
         }
@@ -136,16 +136,20 @@ impl Lease {
         }
     }
 
-    /// The exchange broke off. When that was because the client broke off its upload, a pod with a limit gets the end of
-    /// the connection and a moment to end its own side.
+    /// The exchange broke off: the client its upload, or the pod what it began. A pod with a limit gets the end of the
+    /// connection and a moment to end its own side, which it may have done already. A stream is over when it was reset.
     pub(crate) async fn settle(self, request: &Progress) {
-        if !request.broken() || !self.limited() {
-            return;
-        }
         match &self.link {
-            Some(link) if link.is_shared() => tokio::time::sleep(SETTLING).await,
-            Some(link) => link.socket.linger(SETTLING).await,
-            None => {}
+            Some(link) if self.limited() && !link.is_shared() => link.socket.linger(SETTLING).await,
+            Some(_) if self.limited() && request.broken() => tokio::time::sleep(SETTLING).await,
+            Some(_) | None => {}
+        }
+    }
+
+    /// As `settle`, for whom nobody waits.
+    pub(crate) fn break_off(self, request: Arc<Progress>) {
+        if self.limited() {
+            spawn(async move { self.settle(&request).await });
         }
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::lease::{Lease, spawn};
+use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::pace::OfferedResponse;
 use crate::progress::{Expiry, Stage};
@@ -83,14 +83,9 @@ impl ResponseBody {
     }
 
     fn break_off(&mut self, lease: Lease) {
-        let progress = self.record.as_ref().map(|record| Arc::clone(&record.progress));
-        match progress.filter(|progress| progress.broken()) {
-            Some(progress) => {
-                self.end(Outcome::ClientLeft);
-                spawn(async move { lease.settle(&progress).await });
-            }
-            None => self.end(Outcome::BrokenOff),
-        }
+        let Some(progress) = self.record.as_ref().map(|record| Arc::clone(&record.progress)) else { return };
+        self.end(if progress.broken() { Outcome::ClientLeft } else { Outcome::BrokenOff });
+        lease.break_off(progress);
     }
 
     fn end(&mut self, outcome: Outcome) {

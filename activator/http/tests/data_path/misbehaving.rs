@@ -57,6 +57,12 @@ async fn say(mut stream: TcpStream, bytes: &[u8]) {
     while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {}
 }
 
+/// Sends these bytes and does not care what the other side does.
+async fn insist(stream: &mut TcpStream, bytes: &[u8]) {
+    let _ = stream.write_all(bytes).await;
+    std::future::pending::<()>().await;
+}
+
 #[tokio::test]
 async fn a_pod_without_a_response_is_asked_again_only_where_that_is_safe() {
     let scripts: [(&str, Script); 9] = [
@@ -130,6 +136,28 @@ async fn a_pod_that_accepts_and_closes_never_leaves_its_caller_without_an_answer
         bed.pods("hello", &[well.address]);
         client.post("hello.default", b"").await;
         assert_eq!(client.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn with_a_limit_a_pod_that_breaks_the_protocol_has_a_second_to_end() {
+    let scripts: [Script; 2] = [
+        |mut stream| Box::pin(async move { insist(&mut stream, b"SSH-2.0-OpenSSH_9.6\r\n").await }),
+        |mut stream| {
+            let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n";
+            Box::pin(async move { insist(&mut stream, begun).await })
+        },
+    ];
+    for script in scripts {
+        let bed = Bed::start();
+        let (pod, _) = without_response(script).await;
+        bed.function_with("hello", Setup { limit: 1, ..Setup::default() }, &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.post("hello.default", b"").await;
+        assert!(client.head().await.status >= 200);
+        assert_eq!(bed.state("hello").in_flight, 1, "the pod may be at it still");
+        let free = until("the slot is free", || bed.state("hello").in_flight == 0);
+        tokio::time::timeout(Duration::from_secs(3), free).await.unwrap();
     }
 }
 
