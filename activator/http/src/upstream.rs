@@ -29,6 +29,9 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams to open before the pod's own settings arrived: the least that RFC 9113 6.5.2 recommends to allow.
 const FIRST_STREAMS: usize = 100;
+/// Bytes by which the head of an HTTP/1.1 response must have come. Far more than a head and the beginning of a body, which
+/// the codec may read ahead, and less than a flood of interim responses, which it drops one by one.
+const BEFORE_HEAD: u64 = 1024 * 1024;
 /// Most header fields of a response.
 const RESPONSE_FIELDS: usize = 256;
 
@@ -232,8 +235,13 @@ impl Link {
             Sender::Http2(sender) => sender.try_send_request(request).right_future(),
         };
         let shared = self.is_shared();
+        if !shared {
+            socket.expect_head(BEFORE_HEAD);
+        }
         async move {
-            sending.await.map_err(|mut error: TrySendError<_>| {
+            let answered = sending.await;
+            socket.head_came();
+            answered.map_err(|mut error: TrySendError<_>| {
                 let returned = error.take_message().is_some();
                 let source = error.into_error();
                 let nothing_left = !shared && socket.sent() == sent_before;
