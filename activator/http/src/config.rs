@@ -45,8 +45,8 @@ pub struct Config {
     pub head_timeout: Duration,
     /// How long a connection may stay without a request. Longer than the 600 s of the clouds' load balancers.
     pub idle_timeout: Duration,
-    /// How long a client may be waited for that moves next to nothing: the rest of an upload, or reading a response. Less than
-    /// 500 bytes a second is that; of an upload without a length and of HTTP/2 streams, no byte at all.
+    /// How long a client may be waited for that moves less than 500 bytes a second: the rest of an upload (without a length
+    /// one byte is enough), or reading a response.
     pub stall_timeout: Duration,
     /// Most connections of clients; `None`: what the limit of descriptors allows.
     pub max_connections: Option<usize>,

@@ -47,7 +47,7 @@ impl Connections {
     pub(crate) fn end_late(&self, limits: PhaseLimits) {
         let now = Instant::now();
         for socket in self.sockets.lock().values() {
-            let dawdles = socket.pace.is_late(socket.received(), socket.sent(), limits.stall, now);
+            let dawdles = socket.pace.is_late(socket.so_far(), limits.stall, now);
             if dawdles || socket.head_age().is_some_and(|age| age > limits.head) {
                 socket.close();
                 continue;

@@ -1,9 +1,13 @@
-//! Watches the frames that an HTTP/2 client sends, between the socket and the codec: how many of them ask for work and carry
-//! nothing, and whether a head is half sent.
+//! Watches the frames of an HTTP/2 client's connection, between the socket and the codec: how many ask for work and carry
+//! nothing, whether a head is half sent, and which streams have an answer that the client does not take.
 //!
-//! The codec bounds what each such frame costs in memory, but not how many come: floods of pings, settings, resets, empty
-//! DATA frames and the like are a connection's only traffic, and nobody else's time should pay for it.
+//! The codec bounds what each empty frame costs in memory, but not how many come: floods of pings, settings, resets, empty
+//! DATA frames and the like are a connection's only traffic, and nobody else's time should pay for it. Nor does it say how
+//! much of a response waits in it, once it has all of it, for a window that never opens.
 
+mod walk;
+
+use std::collections::HashSet;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::socket::Socket;
+use walk::{Header, Passed, Walk};
 
 /// Frames without content that a client may send in a second; the next ones make the server say goodbye, and as many again
 /// close the connection. Keep-alive and bandwidth pings, window updates and cancelled calls of a busy client are far below.
@@ -23,12 +28,11 @@ const BYTES_A_WINDOW_UPDATE: u64 = 16;
 
 /// Length of the client's preface (RFC 9113 3.4), which is no frame.
 const PREFACE_BYTES: u32 = 24;
-/// Length, type, flags and stream (RFC 9113 4.1).
-const HEADER_BYTES: usize = 9;
 
 /// Types and flags of frames (RFC 9113 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -39,26 +43,30 @@ const END_HEADERS: u8 = 4;
 #[error("too many frames without content")]
 pub(crate) struct Flood;
 
-/// A client's bytes on their way to the HTTP/2 codec.
+/// A client's bytes on their way to the HTTP/2 codec, and the codec's on their way back.
 #[derive(Debug)]
 pub(crate) struct Frames<I> {
     inner: I,
     socket: Arc<Socket>,
-    meter: Meter,
+    received: Received,
+    written: Walk,
     warned: bool,
 }
 
 impl<I> Frames<I> {
     /// `inner`: the connection from its preface on.
     pub(crate) fn new(inner: I, socket: Arc<Socket>) -> Self {
-        Self { inner, socket, meter: Meter::new(Instant::now()), warned: false }
+        Self { inner, socket, received: Received::new(Instant::now()), written: Walk::new(0), warned: false }
     }
 
-    fn watch(&mut self, read: &[u8]) -> io::Result<()> {
-        let (was_open, flood) =
-            (self.meter.head_open, self.meter.read(read, self.socket.sent(), Instant::now));
-        if was_open != self.meter.head_open {
-            self.socket.head_under_way(self.meter.head_open);
+    fn watch_read(&mut self, read: &[u8]) -> io::Result<()> {
+        let (had_head, had_streams) = (self.received.head_open, self.received.open.len());
+        let flood = self.received.read(read, self.socket.sent(), Instant::now);
+        if had_head != self.received.head_open {
+            self.socket.head_under_way(self.received.head_open);
+        }
+        if had_streams != self.received.open.len() {
+            self.socket.pace.set_streams(self.received.open.len());
         }
         match flood {
             Ok(()) => Ok(()),
@@ -70,94 +78,117 @@ impl<I> Frames<I> {
             Err(Flood) => Err(io::Error::new(io::ErrorKind::InvalidData, Flood)),
         }
     }
+
+    fn watch_written<'bytes>(&mut self, buffers: impl Iterator<Item = &'bytes [u8]>, mut count: usize) {
+        let open = &mut self.received.open;
+        let had_streams = open.len();
+        let mut data = 0;
+        for buffer in buffers {
+            let taken = &buffer[..buffer.len().min(count)];
+            count -= taken.len();
+            self.written.go(taken, |passed| {
+                let Passed::Header(header) = passed else { return };
+                if header.kind == DATA {
+                    data += u64::from(header.length);
+                }
+                if header.ends_stream() {
+                    open.remove(&header.stream);
+                }
+            });
+        }
+        if data > 0 {
+            self.socket.pace.delivered(data);
+        }
+        if had_streams != open.len() {
+            self.socket.pace.set_streams(open.len());
+        }
+    }
 }
 
-/// Follows the frames of one direction, however they are cut into reads.
+impl Header {
+    /// Nothing more comes on the stream from this side, or at all.
+    fn ends_stream(self) -> bool {
+        self.kind == RST_STREAM || (matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0)
+    }
+}
+
+/// What a client sent.
 #[derive(Debug)]
-struct Meter {
-    header: [u8; HEADER_BYTES],
-    header_bytes: usize,
-    /// Of the frame that is arriving.
-    payload_left: u32,
-    /// The frame that is arriving ends a head.
-    ends_head: bool,
+struct Received {
+    walk: Walk,
     /// A head has begun and not ended.
     head_open: bool,
+    /// The frame that is arriving ends it.
+    ends_head: bool,
     /// Frames without content since `since`.
     empty: u32,
     since: Instant,
-    /// Bytes sent to the client for which it has not yet sent a `WINDOW_UPDATE`.
+    /// Bytes sent to the client that are accounted for by a `WINDOW_UPDATE`.
     sent_seen: u64,
+    /// The highest stream so far.
+    latest: u32,
+    /// Streams whose answer has not left whole.
+    open: HashSet<u32>,
 }
 
-impl Meter {
+impl Received {
     fn new(now: Instant) -> Self {
         Self {
-            header: [0; HEADER_BYTES],
-            header_bytes: 0,
-            payload_left: PREFACE_BYTES,
-            ends_head: false,
+            walk: Walk::new(PREFACE_BYTES),
             head_open: false,
+            ends_head: false,
             empty: 0,
             since: now,
             sent_seen: 0,
+            latest: 0,
+            open: HashSet::new(),
         }
     }
 
     /// Follows the bytes that arrived. `sent`: bytes that went to the client so far. The time is asked for only now and then.
-    fn read(&mut self, mut bytes: &[u8], sent: u64, now: impl Fn() -> Instant) -> Result<(), Flood> {
+    fn read(&mut self, bytes: &[u8], sent: u64, now: impl Fn() -> Instant) -> Result<(), Flood> {
+        let Self { walk, head_open, ends_head, empty, since, sent_seen, latest, open } = self;
         let mut flood = Ok(());
-        while !bytes.is_empty() {
-            if self.payload_left > 0 {
-                let here = bytes.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
-                bytes = &bytes[here..];
-                self.payload_left -= u32::try_from(here).unwrap_or(self.payload_left);
-            } else {
-                let here = bytes.len().min(HEADER_BYTES - self.header_bytes);
-                self.header[self.header_bytes..][..here].copy_from_slice(&bytes[..here]);
-                bytes = &bytes[here..];
-                self.header_bytes += here;
-                if self.header_bytes < HEADER_BYTES {
-                    break;
+        walk.go(bytes, |passed| {
+            let header = match passed {
+                Passed::Header(header) => header,
+                Passed::End => {
+                    *head_open &= !std::mem::take(ends_head);
+                    return;
                 }
-                self.header_bytes = 0;
-                if self.begin_frame(sent) {
-                    self.empty += 1;
-                    if self.empty > EMPTY_FRAMES {
-                        flood = flood.and(self.end_of_count(now()));
+            };
+            let carries_nothing = match header.kind {
+                DATA => header.length == 0 && header.flags & END_STREAM == 0,
+                HEADERS | CONTINUATION => {
+                    *head_open = true;
+                    *ends_head = header.flags & END_HEADERS != 0;
+                    // Trailers open no stream.
+                    if header.stream > *latest {
+                        *latest = header.stream;
+                        open.insert(header.stream);
                     }
+                    header.kind == CONTINUATION
                 }
+                WINDOW_UPDATE if sent - *sent_seen >= BYTES_A_WINDOW_UPDATE => {
+                    *sent_seen += BYTES_A_WINDOW_UPDATE;
+                    false
+                }
+                RST_STREAM => {
+                    open.remove(&header.stream);
+                    true
+                }
+                _ => true,
+            };
+            *empty += u32::from(carries_nothing);
+            if *empty > EMPTY_FRAMES {
+                let now = now();
+                if now.saturating_duration_since(*since) < SECOND {
+                    flood = Err(Flood);
+                }
+                (*empty, *since) = (0, now);
             }
-            if self.payload_left == 0 && self.ends_head {
-                (self.ends_head, self.head_open) = (false, false);
-            }
-        }
+        });
         flood
-    }
-
-    /// A frame's header is complete. True when the frame carries nothing.
-    fn begin_frame(&mut self, sent: u64) -> bool {
-        let [high, middle, low, kind, flags, ..] = self.header;
-        self.payload_left = u32::from_be_bytes([0, high, middle, low]);
-        match kind {
-            DATA => self.payload_left == 0 && flags & END_STREAM == 0,
-            HEADERS | CONTINUATION => {
-                self.head_open = true;
-                self.ends_head = flags & END_HEADERS != 0;
-                kind == CONTINUATION
-            }
-            WINDOW_UPDATE if sent - self.sent_seen >= BYTES_A_WINDOW_UPDATE => {
-                self.sent_seen += BYTES_A_WINDOW_UPDATE;
-                false
-            }
-            _ => true,
-        }
-    }
-
-    fn end_of_count(&mut self, now: Instant) -> Result<(), Flood> {
-        let lasted = now.saturating_duration_since(self.since);
-        (self.empty, self.since) = (0, now);
-        if lasted < SECOND { Err(Flood) } else { Ok(()) }
     }
 }
 
@@ -170,25 +201,27 @@ impl<I: AsyncRead + Unpin> AsyncRead for Frames<I> {
         let this = self.get_mut();
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
-        Poll::Ready(this.watch(&buffer.filled()[before..]))
+        Poll::Ready(this.watch_read(&buffer.filled()[before..]))
     }
 }
 
 impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(context, bytes)
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let count = ready!(Pin::new(&mut this.inner).poll_write(context, bytes))?;
+        this.watch_written(std::iter::once(bytes), count);
+        Poll::Ready(Ok(count))
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(context, buffers)
+        let this = self.get_mut();
+        let count = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, buffers))?;
+        this.watch_written(buffers.iter().map(|buffer| &**buffer), count);
+        Poll::Ready(Ok(count))
     }
 
     fn is_write_vectored(&self) -> bool {

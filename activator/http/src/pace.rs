@@ -4,7 +4,7 @@
 //! client began to be waited for, so that a drop now and then buys no time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -34,6 +34,16 @@ enum Wait {
     Upload(Upload),
 }
 
+/// What the connection did so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SoFar {
+    /// Bytes.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+    /// Requests that are under way.
+    pub(crate) exchanges: usize,
+}
+
 /// How far things were when the client began to be waited for, or when it last did enough.
 #[derive(Clone, Copy, Debug)]
 struct Mark {
@@ -51,7 +61,9 @@ pub(crate) struct Pace {
     awaited: AtomicU8,
     /// Responses whose next piece the codec has not asked for, though there may be one.
     undelivered: AtomicU32,
-    /// Pieces of responses that the codec took.
+    /// HTTP/2 streams whose answer has not left whole.
+    streams: AtomicUsize,
+    /// Bytes of responses that left over HTTP/2.
     delivered: AtomicU64,
     /// Only the sweep's.
     mark: Mutex<Option<Mark>>,
@@ -81,16 +93,21 @@ impl Pace {
         self.undelivered.fetch_sub(1, Relaxed);
     }
 
-    /// The codec took a piece of a response.
-    pub(crate) fn delivered(&self) {
-        self.delivered.fetch_add(1, Relaxed);
+    /// So many HTTP/2 streams have an answer that has not left whole.
+    pub(crate) fn set_streams(&self, streams: usize) {
+        self.streams.store(streams, Relaxed);
+    }
+
+    /// Bytes of responses left over HTTP/2.
+    pub(crate) fn delivered(&self, bytes: u64) {
+        self.delivered.fetch_add(bytes, Relaxed);
     }
 
     /// To be asked once a second. True when the client moved too little in the `longest` time that it was waited for.
-    /// `received` and `sent`: bytes so far.
-    pub(crate) fn is_late(&self, received: u64, sent: u64, longest: Duration, now: Instant) -> bool {
+    pub(crate) fn is_late(&self, so_far: SoFar, longest: Duration, now: Instant) -> bool {
+        let SoFar { received, sent, exchanges } = so_far;
         let mut mark = self.mark.lock();
-        let Some(wait) = self.wait() else {
+        let Some(wait) = self.wait(exchanges) else {
             *mark = None;
             return false;
         };
@@ -98,7 +115,7 @@ impl Pace {
             Wait::Read => (sent, least_bytes(longest)),
             Wait::Upload(Upload::Sized) => (received, least_bytes(longest)),
             Wait::Upload(Upload::Unsized) => (received, 1),
-            Wait::Window => (self.delivered.load(Relaxed), 1),
+            Wait::Window => (self.delivered.load(Relaxed), least_bytes(longest)),
         };
         match *mark {
             Some(begun) if begun.wait == wait && now.saturating_duration_since(begun.at) < longest => false,
@@ -110,14 +127,18 @@ impl Pace {
         }
     }
 
-    fn wait(&self) -> Option<Wait> {
+    fn wait(&self, exchanges: usize) -> Option<Wait> {
         if self.blocked.load(Relaxed) {
             return Some(Wait::Read);
         }
         match self.awaited.load(Relaxed) {
             1 => Some(Wait::Upload(Upload::Sized)),
             2 => Some(Wait::Upload(Upload::Unsized)),
-            _ => (self.undelivered.load(Relaxed) > 0).then_some(Wait::Window),
+            _ => {
+                // Streams without an exchange: the codec has all of the answer, and the client has not.
+                let waits = self.undelivered.load(Relaxed) > 0 || self.streams.load(Relaxed) > exchanges;
+                waits.then_some(Wait::Window)
+            }
         }
     }
 }
@@ -169,9 +190,6 @@ impl OfferedResponse {
 
     /// The codec asked for the next piece, and got it or has to wait for it.
     pub(crate) fn asked(&mut self, got: bool) {
-        if got && let Some(socket) = &self.socket {
-            socket.pace.delivered();
-        }
         self.offer(got);
     }
 

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::pace::Pace;
+use crate::pace::{Pace, SoFar};
 
 /// A peer that disappeared without a word is noticed after 30 s + 3 x 10 s.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
@@ -210,6 +210,11 @@ impl Socket {
     /// Bytes that the kernel took since the connection was made.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Relaxed)
+    }
+
+    pub(crate) fn so_far(&self) -> SoFar {
+        let exchanges = usize::try_from(self.exchanges.load(Relaxed)).unwrap_or(usize::MAX);
+        SoFar { received: self.received(), sent: self.sent(), exchanges }
     }
 
     /// True once the peer's FIN or reset arrived, even behind bytes that nobody has read. Asks the kernel.

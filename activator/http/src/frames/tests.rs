@@ -1,3 +1,4 @@
+use super::walk::HEADER_BYTES;
 use super::*;
 use proptest::prelude::*;
 
@@ -9,12 +10,12 @@ fn frame(kind: u8, flags: u8, payload: usize) -> Vec<u8> {
     bytes
 }
 
-/// A meter that has seen the preface.
-fn meter() -> (Meter, Instant) {
+/// A client of whom the preface was read.
+fn client() -> (Received, Instant) {
     let now = Instant::now();
-    let mut meter = Meter::new(now);
-    meter.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, || now).unwrap();
-    (meter, now)
+    let mut client = Received::new(now);
+    client.read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 0, || now).unwrap();
+    (client, now)
 }
 
 #[test]
@@ -22,48 +23,48 @@ fn too_many_empty_frames_in_a_second_are_a_flood() {
     for (kind, flags) in
         [(DATA, 0), (CONTINUATION, 0), (2, 0), (3, 0), (4, 0), (6, 1), (WINDOW_UPDATE, 0), (99, 0)]
     {
-        let (mut meter, now) = meter();
+        let (mut client, now) = client();
         let payload = if kind == DATA { 0 } else { 4 };
         for _ in 0..EMPTY_FRAMES {
-            meter.read(&frame(kind, flags, payload), 0, || panic!("the time does not matter yet")).unwrap();
+            client.read(&frame(kind, flags, payload), 0, || panic!("the time does not matter yet")).unwrap();
         }
         let within = now + SECOND / 2;
-        assert_eq!(meter.read(&frame(kind, flags, payload), 0, || within), Err(Flood), "type {kind}");
+        assert_eq!(client.read(&frame(kind, flags, payload), 0, || within), Err(Flood), "type {kind}");
     }
 }
 
 #[test]
 fn as_many_over_a_longer_time_are_none() {
-    let (mut meter, now) = meter();
+    let (mut client, now) = client();
     let ping = frame(6, 0, 8);
     for second in 1..5 {
         for _ in 0..=EMPTY_FRAMES {
-            meter.read(&ping, 0, || now + SECOND * second).unwrap();
+            client.read(&ping, 0, || now + SECOND * second).unwrap();
         }
     }
 }
 
 #[test]
 fn frames_with_content_are_never_a_flood() {
-    let (mut meter, now) = meter();
+    let (mut client, now) = client();
     for _ in 0..5 * EMPTY_FRAMES {
-        meter.read(&frame(HEADERS, END_HEADERS, 10), 0, || now).unwrap();
-        meter.read(&frame(DATA, 0, 1), 0, || now).unwrap();
-        meter.read(&frame(DATA, END_STREAM, 0), 0, || now).unwrap();
+        client.read(&frame(HEADERS, END_HEADERS, 10), 0, || now).unwrap();
+        client.read(&frame(DATA, 0, 1), 0, || now).unwrap();
+        client.read(&frame(DATA, END_STREAM, 0), 0, || now).unwrap();
     }
     let mut sent = 0;
     for _ in 0..5 * EMPTY_FRAMES {
         sent += BYTES_A_WINDOW_UPDATE;
-        meter.read(&frame(WINDOW_UPDATE, 0, 4), sent, || now).unwrap();
+        client.read(&frame(WINDOW_UPDATE, 0, 4), sent, || now).unwrap();
     }
 }
 
 #[test]
 fn a_head_is_open_until_its_last_byte() {
-    let (mut meter, now) = meter();
+    let (mut client, now) = client();
     let mut read = |bytes: &[u8]| {
-        meter.read(bytes, 0, || now).unwrap();
-        meter.head_open
+        client.read(bytes, 0, || now).unwrap();
+        client.head_open
     };
     assert!(!read(&frame(DATA, 0, 3)));
     let headers = frame(HEADERS, END_HEADERS, 5);
@@ -75,6 +76,41 @@ fn a_head_is_open_until_its_last_byte() {
     assert!(!read(&frame(CONTINUATION, END_HEADERS, 0)));
 }
 
+#[test]
+fn a_stream_is_open_until_its_end_left() {
+    let (mut client, now) = client();
+    let on = |stream: u8, mut bytes: Vec<u8>| {
+        bytes[8] = stream;
+        bytes
+    };
+    for stream in [1, 3, 5, 7] {
+        client.read(&on(stream, frame(HEADERS, END_HEADERS, 4)), 0, || now).unwrap();
+    }
+    // Trailers, and a reset.
+    client.read(&on(3, frame(HEADERS, END_HEADERS | END_STREAM, 4)), 0, || now).unwrap();
+    client.read(&on(7, frame(RST_STREAM, 0, 4)), 0, || now).unwrap();
+    assert_eq!(client.open, HashSet::from([1, 3, 5]));
+    let mut written = Walk::new(0);
+    let mut ended = Vec::new();
+    let answers = [
+        on(1, frame(HEADERS, END_HEADERS, 4)),
+        on(1, frame(DATA, 0, 4)),
+        on(1, frame(DATA, END_STREAM, 4)),
+        on(3, frame(HEADERS, END_HEADERS | END_STREAM, 4)),
+        on(5, frame(RST_STREAM, 0, 4)),
+        // The flag means something else there.
+        on(9, frame(6, END_STREAM, 8)),
+    ];
+    written.go(&answers.concat(), |passed| {
+        if let Passed::Header(header) = passed
+            && header.ends_stream()
+        {
+            ended.push(header.stream);
+        }
+    });
+    assert_eq!(ended, [1, 3, 5]);
+}
+
 proptest! {
     #[test]
     fn how_reads_are_cut_does_not_matter(
@@ -83,9 +119,9 @@ proptest! {
     ) {
         let bytes: Vec<u8> =
             frames.iter().flat_map(|&(kind, flags, payload)| frame(kind, flags, payload)).collect();
-        let (mut whole, now) = meter();
+        let (mut whole, now) = client();
         let _ = whole.read(&bytes, 0, || now);
-        let (mut pieces, _) = meter();
+        let (mut pieces, _) = client();
         let mut rest = &bytes[..];
         for cut in cuts.iter().cycle() {
             if rest.is_empty() {
@@ -96,14 +132,14 @@ proptest! {
             rest = after;
         }
         prop_assert_eq!(
-            (whole.empty, whole.head_open, whole.payload_left, whole.header_bytes),
-            (pieces.empty, pieces.head_open, pieces.payload_left, pieces.header_bytes)
+            (whole.empty, whole.head_open, whole.walk, whole.open),
+            (pieces.empty, pieces.head_open, pieces.walk, pieces.open)
         );
     }
 
     #[test]
     fn arbitrary_bytes_are_followed(bytes in prop::collection::vec(any::<u8>(), 0..2_000), sent in any::<u64>()) {
-        let (mut meter, now) = meter();
-        let _ = meter.read(&bytes, sent, || now);
+        let (mut client, now) = client();
+        let _ = client.read(&bytes, sent, || now);
     }
 }

@@ -6,7 +6,8 @@ const LONGEST: Duration = Duration::from_secs(60);
 fn late_after(pace: &Pace, received: u64, sent: u64) -> Option<u64> {
     let start = Instant::now();
     (0..1_000).find(|second| {
-        pace.is_late(second * received, second * sent, LONGEST, start + Duration::from_secs(*second))
+        let so_far = SoFar { received: second * received, sent: second * sent, exchanges: 0 };
+        pace.is_late(so_far, LONGEST, start + Duration::from_secs(*second))
     })
 }
 
@@ -42,15 +43,25 @@ fn an_upload_of_known_length_must_not_dawdle() {
 #[test]
 fn a_window_that_stays_closed_is_late() {
     let pace = Pace::default();
-    pace.offers();
     let start = Instant::now();
-    let at = |seconds| start + Duration::from_secs(seconds);
-    assert!(!pace.is_late(0, 0, LONGEST, at(0)));
-    pace.delivered();
-    assert!(!pace.is_late(0, 0, LONGEST, at(60)), "a piece was taken in this minute");
-    assert!(pace.is_late(0, 99_999, LONGEST, at(120)), "pings are not");
+    let is_late = |exchanges: usize, seconds: u64| {
+        let so_far = SoFar { sent: 99 * seconds, exchanges, ..SoFar::default() };
+        pace.is_late(so_far, LONGEST, start + Duration::from_secs(seconds))
+    };
+    pace.offers();
+    pace.set_streams(1);
+    assert!(!is_late(1, 0));
+    pace.delivered(60 * LEAST_BYTES_A_SECOND);
+    assert!(!is_late(1, 60), "enough left in this minute");
+    pace.delivered(LEAST_BYTES_A_SECOND);
+    assert!(is_late(1, 120), "pings are not");
     pace.offers_no_more();
-    assert!(!pace.is_late(0, 0, LONGEST, at(121)));
+    assert!(!is_late(1, 121), "the pod has nothing yet");
+    // The codec has the rest, and the exchange is over.
+    assert!(!is_late(0, 122));
+    assert!(is_late(0, 182));
+    pace.set_streams(0);
+    assert!(!is_late(0, 183));
 }
 
 #[test]
@@ -59,9 +70,9 @@ fn waiting_for_something_else_begins_anew() {
     let start = Instant::now();
     let at = |seconds| start + Duration::from_secs(seconds);
     pace.awaits(Some(Upload::Sized));
-    assert!(!pace.is_late(0, 0, LONGEST, at(0)));
+    assert!(!pace.is_late(SoFar::default(), LONGEST, at(0)));
     pace.awaits(None);
     pace.sending(true);
-    assert!(!pace.is_late(0, 0, LONGEST, at(60)));
-    assert!(pace.is_late(0, 0, LONGEST, at(120)));
+    assert!(!pace.is_late(SoFar::default(), LONGEST, at(60)));
+    assert!(pace.is_late(SoFar::default(), LONGEST, at(120)));
 }

@@ -11,6 +11,7 @@ use super::frames::{
 };
 use crate::bed::{Bed, Setup, until};
 use crate::pod::{Pod, reply};
+use catnap_activator_http::Outcome;
 
 /// The client should slow down (RFC 9113 7).
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -175,4 +176,20 @@ fn closed_windows_cost_bounded_memory_and_end_the_connection() {
         good.stop().await;
         until("the slots are free", || bed.state("large").in_flight == 0).await;
     });
+}
+
+#[tokio::test]
+async fn answers_that_wait_in_the_codec_end_the_connection() {
+    let (bed, _pod) = bed().await;
+    // The whole answer is in the codec as soon as its first byte may go.
+    let small = Pod::http1(|_| async { reply(vec![1; 4_000]) }).await;
+    bed.function_with("small", Setup::default(), &[small.address]);
+    let mut client = Frames::connect(bed.address(), &[(INITIAL_WINDOW_SIZE, 1)]).await;
+    for number in 0..100 {
+        let head = get("small.default", "/");
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 2 * number + 1, &head)).await;
+    }
+    let ended = bed.until_ended(100).await;
+    assert!(ended.iter().all(|ended| ended.outcome == Outcome::Answered), "all is said and done");
+    assert_eq!(client.ending().await.heads.len(), 100);
 }
