@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what building (`build`), the demonstration (`demo`), the test cluster (`cluster`) and benchmarks beside peers
-# (`bench`) need on Debian, as root; as anybody else, says what is missing and how to get it. Rust and Go are taken as given
-# and only looked for.
+# Installs what building (`build`), the demonstration (`demo`), the test cluster (`cluster`), benchmarks (`bench`) and tests with
+# third parties (`peers`) need on Debian, as root; as anybody else, says what is missing and how to get it. Rust and Go are
+# taken as given and only looked for.
 set -eu
 
 missing=""
