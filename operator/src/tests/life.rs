@@ -108,7 +108,8 @@ async fn scaling_and_other_edits_make_no_revision() {
     bench.edit_spec(|spec| {
         spec["scale"] = json!({"max": 7});
         spec["queue"] = json!({"maxRequests": 5});
-        spec["timeouts"] = json!({"activation": "5s", "firstByte": "1s", "request": "1m", "inactivity": "9s"});
+        spec["timeouts"] =
+            json!({"activation": "5s", "firstByte": "1s", "request": "1m", "inactivity": "9s"});
     });
     bench.look().await.unwrap();
     assert_eq!(bench.writes(), ["APPLY functions/hello/status"], "the observed generation");
