@@ -2,6 +2,8 @@
 
 #[path = "faults/kubelet.rs"]
 mod kubelet;
+#[path = "faults/limits.rs"]
+mod limits;
 #[path = "faults/outages.rs"]
 mod outages;
 #[path = "faults/upgrades.rs"]

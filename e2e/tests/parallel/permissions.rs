@@ -1,9 +1,12 @@
-//! What RBAC cannot say and the admission policy of the chart does: which Deployments Catnap may scale, and which way.
+//! What RBAC cannot say and the admission policies of the chart do: which Deployments Catnap may scale, and which way; and who
+//! may say which certificate an activator has.
 
 use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, run};
-use catnap_e2e::functions::{deploy, deployment, examples_image, hello, replicas};
-use serde_json::json;
+use catnap_e2e::functions::{catnap_pods, deploy, deployment, examples_image, hello, replicas};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::Api;
+use serde_json::{Value, json};
 
 /// Writes the replicas of a Deployment with the rights of a part of Catnap.
 async fn scale(test: &Context, component: &str, deployment: &str, replicas: i32) -> anyhow::Result<()> {
@@ -49,6 +52,44 @@ async fn catnap_scales_only_its_own_deployments_and_activators_only_up() {
         refused(scale(test, "activator", &own, 0).await, "an activator only raises")?;
         scale(test, "autoscaler", &own, 1).await?;
         refused(scale(test, "operator", &own, 3).await, "deployments/scale")
+    })
+    .await;
+}
+
+/// Writes a Lease of the install namespace with the rights of a part of Catnap.
+async fn write_lease(test: &Context, component: &str, name: &str, labels: Value) -> anyhow::Result<()> {
+    let account = format!("--as=system:serviceaccount:{SYSTEM_NAMESPACE}:catnap-{component}");
+    let path = format!("--raw=/apis/coordination.k8s.io/v1/namespaces/{SYSTEM_NAMESPACE}/leases");
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": name, "namespace": SYSTEM_NAMESPACE, "labels": labels},
+        "spec": {"holderIdentity": "somebody_0000000000000001"},
+    });
+    test.kubectl(&["create", &account, &path, "--filename=-"], &lease.to_string()).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_activator_itself_says_which_certificate_it_has() {
+    run("peers_policy", Needs::Cluster, async |test| {
+        let labels = json!({"app.kubernetes.io/name": "catnap", "app.kubernetes.io/component": "activator"});
+        let name = format!("{}-intruder", test.namespace);
+        for component in ["operator", "autoscaler"] {
+            let intruder = write_lease(test, component, &name, labels.clone()).await;
+            refused(intruder, "only activators tell whom activators trust")?;
+        }
+        // A token that is not bound to the pod of that name.
+        for labels in [labels, json!({})] {
+            let intruder = write_lease(test, "activator", &name, labels).await;
+            refused(intruder, "only the Lease that has the name of its own pod")?;
+        }
+        let leases: Api<Lease> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+        for pod in catnap_pods(test, "activator").await? {
+            let name = pod.metadata.name.unwrap_or_default();
+            let lease = leases.get(&name).await.with_context(|| format!("the Lease of {name}"))?;
+            let owner = lease.metadata.owner_references.unwrap_or_default();
+            anyhow::ensure!(owner.iter().any(|owner| Some(&owner.uid) == pod.metadata.uid.as_ref()));
+        }
+        Ok(())
     })
     .await;
 }

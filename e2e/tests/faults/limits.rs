@@ -1,0 +1,200 @@
+//! One concurrency limit across several activators that come, go and are killed. The function itself asserts it: it answers
+//! with an error when more requests than the limit meet in one of its pods.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use catnap_e2e::fixture::{Context, Forward, Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, hello, url};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+/// Clients that ask at the same time, six times as many as there are slots.
+const CLIENTS: usize = 12;
+/// A killed activator is given up after 5 s; then others go on.
+const TAKE_OVER: Duration = Duration::from_secs(9);
+
+/// Two pods that each allow one request at a time.
+fn one_at_a_time() -> Value {
+    hello(
+        "hello",
+        json!({
+            "concurrency": {"limit": 1},
+            "scale": {"min": 2, "max": 2},
+            "env": [{"name": "MAX_CONCURRENCY", "value": "1"}],
+        }),
+    )
+}
+
+/// What the clients met.
+#[derive(Default)]
+struct Met {
+    served: AtomicUsize,
+    /// Connections that broke off: those of an activator that was killed.
+    broken: AtomicUsize,
+}
+
+/// Asks until `stop`, each client over connections of its own, and each request over a new one: so all activators are met.
+async fn ask(
+    test: &Context,
+    met: &Met,
+    may_break: bool,
+    mut stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let resolver = Resolver::new(test.client.clone());
+    while !*stop.borrow_and_update() {
+        let http = Http::new(&resolver)?;
+        let answer = http.http1.get(url(test, "hello", "/sleep?ms=5")).send().await;
+        let answer = match answer {
+            // An answer with an error is never allowed.
+            Ok(answer) => body(answer).await,
+            Err(error) if may_break => {
+                met.broken.fetch_add(1, Ordering::Relaxed);
+                anyhow::ensure!(!error.is_timeout(), "no answer: {error:?}");
+                continue;
+            }
+            Err(error) => Err(error.into()),
+        };
+        let served = met.served.fetch_add(1, Ordering::Relaxed);
+        answer.with_context(|| format!("request {served}"))?;
+    }
+    Ok(())
+}
+
+async fn load(
+    test: &Context,
+    met: &Met,
+    may_break: bool,
+    stop: &watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    try_join_all((0..CLIENTS).map(|_| ask(test, met, may_break, stop.clone()))).await.map(drop)
+}
+
+/// How each activator takes part in the limit of the function's revision.
+async fn roles(test: &Context) -> anyhow::Result<Vec<String>> {
+    let prefix = format!("{}/hello-", test.namespace);
+    let mut roles = Vec::new();
+    for pod in catnap_pods(test, "activator").await? {
+        let admin = Forward::to(test, &pod).await?;
+        let state = test.http.plain.get(admin.url("/debug/state")).send().await?.text().await?;
+        let state: Value = serde_json::from_str(&state).context("the state of an activator")?;
+        let revisions = state["revisions"].as_array().cloned().unwrap_or_default();
+        let of = |one: &&Value| one["revision"].as_str().is_some_and(|name| name.starts_with(&prefix));
+        let revision = revisions.iter().find(of).context("an activator does not know the revision")?;
+        roles.push(revision["slots"].as_str().unwrap_or("alone").to_owned());
+    }
+    Ok(roles)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_while_activators_come_and_go() {
+    run("limit_through_rollout", Needs::Launcher, async |test| {
+        test.installation().install(&["activator.replicas=3"]).await?;
+        let outcome = async {
+            deploy(test, &one_at_a_time()).await?;
+            let met = Met::default();
+            let (stop, stopped) = watch::channel(false);
+            let changes = async {
+                eventually("one owns, and the others follow", PATIENCE, async || {
+                    let mut roles = roles(test).await?;
+                    roles.sort();
+                    Ok((roles == ["following", "following", "owner"]).then_some(()))
+                })
+                .await?;
+                let system = ["--namespace", SYSTEM_NAMESPACE];
+                test.kubectl(
+                    &[&["rollout", "restart", "deployment/catnap-activator"][..], &system].concat(),
+                    "",
+                )
+                .await?;
+                let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
+                test.kubectl(&[&wait[..], &system].concat(), "").await?;
+                for replicas in [2, 3] {
+                    test.installation().install(&[&format!("activator.replicas={replicas}")]).await?;
+                }
+                stop.send_replace(true);
+                anyhow::Ok(())
+            };
+            tokio::try_join!(load(test, &met, false, &stopped), changes)?;
+            let served = met.served.into_inner();
+            anyhow::ensure!(served > 500, "only {served} requests were served meanwhile");
+            Ok(())
+        }
+        .await;
+        test.installation().install(&["activator.replicas=1"]).await?;
+        outcome
+    })
+    .await;
+}
+
+/// The process of an activator, found by what the downward API told it.
+fn process_of(pod: &Pod) -> anyhow::Result<Pid> {
+    let name = pod.metadata.name.as_deref().context("a pod without a name")?;
+    let variable = format!("POD_NAME={name}");
+    for entry in std::fs::read_dir("/proc")? {
+        let path = entry?.path();
+        let Some(id) = path.file_name().and_then(|id| id.to_str()).and_then(|id| id.parse().ok()) else {
+            continue;
+        };
+        // Processes end while one looks.
+        let Ok(environment) = std::fs::read(path.join("environ")) else { continue };
+        if environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()) {
+            return Ok(Pid::from_raw(id));
+        }
+    }
+    anyhow::bail!("{name} has no process")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_holds_through_kills_of_activators() {
+    run("limit_through_kills", Needs::Launcher, async |test| {
+        test.installation().install(&["activator.replicas=3"]).await?;
+        let outcome = async {
+            deploy(test, &one_at_a_time()).await?;
+            let met = Met::default();
+            let (stop, stopped) = watch::channel(false);
+            let kills = async {
+                eventually("requests are served", PATIENCE, async || {
+                    Ok((met.served.load(Ordering::Relaxed) > 50).then_some(()))
+                })
+                .await?;
+                // Each of them, so the owner too.
+                for pod in catnap_pods(test, "activator").await? {
+                    kill(process_of(&pod)?, Signal::SIGKILL)?;
+                    let (killed, before) = (Instant::now(), met.served.load(Ordering::Relaxed));
+                    eventually("others go on", TAKE_OVER, async || {
+                        Ok((met.served.load(Ordering::Relaxed) > before + 50).then_some(()))
+                    })
+                    .await
+                    .with_context(|| format!("{:?} after a kill", killed.elapsed()))?;
+                    // The next one only when this one is back.
+                    eventually("all activators are ready again", PATIENCE, async || {
+                        let pods = catnap_pods(test, "activator").await?;
+                        Ok((pods.len() == 3 && pods.iter().all(is_ready)).then_some(()))
+                    })
+                    .await?;
+                }
+                stop.send_replace(true);
+                anyhow::Ok(())
+            };
+            tokio::try_join!(load(test, &met, true, &stopped), kills)?;
+            let broken = met.broken.into_inner();
+            anyhow::ensure!(broken > 0, "nobody noticed the kills");
+            Ok(())
+        }
+        .await;
+        test.installation().install(&["activator.replicas=1"]).await?;
+        outcome
+    })
+    .await;
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True")
+}
