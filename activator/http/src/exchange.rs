@@ -16,6 +16,7 @@ use crate::head::Head;
 use crate::io::Protocol;
 use crate::lease::Lease;
 use crate::observe::Outcome;
+use crate::pod_body::PodBody;
 use crate::pool::Want;
 use crate::progress::Expiry;
 use crate::record::Record;
@@ -54,7 +55,7 @@ enum Failure {
 }
 
 /// A response's head, and what the rest of it comes from.
-type Answered = (Response<Incoming>, Lease);
+type Answered = (Response<PodBody>, Lease);
 
 /// A request under way.
 struct Exchange {
@@ -253,9 +254,8 @@ impl Exchange {
         let mut lease = Lease::new(slot, pool, until);
         loop {
             let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
-            let request = self.head.request(protocol, body);
             let sending = match lease.connect(want, worker.config.connect_timeout).await {
-                Ok(link) => link.send(request),
+                Ok(link) => link.send(&self.head, body),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
                     return Err(if error.is_local() { Failure::NoResource } else { another_slot(lease) });
@@ -289,9 +289,9 @@ impl Exchange {
         &self,
         sending: S,
         lease: Lease,
-    ) -> impl Future<Output = Option<(Result<Response<Incoming>, SendError>, Lease)>> + use<S>
+    ) -> impl Future<Output = Option<(Result<Response<PodBody>, SendError>, Lease)>> + use<S>
     where
-        S: Future<Output = Result<Response<Incoming>, SendError>> + Send + 'static,
+        S: Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static,
     {
         let uploading = self.client.protocol == Protocol::Http1 && self.body.outstanding();
         let socket = Arc::clone(&self.client.socket);
@@ -328,7 +328,7 @@ impl Exchange {
     }
 
     /// The response as the client gets it.
-    fn answer(mut self, mut response: Response<Incoming>, mut lease: Lease) -> Response<ResponseBody> {
+    fn answer(mut self, mut response: Response<PodBody>, mut lease: Lease) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, lease);
         }
@@ -349,24 +349,25 @@ impl Exchange {
     }
 
     /// The pod takes up the protocol that the client asked for.
-    fn switch(mut self, mut response: Response<Incoming>, lease: Lease) -> Response<ResponseBody> {
-        let protocol = response.headers().get(http::header::UPGRADE).cloned();
+    fn switch(mut self, response: Response<PodBody>, lease: Lease) -> Response<ResponseBody> {
+        let (mut head, body) = response.into_parts();
+        let protocol = head.headers.get(http::header::UPGRADE).cloned();
         let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
-        let (Some(protocol), Some(client_side), true) = (protocol, self.on_upgrade.take(), asked) else {
+        let sides = self.on_upgrade.take().zip(body.into_stream());
+        let (Some(protocol), Some((client_side, pod_side)), true) = (protocol, sides, asked) else {
             let refusal =
                 Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
             return refuse(self.record, &refusal, &self.asker);
         };
-        let pod_side = hyper::upgrade::on(&mut response);
-        headers::clean_response(response.headers_mut());
-        headers::switching(response.headers_mut(), protocol);
+        headers::clean_response(&mut head.headers);
+        headers::switching(&mut head.headers, protocol);
         if let Some(phases) = self.record.phases() {
-            timing::report(response.headers_mut(), phases);
+            timing::report(&mut head.headers, phases);
         }
-        self.record.head_sent(response.status().as_u16());
+        self.record.head_sent(head.status.as_u16());
         self.client.tunnelled.store(true, std::sync::atomic::Ordering::Relaxed);
         tokio::spawn(tunnel::run(client_side, pod_side, lease, self.record));
-        response.map(|_| ResponseBody::nothing())
+        Response::from_parts(head, ResponseBody::nothing())
     }
 }
 

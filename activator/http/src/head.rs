@@ -10,6 +10,7 @@ use http_body::Body;
 use crate::config::{HEAD_FIELDS, URI_BYTES};
 use crate::forwarded::{self, Caller};
 use crate::headers::{self, Removed};
+use crate::http1::write_field;
 use crate::request_body::RequestBody;
 
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
@@ -96,6 +97,12 @@ impl Head {
         Self { method, path, host, headers, removed, version }
     }
 
+    /// A GET of our own.
+    pub(crate) fn get(path: PathAndQuery, host: HeaderValue, headers: HeaderMap) -> Self {
+        let (method, version) = (Method::GET, Version::HTTP_11);
+        Self { method, path, host, headers, removed: Removed::default(), version }
+    }
+
     /// True when sending it twice does what sending it once does (RFC 9110 9.2.2).
     pub(crate) fn idempotent(&self) -> bool {
         matches!(self.method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
@@ -121,33 +128,42 @@ impl Head {
         self.path.as_str().len() + self.host.len() + fields.sum::<usize>() + OVERHEAD_BYTES
     }
 
-    /// The request as the pod gets it. It is kept, because it may have to be sent again.
-    pub(crate) fn request(&self, pod: Protocol, body: RequestBody) -> Request<RequestBody> {
+    /// True when the response has no body, whatever its head says.
+    pub(crate) fn is_head(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
+    /// Writes the head as a pod gets it over HTTP/1.1. True when the body goes in chunks.
+    pub(crate) fn write(&self, buffer: &mut Vec<u8>, body: &RequestBody) -> bool {
+        buffer.extend_from_slice(self.method.as_str().as_bytes());
+        buffer.push(b' ');
+        buffer.extend_from_slice(self.path.as_str().as_bytes());
+        buffer.extend_from_slice(b" HTTP/1.1\r\n");
+        write_field(buffer, HOST.as_str(), self.host.as_bytes());
+        headers::write_for_http1_pod(buffer, &self.headers, &self.removed, self.version == Version::HTTP_2);
+        // What the body is counts, not what the client said of it: it may have had the field removed by naming it in `Connection`.
+        let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
+        match length {
+            Some(0) if !self.headers.contains_key(CONTENT_LENGTH) => {}
+            Some(length) => write_field(buffer, CONTENT_LENGTH.as_str(), length.to_string().as_bytes()),
+            None => write_field(buffer, TRANSFER_ENCODING.as_str(), CHUNKED.as_bytes()),
+        }
+        buffer.extend_from_slice(b"\r\n");
+        length.is_none()
+    }
+
+    /// The request as a pod gets it over HTTP/2.
+    pub(crate) fn http2_request(&self, body: RequestBody) -> Request<RequestBody> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
+        let mut uri = http::uri::Parts::default();
+        uri.scheme = Some(Scheme::HTTP);
+        uri.authority = Authority::try_from(self.host.as_bytes()).ok();
+        uri.path_and_query = Some(self.path.clone());
+        *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
+        *request.version_mut() = Version::HTTP_2;
         let mut headers = self.headers.clone();
-        match pod {
-            Protocol::Http1 => {
-                *request.uri_mut() = Uri::from(self.path.clone());
-                headers.insert(HOST, self.host.clone());
-                headers::for_http1_pod(&mut headers, &self.removed, self.version == Version::HTTP_2);
-                let body = request.body();
-                let unknown_length = !body.is_end_stream() && body.size_hint().exact().is_none();
-                if unknown_length && !headers.contains_key(CONTENT_LENGTH) {
-                    // Left to itself, the codec sends no body then with methods that seldom have one.
-                    headers.insert(TRANSFER_ENCODING, CHUNKED);
-                }
-            }
-            Protocol::H2c => {
-                let mut uri = http::uri::Parts::default();
-                uri.scheme = Some(Scheme::HTTP);
-                uri.authority = Authority::try_from(self.host.as_bytes()).ok();
-                uri.path_and_query = Some(self.path.clone());
-                *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
-                *request.version_mut() = Version::HTTP_2;
-                headers::for_http2_pod(&mut headers, &self.removed);
-            }
-        }
+        headers::for_http2_pod(&mut headers, &self.removed);
         *request.headers_mut() = headers;
         request
     }

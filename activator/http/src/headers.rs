@@ -8,6 +8,8 @@ use http::header::{
     TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 
+use crate::http1::write_field;
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -18,7 +20,6 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
-const TE_OPTION: HeaderValue = HeaderValue::from_static("te");
 /// Trailer fields of a gRPC response, announced so that HTTP/1.1 carries them.
 const GRPC_TRAILERS: HeaderValue =
     HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
@@ -98,18 +99,31 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) -> Option<Duration> {
     keep_alive
 }
 
-/// The fields that a request to an HTTP/1.1 pod has besides those of the client.
-pub(crate) fn for_http1_pod(headers: &mut HeaderMap, removed: &Removed, from_http2: bool) {
+/// Writes the fields that a request to an HTTP/1.1 pod has, but for the host and the length. `from_http2`: the client may have split its cookies,
+/// which HTTP/1.1 may not (RFC 9113 8.2.3).
+pub(crate) fn write_for_http1_pod(
+    buffer: &mut Vec<u8>,
+    headers: &HeaderMap,
+    removed: &Removed,
+    from_http2: bool,
+) {
+    let join_cookies = from_http2 && headers.get_all(COOKIE).iter().nth(1).is_some();
+    for (name, value) in headers {
+        if *name != HOST && *name != CONTENT_LENGTH && !(join_cookies && *name == COOKIE) {
+            write_field(buffer, name.as_str(), value.as_bytes());
+        }
+    }
+    if join_cookies {
+        let cookies: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+        write_field(buffer, COOKIE.as_str(), &cookies.join(&b"; "[..]));
+    }
     if removed.takes_trailers {
-        headers.insert(TE, TRAILERS);
-        headers.insert(CONNECTION, TE_OPTION);
+        write_field(buffer, TE.as_str(), b"trailers");
+        write_field(buffer, CONNECTION.as_str(), b"te");
     }
     if let Some(protocol) = &removed.upgrade {
-        headers.insert(UPGRADE, protocol.clone());
-        headers.append(CONNECTION, UPGRADE_OPTION);
-    }
-    if from_http2 {
-        join_cookies(headers);
+        write_field(buffer, UPGRADE.as_str(), protocol.as_bytes());
+        write_field(buffer, CONNECTION.as_str(), b"upgrade");
     }
 }
 
@@ -198,17 +212,6 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
     for name in [KEEP_ALIVE, PROXY_CONNECTION, TE, TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
-    }
-}
-
-/// HTTP/2 may split cookies over several fields; HTTP/1.1 may not (RFC 9113 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    if headers.get_all(COOKIE).iter().nth(1).is_none() {
-        return;
-    }
-    let parts: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if let Ok(joined) = HeaderValue::from_bytes(&parts.join(&b"; "[..])) {
-        headers.insert(COOKIE, joined);
     }
 }
 

@@ -103,9 +103,6 @@ impl AsyncRead for Io {
             this.detected_from += count;
             return Poll::Ready(Ok(()));
         }
-        if this.socket.lacks_head() {
-            return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, "no head of a response")));
-        }
         let stream = &this.socket.stream;
         let room = buffer.remaining();
         loop {

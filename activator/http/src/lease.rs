@@ -8,9 +8,9 @@ use std::time::Duration;
 use catnap_activator_core::Slot;
 use catnap_wire::message::PodUid;
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
+use crate::pod_body::PodBody;
 use crate::pool::{Pool, Want};
 use crate::progress::Progress;
 use crate::upstream::{ConnectError, Link};
@@ -116,7 +116,7 @@ impl Lease {
     }
 
     /// The client left: with a limit the rest of the response is read and dropped first.
-    pub(crate) fn leave(self, response: Incoming, request: Arc<Progress>) {
+    pub(crate) fn leave(self, response: PodBody, request: Arc<Progress>) {
         if self.limited() {
             let until = self.until;
             spawn(async move {
@@ -126,7 +126,7 @@ impl Lease {
     }
 
     /// Reads the response to its end for nobody.
-    pub(crate) async fn read_out(self, mut response: Incoming, request: Arc<Progress>) {
+    pub(crate) async fn read_out(self, mut response: PodBody, request: Arc<Progress>) {
         loop {
             match response.frame().await {
                 Some(Ok(_)) => {}

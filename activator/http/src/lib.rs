@@ -15,6 +15,7 @@ mod forwarded;
 mod frames;
 mod head;
 mod headers;
+mod http1;
 mod io;
 mod lease;
 mod listen;
@@ -22,6 +23,7 @@ mod observe;
 mod pace;
 #[cfg(test)]
 mod parsers;
+mod pod_body;
 mod pool;
 mod probe;
 mod progress;

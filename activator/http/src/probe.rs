@@ -3,12 +3,13 @@
 use std::io;
 use std::time::Duration;
 
-use catnap_activator_core::{Probe, Protocol};
-use http::header::HOST;
+use catnap_activator_core::Probe;
+use http::StatusCode;
+use http::header::{HeaderMap, HeaderValue, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{Request, StatusCode, Uri};
 use tokio::net::TcpStream;
 
+use crate::head::Head;
 use crate::request_body::RequestBody;
 use crate::upstream::{ConnectError, Link, SendError};
 
@@ -29,7 +30,7 @@ pub enum ProbeError {
     Path(String),
     /// The server gave no response.
     #[error("no response")]
-    NoResponse(#[source] hyper::Error),
+    NoResponse(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The server says that it is not ready.
     #[error("the readiness path answered {0}")]
     NotReady(StatusCode),
@@ -44,9 +45,9 @@ pub async fn probe(probe: &Probe) -> Result<(), ProbeError> {
         let mut link =
             Link::connect(probe.address, probe.protocol, probe.timeout).await.map_err(not_connected)?;
         let response = link
-            .send(request(probe)?)
+            .send(&head(probe)?, RequestBody::empty())
             .await
-            .map_err(|SendError { source, .. }| ProbeError::NoResponse(source))?;
+            .map_err(|SendError { source, .. }| ProbeError::NoResponse(Box::new(source)))?;
         let status = response.status();
         if status.is_success() || status.is_redirection() {
             Ok(())
@@ -61,13 +62,10 @@ fn not_connected(error: ConnectError) -> ProbeError {
     ProbeError::Handshake(Box::new(error))
 }
 
-fn request(probe: &Probe) -> Result<Request<RequestBody>, ProbeError> {
+fn head(probe: &Probe) -> Result<Head, ProbeError> {
     let bad = || ProbeError::Path(probe.path.to_string());
     let path: PathAndQuery = probe.path.parse().map_err(|_| bad())?;
-    let authority = probe.address.to_string();
-    let request = match probe.protocol {
-        Protocol::Http1 => Request::get(Uri::from(path)).header(HOST, authority),
-        Protocol::H2c => Request::get(format!("http://{authority}{path}")),
-    };
-    request.header("user-agent", "catnap-probe").body(RequestBody::empty()).map_err(|_| bad())
+    let host = HeaderValue::try_from(probe.address.to_string()).map_err(|_| bad())?;
+    let headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static("catnap-probe"))]);
+    Ok(Head::get(path, host, headers))
 }

@@ -7,10 +7,10 @@ use std::task::{Context, Poll};
 
 use catnap_activator_core::Reason;
 use futures::task::AtomicWaker;
-use hyper::body::Incoming;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::lease::Lease;
+use crate::pod_body::PodBody;
 
 /// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ pub(crate) struct Progress {
 }
 
 /// The rest of a response, and the slot and connection that it comes from.
-pub(crate) type Rest = (Incoming, Lease);
+pub(crate) type Rest = (PodBody, Lease);
 
 /// Which limits count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::pace::OfferedResponse;
+use crate::pod_body::{PodBody, PodError};
 use crate::progress::{Expiry, Stage};
 use crate::record::Record;
 
@@ -21,7 +21,7 @@ use crate::record::Record;
 pub(crate) enum ResponseBodyError {
     /// The pod broke off.
     #[error("the pod broke off its response")]
-    Pod(#[source] hyper::Error),
+    Pod(#[source] PodError),
     /// A time limit of the function ended it.
     #[error("the response took too long")]
     TimedOut,
@@ -57,13 +57,7 @@ impl ResponseBody {
     }
 
     /// The function's. `endless`: only its client, or no byte for too long, ends it.
-    pub(crate) fn pod(
-        incoming: Incoming,
-        chunked: bool,
-        endless: bool,
-        lease: Lease,
-        record: Record,
-    ) -> Self {
+    pub(crate) fn pod(incoming: PodBody, chunked: bool, endless: bool, lease: Lease, record: Record) -> Self {
         let offered = OfferedResponse::new(record.multiplexed());
         let mut body =
             Self { own: None, from_pod: true, failed: None, chunked, record: Some(record), offered };

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Response;
-use hyper::body::Incoming;
 
 use crate::lease::{Lease, before, spawn};
+use crate::pod_body::PodBody;
 use crate::progress::Progress;
 use crate::upstream::SendError;
 
-type Answer = Result<Response<Incoming>, SendError>;
+type Answer = Result<Response<PodBody>, SendError>;
 
 /// Resolves to the response's head. Dropped before, it reads the response for nobody.
 pub(crate) struct Sent<S: Future<Output = Answer> + Send + 'static> {

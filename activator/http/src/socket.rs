@@ -51,8 +51,6 @@ pub(crate) struct Socket {
     leave: Notify,
     leaving: AtomicBool,
     received: AtomicU64,
-    /// Count of received bytes by which the head of a response must have come.
-    head_by: AtomicU64,
     sent: AtomicU64,
     pub(crate) pace: Pace,
 }
@@ -78,7 +76,6 @@ impl Socket {
             leave: Notify::new(),
             leaving: AtomicBool::new(false),
             received: AtomicU64::new(0),
-            head_by: AtomicU64::new(u64::MAX),
             sent: AtomicU64::new(0),
             pace: Pace::default(),
         })
@@ -190,21 +187,6 @@ impl Socket {
     /// Bytes that arrived since the connection was made.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
-    }
-
-    /// The head of a response must come within this many bytes: interim responses (1xx) may precede it for ever otherwise.
-    pub(crate) fn expect_head(&self, within: u64) {
-        self.head_by.store(self.received() + within, Relaxed);
-    }
-
-    /// The head is here, and as much as there is may follow.
-    pub(crate) fn head_came(&self) {
-        self.head_by.store(u64::MAX, Relaxed);
-    }
-
-    /// Too much arrived before the head of a response.
-    pub(crate) fn lacks_head(&self) -> bool {
-        self.received() > self.head_by.load(Relaxed)
     }
 
     /// Bytes that the kernel took since the connection was made.

@@ -7,6 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
 
+use crate::http1::Stream;
 use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::progress::Stage;
@@ -16,13 +17,13 @@ use crate::record::Record;
 const HALF_CLOSED: Duration = Duration::from_secs(60);
 
 /// Moves bytes until the tunnel ends. It is one exchange for its whole life.
-pub(crate) async fn run(client: OnUpgrade, pod: OnUpgrade, lease: Lease, mut record: Record) {
+pub(crate) async fn run(client: OnUpgrade, pod: Stream, lease: Lease, mut record: Record) {
     let progress = Arc::clone(&record.progress);
     progress.enter(Stage::Stream);
     let carrying = async {
-        match tokio::try_join!(client, pod) {
-            Ok((client, pod)) => {
-                progress.count_response(move_bytes(TokioIo::new(client), TokioIo::new(pod)).await);
+        match client.await {
+            Ok(client) => {
+                progress.count_response(move_bytes(TokioIo::new(client), pod).await);
                 Outcome::Answered
             }
             Err(error) => {

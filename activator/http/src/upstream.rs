@@ -1,5 +1,5 @@
-//! A connection to a pod: made, used for one exchange at a time (HTTP/1.1) or for many (HTTP/2), driven by a task of its
-//! own on the worker that made it.
+//! A connection to a pod: made, used for one exchange at a time (HTTP/1.1, driven by that exchange) or for many (HTTP/2, driven
+//! by a task of its own on the worker that made it).
 
 use std::error::Error;
 use std::future::Future;
@@ -12,15 +12,18 @@ use std::time::Duration;
 
 use catnap_activator_core::Protocol;
 use futures::FutureExt;
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use futures::future::ready;
+use http::Response;
+use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
 use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
+use crate::head::Head;
+use crate::http1::{Connection, Home, Http1Error, Sending};
 use crate::io::Io;
+use crate::pod_body::{PodBody, PodError};
 use crate::request_body::RequestBody;
 use crate::socket::Socket;
 
@@ -29,11 +32,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Streams to open before the pod's own settings arrived: the least that RFC 9113 6.5.2 recommends to allow.
 const FIRST_STREAMS: usize = 100;
-/// Bytes by which the head of an HTTP/1.1 response must have come. Far more than a head and the beginning of a body, which
-/// the codec may read ahead, and less than a flood of interim responses, which it drops one by one.
-const BEFORE_HEAD: u64 = 1024 * 1024;
-/// Most header fields of a response.
-const RESPONSE_FIELDS: usize = 256;
 
 /// Why there is no connection to a pod.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -82,7 +80,7 @@ pub(crate) fn out_of_descriptors(error: &io::Error) -> bool {
 /// What sends requests on a connection.
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<RequestBody>),
+    Http1(Arc<Home>),
     Http2(http2::SendRequest<RequestBody>),
 }
 
@@ -108,7 +106,7 @@ struct Streams {
 pub(crate) struct SendError {
     /// Not a byte of it reached the pod, or the pod says that it did nothing with it.
     pub(crate) never_sent: bool,
-    pub(crate) source: hyper::Error,
+    pub(crate) source: PodError,
 }
 
 impl Link {
@@ -134,22 +132,10 @@ impl Link {
 
     /// Speaks HTTP over a connected socket.
     async fn over(socket: Arc<Socket>, protocol: Protocol) -> Result<Self, hyper::Error> {
-        let io = TokioIo::new(Io::upstream(Arc::clone(&socket)));
         let streams =
             Arc::new(Streams { open: AtomicUsize::new(0), allowed: AtomicUsize::new(FIRST_STREAMS) });
         let sender = match protocol {
-            Protocol::Http1 => {
-                let mut builder = http1::Builder::new();
-                builder.max_headers(RESPONSE_FIELDS).max_buf_size(HEAD_BYTES);
-                let (sender, connection) = builder.handshake(io).await?;
-                tokio::spawn(async move {
-                    // Whoever waits for a response on it is told.
-                    if let Err(error) = connection.with_upgrades().await {
-                        tracing::debug!(error = &error as &dyn Error, "connection to a pod ended");
-                    }
-                });
-                Sender::Http1(sender)
-            }
+            Protocol::Http1 => Sender::Http1(Home::of(Connection::new(Arc::clone(&socket)))),
             Protocol::H2c => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
                 builder
@@ -159,6 +145,7 @@ impl Link {
                     .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
                     .keep_alive_interval(PING_INTERVAL)
                     .keep_alive_timeout(PING_TIMEOUT);
+                let io = TokioIo::new(Io::upstream(Arc::clone(&socket)));
                 let (sender, connection) = builder.handshake(io).await?;
                 let allowed = Arc::clone(&streams);
                 tokio::spawn(async move {
@@ -209,7 +196,7 @@ impl Link {
     /// True when the connection takes a request now.
     pub(crate) fn is_ready(&self) -> bool {
         match &self.sender {
-            Sender::Http1(sender) => sender.is_ready(),
+            Sender::Http1(home) => home.is_ready(),
             Sender::Http2(sender) => !sender.is_closed(),
         }
     }
@@ -217,7 +204,7 @@ impl Link {
     /// Waits until the connection takes a request. False: it was closed.
     pub(crate) async fn ready(&mut self) -> bool {
         match &mut self.sender {
-            Sender::Http1(sender) => sender.ready().await.is_ok(),
+            Sender::Http1(home) => home.ready().await,
             Sender::Http2(sender) => sender.ready().await.is_ok(),
         }
     }
@@ -226,29 +213,50 @@ impl Link {
     /// connection, over HTTP/2 by resetting the stream.
     pub(crate) fn send(
         &mut self,
-        request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, SendError>> + Send + 'static {
-        let socket = Arc::clone(&self.socket);
-        let sent_before = socket.sent();
-        let sending = match &mut self.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).left_future(),
-            Sender::Http2(sender) => sender.try_send_request(request).right_future(),
-        };
-        let shared = self.is_shared();
-        if !shared {
-            socket.expect_head(BEFORE_HEAD);
-        }
-        async move {
-            let answered = sending.await;
-            socket.head_came();
-            answered.map_err(|mut error: TrySendError<_>| {
-                let returned = error.take_message().is_some();
-                let source = error.into_error();
-                let nothing_left = !shared && socket.sent() == sent_before;
-                SendError { never_sent: returned || nothing_left || refused_unseen(&source), source }
-            })
+        head: &Head,
+        body: RequestBody,
+    ) -> impl Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static {
+        match &mut self.sender {
+            Sender::Http1(home) => send_http1(home, &self.socket, head, body).left_future(),
+            Sender::Http2(sender) => {
+                let sending = sender.try_send_request(head.http2_request(body));
+                let answered = async move {
+                    let response = sending.await.map_err(|mut error: TrySendError<_>| {
+                        let returned = error.take_message().is_some();
+                        let source = error.into_error();
+                        let never_sent = returned || refused_unseen(&source);
+                        SendError { never_sent, source: PodError::Http2(source) }
+                    })?;
+                    Ok(response.map(PodBody::Http2))
+                };
+                answered.right_future()
+            }
         }
     }
+}
+
+fn send_http1(
+    home: &Arc<Home>,
+    socket: &Arc<Socket>,
+    head: &Head,
+    body: RequestBody,
+) -> impl Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static {
+    let Some(mut connection) = home.take() else {
+        let source = PodError::Http1(Http1Error::InUse);
+        return ready(Err(SendError { never_sent: true, source })).left_future();
+    };
+    let sent_before = socket.sent();
+    connection.begin(|buffer, body| head.write(buffer, body), body);
+    let sending = Sending::new(Arc::clone(home), connection, head.is_head());
+    let socket = Arc::clone(socket);
+    let answered = async move {
+        let response = sending.await.map_err(|source| SendError {
+            never_sent: socket.sent() == sent_before,
+            source: PodError::Http1(source),
+        })?;
+        Ok(response.map(PodBody::Http1))
+    };
+    answered.right_future()
 }
 
 impl Drop for Link {

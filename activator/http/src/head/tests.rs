@@ -51,10 +51,12 @@ fn each_protocol_names_the_host_in_its_way() {
     let parts = parts("GET", "http://hello.default/a?b=c", &[]);
     let host = Head::host(&parts).unwrap();
     let head = Head::new(parts, host, &caller);
-    let http1 = head.request(Protocol::Http1, RequestBody::empty());
-    assert_eq!(http1.uri(), "/a?b=c");
-    assert_eq!(http1.headers()["host"], "hello.default");
-    let http2 = head.request(Protocol::H2c, RequestBody::empty());
+    let mut http1 = Vec::new();
+    assert!(!head.write(&mut http1, &RequestBody::empty()));
+    let http1 = String::from_utf8(http1).unwrap();
+    assert!(http1.starts_with("GET /a?b=c HTTP/1.1\r\nhost: hello.default\r\n"), "{http1}");
+    assert!(http1.ends_with("\r\n\r\n"), "{http1}");
+    let http2 = head.http2_request(RequestBody::empty());
     assert_eq!(http2.uri(), "http://hello.default/a?b=c");
     assert!(!http2.headers().contains_key("host"));
     assert_eq!(http2.headers()["x-forwarded-for"], "192.0.2.1");
