@@ -191,7 +191,8 @@ impl<W> Revision<W> {
         if let Some(trouble) = self.hopeless() {
             return Arrival::Refused(trouble);
         }
-        if standing == Standing::New && self.queue.len() >= self.route.policy.max_requests {
+        let most = self.route.policy.max_requests.saturating_add(self.slots_to_come());
+        if standing == Standing::New && self.queue.len() >= most {
             return Arrival::Refused(Trouble::queue_full(self.queue.len()));
         }
         let permit = match self.share.hold(standing) {

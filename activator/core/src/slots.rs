@@ -258,6 +258,11 @@ impl Slots {
         self.demand == 0 && !owner
     }
 
+    /// It is the owner, or was until the fence lapsed.
+    pub(crate) fn is_owner(&self) -> bool {
+        matches!(self.role, Role::Owner { .. })
+    }
+
     /// For people.
     pub(crate) fn role_name(&self) -> &'static str {
         match self.role {

@@ -75,7 +75,9 @@ impl Directory {
         match change {
             Change::Listed(all) => {
                 self.advertised.values_mut().for_each(|seen| seen.gone = true);
-                all.into_iter().for_each(|said| self.insert(said));
+                for said in all {
+                    self.insert(said);
+                }
             }
             Change::Applied(said) => self.insert(said),
             Change::Deleted(said) => {

@@ -53,7 +53,7 @@ impl Server {
 
     /// Serves until `stop`.
     pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
-        let server = Arc::new(self);
+        let shared = Arc::new(self);
         let strangers = Places::new(MAX_STRANGERS, MAX_STRANGERS_PER_ADDRESS);
         loop {
             let accepted = tokio::select! {
@@ -63,7 +63,7 @@ impl Server {
             match accepted {
                 Ok((socket, address)) => {
                     let place = strangers.take(address.ip());
-                    let (server, stop) = (Arc::clone(&server), stop.clone());
+                    let (server, stop) = (Arc::clone(&shared), stop.clone());
                     tokio::spawn(async move {
                         let admitted = tokio::select! {
                             admitted = server.admit(socket) => admitted,
@@ -71,14 +71,14 @@ impl Server {
                             () = stop.cancelled() => return,
                         };
                         drop(place);
-                        let served = match admitted {
+                        let outcome = match admitted {
                             Ok((socket, peer)) => tokio::select! {
-                                served = server.serve_peer(socket, peer) => served,
+                                ended = server.serve_peer(socket, peer) => ended,
                                 () = stop.cancelled() => return,
                             },
                             Err(error) => Err(error),
                         };
-                        if let Err(error) = served {
+                        if let Err(error) = outcome {
                             debug!(%address, error = %Causes(&error), "connection on the peer port ended");
                         }
                     });

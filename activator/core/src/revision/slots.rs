@@ -100,6 +100,17 @@ impl<W> Revision<W> {
         self.slots.as_mut().is_none_or(|slots| slots.owns_or_claims(now))
     }
 
+    /// Held requests that may be about to be granted a slot: all that come in where another activator owns the slots are held
+    /// until it answers, and must not be refused for that while pods have room.
+    pub(super) fn slots_to_come(&self) -> usize {
+        if self.slots.as_ref().is_none_or(|slots| slots.is_owner()) {
+            return 0;
+        }
+        let limit = usize::try_from(self.route.policy.limit).unwrap_or(usize::MAX);
+        let own = usize::try_from(self.capacity.in_flight()).unwrap_or(usize::MAX);
+        self.capacity.usable().saturating_mul(limit).saturating_sub(own)
+    }
+
     pub(super) fn take(&mut self, key: PodKey) {
         self.capacity.take(key);
         if let Some(slots) = &mut self.slots

@@ -308,6 +308,29 @@ fn a_request_that_finds_no_pod_there_is_tried_again_by_the_same_rules() {
 }
 
 #[test]
+fn a_short_queue_is_not_full_of_requests_that_only_wait_for_an_answer() {
+    let mut several = Several::new(2);
+    several.set_pods(&["a", "b", "c"]);
+    several.dispatch_once_to_find_the_owner();
+    let other = 1 - several.owner();
+    let policy = FunctionPolicy { max_requests: 1, ..FunctionPolicy::default() };
+    let short = FunctionRoute { policy, ..route(Some("hello-1"), &["hello-1"]) };
+    several.activators[other].0.upsert_function(short);
+    let function = several.activators[other].0.route(Listener::InCluster, "hello.default").expect("found");
+    // At once: nothing is delivered in between.
+    let admitted: Vec<_> = (0..5).map(|_| function.admit()).collect();
+    let refused = admitted.iter().filter(|one| matches!(one, Admission::Refused(_))).count();
+    assert_eq!(refused, 1, "three for the pods, and one to wait");
+    several.deliver();
+    let served = admitted.into_iter().filter_map(|one| match one {
+        Admission::Held(waiting) => waiting.now_or_never(),
+        _ => None,
+    });
+    let slots: Vec<Slot> = served.map(|received| received.expect("a slot")).collect();
+    assert_eq!(slots.len(), 3);
+}
+
+#[test]
 fn slots_that_nobody_uses_are_forgotten_by_all() {
     let mut several = Several::new(3);
     several.set_pods(&["a"]);
