@@ -9,6 +9,11 @@ pub(crate) fn render(snapshot: &Snapshot) -> Value {
     json!({
         "leaderConnected": snapshot.leader,
         "draining": snapshot.draining,
+        "peers": snapshot
+            .peers
+            .iter()
+            .map(|peer| json!({"id": peer.id.to_string(), "linked": peer.linked, "givenUp": peer.given_up}))
+            .collect::<Vec<_>>(),
         "failpoints": catnap_runtime::failpoint::ENABLED,
         "functions": functions
             .map(|function| json!({"name": function.name.to_string(), "heldUnproven": function.pending}))

@@ -8,7 +8,7 @@ mod peers;
 mod snapshot;
 mod ticking;
 
-pub use snapshot::{FunctionState, PodSnapshot, RevisionState, Snapshot};
+pub use snapshot::{FunctionState, PeerState, PodSnapshot, RevisionState, Snapshot};
 
 use crate::clock::Clock;
 use crate::effect::{Scale, ScaleError};

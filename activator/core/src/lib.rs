@@ -32,7 +32,7 @@ mod timeouts;
 mod waiting;
 mod wake;
 
-pub use activator::{Activator, FunctionState, PodSnapshot, RevisionState, Snapshot};
+pub use activator::{Activator, FunctionState, PeerState, PodSnapshot, RevisionState, Snapshot};
 pub use budget::{Budgets, HeldBytes};
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use effect::{Arrival, Effect, Grant, Probe, Scale, ScaleError};

@@ -2,6 +2,7 @@
 
 use super::Activator;
 use crate::reason::FunctionName;
+use crate::slots::PeerId;
 use catnap_wire::message::{PodUid, RevisionId};
 use std::net::SocketAddr;
 
@@ -12,6 +13,8 @@ pub struct Snapshot {
     pub leader: bool,
     /// The process is on its way out.
     pub draining: bool,
+    /// The other activators.
+    pub peers: Vec<PeerState>,
     /// All Functions.
     pub functions: Vec<FunctionState>,
     /// All revisions.
@@ -25,6 +28,17 @@ pub struct FunctionState {
     pub name: FunctionName,
     /// Requests that wait for a first revision.
     pub pending: usize,
+}
+
+/// Another activator at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerState {
+    /// Which start of which pod.
+    pub id: PeerId,
+    /// There is a stream to it.
+    pub linked: bool,
+    /// It has been silent for so long that it does not count any more.
+    pub given_up: bool,
 }
 
 /// A revision at one moment.
@@ -86,6 +100,12 @@ impl Activator {
         let mut revisions: Vec<RevisionState> =
             control.revisions.iter().map(|known| known.0.snapshot()).collect();
         revisions.sort_by(|a, b| a.revision.cmp(&b.revision));
-        Snapshot { leader: control.leader.welcomed, draining: self.process.draining(), functions, revisions }
+        Snapshot {
+            leader: control.leader.welcomed,
+            draining: self.process.draining(),
+            peers: control.links.states().collect(),
+            functions,
+            revisions,
+        }
     }
 }

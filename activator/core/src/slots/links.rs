@@ -5,6 +5,7 @@
 //! then the other may have given it up.
 
 use super::Fence;
+use crate::activator::PeerState;
 use catnap_wire::message::PodUid;
 use catnap_wire::peer::PeerFrame;
 use std::collections::{BTreeMap, HashSet};
@@ -234,6 +235,15 @@ impl Links {
         }
         self.refresh(now);
         true
+    }
+
+    /// All of them, for people.
+    pub(crate) fn states(&self) -> impl Iterator<Item = PeerState> + '_ {
+        self.contacts.iter().map(|(id, contact)| PeerState {
+            id: id.clone(),
+            linked: contact.link.is_some(),
+            given_up: contact.given_up,
+        })
     }
 
     /// It is one of the other activators.

@@ -10,7 +10,7 @@ mod world;
 use std::time::Duration;
 use world::{Faults, World};
 
-pub(super) const fn ms(milliseconds: u64) -> Duration {
+pub(in crate::slots) const fn ms(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
