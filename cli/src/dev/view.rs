@@ -107,8 +107,13 @@ mod tests {
             reasons: vec![Reason::Held { held: 7, total: 5, need: 2 }],
             ..Decision::default()
         };
-        let snapshot =
-            Snapshot { leader: true, draining: false, functions: Vec::new(), revisions: Vec::new() };
+        let snapshot = Snapshot {
+            leader: true,
+            draining: false,
+            peers: Vec::new(),
+            functions: Vec::new(),
+            revisions: Vec::new(),
+        };
         let line = State::new((0, 2), &snapshot, Some(&decision)).to_string();
         assert_eq!(
             line,
