@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_activator_core::{FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts};
+use catnap_activator_core::{
+    FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts,
+};
 use catnap_autoscaler_core::{Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
