@@ -1,3 +1,5 @@
+//! When contact with another activator ends, and with it owning: on one clock, without a network.
+
 use super::simulation::ms;
 use crate::slots::{LinkEffect, LinkId, Links, Member, PeerId};
 use catnap_wire::peer::PeerFrame;
