@@ -113,7 +113,9 @@ impl Share {
     /// Memory for a request that is held.
     pub(crate) fn hold_bytes(self: &Arc<Self>, bytes: usize) -> Result<HeldBytes, Trouble> {
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match self.budgets.bytes.take(bytes, |free| held.saturating_add(bytes) <= free) {
+        // Both after the taking: a large request must not leave less than its namespace has.
+        let allowed = |free: usize| held.saturating_add(bytes) <= free.saturating_sub(bytes);
+        match self.budgets.bytes.take(bytes, allowed) {
             Ok(()) => Ok(HeldBytes { bytes, share: Arc::clone(self) }),
             Err(free) => {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
