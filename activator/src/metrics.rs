@@ -2,14 +2,14 @@
 //! reasons and phases; never a host or a path. A Function that is gone takes its series with it.
 
 mod gauges;
+mod handles;
 mod labels;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use catnap_activator_core::{Activator, FunctionName, Phases, Reason};
+use catnap_activator_core::{Activator, FunctionName, Reason};
 use catnap_activator_http::{Ended, Observer, Outcome};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -17,7 +17,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use labels::{FunctionLabels, PhaseLabels, ReasonLabels, RequestLabels, code_class};
+use handles::Handles;
+use labels::{FunctionLabels, PhaseLabels, ReasonLabels, RequestLabels};
 
 /// From 5 ms to 120 s: shorter than a warm answer, longer than the default activation timeout.
 const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0];
@@ -39,15 +40,8 @@ pub(crate) struct Metrics {
     unparsable: Family<ReasonLabels, Counter>,
     turned_away: Counter,
     active: Gauge,
-    /// Series of each Function that are to go with it.
-    series: Mutex<HashMap<FunctionName, Series>>,
-}
-
-/// Label sets that vary within a Function.
-#[derive(Debug, Default)]
-struct Series {
-    requests: HashSet<RequestLabels>,
-    phases: HashSet<PhaseLabels>,
+    /// The series of each Function that had requests.
+    handles: RwLock<HashMap<FunctionName, Arc<Handles>>>,
 }
 
 impl Metrics {
@@ -66,7 +60,7 @@ impl Metrics {
             unparsable: Family::default(),
             turned_away: Counter::default(),
             active: Gauge::default(),
-            series: Mutex::default(),
+            handles: RwLock::default(),
         };
         let registry = registry.sub_registry_with_prefix("catnap_activator");
         registry.register(
@@ -118,98 +112,26 @@ impl Metrics {
 
     /// Drops the series of Functions that `exists` denies.
     pub(crate) fn retain(&self, exists: impl Fn(&FunctionName) -> bool) {
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        series.retain(|name, series| {
+        let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+        handles.retain(|name, handles| {
             let keep = exists(name);
             if !keep {
-                self.forget(name, series);
+                handles.remove_from(self);
             }
             keep
         });
     }
 
-    fn forget(&self, name: &FunctionName, series: &Series) {
-        let function = FunctionLabels::from(name);
-        for labels in &series.requests {
-            self.requests.remove(labels);
-        }
-        for labels in &series.phases {
-            self.cold_start.remove(labels);
-        }
-        for family in [&self.duration, &self.first_byte, &self.queue] {
-            family.remove(&function);
-        }
-        for family in [&self.retries, &self.request_bytes, &self.response_bytes] {
-            family.remove(&function);
-        }
-    }
-
-    fn count_function(&self, function: &FunctionName, exchange: &Ended<'_>) {
-        let reason = match exchange.outcome {
-            Outcome::Refused(reason) | Outcome::TimedOut(reason) => reason.name(),
-            Outcome::ClientLeft => "ClientLeft",
-            Outcome::BrokenOff => "BrokenOff",
-            Outcome::Answered => "",
+    fn handles(&self, function: &FunctionName) -> Arc<Handles> {
+        let known = {
+            let handles = self.handles.read().unwrap_or_else(PoisonError::into_inner);
+            handles.get(function).map(Arc::clone)
         };
-        let labels = FunctionLabels::from(function);
-        let revision = exchange.revision.map(|revision| Arc::clone(&revision.name)).unwrap_or_default();
-        let request = RequestLabels {
-            namespace: Arc::clone(&labels.namespace),
-            function: Arc::clone(&labels.function),
-            revision,
-            code: code_class(exchange.status),
-            reason,
-        };
-        let is_new = self.requests.get(&request).is_none();
-        self.requests.get_or_create(&request).inc();
-        if is_new {
-            self.remember(function, |series| &mut series.requests, request);
-        }
-        observe(&self.duration, &labels, exchange.duration);
-        if let Some(first_byte) = exchange.first_byte {
-            observe(&self.first_byte, &labels, first_byte);
-        }
-        if let Some(phases) = exchange.phases {
-            observe(&self.queue, &labels, phases.total());
-            if phases.cold {
-                self.count_cold_start(function, &phases);
-            }
-        }
-        add(&self.retries, &labels, u64::from(exchange.attempts.saturating_sub(1)));
-        add(&self.request_bytes, &labels, exchange.request_bytes);
-        add(&self.response_bytes, &labels, exchange.response_bytes);
-    }
-
-    fn count_cold_start(&self, function: &FunctionName, phases: &Phases) {
-        let lengths = [
-            ("wake", phases.wake),
-            ("schedule", phases.schedule),
-            ("start", phases.start),
-            ("ready", phases.ready),
-            ("queue", phases.queue),
-        ];
-        for (phase, length) in lengths {
-            let labels = PhaseLabels {
-                namespace: Arc::clone(&function.namespace),
-                function: Arc::clone(&function.name),
-                phase,
-            };
-            let is_new = self.cold_start.get(&labels).is_none();
-            observe(&self.cold_start, &labels, length);
-            if is_new {
-                self.remember(function, |series| &mut series.phases, labels);
-            }
-        }
-    }
-
-    fn remember<L: Eq + Hash>(
-        &self,
-        function: &FunctionName,
-        kind: impl Fn(&mut Series) -> &mut HashSet<L>,
-        labels: L,
-    ) {
-        let mut series = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        kind(series.entry(function.clone()).or_default()).insert(labels);
+        known.unwrap_or_else(|| {
+            let mut handles = self.handles.write().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Handles::new(function));
+            Arc::clone(handles.entry(function.clone()).or_insert_with(new))
+        })
     }
 }
 
@@ -221,7 +143,7 @@ impl Observer for Metrics {
     fn ended(&self, exchange: &Ended<'_>) {
         self.active.dec();
         match (exchange.function, exchange.outcome) {
-            (Some(function), _) => self.count_function(function, exchange),
+            (Some(function), _) => self.handles(function).count(self, exchange),
             (None, Outcome::Refused(reason)) => drop(self.unknown.get_or_create(&reason.into()).inc()),
             (None, _) => {}
         }
@@ -238,16 +160,6 @@ impl Observer for Metrics {
 
 fn histograms<L: Clone + Eq + Hash>() -> Histograms<L> {
     Family::new_with_constructor(|| Histogram::new(SECONDS))
-}
-
-fn observe<L: Clone + Eq + Hash>(family: &Histograms<L>, labels: &L, length: Duration) {
-    family.get_or_create(labels).observe(length.as_secs_f64());
-}
-
-fn add(family: &Family<FunctionLabels, Counter>, labels: &FunctionLabels, count: u64) {
-    if count > 0 {
-        family.get_or_create(labels).inc_by(count);
-    }
 }
 
 #[cfg(test)]

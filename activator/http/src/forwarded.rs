@@ -83,7 +83,9 @@ pub(crate) fn identify(headers: &mut HeaderMap) -> HeaderValue {
     if let Some(id) = headers.get(REQUEST_ID).filter(|id| valid_request_id(id.as_bytes())) {
         return id.clone();
     }
-    let id = hex_value(rand::random::<u128>(), "", "");
+    let mut digits = [0; 32];
+    write_hex(rand::random(), &mut digits);
+    let id = plain_value(&digits);
     headers.insert(REQUEST_ID, id.clone());
     id
 }
@@ -98,14 +100,23 @@ pub(crate) fn trace(headers: &mut HeaderMap) {
     }
     headers.remove(TRACESTATE);
     // Zero is not a valid id; flags 00: the sampling decision is left to whoever traces.
-    let trace = rand::random::<u128>() | 1;
-    let parent = rand::random::<u64>() | 1;
-    headers.insert(TRACEPARENT, hex_value(trace, "00-", &format!("-{parent:016x}-00")));
+    let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    write_hex(rand::random::<u128>() | 1, &mut value[3..35]);
+    write_hex(u128::from(rand::random::<u64>() | 1), &mut value[36..52]);
+    headers.insert(TRACEPARENT, plain_value(&value));
 }
 
-fn hex_value(number: u128, before: &str, after: &str) -> HeaderValue {
-    let text = format!("{before}{number:032x}{after}");
-    HeaderValue::from_maybe_shared(bytes::Bytes::from(text)).unwrap_or_else(|_| HeaderValue::from_static("0"))
+/// Writes a number as hexadecimal digits, most significant first, in all of the field.
+fn write_hex(mut number: u128, field: &mut [u8]) {
+    for digit in field.iter_mut().rev() {
+        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
+        number >>= 4;
+    }
+}
+
+/// Digits and dashes are no trouble in a header value.
+fn plain_value(bytes: &[u8]) -> HeaderValue {
+    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("0"))
 }
 
 fn valid_request_id(id: &[u8]) -> bool {
