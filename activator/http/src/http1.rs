@@ -11,6 +11,7 @@ mod head;
 mod upload;
 
 use std::sync::Arc;
+use std::task::Poll;
 
 use parking_lot::Mutex;
 
@@ -80,7 +81,8 @@ impl Home {
     }
 
     /// The exchange is over. A connection whose pod sent more than it should is not used again.
-    fn put(&self, connection: Box<Connection>) {
+    fn put(&self, mut connection: Box<Connection>) {
+        connection.shrink();
         *self.0.lock() = match connection.rest() {
             connection::Rest::Nothing => Place::Idle(connection),
             connection::Rest::Upload => Place::Uploading(connection),
@@ -93,6 +95,11 @@ impl Home {
         matches!(&*self.0.lock(), Place::Idle(connection) if connection.is_quiet())
     }
 
+    /// True while the rest of a request is on its way.
+    pub(crate) fn is_uploading(&self) -> bool {
+        matches!(&*self.0.lock(), Place::Uploading(_))
+    }
+
     /// Waits until the rest of a request is sent. False: it will take no other.
     pub(crate) async fn ready(&self) -> bool {
         let connection = match std::mem::take(&mut *self.0.lock()) {
@@ -100,7 +107,14 @@ impl Home {
             Place::Idle(connection) | Place::Uploading(connection) => connection,
         };
         let mut connection = connection;
-        if std::future::poll_fn(|context| connection.poll_upload(context)).await.is_err() {
+        let uploaded = std::future::poll_fn(|context| {
+            if !connection.poll_quiet(context) {
+                // The pod closed it meanwhile, or says what nobody asked for.
+                return Poll::Ready(false);
+            }
+            connection.poll_upload(context).map(|uploaded| uploaded.is_ok())
+        });
+        if !uploaded.await {
             return false;
         }
         self.put(connection);

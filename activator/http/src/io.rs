@@ -1,14 +1,11 @@
 //! What the codecs read and write: a [`Socket`] with the first bytes that protocol detection took put back in front.
-//!
-//! Reading assumes the single-threaded runtime that the socket was made on: readiness is cleared after a short read, which
-//! saves one system call a message.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connections::Registration;
 use crate::socket::Socket;
@@ -103,16 +100,10 @@ impl AsyncRead for Io {
             this.detected_from += count;
             return Poll::Ready(Ok(()));
         }
-        let stream = &this.socket.stream;
-        let room = buffer.remaining();
         loop {
-            ready!(stream.poll_read_ready(context))?;
-            match stream.try_read_buf(buffer) {
+            ready!(this.socket.stream.poll_read_ready(context))?;
+            match this.socket.try_read(buffer) {
                 Ok(count) => {
-                    if count > 0 && count < room {
-                        let _ = stream
-                            .try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                    }
                     this.socket.count_received(count, this.starts_head);
                     return Poll::Ready(Ok(()));
                 }

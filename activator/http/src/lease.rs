@@ -92,7 +92,10 @@ impl Lease {
             self.put(link);
             return;
         }
-        // The codec has yet to see the end itself, or the rest of the request is still on its way.
+        if !link.is_uploading() {
+            link.socket.close();
+            return;
+        }
         let mut until = self.until;
         if self.limited() {
             until = Some(Instant::now() + SETTLING);

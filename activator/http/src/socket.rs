@@ -9,6 +9,7 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use bytes::BufMut;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
@@ -187,6 +188,24 @@ impl Socket {
     /// Bytes that arrived since the connection was made.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Relaxed)
+    }
+
+    /// Reads what is there, in one system call. After a short read there was no more: asking again would cost a second one.
+    pub(crate) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
+        let room = buffer.chunk_mut().len();
+        let mut read = None;
+        // The readiness that is given up is the one from before the call: what arrives meanwhile is not missed, on whichever
+        // thread the event loop is.
+        let tried = self.stream.try_io(Interest::READABLE, || {
+            let count = self.stream.try_read_buf(buffer)?;
+            read = Some(count);
+            if 0 < count && count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match (read, tried) {
+            (Some(count), _) => Ok(count),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     /// Bytes that the kernel took since the connection was made.

@@ -201,6 +201,11 @@ impl Link {
         }
     }
 
+    /// True while the rest of a request is on its way, after which it may take another.
+    pub(crate) fn is_uploading(&self) -> bool {
+        matches!(&self.sender, Sender::Http1(home) if home.is_uploading())
+    }
+
     /// Waits until the connection takes a request. False: it was closed.
     pub(crate) async fn ready(&mut self) -> bool {
         match &mut self.sender {
@@ -251,7 +256,8 @@ fn send_http1(
     let socket = Arc::clone(socket);
     let answered = async move {
         let response = sending.await.map_err(|source| SendError {
-            never_sent: socket.sent() == sent_before,
+            // A request whose body is none failed through no fault of the pod's.
+            never_sent: !matches!(source, Http1Error::Request(_)) && socket.sent() == sent_before,
             source: PodError::Http1(source),
         })?;
         Ok(response.map(PodBody::Http1))

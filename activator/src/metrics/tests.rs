@@ -1,6 +1,8 @@
 //! What a scrape shows after requests of every kind, and after their Function is gone.
 
-use catnap_activator_core::{Settings, SystemClock};
+use std::time::Duration;
+
+use catnap_activator_core::{Phases, Settings, SystemClock};
 use catnap_wire::RevisionId;
 use prometheus_client::encoding::text::encode;
 

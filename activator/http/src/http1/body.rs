@@ -41,6 +41,7 @@ impl Http1Body {
             Length::Chunked => Coding::Chunked(Chunked::default()),
             Length::UntilClose => Coding::UntilClose,
         };
+        let keeps_alive = keeps_alive && length != Length::UntilClose;
         let mut body = Self { home, connection: Some(connection), coding, keeps_alive };
         if matches!(body.coding, Coding::Length(0)) && body.keeps_alive {
             body.go_home();
@@ -50,7 +51,7 @@ impl Http1Body {
 
     /// The connection itself, when the response switched to another protocol.
     pub(crate) fn into_stream(self) -> Option<Stream> {
-        self.connection.map(|connection| connection.into_stream())
+        self.connection.and_then(|connection| connection.into_stream())
     }
 
     fn go_home(&mut self) {

@@ -195,6 +195,8 @@ mod tests {
     #[case(b"5\r;\r\nhello\r\n", "a chunk's size is no line")]
     #[case(b"0\r\nno field\r\n\r\n", "a field is malformed")]
     #[case(b"0\r\n\r\r\n\r\n", "a field is malformed")]
+    #[case(b"0\r\n\nHTTP/1.1 200 OK\r\nx: y\r\n\r\n", "a field does not end with CR LF")]
+    #[case(b"0\r\nx: y\n\r\n", "a field does not end with CR LF")]
     #[case(b"5\r\nhel", "incomplete")]
     fn what_is_not_chunked_is_refused(#[case] body: &[u8], #[case] expected: &str) {
         for pieces in [1, 3, 1000] {

@@ -1,12 +1,14 @@
 //! A connection's socket, what was read of it and not used, and what is still to be written.
 
-use std::io::{self, IoSlice};
+use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::Http1Error;
 use super::upload::Upload;
@@ -16,6 +18,8 @@ use crate::socket::Socket;
 
 /// Room for a read while nothing is known of its length.
 const READ_LEAST: usize = 8 * 1024;
+/// With less room than this there is more made before a read.
+const READ_AGAIN: usize = 4 * 1024;
 /// Most room for one read.
 const READ_MOST: usize = 64 * 1024;
 
@@ -24,7 +28,16 @@ const READ_MOST: usize = 64 * 1024;
 pub(crate) struct Connection {
     pub(super) socket: Arc<Socket>,
     pub(super) read: BytesMut,
-    pub(super) upload: Upload,
+    upload: Uploading,
+}
+
+/// Where the request is written.
+#[derive(Debug)]
+enum Uploading {
+    /// By whoever waits for the response.
+    Here(Upload),
+    /// By a task of its own.
+    Apart(AbortOnDropHandle<(Upload, Result<(), Http1Error>)>),
 }
 
 /// What an exchange left of its connection.
@@ -40,7 +53,7 @@ pub(super) enum Rest {
 impl Connection {
     /// Over a connected socket.
     pub(crate) fn new(socket: Arc<Socket>) -> Self {
-        Self { socket, read: BytesMut::new(), upload: Upload::default() }
+        Self { socket, read: BytesMut::new(), upload: Uploading::Here(Upload::default()) }
     }
 
     /// Begins a request, which is written as it is polled. `write_head` says whether the body goes in chunks.
@@ -49,55 +62,83 @@ impl Connection {
         write_head: impl FnOnce(&mut Vec<u8>, &RequestBody) -> bool,
         body: RequestBody,
     ) {
-        self.upload.begin(write_head, body);
-    }
-
-    pub(super) fn rest(&self) -> Rest {
-        if !self.read.is_empty() || self.upload.failed() {
-            Rest::Unusable
-        } else if self.upload.ended() {
-            Rest::Nothing
-        } else {
-            Rest::Upload
+        // A connection comes home only when its upload did.
+        if let Uploading::Here(upload) = &mut self.upload {
+            upload.begin(write_head, body);
         }
     }
 
-    /// Nothing came since the last exchange, not even an end. Asks no kernel: the event loop knows.
+    pub(super) fn rest(&self) -> Rest {
+        match &self.upload {
+            _ if !self.read.is_empty() => Rest::Unusable,
+            Uploading::Apart(_) => Rest::Upload,
+            Uploading::Here(upload) if upload.failed() => Rest::Unusable,
+            Uploading::Here(upload) if upload.ended() => Rest::Nothing,
+            Uploading::Here(_) => Rest::Upload,
+        }
+    }
+
+    /// Nothing came since the last exchange, not even an end. The kernel is asked only when the event loop heard of something.
     pub(super) fn is_quiet(&self) -> bool {
-        self.socket.stream.poll_read_ready(&mut Context::from_waker(Waker::noop())).is_pending()
+        let read = self.socket.stream.try_read(&mut [0; 1]);
+        read.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// As `is_quiet`; wakes when that may change.
+    pub(super) fn poll_quiet(&self, context: &mut Context<'_>) -> bool {
+        self.socket.stream.poll_read_ready(context).is_pending() || self.is_quiet()
+    }
+
+    /// Gives back a large buffer, which an idle connection would keep.
+    pub(super) fn shrink(&mut self) {
+        if self.read.capacity() > READ_LEAST {
+            self.read = BytesMut::new();
+        }
     }
 
     /// Writes what there is of the request. Ready when all of it is with the kernel.
     pub(super) fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Http1Error>> {
-        let Self { socket, upload, .. } = self;
-        while upload.poll_next(context).map_err(Http1Error::Request)?.is_ready() {
-            let Some(slices) = upload.unwritten() else { return Poll::Ready(Ok(())) };
-            match ready!(poll_write(socket, context, &slices)) {
-                Ok(count) => upload.written(count),
-                Err(error) => {
-                    upload.fail();
-                    return Poll::Ready(Err(Http1Error::Io(error)));
-                }
+        match &mut self.upload {
+            Uploading::Here(upload) => upload.poll(&self.socket, context),
+            Uploading::Apart(task) => {
+                let (upload, result) = match ready!(Pin::new(task).poll(context)) {
+                    Ok(ended) => ended,
+                    // It was ended with its runtime, and every connection with it.
+                    Err(_) => (Upload::unfinished(), Err(Http1Error::InUse)),
+                };
+                self.upload = Uploading::Here(upload);
+                Poll::Ready(result)
             }
         }
-        Poll::Pending
+    }
+
+    /// Lets the rest of the request go on by itself: whoever waits for the response may ask for no more of it before its client
+    /// has sent all.
+    pub(super) fn upload_apart(&mut self) {
+        if let Uploading::Here(upload) = &mut self.upload
+            && !upload.ended()
+        {
+            let mut upload = std::mem::take(upload);
+            let socket = Arc::clone(&self.socket);
+            let task = tokio::spawn(async move {
+                let result = poll_fn(|context| upload.poll(&socket, context)).await;
+                (upload, result)
+            });
+            self.upload = Uploading::Apart(AbortOnDropHandle::new(task));
+        }
     }
 
     /// Reads once. `expected`: bytes that are known to come. Gives the number of bytes; 0 is the end.
     pub(super) fn poll_fill(&mut self, context: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
-        let room = usize::try_from(expected).unwrap_or(READ_MOST).clamp(READ_LEAST, READ_MOST);
-        let stream = &self.socket.stream;
+        // One more than what is to come: a read that fills the buffer leaves open whether there is more.
+        let room = usize::try_from(expected.saturating_add(1)).unwrap_or(READ_MOST);
         loop {
-            ready!(stream.poll_read_ready(context))?;
-            self.read.reserve(room);
-            let room = self.read.capacity() - self.read.len();
-            match stream.try_read_buf(&mut self.read) {
+            ready!(self.socket.stream.poll_read_ready(context))?;
+            if self.read.capacity() - self.read.len() < READ_AGAIN {
+                self.read.reserve(room.clamp(READ_LEAST, READ_MOST));
+            }
+            match self.socket.try_read(&mut self.read) {
                 Ok(count) => {
-                    if count > 0 && count < room {
-                        // A short read: there was no more. Asking once more would cost a system call.
-                        let _ = stream
-                            .try_io(Interest::READABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
-                    }
                     self.socket.count_received(count, false);
                     return Poll::Ready(Ok(count));
                 }
@@ -108,26 +149,10 @@ impl Connection {
     }
 
     /// The bytes themselves, for a connection that switched to another protocol.
-    pub(super) fn into_stream(self) -> Stream {
-        Stream { read: self.read, io: Io::upstream(self.socket) }
-    }
-}
-
-fn poll_write(socket: &Socket, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-    loop {
-        ready!(socket.stream.poll_write_ready(context))?;
-        let written = match slices {
-            [one] => socket.stream.try_write(one),
-            several => socket.stream.try_write_vectored(several),
-        };
-        match written {
-            Ok(count) => {
-                socket.count_sent(count);
-                return Poll::Ready(Ok(count));
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Poll::Ready(Err(error)),
-        }
+    /// `None` while the request is not sent: its rest would be taken for the other protocol.
+    pub(super) fn into_stream(self) -> Option<Stream> {
+        let Uploading::Here(upload) = &self.upload else { return None };
+        upload.ended().then(|| Stream { read: self.read, io: Io::upstream(self.socket) })
     }
 }
 

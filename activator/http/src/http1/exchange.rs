@@ -22,12 +22,14 @@ pub(crate) struct Sending {
     seen: usize,
     /// Bytes of interim responses that were dropped.
     dropped: usize,
+    /// Why the pod cannot be sent the rest of the request. What it said before comes first.
+    failed: Option<Http1Error>,
 }
 
 impl Sending {
     /// `connection` has the request's beginning to write; it comes home after the response. `to_head`: the method is HEAD.
     pub(crate) fn new(home: Arc<Home>, connection: Box<Connection>, to_head: bool) -> Self {
-        Self { home, connection: Some(connection), to_head, seen: 0, dropped: 0 }
+        Self { home, connection: Some(connection), to_head, seen: 0, dropped: 0, failed: None }
     }
 
     /// The head, once it is complete. Interim responses are dropped.
@@ -37,11 +39,11 @@ impl Sending {
         context: &mut Context<'_>,
     ) -> Poll<Result<Head, Http1Error>> {
         // A pod may answer and close before it has read all: what it said comes first.
-        let sending = match connection.poll_upload(context) {
-            Poll::Ready(Err(error @ Http1Error::Io(_))) => Some(error),
+        match connection.poll_upload(context) {
+            Poll::Ready(Err(error @ Http1Error::Io(_))) => self.failed = Some(error),
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Ready(Ok(())) | Poll::Pending => None,
-        };
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
         loop {
             while let Some(end) = head::fields_end(&connection.read, &mut self.seen) {
                 self.seen = 0;
@@ -60,11 +62,12 @@ impl Sending {
             }
             match connection.poll_fill(context, 0) {
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(sending.unwrap_or(Http1Error::Closed("head"))));
+                    return Poll::Ready(Err(self.failed.take().unwrap_or(Http1Error::Closed("head"))));
                 }
                 Poll::Ready(Ok(_)) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Http1Error::Io(error))),
-                Poll::Pending => return sending.map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+                // A connection that cannot be written to is about to be readable: to its end.
+                Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -84,6 +87,7 @@ impl Future for Sending {
             }
         };
         let length = head.length(this.to_head).map_err(Http1Error::Malformed)?;
+        connection.upload_apart();
         let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
         let keeps_alive = head.keeps_alive() && !switched;
         let body = Http1Body::new(Arc::clone(&this.home), connection, length, keeps_alive);

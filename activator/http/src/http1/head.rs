@@ -57,7 +57,8 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
     let parsed =
         ParserConfig::default().parse_response_with_uninit_headers(&mut response, bytes, &mut fields);
     match parsed {
-        Ok(Status::Complete(_)) => {}
+        Ok(Status::Complete(length)) if length == bytes.len() => {}
+        Ok(Status::Complete(_)) => return Err("the head ends before its end"),
         Ok(Status::Partial) => return Err("the head is incomplete"),
         Err(httparse::Error::TooManyHeaders) => return Err("too many header fields"),
         Err(_) => return Err("the head is malformed"),
@@ -72,10 +73,14 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
 
 /// Parses a section of fields that ends with an empty line.
 pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
+    let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
+    if !lines.all(|line| line.ends_with(b"\r\n")) {
+        return Err("a field does not end with CR LF");
+    }
     let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
     match httparse::parse_headers(bytes, &mut fields) {
-        Ok(Status::Complete((_, fields))) => header_map(bytes, fields),
-        Ok(Status::Partial) | Err(_) => Err("a field is malformed"),
+        Ok(Status::Complete((length, fields))) if length == bytes.len() => header_map(bytes, fields),
+        Ok(_) | Err(_) => Err("a field is malformed"),
     }
 }
 

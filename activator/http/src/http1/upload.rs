@@ -1,13 +1,15 @@
 //! A request on its way to the socket: its head, then its body as it comes, in chunks when its length is not known.
 
-use std::io::{IoSlice, Write as _};
+use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
+use super::Http1Error;
 use crate::request_body::{RequestBody, RequestBodyError};
+use crate::socket::Socket;
 
 /// What is to be written, and where more comes from.
 #[derive(Default)]
@@ -34,6 +36,11 @@ impl Upload {
         self.body = Some(body).filter(|body| self.chunked || !body.is_end_stream());
     }
 
+    /// One that broke off.
+    pub(super) fn unfinished() -> Self {
+        Self { failed: true, ..Self::default() }
+    }
+
     /// All of the request is with the kernel.
     pub(super) fn ended(&self) -> bool {
         self.body.is_none() && self.nothing_waits()
@@ -44,15 +51,34 @@ impl Upload {
         self.failed
     }
 
-    pub(super) fn fail(&mut self) {
+    fn fail(&mut self) {
         self.failed = true;
         self.body = None;
         self.framing_written = self.framing.len();
         self.data = Bytes::new();
     }
 
+    /// Writes what there is. Ready when all of the request is with the kernel.
+    pub(super) fn poll(
+        &mut self,
+        socket: &Socket,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<(), Http1Error>> {
+        loop {
+            ready!(self.poll_next(context)).map_err(Http1Error::Request)?;
+            let Some(slices) = self.unwritten() else { return Poll::Ready(Ok(())) };
+            match ready!(poll_write(socket, context, &slices)) {
+                Ok(count) => self.written(count),
+                Err(error) => {
+                    self.fail();
+                    return Poll::Ready(Err(Http1Error::Io(error)));
+                }
+            }
+        }
+    }
+
     /// Ready when something is to be written, or nothing will be any more. What is there of the body goes with the head.
-    pub(super) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RequestBodyError>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RequestBodyError>> {
         while self.data.is_empty() {
             let Some(body) = &mut self.body else { break };
             let polled =
@@ -76,7 +102,7 @@ impl Upload {
     }
 
     /// What to write next; `None` at the end.
-    pub(super) fn unwritten(&self) -> Option<Slices<'_>> {
+    fn unwritten(&self) -> Option<Slices<'_>> {
         let framing = &self.framing[self.framing_written..];
         let (before, after) = if self.chunked && !self.data.is_empty() {
             // The line break behind the data is kept at the end of the framing.
@@ -89,7 +115,7 @@ impl Upload {
     }
 
     /// The kernel took this many bytes.
-    pub(super) fn written(&mut self, count: usize) {
+    fn written(&mut self, count: usize) {
         let tail = if self.chunked && !self.data.is_empty() { 2 } else { 0 };
         let before = self.framing.len() - self.framing_written - tail;
         let of_before = count.min(before);
@@ -130,6 +156,24 @@ impl Upload {
     }
 }
 
+fn poll_write(socket: &Socket, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    loop {
+        ready!(socket.stream.poll_write_ready(context))?;
+        let written = match slices {
+            [one] => socket.stream.try_write(one),
+            several => socket.stream.try_write_vectored(several),
+        };
+        match written {
+            Ok(count) => {
+                socket.count_sent(count);
+                return Poll::Ready(Ok(count));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Poll::Ready(Err(error)),
+        }
+    }
+}
+
 /// A header field as a line.
 pub(crate) fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
     buffer.extend_from_slice(name.as_bytes());
@@ -139,7 +183,7 @@ pub(crate) fn write_field(buffer: &mut Vec<u8>, name: &str, value: &[u8]) {
 }
 
 /// Up to three pieces for one write.
-pub(super) struct Slices<'a> {
+struct Slices<'a> {
     pieces: [IoSlice<'a>; 3],
     count: usize,
 }

@@ -11,6 +11,7 @@ mod pod;
 
 mod answers;
 mod broken;
+mod connections;
 mod drain;
 mod forwarding;
 mod hardening;
