@@ -71,10 +71,9 @@ impl Connection {
     pub(super) fn rest(&self) -> Rest {
         match &self.upload {
             _ if !self.read.is_empty() => Rest::Unusable,
-            Uploading::Apart(_) => Rest::Upload,
             Uploading::Here(upload) if upload.failed() => Rest::Unusable,
             Uploading::Here(upload) if upload.ended() => Rest::Nothing,
-            Uploading::Here(_) => Rest::Upload,
+            Uploading::Here(_) | Uploading::Apart(_) => Rest::Upload,
         }
     }
 
