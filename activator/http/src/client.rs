@@ -32,9 +32,6 @@ use crate::worker::Worker;
 
 /// How long a client may take to read the last response of a connection that we close.
 const LINGER: Duration = Duration::from_secs(2);
-/// An HTTP/2 client that does not answer a ping in this time is dead.
-const PING_INTERVAL: Duration = Duration::from_secs(20);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What all requests of a connection share.
 #[derive(Debug)]
@@ -87,7 +84,7 @@ pub(crate) async fn serve(
 
 async fn serve_tls(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, io: Io) {
     let Some(acceptor) = &worker.tls else { return };
-    match acceptor.accept(io).await {
+    match acceptor.accept(io, &socket).await {
         Ok((io, protocol)) => Client::new(Arc::clone(&worker), endpoint, socket, protocol).serve(io).await,
         Err(error) => tracing::debug!(peer = %socket.peer, %error, "no TLS with a client"),
     }
@@ -160,9 +157,8 @@ impl Client {
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(STREAM_SEND_BYTES)
             .max_pending_accept_reset_streams(PENDING_RESETS)
-            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
-            .keep_alive_interval(PING_INTERVAL)
-            .keep_alive_timeout(PING_TIMEOUT);
+            // No pings: they queue behind a response that its client reads slowly. TCP and the sweep find the dead.
+            .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
         let io = TokioIo::new(Frames::new(io, Arc::clone(&self.socket)));
         let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {

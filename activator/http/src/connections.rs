@@ -55,7 +55,7 @@ impl Connections {
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
                 // It was asked to leave before, and has nothing to finish.
-                Phase::Idle if socket.is_leaving() => socket.close(),
+                Phase::Idle if socket.is_leaving() && !socket.pace.unsent() => socket.close(),
                 Phase::Idle if socket.phase_age() > limits.idle => {
                     if socket.is_multiplexed() {
                         socket.ask_to_leave();
@@ -80,7 +80,7 @@ impl Connections {
         for socket in self.sockets.lock().values() {
             let quiet = match socket.phase() {
                 Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
-                Phase::Idle => !socket.is_multiplexed(),
+                Phase::Idle => !socket.is_multiplexed() && !socket.pace.unsent(),
                 Phase::Busy => false,
             };
             if quiet && !socket.has_unread() {

@@ -20,6 +20,9 @@ const SELDOM: Duration = Duration::from_secs(1);
 /// The list is looked through at most this often, so that a limit is exceeded by no more.
 const OFTEN: Duration = Duration::from_millis(50);
 
+/// What goes on without its client ends after this time, where no request is limited.
+const UNATTENDED: Duration = Duration::from_secs(300);
+
 /// The limits of one exchange, counted from its dispatch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -65,8 +68,8 @@ impl Limits {
     }
 
     /// The last moment of what goes on without its client.
-    pub(crate) fn unattended(&self) -> Option<Instant> {
-        self.timeouts.request.map(|limit| self.dispatched + limit)
+    pub(crate) fn unattended(&self) -> Instant {
+        self.dispatched + self.timeouts.request.unwrap_or(UNATTENDED)
     }
 
     /// What a caller is told who got no response.

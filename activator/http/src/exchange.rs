@@ -138,7 +138,7 @@ impl Exchange {
                 Admission::Held(waiting) => self.hold(function, waiting).await?,
                 Admission::Refused(refusal) => return Err(End::Refused(refusal)),
             };
-            self.limit(function);
+            self.limit(function, &slot);
             let progress = Arc::clone(&self.record.progress);
             let attempted = tokio::select! {
                 biased;
@@ -176,11 +176,13 @@ impl Exchange {
     }
 
     /// The function's time limits count from now, unless they did already.
-    fn limit(&mut self, function: &Function) {
+    fn limit(&mut self, function: &Function, slot: &Slot) {
         if self.limits.is_none() {
             let limits = *self.limits.insert(Limits::from_now(function.timeouts()));
             let deadlines = &self.client.worker.deadlines;
-            deadlines.watch(&self.record.progress, &self.client, limits, self.asker.grpc);
+            // Only a function that speaks HTTP/2 has gRPC calls, whatever a client says.
+            let grpc = self.asker.grpc && slot.protocol() == catnap_activator_core::Protocol::H2c;
+            deadlines.watch(&self.record.progress, &self.client, limits, grpc);
         }
     }
 
@@ -250,7 +252,7 @@ impl Exchange {
             Want::Recent
         };
         let pool = worker.pool(&slot);
-        let until = self.limits.and_then(|limits| limits.unattended());
+        let until = self.limits.map(|limits| limits.unattended());
         let mut lease = Lease::new(slot, pool, until);
         loop {
             let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
@@ -332,8 +334,8 @@ impl Exchange {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, lease);
         }
-        let endless = self.asker.grpc || headers::is_event_stream(response.headers());
         let from_http2 = response.version() == Version::HTTP_2;
+        let endless = (self.asker.grpc && from_http2) || headers::is_event_stream(response.headers());
         lease.keep_alive = headers::clean_response(response.headers_mut());
         let to_http1 = from_http2 && self.client.protocol == Protocol::Http1;
         let chunked = to_http1

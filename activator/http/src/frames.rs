@@ -20,7 +20,7 @@ use crate::socket::Socket;
 use walk::{Header, Passed, Walk};
 
 /// Frames without content that a client may send in a second; the next ones make the server say goodbye, and as many again
-/// close the connection. Keep-alive and bandwidth pings, window updates and cancelled calls of a busy client are far below.
+/// close the connection. Keep-alive pings, window updates and cancelled calls of a busy client are far below.
 const EMPTY_FRAMES: u32 = 1_000;
 const SECOND: Duration = Duration::from_secs(1);
 /// A client may send one `WINDOW_UPDATE` for so many bytes that it was sent, besides those that count as empty.
@@ -33,6 +33,7 @@ const PREFACE_BYTES: u32 = 24;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
@@ -80,7 +81,7 @@ impl<I> Frames<I> {
     }
 
     fn watch_written<'bytes>(&mut self, buffers: impl Iterator<Item = &'bytes [u8]>, mut count: usize) {
-        let open = &mut self.received.open;
+        let Received { open, pings, .. } = &mut self.received;
         let had_streams = open.len();
         let mut data = 0;
         for buffer in buffers {
@@ -90,6 +91,7 @@ impl<I> Frames<I> {
                 let Passed::Header(header) = passed else { return };
                 if header.kind == DATA {
                     data += u64::from(header.length);
+                    *pings += 1;
                 }
                 if header.ends_stream() {
                     open.remove(&header.stream);
@@ -125,6 +127,9 @@ struct Received {
     since: Instant,
     /// Bytes sent to the client that are accounted for by a `WINDOW_UPDATE`.
     sent_seen: u64,
+    /// Pings that the client may send besides those that count as empty: one for each DATA frame that it was sent, by which
+    /// gRPC's clients measure the bandwidth.
+    pings: u64,
     /// The highest stream so far.
     latest: u32,
     /// Streams whose answer has not left whole.
@@ -140,6 +145,7 @@ impl Received {
             empty: 0,
             since: now,
             sent_seen: 0,
+            pings: 0,
             latest: 0,
             open: HashSet::new(),
         }
@@ -147,7 +153,7 @@ impl Received {
 
     /// Follows the bytes that arrived. `sent`: bytes that went to the client so far. The time is asked for only now and then.
     fn read(&mut self, bytes: &[u8], sent: u64, now: impl Fn() -> Instant) -> Result<(), Flood> {
-        let Self { walk, head_open, ends_head, empty, since, sent_seen, latest, open } = self;
+        let Self { walk, head_open, ends_head, empty, since, sent_seen, pings, latest, open } = self;
         let mut flood = Ok(());
         walk.go(bytes, |passed| {
             let header = match passed {
@@ -171,6 +177,10 @@ impl Received {
                 }
                 WINDOW_UPDATE if sent - *sent_seen >= BYTES_A_WINDOW_UPDATE => {
                     *sent_seen += BYTES_A_WINDOW_UPDATE;
+                    false
+                }
+                PING if *pings > 0 => {
+                    *pings -= 1;
                     false
                 }
                 RST_STREAM => {

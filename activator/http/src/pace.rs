@@ -98,6 +98,11 @@ impl Pace {
         self.streams.store(streams, Relaxed);
     }
 
+    /// Some of what the codec has is not with the kernel.
+    pub(crate) fn unsent(&self) -> bool {
+        self.blocked.load(Relaxed) || self.streams.load(Relaxed) > 0
+    }
+
     /// Bytes of responses left over HTTP/2.
     pub(crate) fn delivered(&self, bytes: u64) {
         self.delivered.fetch_add(bytes, Relaxed);

@@ -60,8 +60,10 @@ impl Room {
         let mut quiet = self.quiet.lock();
         loop {
             while let Some((since, socket)) = quiet.found.pop() {
-                // It may have become busy since, or gone.
-                if let Some(socket) = socket.upgrade().filter(|socket| socket.quiet_since() == Some(since)) {
+                // It may have become busy since, or gone; or be about to, with a request that nobody has read yet.
+                let still =
+                    |socket: &Arc<Socket>| socket.quiet_since() == Some(since) && !socket.has_unread();
+                if let Some(socket) = socket.upgrade().filter(still) {
                     end(&socket);
                     return true;
                 }

@@ -105,7 +105,8 @@ impl Socket {
     pub(crate) fn quiet_since(&self) -> Option<Instant> {
         let quiet = match self.phase() {
             Phase::Head => self.received() == 0,
-            Phase::Idle => true,
+            // The exchange ends with the body's last byte, which may be in the codec still.
+            Phase::Idle => !self.pace.unsent(),
             Phase::Busy => false,
         };
         let since = Duration::from_millis(self.phase_since.load(Relaxed));

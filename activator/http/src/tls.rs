@@ -12,6 +12,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::certificates::Certificates;
 use crate::io::{Io, Protocol};
+use crate::socket::Socket;
 
 const HTTP2: &[u8] = b"h2";
 const HTTP1: &[u8] = b"http/1.1";
@@ -44,12 +45,16 @@ impl Acceptor {
     }
 
     /// Shakes hands. The sweep ends it when it takes as long as a request head may.
-    pub(crate) async fn accept(&self, io: Io) -> io::Result<(TlsStream<Io>, Protocol)> {
+    pub(crate) async fn accept(&self, io: Io, socket: &Socket) -> io::Result<(TlsStream<Io>, Protocol)> {
         let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), io).await?;
         let rest = {
             // All that is expensive is computed in one go. A place is kept for that and for a turn of everybody else, not
             // until the client answers: clients that never do would use the places up.
             let _place = self.places.acquire().await;
+            if socket.hung_up() {
+                // While it waited its time passed, or it left: nothing is computed for the dead.
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
             let rest = hello.into_stream(Arc::clone(&self.config));
             tokio::task::yield_now().await;
             rest

@@ -108,7 +108,8 @@ impl Handles {
         counter.inc();
         // Another thread may have been faster.
         if !requests.iter().any(|(labels, _)| is_it(labels)) {
-            requests.push((labels, counter));
+            // The latest revision's are looked for most.
+            requests.insert(0, (labels, counter));
         }
     }
 

@@ -52,6 +52,11 @@ fn frames_with_content_are_never_a_flood() {
         client.read(&frame(DATA, 0, 1), 0, || now).unwrap();
         client.read(&frame(DATA, END_STREAM, 0), 0, || now).unwrap();
     }
+    // A client that measures the bandwidth pings once for each DATA frame.
+    for _ in 0..5 * EMPTY_FRAMES {
+        client.pings += 1;
+        client.read(&frame(PING, 0, 8), 0, || now).unwrap();
+    }
     let mut sent = 0;
     for _ in 0..5 * EMPTY_FRAMES {
         sent += BYTES_A_WINDOW_UPDATE;
