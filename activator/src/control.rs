@@ -32,7 +32,7 @@ use crate::routes::Seen;
 use crate::scale::ScaleClient;
 use crate::stream::StreamEvent;
 
-/// Commands carried out before the clock is looked at again.
+/// Commands, and messages of other activators, taken before the clock is looked at again.
 const BATCH: usize = 256;
 
 /// What the loop listens to. Every source goes on for ever; one that ends is never asked again.
@@ -128,6 +128,11 @@ impl Control {
             for _ in 0..BATCH {
                 let Ok(command) = commands.try_recv() else { break };
                 self.perform(command);
+            }
+            // A tick looks at everything: there are as many of these as requests.
+            for _ in 0..BATCH {
+                let Ok(event) = peers.try_recv() else { break };
+                self.peers.stream_changed(event);
             }
             if self.peers.is_over() {
                 return;

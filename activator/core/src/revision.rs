@@ -327,7 +327,11 @@ impl<W> Revision<W> {
 
     /// No pods, no requests and no conversation under way.
     pub fn is_empty(&self) -> bool {
-        self.measure.requests() == 0 && !self.wake.busy() && self.capacity.pods().next().is_none()
+        let keeps_slots = self.slots.as_ref().is_some_and(|slots| !slots.can_be_forgotten());
+        self.measure.requests() == 0
+            && !self.wake.busy()
+            && self.capacity.pods().next().is_none()
+            && !keeps_slots
     }
 
     /// The state at this moment.

@@ -57,8 +57,8 @@ impl Slots {
         let Some(peer) = self.peers.get(from) else { return };
         let instead = match &self.role {
             Role::Owner { .. } | Role::Claiming => None,
-            // Each took the other for the owner.
-            Role::Following(following) if following.of == *from && self.own > peer.rank => None,
+            // Each took the other for the owner: exactly one of them has to take it back.
+            Role::Following(following) if following.of == *from && self.own.outweighs(&peer.rank) => None,
             Role::Following(following) => Some(PodUid::clone(&following.of.pod)),
             Role::Idle => self.better().map(|better| better.pod),
         };

@@ -18,6 +18,11 @@ impl Rank {
     pub(super) fn new(revision: &RevisionId, pod: &PodUid, candidate: bool) -> Self {
         Self { candidate, weight: members::weight(revision, pod) }
     }
+
+    /// As both sides see it, whatever each knows of the other's end.
+    pub(super) fn outweighs(&self, other: &Self) -> bool {
+        self.weight > other.weight
+    }
 }
 
 #[derive(Debug)]
