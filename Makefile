@@ -81,6 +81,12 @@ bench-proxy: deps-build ## Measure the CPU of a proxied request against nginx an
 	$(CARGO) build --release --package catnap-activator --package catnap-bench
 	"$${CARGO_TARGET_DIR:-target}/release/catnap-bench" proxy --activator "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
 
+.PHONY: bench-held
+bench-held: deps-build ## Measure the memory of idle connections and held requests.
+	@deploy/dependencies.sh bench
+	$(CARGO) build --release --package catnap-activator --package catnap-bench
+	"$${CARGO_TARGET_DIR:-target}/release/catnap-bench" held --activator "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
+
 .PHONY: bench-page
 bench-page: deps-build ## Write docs/performance.md from the newest results.
 	$(CARGO) run --quiet --package catnap-bench -- page

@@ -3,10 +3,12 @@
 //! Each prints a table for people and writes `target/bench/<name>.json`. A benchmark never fails because a bar is missed.
 
 mod cold;
+mod held;
 mod page;
 mod proxy;
 mod report;
 mod statistics;
+mod subject;
 
 use std::path::PathBuf;
 
@@ -29,9 +31,14 @@ enum Benchmark {
     Cold(cold::ColdArgs),
     /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
     Proxy(proxy::ProxyArgs),
-    /// The backend of `proxy`, in a process of its own.
+    /// Memory of idle connections and held requests, against hyper alone; needs no cluster.
+    Held(held::HeldArgs),
+    /// The backend of others, in a process of its own.
     #[command(hide = true)]
-    Backend(proxy::BackendArgs),
+    Backend(subject::backend::BackendArgs),
+    /// The floor of `held`, in a process of its own.
+    #[command(hide = true)]
+    Bare(subject::bare::BareArgs),
     /// Writes docs/performance.md from the results; needs no cluster.
     Page(page::PageArgs),
 }
@@ -45,7 +52,9 @@ async fn main() -> anyhow::Result<()> {
             cold::run(client, arguments).await?
         }
         Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
-        Benchmark::Backend(arguments) => return proxy::serve_backend(&arguments),
+        Benchmark::Held(arguments) => held::run(arguments).await?,
+        Benchmark::Backend(arguments) => return subject::backend::serve(&arguments),
+        Benchmark::Bare(arguments) => return subject::bare::serve(&arguments).await,
         Benchmark::Page(arguments) => return page::write(&arguments, &output),
     };
     println!("{}", report.table());

@@ -20,8 +20,8 @@ pub(crate) struct PageArgs {
 const INTRODUCTION: &str = "# Performance
 
 Made by `catnap-bench page` from the newest result of each benchmark. A figure is held against what the platform alone
-needs (the floor), measured in turns in the same run: absolute times move with the machine, ratios hardly do. A missed
-bar stays here until it is met.
+needs (the floor) or against others that do the same, measured in turns in the same run: absolute times move with the
+machine, ratios hardly do. A missed bar stays here until it is met.
 ";
 
 /// Writes the page about all results of a directory.
@@ -46,7 +46,7 @@ fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
     let Report { name, commit, unix_seconds, rows } = report;
     let date = Timestamp::from_second(i64::try_from(*unix_seconds)?)?.to_zoned(TimeZone::UTC).date();
     writeln!(page, "\n## {name}\n\n`make bench-{name}`, {date}, commit `{commit}`.\n")?;
-    writeln!(page, "| | Catnap | floor | ratio | bar | holds |\n|---|---|---|---|---|---|")?;
+    writeln!(page, "| | Catnap | floor | others | ratio | bar | holds |\n|---|---|---|---|---|---|---|")?;
     for row in rows {
         writeln!(page, "{}", line(row))?;
     }
@@ -54,12 +54,20 @@ fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
 }
 
 fn line(row: &Row) -> String {
-    let Row { what, unit, ours, floor, peers: _, ratio, bar, holds } = row;
+    let Row { what, unit, ours, floor, peers, ratio, bar, holds } = row;
     let figure = |value: f64| format!("{} {unit}", (value * 100.0).round() / 100.0).trim_end().to_owned();
     let optional = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
     let holds = holds.map_or("", |holds| if holds { "yes" } else { "**no**" });
     let floor = floor.map(figure).unwrap_or_default();
-    format!("| {what} | {} | {floor} | {} | {} | {holds} |", figure(*ours), optional(*ratio), optional(*bar))
+    let others: Vec<String> =
+        peers.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
+    format!(
+        "| {what} | {} | {floor} | {} | {} | {} | {holds} |",
+        figure(*ours),
+        others.join(", "),
+        optional(*ratio),
+        optional(*bar)
+    )
 }
 
 #[cfg(test)]
@@ -69,8 +77,8 @@ mod tests {
     #[test]
     fn a_missed_bar_is_shown() {
         let row = Row::against("cold request p50", "ms", 266.0, 200.0, 1.33, 1.1);
-        assert_eq!(line(&row), "| cold request p50 | 266 ms | 200 ms | 1.33 | 1.10 | **no** |");
-        assert_eq!(line(&Row::plain("rounds counted", "", 40.0)), "| rounds counted | 40 |  |  |  |  |");
+        assert_eq!(line(&row), "| cold request p50 | 266 ms | 200 ms |  | 1.33 | 1.10 | **no** |");
+        assert_eq!(line(&Row::plain("rounds counted", "", 40.0)), "| rounds counted | 40 |  |  |  |  |  |");
     }
 
     #[test]

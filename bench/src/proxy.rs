@@ -3,27 +3,18 @@
 //! The yardstick is what that backend itself spends on a request when it is called directly, in a slot of its own of each
 //! round: it moves with the machine as the others do. Callers and backend share one core, the proxy has the other.
 
-mod activator;
-mod api;
-mod backend;
-mod cpu;
 mod load;
-mod peers;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-pub(crate) use self::backend::BackendArgs;
-use self::cpu::Process;
 use self::load::{Load, Shape};
 use crate::report::{Report, Row};
 use crate::statistics::quantile;
-
-pub(crate) use self::backend::serve as serve_backend;
+use crate::subject::{Subject, activator, backend, peers, process};
 
 /// Callers and backend run here.
 const CALLERS: usize = 0;
@@ -48,13 +39,6 @@ pub(crate) struct ProxyArgs {
     seconds: f64,
 }
 
-/// Something that answers HTTP, and the processes that do it.
-struct Subject {
-    name: &'static str,
-    address: SocketAddr,
-    process: Process,
-}
-
 /// Runs the benchmark and returns its report.
 pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
     let ProxyArgs { activator, rounds, seconds } = arguments;
@@ -62,18 +46,16 @@ pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
         bail!("--rounds must be at least 1 and --seconds between 0.1 and 60");
     }
     let slot = Duration::from_secs_f64(seconds);
-    cpu::pin_this_thread(CALLERS)?;
+    process::pin_this_thread(CALLERS)?;
     let directory = tempfile::tempdir().context("no directory for configuration files")?;
     let mut rows = Vec::new();
     for shape in Shape::ALL {
         let backend = backend::start(CALLERS, shape.body_bytes()).await?;
         let upstream = backend.address;
-        let subjects = vec![
-            backend,
-            activator::start(PROXY, &activator, upstream, directory.path()).await?,
-            peers::nginx(PROXY, upstream, directory.path()).await?,
-            peers::haproxy(PROXY, upstream, directory.path()).await?,
-        ];
+        let catnap = activator::start(PROXY, &activator, upstream, false, directory.path()).await?;
+        let nginx = peers::nginx(PROXY, upstream, directory.path()).await?;
+        let haproxy = peers::haproxy(PROXY, upstream, directory.path()).await?;
+        let subjects = [&backend, &catnap.subject, &nginx, &haproxy];
         rows.extend(measure(shape, &subjects, rounds, slot).await?);
     }
     Report::new("proxy", rows)
@@ -82,7 +64,7 @@ pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
 /// CPU a request of every subject, one inner list a round.
 async fn measure(
     shape: Shape,
-    subjects: &[Subject],
+    subjects: &[&Subject],
     rounds: usize,
     slot: Duration,
 ) -> anyhow::Result<Vec<Row>> {

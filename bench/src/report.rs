@@ -104,6 +104,9 @@ impl Report {
                     None => "",
                 },
             ));
+            for (name, value) in &row.peers {
+                lines.push(format!("{:>45}", format!("{name} {value:.1} {}", row.unit)));
+            }
         }
         lines.join("\n")
     }

@@ -5,25 +5,44 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::Subject;
-use super::api::{self, Collections};
-use super::backend::{answers, free_address};
-use super::cpu::Process;
+use super::api::{Api, Collections};
+use super::process::Process;
+use super::{Subject, answers, free_address};
 
-/// Catnap in front of the backend.
-pub(super) async fn start(
+/// A running activator, and the API server that it knows.
+pub(crate) struct Activator {
+    pub(crate) subject: Subject,
+    /// Where its metrics are.
+    pub(crate) admin: SocketAddr,
+    api: Api,
+}
+
+impl Activator {
+    /// The Function's pod is there from now on.
+    pub(crate) fn add_pod(&self, pod: SocketAddr) {
+        self.api.add(PODS, running(pod));
+    }
+}
+
+const FUNCTIONS: &str = "/functions";
+const PODS: &str = "api/v1/pods";
+
+/// Starts one. The Function's pod, `upstream`, is there from the beginning, or until `add_pod` it is not.
+pub(crate) async fn start(
     core: usize,
     program: &Path,
     upstream: SocketAddr,
+    cold: bool,
     directory: &Path,
-) -> anyhow::Result<Subject> {
-    let (api, _serving) = api::serve(collections(upstream)).await?;
+) -> anyhow::Result<Activator> {
+    let pods = if cold { Vec::new() } else { vec![running(upstream)] };
+    let api = Api::serve(Collections::from([(FUNCTIONS, vec![function(upstream)]), (PODS, pods)])).await?;
     let kubeconfig = directory.join("kubeconfig.json");
     let contents = json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "bench",
-        "clusters": [{"name": "bench", "cluster": {"server": format!("http://{api}")}}],
+        "clusters": [{"name": "bench", "cluster": {"server": format!("http://{}", api.address)}}],
         "users": [{"name": "bench", "user": {}}],
         "contexts": [{"name": "bench", "context": {"cluster": "bench", "user": "bench"}}],
     });
@@ -48,21 +67,23 @@ pub(super) async fn start(
     }
     let process = Process::start(core, &command)?;
     answers(address).await?;
-    Ok(Subject { name: "catnap", address, process })
+    Ok(Activator { subject: Subject { name: "catnap", address, process }, admin, api })
 }
 
-/// One Function that is up.
-fn collections(pod: SocketAddr) -> Collections {
-    let function = json!({
+fn function(pod: SocketAddr) -> Value {
+    json!({
         "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
         "metadata": {"name": "bench", "namespace": "default", "uid": "f", "resourceVersion": "1", "generation": 1},
-        "spec": {"image": "none"},
+        "spec": {"image": "none", "queue": {"maxRequests": 50_000}},
         "status": {
             "revisions": [{"name": "bench-1", "port": pod.port(), "protocol": "HTTP1", "state": "Routed"}],
             "traffic": [{"revision": "bench-1", "percent": 100}],
         },
-    });
-    let running = json!({
+    })
+}
+
+fn running(pod: SocketAddr) -> Value {
+    json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {
             "name": "bench-1-abc-x", "namespace": "default", "uid": "p", "resourceVersion": "1",
@@ -81,6 +102,5 @@ fn collections(pod: SocketAddr) -> Collections {
                 "state": {"running": {}},
             }],
         },
-    });
-    Collections::from([("/functions", vec![function]), ("api/v1/pods", vec![running])])
+    })
 }

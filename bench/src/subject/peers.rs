@@ -7,12 +7,11 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::Subject;
-use super::backend::{answers, free_address};
-use super::cpu::Process;
+use super::process::Process;
+use super::{Subject, answers, free_address};
 
 /// nginx in front of the backend.
-pub(super) async fn nginx(core: usize, upstream: SocketAddr, directory: &Path) -> anyhow::Result<Subject> {
+pub(crate) async fn nginx(core: usize, upstream: SocketAddr, directory: &Path) -> anyhow::Result<Subject> {
     let address = free_address()?;
     let own = directory.display();
     let configuration = format!(
@@ -47,7 +46,7 @@ http {{
 }
 
 /// `HAProxy` in front of the backend.
-pub(super) async fn haproxy(core: usize, upstream: SocketAddr, directory: &Path) -> anyhow::Result<Subject> {
+pub(crate) async fn haproxy(core: usize, upstream: SocketAddr, directory: &Path) -> anyhow::Result<Subject> {
     let address = free_address()?;
     let configuration = format!(
         "global

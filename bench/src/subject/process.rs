@@ -42,6 +42,18 @@ impl Process {
     }
 }
 
+impl Process {
+    /// Memory that is resident now, in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        let path = format!("/proc/{}/status", self.0.id());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let kibibytes =
+            status.lines().find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next());
+        let kibibytes: u64 = kibibytes.and_then(|number| number.parse().ok()).context("no VmRSS")?;
+        Ok(kibibytes * 1024)
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         // It has nothing to save.

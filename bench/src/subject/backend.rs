@@ -1,16 +1,15 @@
 //! The yardstick: a backend that does the least that answering HTTP/1.1 takes, in one thread around epoll.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::net::SocketAddr;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Context;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
-use super::Subject;
-use super::cpu::Process;
+use super::process::Process;
+use super::{Subject, answers, free_address};
 
 /// What the backend's own process is told.
 #[derive(Debug, clap::Args)]
@@ -33,31 +32,13 @@ struct Connection {
 }
 
 /// Starts one in a process of its own.
-pub(super) async fn start(core: usize, body_bytes: usize) -> anyhow::Result<Subject> {
+pub(crate) async fn start(core: usize, body_bytes: usize) -> anyhow::Result<Subject> {
     let address = free_address()?;
     let mut command = Command::new(std::env::current_exe().context("cannot find this program")?);
     command.args(["backend", "--listen", &address.to_string(), "--body-bytes", &body_bytes.to_string()]);
     let process = Process::start(core, &command)?;
     answers(address).await?;
     Ok(Subject { name: "backend", address, process })
-}
-
-/// An address of this machine that nobody listens on.
-pub(super) fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = StdListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
-    listener.local_addr().context("no free port")
-}
-
-/// Waits until somebody listens there.
-pub(super) async fn answers(address: SocketAddr) -> anyhow::Result<()> {
-    let connected = async {
-        while tokio::net::TcpStream::connect(address).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), connected)
-        .await
-        .with_context(|| format!("nothing listens on {address} after 10 s"))
 }
 
 /// Answers until the process is ended.

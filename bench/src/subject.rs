@@ -1,0 +1,40 @@
+//! What benchmarks without a cluster measure: a server in a process of its own, in front of a small backend or alone.
+
+pub(crate) mod activator;
+mod api;
+pub(crate) mod backend;
+pub(crate) mod bare;
+pub(crate) mod peers;
+pub(crate) mod process;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context;
+
+use self::process::Process;
+
+/// Something that answers HTTP, and the process that does it.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) address: SocketAddr,
+    pub(crate) process: Process,
+}
+
+/// An address of this machine that nobody listens on.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
+    listener.local_addr().context("no free port")
+}
+
+/// Waits until somebody listens there.
+async fn answers(address: SocketAddr) -> anyhow::Result<()> {
+    let connected = async {
+        while tokio::net::TcpStream::connect(address).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), connected)
+        .await
+        .with_context(|| format!("nothing listens on {address} after 10 s"))
+}
