@@ -84,7 +84,7 @@ async fn measure(
     let median = |of: &[f64]| quantile(of, 0.5).context("no round was counted");
     let [direct, ours] = ["backend", "catnap"].map(|name| costs[name].as_slice());
     let units = paired(ours, direct)?;
-    let mut row = Row::plain(format!("{}: CPU a request", shape.name()), "µs", median(ours)?);
+    let mut row = Row::plain(format!("{}: CPU a request, ratio to nginx", shape.name()), "µs", median(ours)?);
     row.floor = Some(median(direct)?);
     for peer in ["nginx", "haproxy"] {
         row.peers.insert(peer.to_owned(), median(&costs[peer])?);
