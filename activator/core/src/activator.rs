@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::shared::{ByName, SharedRevision};
 use crate::slots::Links;
 use catnap_wire::message::{Closed, PodUid, RevisionId, Term};
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;

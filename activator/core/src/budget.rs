@@ -6,9 +6,9 @@
 //! One alone gets half of all, and whoever comes later always finds some.
 
 use crate::reason::Trouble;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use crate::shared::{Outcome, SharedRevision};
 use crate::timeouts::{LiveTimeouts, Timeouts};
 use crate::waiting::{Admission, Waiter, Waiting};
 use catnap_wire::message::RevisionId;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 

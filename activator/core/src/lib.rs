@@ -28,6 +28,7 @@ mod routes;
 mod settings;
 mod shared;
 mod slots;
+mod sync;
 mod timeouts;
 mod waiting;
 mod wake;

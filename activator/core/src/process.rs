@@ -10,10 +10,10 @@ use crate::shared::SharedRevision;
 use crate::slots::{LinkId, Neighbours};
 use catnap_wire::message::{ActivatorFrame, RevisionId};
 use catnap_wire::peer::PeerFrame;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -15,11 +15,11 @@ use crate::slots::Neighbours;
 use crate::waiting::{Slot, Waiter, Waiting};
 use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
 use catnap_wire::peer::PeerFrame;
-use parking_lot::Mutex;
+use crate::sync::Mutex;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One revision of the process.

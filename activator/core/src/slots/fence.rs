@@ -3,7 +3,7 @@
 //! A silent activator is given up after a time. So whoever owns must stop before that by its own clock, which also notices
 //! that the process itself was stopped for a while.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Shared by the contact with the other activators, which moves it, and the slots of all revisions, which obey it.
