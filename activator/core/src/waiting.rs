@@ -7,13 +7,13 @@ use crate::pod::Protocol;
 use crate::queue::Ticket;
 use crate::reason::{FunctionName, Reason, Refusal};
 use crate::shared::{How, SharedRevision};
+use crate::sync::oneshot;
 use catnap_wire::message::{PodUid, RevisionId};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use tokio::sync::oneshot;
 
 /// What becomes of a request.
 #[derive(Debug)]
