@@ -33,6 +33,11 @@ check: deps-build ## Format, lint, and every test that needs no cluster.
 	$(CARGO) test --workspace --exclude catnap-e2e
 	$(CARGO) test --package catnap-runtime --features failpoints
 	$(CARGO) test --package catnap-e2e --lib --bins
+	$(MAKE) loom
+
+.PHONY: loom
+loom: deps-build ## The queue, the slots and the gate under every order of their threads that matters.
+	RUSTFLAGS="--cfg loom" $(CARGO) test --package catnap-activator-core --test loom --target-dir "$${CARGO_TARGET_DIR:-target}/loom"
 
 .PHONY: peers
 peers: deps-peers ## Clients, load generators and conformance checkers of other people, without a cluster.

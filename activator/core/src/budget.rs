@@ -7,8 +7,8 @@
 
 use crate::reason::Trouble;
 use crate::sync::Mutex;
-use std::collections::HashMap;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 

@@ -8,10 +8,10 @@ use crate::reason::{FunctionName, Reason, Refusal, Trouble};
 use crate::revision::Route;
 use crate::route::{FunctionPolicy, FunctionRoute};
 use crate::shared::{Outcome, SharedRevision};
+use crate::sync::Mutex;
 use crate::timeouts::{LiveTimeouts, Timeouts};
 use crate::waiting::{Admission, Waiter, Waiting};
 use catnap_wire::message::RevisionId;
-use crate::sync::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 

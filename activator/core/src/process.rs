@@ -8,12 +8,12 @@ use crate::queue::Ticket;
 use crate::settings::Settings;
 use crate::shared::SharedRevision;
 use crate::slots::{LinkId, Neighbours};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use catnap_wire::message::{ActivatorFrame, RevisionId};
 use catnap_wire::peer::PeerFrame;
-use crate::sync::Mutex;
 use std::fmt;
 use std::sync::Arc;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -12,14 +12,14 @@ use crate::queue::Ticket;
 use crate::reason::Trouble;
 use crate::revision::{Effects, Resting, Revision, Route};
 use crate::slots::Neighbours;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::waiting::{Slot, Waiter, Waiting};
 use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
 use catnap_wire::peer::PeerFrame;
-use crate::sync::Mutex;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use crate::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// One revision of the process.

@@ -4,6 +4,7 @@
 //! A wake-up that is lost leaves a thread waiting for ever, which loom reports as a deadlock.
 
 #![cfg(loom)]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
 
 use catnap_activator_core::{
     Activator, Admission, Command, Connection, Function, FunctionName, FunctionPolicy, FunctionRoute,
@@ -71,7 +72,8 @@ impl Bed {
     /// A function with these pods at its first revision, and a leader that is connected.
     fn new(limit: u32, uids: &[&str]) -> (Self, UnboundedReceiver<Command>) {
         let clock = Arc::new(ManualClock::default());
-        let (activator, mut commands) = Activator::new(Settings::new(5, "activator-1"), Arc::clone(&clock) as _);
+        let (activator, mut commands) =
+            Activator::new(Settings::new(5, "activator-1"), Arc::clone(&clock) as _);
         let connection = activator.leader_connected();
         let welcome = Welcome { term: TERM, closed: Vec::new(), more: false };
         activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
@@ -133,6 +135,12 @@ impl Bed {
     }
 }
 
+fn join<const COUNT: usize>(threads: [thread::JoinHandle<()>; COUNT]) {
+    for thread in threads {
+        thread.join().unwrap();
+    }
+}
+
 /// Runs it under every order of its threads.
 fn model(run: impl Fn() + Send + Sync + 'static) {
     let mut builder = Builder::new();
@@ -147,7 +155,7 @@ fn a_slot_is_one_request_s_at_a_time_and_everybody_gets_it() {
         let (bed, _commands) = Bed::new(1, &["a"]);
         let others = [bed.spawn(|bed| bed.request(1)), bed.spawn(|bed| bed.request(1))];
         bed.request(1);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        join(others);
         bed.assert_quiet();
     });
 }
@@ -158,7 +166,7 @@ fn two_pods_have_two_exchanges_at_most() {
         let (bed, _commands) = Bed::new(1, &["a", "b"]);
         let others = [bed.spawn(|bed| bed.request(2)), bed.spawn(|bed| bed.request(2))];
         bed.request(2);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        join(others);
         bed.assert_quiet();
     });
 }
@@ -171,8 +179,7 @@ fn a_client_that_leaves_takes_no_slot_with_it() {
         let leaver = bed.spawn(|bed| drop(bed.function.admit()));
         let waiter = bed.spawn(|bed| bed.request(1));
         bed.exchange(slot, 1);
-        leaver.join().unwrap();
-        waiter.join().unwrap();
+        join([leaver, waiter]);
         bed.assert_quiet();
     });
 }
@@ -188,7 +195,7 @@ fn who_was_refused_by_the_pod_is_tried_again_beside_those_who_wait() {
             Admission::Held(waiting) => bed.exchange(block_on(waiting).expect("a slot"), 2),
             Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
         }
-        other.join().unwrap();
+        join([other]);
         bed.assert_quiet();
     });
 }
@@ -199,7 +206,7 @@ fn who_arrives_while_the_first_pod_does_is_served() {
         let (bed, _commands) = Bed::new(1, &[]);
         let others = [bed.spawn(|bed| bed.request(1)), bed.spawn(|bed| bed.request(1))];
         bed.activator.set_pods(&revision("hello-1"), pods(&["a"]));
-        others.into_iter().for_each(|other| other.join().unwrap());
+        join(others);
         bed.assert_quiet();
     });
 }
@@ -217,8 +224,7 @@ fn nothing_goes_to_a_pod_after_the_gate_was_said_to_be_closed() {
                 bed.exchange(slot, 2);
             })
         });
-        let close =
-            LeaderFrame::Close { revision: revision("hello-1"), gate: GATE, pods: vec!["a".into()] };
+        let close = LeaderFrame::Close { revision: revision("hello-1"), gate: GATE, pods: vec!["a".into()] };
         bed.activator.leader_frame(bed.connection, close);
         let said = std::iter::from_fn(|| commands.try_recv().ok()).find_map(|command| match command {
             Command::Send { frame: ActivatorFrame::Ack { .. }, .. } => Some(true),
@@ -232,7 +238,7 @@ fn nothing_goes_to_a_pod_after_the_gate_was_said_to_be_closed() {
         }
         let verdict = Verdict { revision: revision("hello-1"), gate: GATE, condemned: Vec::new() };
         bed.activator.leader_frame(bed.connection, LeaderFrame::Open(verdict));
-        requests.into_iter().for_each(|request| request.join().unwrap());
+        join(requests);
         bed.assert_quiet();
     });
 }
@@ -255,7 +261,7 @@ fn the_driver_hears_of_whoever_begins_to_wait() {
             }
         }
         bed.activator.set_pods(&revision("hello-1"), pods(&["a"]));
-        request.join().unwrap();
+        join([request]);
         bed.assert_quiet();
     });
 }
@@ -268,7 +274,7 @@ fn nobody_is_forgotten_while_the_traffic_moves() {
         let others = [bed.spawn(|bed| bed.request(2)), bed.spawn(|bed| drop(bed.function.admit()))];
         bed.activator.upsert_function(route("hello-2", 1));
         bed.request(2);
-        others.into_iter().for_each(|other| other.join().unwrap());
+        join(others);
         bed.assert_quiet();
     });
 }
