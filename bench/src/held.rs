@@ -1,28 +1,29 @@
-//! Memory of connections that do nothing and of requests that are held, and that none of them is lost when a pod comes.
+//! Memory of connections that do nothing and of requests that are held, and that none of them is lost or overtaken when a pod
+//! comes.
 //!
 //! The floor is a server on hyper alone, which keeps the same connections and never answers.
 
-use std::net::SocketAddr;
+mod connections;
+mod streams;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use self::streams::Streams;
 use crate::report::{Report, Row};
-use crate::subject::process::Process;
-use crate::subject::{activator, backend, bare};
+use crate::subject::activator::{Activator, Function, Place, fetch};
+use crate::subject::{Subject, backend, bare};
 
 /// Both subjects run here.
 const SUBJECT: usize = 1;
 const BACKEND: usize = 0;
 /// KiB that an idle connection may take.
 const IDLE_BAR: f64 = 12.0;
-/// KiB that a held request may take on a connection of its own.
+/// KiB that a held request may take, on a connection of its own or on a stream.
 const HELD_BAR: f64 = 24.0;
 /// Longest wait for anything.
 const SOON: Duration = Duration::from_secs(60);
@@ -39,56 +40,123 @@ pub(crate) struct HeldArgs {
     /// Requests that are held, each on a connection of its own.
     #[arg(long, default_value_t = 1_000)]
     held: usize,
+    /// Connections of HTTP/2, with 125 requests held on each.
+    #[arg(long, default_value_t = 160)]
+    connections: usize,
+    /// Of these, those whose requests are let through one by one to see their order.
+    #[arg(long, default_value_t = 16)]
+    ordered: usize,
 }
 
 /// Runs the benchmark and returns its report.
 pub(crate) async fn run(arguments: HeldArgs) -> anyhow::Result<Report> {
-    let HeldArgs { activator: program, idle, held } = arguments;
-    if idle == 0 || held == 0 {
-        bail!("--idle and --held must be at least 1");
+    let HeldArgs { activator, idle, held, connections, ordered } = arguments;
+    if [idle, held, connections, ordered].contains(&0) {
+        bail!("--idle, --held, --connections and --ordered must be at least 1");
     }
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("too few descriptors")?;
     let directory = tempfile::tempdir().context("no directory for configuration files")?;
-    let backend = backend::start(BACKEND, 100).await?;
-    let catnap = || activator::start(SUBJECT, &program, backend.address, true, directory.path());
-
-    let mut rows = Vec::new();
-    let (ours, floor) = {
-        let (ours, floor) = (catnap().await?.subject, bare::start(SUBJECT).await?);
-        (
-            idle_cost(ours.address, &ours.process, idle).await?,
-            idle_cost(floor.address, &floor.process, idle).await?,
-        )
-    };
-    rows.push(row("idle connection", ours, floor, IDLE_BAR));
-
-    let ours = catnap().await?;
-    let floor = bare::start(SUBJECT).await?;
-    let (callers, ours_cost) = hold(ours.subject.address, &ours.subject.process, held, async || {
-        let metrics = text(ours.admin, "/metrics").await?;
-        let value =
-            metrics.lines().find_map(|line| line.strip_prefix("catnap_activator_held{")?.rsplit(' ').next());
-        Ok(value.and_then(|value| value.parse().ok()).unwrap_or(0))
-    })
-    .await?;
-    let (_kept, floor_cost) = hold(floor.address, &floor.process, held, async || {
-        let count = text(floor.address, bare::COUNT).await?;
-        count.trim().parse().context("no count")
-    })
-    .await?;
-    rows.push(row("held request", ours_cost, floor_cost, HELD_BAR));
-
-    let released = Instant::now();
-    ours.add_pod(backend.address);
-    let answered = timeout(SOON, answers(callers)).await.context("not all held requests were answered")?;
-    let took = released.elapsed();
-    let mut lost = Row::plain("held requests lost", "", (held - answered) as f64);
-    lost.bar = Some(0.0);
-    lost.holds = Some(answered == held);
-    rows.push(lost);
-    rows.push(Row::plain("from the pod to the last answer", "ms", took.as_secs_f64() * 1_000.0));
+    let place = Place { core: SUBJECT, program: &activator, directory: directory.path() };
+    let mut rows = vec![idle_row(place, idle).await?];
+    rows.extend(on_connections(place, held).await?);
+    rows.extend(on_streams(place, connections).await?);
+    rows.extend(in_order(place, ordered).await?);
     Report::new("held", rows)
+}
+
+async fn idle_row(place: Place<'_>, count: usize) -> anyhow::Result<Row> {
+    let backend = backend::start(BACKEND, 100).await?;
+    let ours = Activator::start(place, &[Function::at(backend.address)]).await?;
+    let floor = bare::start(SUBJECT).await?;
+    let ours = connections::idle_cost(&ours.subject, count).await?;
+    Ok(row("idle connection", ours, connections::idle_cost(&floor, count).await?, IDLE_BAR))
+}
+
+async fn on_connections(place: Place<'_>, count: usize) -> anyhow::Result<Vec<Row>> {
+    let backend = backend::start(BACKEND, 100).await?;
+    let function = Function { cold: true, ..Function::at(backend.address) };
+    let ours = Activator::start(place, &[function]).await?;
+    let floor = bare::start(SUBJECT).await?;
+    let (callers, cost) = connections::hold(&ours.subject, count, async || ours.held().await).await?;
+    let (_kept, floor_cost) = connections::hold(&floor, count, async || held_by(&floor).await).await?;
+    ours.settled().await?;
+    let released = Instant::now();
+    ours.add_pod(&function);
+    let answered = timeout(SOON, connections::answers(callers)).await;
+    let answered = answered.context("not all held requests were answered")?;
+    Ok(vec![
+        row("held request", cost, floor_cost, HELD_BAR),
+        Row::none("held requests lost", count - answered),
+        Row::plain("from the pod to the last answer", "ms", milliseconds(released)),
+    ])
+}
+
+async fn on_streams(place: Place<'_>, connections: usize) -> anyhow::Result<Vec<Row>> {
+    let backend = backend::start(BACKEND, 100).await?;
+    let function = Function { cold: true, ..Function::at(backend.address) };
+    let ours = Activator::start(place, &[function]).await?;
+    let floor = bare::start(SUBJECT).await?;
+    let mut cost = [0.0; 2];
+    let mut held = Vec::new();
+    for (subject, cost) in [&ours.subject, &floor].into_iter().zip(&mut cost) {
+        // What the first connection makes once is not a request's.
+        let mut first = Streams::default();
+        first.send(subject.address, bare::HOLD, 1).await?;
+        let before = subject.resident()?;
+        let mut streams = Streams::default();
+        for _ in 0..connections {
+            streams.send(subject.address, bare::HOLD, streams::EACH).await?;
+        }
+        let count = streams.len();
+        let now = async || if subject.name == floor.name { held_by(&floor).await } else { ours.held().await };
+        until_held(count + first.len(), now).await?;
+        *cost = kibibytes_each(before, subject, count)?;
+        held.push((first, streams));
+    }
+    let [cost, floor_cost] = cost;
+    let (first, streams) = held.swap_remove(0);
+    let count = first.len() + streams.len();
+    ours.settled().await?;
+    let released = Instant::now();
+    ours.add_pod(&function);
+    let answers = timeout(SOON, async { [first.answers().await, streams.answers().await].concat() }).await;
+    let answers = answers.context("not all held streams were answered")?;
+    let took = milliseconds(released);
+    Ok(vec![
+        row(
+            &format!("held stream, {} on each of {connections} connections", streams::EACH),
+            cost,
+            floor_cost,
+            HELD_BAR,
+        ),
+        Row::none("held streams lost", count - answers.iter().flatten().count()),
+        Row::plain("from the pod to the last answer of a stream", "ms", took),
+    ])
+}
+
+/// The pod takes one request at a time, so the order in which requests come to it is the order in which they were let through.
+async fn in_order(place: Place<'_>, connections: usize) -> anyhow::Result<Vec<Row>> {
+    let backend = bare::start(BACKEND).await?;
+    let function = Function { cold: true, limit: 1, ..Function::at(backend.address) };
+    let ours = Activator::start(place, &[function]).await?;
+    let mut streams = Streams::default();
+    for _ in 0..connections {
+        streams.send(ours.subject.address, bare::TURN, streams::EACH).await?;
+        // Before the next ones are sent, these have their places.
+        until_held(streams.len(), async || ours.held().await).await?;
+    }
+    let count = streams.len();
+    ours.settled().await?;
+    let released = Instant::now();
+    ours.add_pod(&function);
+    let answers = timeout(SOON, streams.answers()).await.context("not all were let through one by one")?;
+    let took = milliseconds(released);
+    Ok(vec![
+        Row::none("held streams lost, one by one", count - answers.iter().flatten().count()),
+        Row::none("held streams that overtook another", streams::overtakers(&answers)),
+        Row::plain("a held stream, one by one", "ms", took / count as f64),
+    ])
 }
 
 fn row(what: &str, ours: f64, floor: f64, bar: f64) -> Row {
@@ -100,88 +168,26 @@ fn row(what: &str, ours: f64, floor: f64, bar: f64) -> Row {
     row
 }
 
-/// KiB of each of these connections, which had one request each.
-async fn idle_cost(address: SocketAddr, process: &Process, count: usize) -> anyhow::Result<f64> {
-    let before = process.resident()?;
-    let mut connections = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut stream = TcpStream::connect(address).await.context("cannot connect")?;
-        stream.write_all(request("nobody.default", "/").as_bytes()).await?;
-        head(&mut stream).await?;
-        connections.push(stream);
-    }
-    kibibytes_each(before, process, count)
+/// Requests that the floor never answers.
+async fn held_by(floor: &Subject) -> anyhow::Result<usize> {
+    fetch(floor.address, "bench", bare::COUNT).await?.trim().parse().context("no count")
 }
 
-/// Requests that nobody answers yet, and the KiB of each.
-async fn hold(
-    address: SocketAddr,
-    process: &Process,
-    count: usize,
-    held: impl AsyncFn() -> anyhow::Result<usize>,
-) -> anyhow::Result<(Vec<TcpStream>, f64)> {
-    // What the first request makes once is not a request's.
-    let mut first = TcpStream::connect(address).await.context("cannot connect")?;
-    first.write_all(request("nobody.default", "/").as_bytes()).await?;
-    head(&mut first).await?;
-    let before = process.resident()?;
-    let mut callers = Vec::with_capacity(count);
-    for _ in 0..count {
-        let mut stream = TcpStream::connect(address).await.context("cannot connect")?;
-        stream.write_all(request("bench.default", bare::HOLD).as_bytes()).await?;
-        callers.push(stream);
-    }
+/// Waits until this many are held.
+async fn until_held(count: usize, held: impl AsyncFn() -> anyhow::Result<usize>) -> anyhow::Result<()> {
     let all = async {
         while held().await? < count {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            sleep(Duration::from_millis(5)).await;
         }
         anyhow::Ok(())
     };
-    timeout(SOON, all).await.context("not all requests are held")??;
-    let cost = kibibytes_each(before, process, count)?;
-    Ok((callers, cost))
+    timeout(SOON, all).await.context("not all requests are held")?
 }
 
-fn kibibytes_each(before: u64, process: &Process, count: usize) -> anyhow::Result<f64> {
-    Ok(process.resident()?.saturating_sub(before) as f64 / 1024.0 / count as f64)
+fn kibibytes_each(before: u64, subject: &Subject, count: usize) -> anyhow::Result<f64> {
+    Ok(subject.resident()?.saturating_sub(before) as f64 / 1024.0 / count as f64)
 }
 
-/// How many of them get an answer that is a success.
-async fn answers(callers: Vec<TcpStream>) -> usize {
-    let mut waiting = JoinSet::new();
-    for mut stream in callers {
-        waiting
-            .spawn(async move { head(&mut stream).await.is_ok_and(|head| head.starts_with("HTTP/1.1 200")) });
-    }
-    let mut answered = 0;
-    while let Some(success) = waiting.join_next().await {
-        answered += usize::from(success.unwrap_or(false));
-    }
-    answered
-}
-
-fn request(host: &str, path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: catnap-bench\r\n\r\n")
-}
-
-/// The head of a response, and what came with it.
-async fn head(stream: &mut TcpStream) -> anyhow::Result<String> {
-    let mut read = Vec::new();
-    while !read.windows(4).any(|window| window == b"\r\n\r\n") {
-        if stream.read_buf(&mut read).await? == 0 {
-            bail!("the connection was closed");
-        }
-    }
-    Ok(String::from_utf8_lossy(&read).into_owned())
-}
-
-/// The body of a page.
-async fn text(address: SocketAddr, path: &str) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(address).await.context("cannot connect")?;
-    let request = format!("GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut page = String::new();
-    stream.read_to_string(&mut page).await.context("cannot read a page")?;
-    let (_, body) = page.split_once("\r\n\r\n").context("no response")?;
-    Ok(body.to_owned())
+fn milliseconds(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1_000.0
 }

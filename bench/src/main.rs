@@ -3,10 +3,14 @@
 //! Each prints a table for people and writes `target/bench/<name>.json`. A benchmark never fails because a bar is missed.
 
 mod cold;
+mod fairness;
 mod held;
+mod latency;
+mod load;
 mod page;
 mod proxy;
 mod report;
+mod rounds;
 mod statistics;
 mod subject;
 
@@ -31,11 +35,18 @@ enum Benchmark {
     Cold(cold::ColdArgs),
     /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
     Proxy(proxy::ProxyArgs),
+    /// Latency of a proxied request at fixed rates, against nginx and `HAProxy`; needs no cluster.
+    Latency(latency::LatencyArgs),
+    /// What a flood and slow clients do to the callers of another function; needs no cluster.
+    Fairness(fairness::FairnessArgs),
     /// Memory of idle connections and held requests, against hyper alone; needs no cluster.
     Held(held::HeldArgs),
     /// The backend of others, in a process of its own.
     #[command(hide = true)]
     Backend(subject::backend::BackendArgs),
+    /// The backend of calls of gRPC, in a process of its own.
+    #[command(hide = true)]
+    Grpc(subject::grpc::GrpcArgs),
     /// The floor of `held`, in a process of its own.
     #[command(hide = true)]
     Bare(subject::bare::BareArgs),
@@ -43,7 +54,8 @@ enum Benchmark {
     Page(page::PageArgs),
 }
 
-#[tokio::main]
+// On one thread, which some benchmarks keep on one core with all that it starts.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let Arguments { output, benchmark } = Arguments::parse();
     let report = match benchmark {
@@ -52,8 +64,11 @@ async fn main() -> anyhow::Result<()> {
             cold::run(client, arguments).await?
         }
         Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
+        Benchmark::Latency(arguments) => latency::run(arguments).await?,
+        Benchmark::Fairness(arguments) => fairness::run(arguments).await?,
         Benchmark::Held(arguments) => held::run(arguments).await?,
         Benchmark::Backend(arguments) => return subject::backend::serve(&arguments),
+        Benchmark::Grpc(arguments) => return subject::grpc::serve(&arguments).await,
         Benchmark::Bare(arguments) => return subject::bare::serve(&arguments).await,
         Benchmark::Page(arguments) => return page::write(&arguments, &output),
     };

@@ -1,9 +1,9 @@
 //! CPU that a proxied request costs: Catnap beside nginx and `HAProxy`, in turns, in front of the same small backend.
 //!
 //! The yardstick is what that backend itself spends on a request when it is called directly, in a slot of its own of each
-//! round: it moves with the machine as the others do. Callers and backend share one core, the proxy has the other.
+//! round: it moves with the machine as the others do. Callers and backend share one core, the proxies have the other.
 
-mod load;
+mod shape;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use self::load::{Load, Shape};
+use self::shape::{Load, Shape};
 use crate::report::{Report, Row};
-use crate::statistics::quantile;
-use crate::subject::{Subject, activator, backend, peers, process};
+use crate::rounds::Rounds;
+use crate::subject::activator::{Activator, Function, Place};
+use crate::subject::{Subject, Wire, backend, grpc, peers, process};
 
 /// Callers and backend run here.
 const CALLERS: usize = 0;
@@ -22,6 +23,8 @@ const CALLERS: usize = 0;
 const PROXY: usize = 1;
 /// Largest CPU a request, in that of nginx.
 const NGINX_BAR: f64 = 1.0;
+/// Of a function whose slots are counted; more than ever are under way.
+const LIMIT: u32 = 1_000;
 /// Not counted, at the beginning of a slot.
 const WARM_UP: Duration = Duration::from_millis(300);
 
@@ -32,10 +35,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, default_value = "target/release/catnap-activator")]
     activator: PathBuf,
     /// Counted rounds.
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 6)]
     rounds: usize,
     /// Seconds of each slot of a round.
-    #[arg(long, default_value_t = 1.5)]
+    #[arg(long, default_value_t = 1.0)]
     seconds: f64,
 }
 
@@ -48,79 +51,101 @@ pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
     let slot = Duration::from_secs_f64(seconds);
     process::pin_this_thread(CALLERS)?;
     let directory = tempfile::tempdir().context("no directory for configuration files")?;
+    let directory = directory.path();
+    let place = Place { core: PROXY, program: &activator, directory };
     let mut rows = Vec::new();
+    let mut thrown_away = 0;
     for shape in Shape::ALL {
-        let backend = backend::start(CALLERS, shape.body_bytes()).await?;
+        let wires = shape.wires;
+        let backend = match wires.pod {
+            Wire::Http1 => backend::start(CALLERS, shape.body_bytes).await?,
+            Wire::Http2 => grpc::start(CALLERS, shape.body_bytes).await?,
+        };
         let upstream = backend.address;
-        let catnap = activator::start(PROXY, &activator, upstream, false, directory.path()).await?;
-        let nginx = peers::nginx(PROXY, upstream, directory.path()).await?;
-        let haproxy = peers::haproxy(PROXY, upstream, directory.path()).await?;
+        let function = Function { wire: wires.pod, ..Function::at(upstream) };
+        let catnap = Activator::start(place, &[function]).await?;
+        let nginx = peers::nginx(PROXY, wires, upstream, directory).await?;
+        let haproxy = peers::haproxy(PROXY, wires, upstream, directory).await?;
         let subjects = [&backend, &catnap.subject, &nginx, &haproxy];
-        rows.extend(measure(shape, &subjects, rounds, slot).await?);
+        let (of_shape, thrown) = measure(shape, &subjects, "nginx", rounds, slot).await?;
+        rows.extend(of_shape);
+        thrown_away += thrown;
     }
+    let (two_hops, thrown) = two_hops(place, rounds, slot).await?;
+    rows.extend(two_hops);
+    rows.push(Row::plain("rounds thrown away", "", (thrown_away + thrown) as f64));
     Report::new("proxy", rows)
 }
 
-/// CPU a request of every subject, one inner list a round.
+/// A function with a limit, called at the activator that does not own its slots: CPU of both activators.
+async fn two_hops(place: Place<'_>, rounds: usize, slot: Duration) -> anyhow::Result<(Vec<Row>, usize)> {
+    let shape = Shape::plain("limit, slots owned elsewhere, 32 connections");
+    let backend = backend::start(CALLERS, shape.body_bytes).await?;
+    let function = Function { limit: LIMIT, ..Function::at(backend.address) };
+    let catnap = Activator::start_two(place, function).await?;
+    let mut alone = Activator::start(place, &[function]).await?;
+    alone.subject.name = "own slots";
+    let nginx = peers::nginx(PROXY, shape.wires, backend.address, place.directory).await?;
+    let twice = peers::nginx_twice(PROXY, backend.address, place.directory).await?;
+    let subjects = [&backend, &catnap.subject, &alone.subject, &nginx, &twice];
+    measure(shape, &subjects, "nginx twice", rounds, slot).await
+}
+
+/// The rows of one shape, with `against` as the peer that the bar is about, and the number of rounds thrown away.
 async fn measure(
     shape: Shape,
     subjects: &[&Subject],
+    against: &'static str,
     rounds: usize,
     slot: Duration,
-) -> anyhow::Result<Vec<Row>> {
-    let mut costs: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
-    let mut rates: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
+) -> anyhow::Result<(Vec<Row>, usize)> {
+    let (mut costs, mut rates) = (Rounds::default(), Rounds::default());
     // The first round warms up caches, pools and branch predictors.
     for round in 0..=rounds {
+        let (mut cost, mut rate) = (BTreeMap::new(), BTreeMap::new());
         for subject in subjects {
-            let (cost, rate) = turn(shape, subject, slot).await?;
-            if round > 0 {
-                costs.entry(subject.name).or_default().push(cost);
-                rates.entry(subject.name).or_default().push(rate);
-            }
+            let (of_request, a_second) = turn(shape, subject, slot).await?;
+            cost.insert(subject.name, of_request);
+            rate.insert(subject.name, a_second);
         }
-        eprintln!("{}: round {round} of {rounds}", shape.name());
+        if round > 0 {
+            costs.push(cost);
+            rates.push(rate);
+        }
+        eprintln!("{}: round {round} of {rounds}", shape.name);
     }
-    let median = |of: &[f64]| quantile(of, 0.5).context("no round was counted");
-    let [direct, ours] = ["backend", "catnap"].map(|name| costs[name].as_slice());
-    let units = paired(ours, direct)?;
-    let mut row = Row::plain(format!("{}: CPU a request, ratio to nginx", shape.name()), "µs", median(ours)?);
-    row.floor = Some(median(direct)?);
-    for peer in ["nginx", "haproxy"] {
-        row.peers.insert(peer.to_owned(), median(&costs[peer])?);
+    let thrown_away = costs.keep_steady("backend")?;
+    let name = shape.name;
+    let peers =
+        || subjects.iter().map(|subject| subject.name).filter(|name| !matches!(*name, "backend" | "catnap"));
+    let mut row =
+        Row::plain(format!("{name}: CPU a request, ratio to {against}"), "µs", costs.median("catnap")?);
+    row.floor = Some(costs.median("backend")?);
+    row.hold(costs.ratio("catnap", against)?, NGINX_BAR);
+    let mut in_yardsticks =
+        Row::plain(format!("{name}: in yardsticks"), "x", costs.ratio("catnap", "backend")?);
+    let mut rate = Row::plain(format!("{name}: requests a second"), "", rates.median("catnap")?);
+    for peer in peers() {
+        row.peers.insert(peer.to_owned(), costs.median(peer)?);
+        in_yardsticks.peers.insert(peer.to_owned(), costs.ratio(peer, "backend")?);
+        rate.peers.insert(peer.to_owned(), rates.median(peer)?);
     }
-    row.ratio = Some(paired(ours, &costs["nginx"])?);
-    row.bar = Some(NGINX_BAR);
-    row.holds = row.ratio.map(|ratio| ratio <= NGINX_BAR);
-    let mut in_yardsticks = Row::plain(format!("{}: in yardsticks", shape.name()), "x", units);
-    for peer in ["nginx", "haproxy"] {
-        in_yardsticks.peers.insert(peer.to_owned(), paired(&costs[peer], direct)?);
-    }
-    let mut rate = Row::plain(format!("{}: requests a second", shape.name()), "", median(&rates["catnap"])?);
-    for peer in ["nginx", "haproxy"] {
-        rate.peers.insert(peer.to_owned(), median(&rates[peer])?);
-    }
-    Ok(vec![row, in_yardsticks, rate])
-}
-
-/// Median of the ratios within a round.
-fn paired(left: &[f64], right: &[f64]) -> anyhow::Result<f64> {
-    let ratios: Vec<f64> = left.iter().zip(right).map(|(left, right)| left / right).collect();
-    quantile(&ratios, 0.5).context("no round was counted")
+    Ok((vec![row, in_yardsticks, rate], thrown_away))
 }
 
 /// Microseconds of CPU a request, and requests a second.
 async fn turn(shape: Shape, subject: &Subject, slot: Duration) -> anyhow::Result<(f64, f64)> {
-    let address = subject.address;
+    let (address, direct) = (subject.address, subject.name == "backend");
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<Load> {
-        let mut load = Load::connect(address, shape)?;
+        let mut load = Load::connect(address, shape, direct)?;
         load.run(WARM_UP)?;
         Ok(load)
     });
     let mut load = load.await?.with_context(|| format!("calling {}", subject.name))?;
-    let before = subject.process.cpu()?;
-    let (answered, took) = tokio::task::spawn_blocking(move || load.run(slot)).await??;
-    let spent = subject.process.cpu()?.saturating_sub(before);
+    let before = subject.cpu()?;
+    let measured = tokio::task::spawn_blocking(move || load.run(slot)).await?;
+    let (answered, took) = measured.with_context(|| format!("calling {}", subject.name))?;
+    let spent = subject.cpu()?.saturating_sub(before);
     if answered == 0 {
         bail!("{} answered nothing", subject.name);
     }

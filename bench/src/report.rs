@@ -34,7 +34,7 @@ pub(crate) struct Row {
     pub(crate) floor: Option<f64>,
     /// Others, measured in the same run.
     pub(crate) peers: BTreeMap<String, f64>,
-    /// `ours / floor`.
+    /// `ours / floor`, or to what the row's name says.
     pub(crate) ratio: Option<f64>,
     /// The largest ratio that counts as holding.
     pub(crate) bar: Option<f64>,
@@ -55,6 +55,18 @@ impl Row {
             bar: None,
             holds: None,
         }
+    }
+
+    /// A figure that must be 0.
+    pub(crate) fn none(what: impl Into<String>, count: usize) -> Self {
+        let mut row = Self::plain(what, "", count as f64);
+        (row.bar, row.holds) = (Some(0.0), Some(count == 0));
+        row
+    }
+
+    /// Holds the figure to a ratio that was agreed on.
+    pub(crate) fn hold(&mut self, ratio: f64, bar: f64) {
+        (self.ratio, self.bar, self.holds) = (Some(ratio), Some(bar), Some(ratio <= bar));
     }
 
     /// A figure against the floor, with the ratio that was agreed on.

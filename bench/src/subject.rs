@@ -4,6 +4,7 @@ pub(crate) mod activator;
 mod api;
 pub(crate) mod backend;
 pub(crate) mod bare;
+pub(crate) mod grpc;
 pub(crate) mod peers;
 pub(crate) mod process;
 
@@ -14,11 +15,31 @@ use anyhow::Context;
 
 use self::process::Process;
 
-/// Something that answers HTTP, and the process that does it.
+/// Something that answers HTTP, and the processes that do it.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) address: SocketAddr,
-    pub(crate) process: Process,
+    pub(crate) processes: Vec<Process>,
+}
+
+/// What is spoken on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    Http1,
+    /// By prior knowledge.
+    Http2,
+}
+
+impl Subject {
+    /// CPU time of all its processes so far.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        self.processes.iter().map(Process::cpu).sum()
+    }
+
+    /// Memory of all its processes that is resident now, in bytes.
+    pub(crate) fn resident(&self) -> anyhow::Result<u64> {
+        self.processes.iter().map(Process::resident).sum()
+    }
 }
 
 /// An address of this machine that nobody listens on.

@@ -38,7 +38,7 @@ pub(crate) async fn start(core: usize, body_bytes: usize) -> anyhow::Result<Subj
     command.args(["backend", "--listen", &address.to_string(), "--body-bytes", &body_bytes.to_string()]);
     let process = Process::start(core, &command)?;
     answers(address).await?;
-    Ok(Subject { name: "backend", address, process })
+    Ok(Subject { name: "backend", address, processes: vec![process] })
 }
 
 /// Answers until the process is ended.

@@ -1,4 +1,4 @@
-//! The floor of what a connection and a held request take: a server on hyper alone.
+//! A server on hyper alone: the floor of what a connection and a held request take, and a pod that does what it is asked.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -31,6 +31,18 @@ pub(crate) struct BareArgs {
 pub(crate) const HOLD: &str = "/hold";
 /// Says how many are not.
 pub(crate) const COUNT: &str = "/count";
+/// Says how many came for this path before.
+pub(crate) const TURN: &str = "/turn";
+/// Has a body of 16 MiB.
+pub(crate) const LARGE: &str = "/large";
+const LARGE_BYTES: usize = 16 << 20;
+
+/// What has been asked for.
+#[derive(Debug, Default)]
+struct Counts {
+    held: AtomicUsize,
+    turns: AtomicUsize,
+}
 
 /// Starts one in a process of its own.
 pub(crate) async fn start(core: usize) -> anyhow::Result<Subject> {
@@ -39,20 +51,21 @@ pub(crate) async fn start(core: usize) -> anyhow::Result<Subject> {
     command.args(["bare", "--listen", &address.to_string()]);
     let process = Process::start(core, &command)?;
     answers(address).await?;
-    Ok(Subject { name: "hyper", address, process })
+    Ok(Subject { name: "hyper", address, processes: vec![process] })
 }
 
 /// Answers until the process is ended.
 pub(crate) async fn serve(arguments: &BareArgs) -> anyhow::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await.context("cannot listen")?;
-    let held = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::new(Counts::default());
+    let large = Bytes::from(vec![b'x'; LARGE_BYTES]);
     loop {
         let (stream, _) = listener.accept().await.context("cannot accept")?;
-        let held = Arc::clone(&held);
+        let (counts, large) = (Arc::clone(&counts), large.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request: Request<Incoming>| {
-                let held = Arc::clone(&held);
-                async move { Ok::<_, Infallible>(answer(&request, &held).await) }
+                let (counts, large) = (Arc::clone(&counts), large.clone());
+                async move { Ok::<_, Infallible>(answer(&request, &counts, large).await) }
             });
             // Callers that leave are no news.
             let _ = auto::Builder::new(TokioExecutor::new())
@@ -62,13 +75,15 @@ pub(crate) async fn serve(arguments: &BareArgs) -> anyhow::Result<()> {
     }
 }
 
-async fn answer(request: &Request<Incoming>, held: &AtomicUsize) -> Response<Full<Bytes>> {
+async fn answer(request: &Request<Incoming>, counts: &Counts, large: Bytes) -> Response<Full<Bytes>> {
     match request.uri().path() {
         HOLD => {
-            held.fetch_add(1, Relaxed);
+            counts.held.fetch_add(1, Relaxed);
             std::future::pending().await
         }
-        COUNT => Response::new(Full::new(held.load(Relaxed).to_string().into())),
+        COUNT => Response::new(Full::new(counts.held.load(Relaxed).to_string().into())),
+        TURN => Response::new(Full::new(counts.turns.fetch_add(1, Relaxed).to_string().into())),
+        LARGE => Response::new(Full::new(large)),
         _ => {
             let mut response = Response::new(Full::default());
             *response.status_mut() = StatusCode::NOT_FOUND;

@@ -40,9 +40,7 @@ impl Process {
         }
         Ok(Duration::from_nanos(nanoseconds))
     }
-}
 
-impl Process {
     /// Memory that is resident now, in bytes.
     pub(crate) fn resident(&self) -> anyhow::Result<u64> {
         let path = format!("/proc/{}/status", self.0.id());

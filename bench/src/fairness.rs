@@ -1,0 +1,253 @@
+//! What others do to the callers of one function: its p99 alone, while another function is flooded, and while hundreds of slow
+//! clients hang on.
+//!
+//! Alone and disturbed take turns. The yardstick are the same callers when they call the function directly while Catnap is disturbed:
+//! what the machine alone does to them. Callers, floods and pods share one core, the proxies have the other.
+
+mod slow;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use crate::load::{Arrivals, OpenLoop, Outcome, get};
+use crate::report::{Report, Row};
+use crate::rounds::Rounds;
+use crate::subject::activator::{Activator, Function, Place, host};
+use crate::subject::peers::{self, Behind};
+use crate::subject::{Subject, backend, bare, process};
+
+use self::slow::SlowClients;
+
+/// Callers, floods and pods run here.
+const CALLERS: usize = 0;
+/// The proxy runs here.
+const PROXY: usize = 1;
+/// Largest p99 of the callers, in that when they are alone.
+const BAR: f64 = 1.2;
+/// Keep-alive connections of the callers.
+const CONNECTIONS: usize = 64;
+/// Requests of the flooded function that wait; one more is under way and never ends.
+const QUEUE: u32 = 100;
+/// Not counted, at the beginning of a slot; by then the queue is full and the slow clients hang on.
+const WARM_UP: Duration = Duration::from_millis(500);
+/// Longest wait for the last answers of a slot.
+const PATIENCE: Duration = Duration::from_secs(2);
+const YARDSTICK: &str = "direct";
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct FairnessArgs {
+    /// The activator's program, of the release profile.
+    #[arg(long, default_value = "target/release/catnap-activator")]
+    activator: PathBuf,
+    /// Counted rounds.
+    #[arg(long, default_value_t = 6)]
+    rounds: usize,
+    /// Seconds of each slot of a round.
+    #[arg(long, default_value_t = 1.5)]
+    seconds: f64,
+    /// Requests a second of the callers.
+    #[arg(long, default_value_t = 3_000.0)]
+    rate: f64,
+    /// Requests a second of the flood. Beyond 80 percent of a worker nothing is promised.
+    #[arg(long, default_value_t = 10_000.0)]
+    flood_rate: f64,
+    /// Connections of the flood.
+    #[arg(long, default_value_t = 512)]
+    flood_connections: usize,
+    /// Slow clients of each of four kinds.
+    #[arg(long, default_value_t = 100)]
+    slow: usize,
+}
+
+/// What is done to the callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Disturbance {
+    Flood,
+    SlowClients,
+}
+
+/// Where callers, flood and slow clients go.
+struct Target<'a> {
+    callers: &'a Subject,
+    disturbed: &'a Subject,
+}
+
+/// Runs the benchmark and returns its report.
+pub(crate) async fn run(arguments: FairnessArgs) -> anyhow::Result<Report> {
+    if arguments.rounds == 0 || !(0.1..=60.0).contains(&arguments.seconds) {
+        bail!("--rounds must be at least 1 and --seconds between 0.1 and 60");
+    }
+    if !(arguments.rate > 0.0 && arguments.flood_rate > 0.0) {
+        bail!("--rate and --flood-rate must be more than 0");
+    }
+    process::pin_this_thread(CALLERS)?;
+    let directory = tempfile::tempdir().context("no directory for configuration files")?;
+    let mut direct = backend::start(CALLERS, 100).await?;
+    direct.name = YARDSTICK;
+    let pod = bare::start(CALLERS).await?;
+    let place = Place { core: PROXY, program: &arguments.activator, directory: directory.path() };
+    let flooded = Function { name: "flooded", limit: 1, queue: QUEUE, ..Function::at(pod.address) };
+    let slow = Function { name: "slow", ..Function::at(pod.address) };
+    let catnap = Activator::start(place, &[Function::at(direct.address), flooded, slow]).await?;
+    let nginx = nginx(&direct, &pod, directory.path()).await?;
+    let targets = [
+        Target { callers: &direct, disturbed: &catnap.subject },
+        Target { callers: &catnap.subject, disturbed: &catnap.subject },
+        Target { callers: &nginx, disturbed: &nginx },
+    ];
+    let measured = measure(&targets, &arguments).await?;
+    Report::new("fairness", measured.rows(&arguments)?)
+}
+
+/// nginx with the same functions and the same bounds.
+async fn nginx(direct: &Subject, pod: &Subject, directory: &Path) -> anyhow::Result<Subject> {
+    let behind = |function: &str, upstream, at_once| Behind { host: host(function), upstream, at_once };
+    let behind = [
+        behind("bench", direct.address, None),
+        behind("flooded", pod.address, Some(QUEUE + 1)),
+        behind("slow", pod.address, None),
+    ];
+    peers::nginx_of(PROXY, peers::PLAIN, &behind, directory).await
+}
+
+#[derive(Default)]
+struct Measured {
+    /// p99 of the callers while disturbed, and the p99 alone in the slot before.
+    disturbed: BTreeMap<Disturbance, [Rounds; 2]>,
+    /// The ratios of these.
+    ratios: BTreeMap<Disturbance, Rounds>,
+    /// Percent of a core that a proxy takes.
+    busy: BTreeMap<Disturbance, Rounds>,
+    /// Requests of Catnap's callers that were not answered with success.
+    failed: BTreeMap<Disturbance, usize>,
+}
+
+async fn measure(targets: &[Target<'_>], arguments: &FairnessArgs) -> anyhow::Result<Measured> {
+    let mut measured = Measured::default();
+    // The first round warms up caches and pools.
+    for round in 0..=arguments.rounds {
+        for disturbance in [Disturbance::Flood, Disturbance::SlowClients] {
+            let mut figures: [BTreeMap<&'static str, f64>; 4] = Default::default();
+            for target in targets {
+                let name = target.callers.name;
+                let (alone, _) = turn(target, None, arguments, round).await?;
+                let (outcome, busy) = turn(target, Some(disturbance), arguments, round).await?;
+                if name == "catnap" {
+                    let failed = [&alone, &outcome].map(|outcome| outcome.refused + outcome.lost);
+                    *measured.failed.entry(disturbance).or_default() += failed[0] + failed[1];
+                }
+                let (outcome, alone) = (outcome.latency(0.99)?, alone.latency(0.99)?);
+                for (figures, figure) in figures.iter_mut().zip([outcome, alone, outcome / alone, busy]) {
+                    figures.insert(name, figure);
+                }
+            }
+            if round > 0 {
+                let [disturbed, alone, ratios, busy] = figures;
+                let before = measured.disturbed.entry(disturbance).or_default();
+                before[0].push(disturbed);
+                before[1].push(alone);
+                measured.ratios.entry(disturbance).or_default().push(ratios);
+                measured.busy.entry(disturbance).or_default().push(busy);
+            }
+        }
+        eprintln!("round {round} of {}", arguments.rounds);
+    }
+    Ok(measured)
+}
+
+impl Measured {
+    fn rows(mut self, arguments: &FairnessArgs) -> anyhow::Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        let mut thrown_away = 0;
+        for disturbance in [Disturbance::Flood, Disturbance::SlowClients] {
+            let what = match disturbance {
+                Disturbance::Flood => {
+                    format!("{} requests a second for a full function", arguments.flood_rate)
+                }
+                Disturbance::SlowClients => format!("{} slow clients", 4 * arguments.slow),
+            };
+            let missing = || format!("nothing was measured of {what}");
+            let ratios = self.ratios.get_mut(&disturbance).with_context(missing)?;
+            // The machine disturbed the callers by itself.
+            thrown_away += ratios.keep_steady(YARDSTICK)?;
+            let [disturbed, alone] = self.disturbed.get(&disturbance).with_context(missing)?;
+            let mut row = Row::plain(
+                format!("{what}: p99 of others, ratio to alone"),
+                "µs",
+                disturbed.median("catnap")?,
+            );
+            row.floor = Some(disturbed.median(YARDSTICK)?);
+            row.peers.insert("alone".to_owned(), alone.median("catnap")?);
+            row.peers.insert("nginx".to_owned(), disturbed.median("nginx")?);
+            row.hold(ratios.median("catnap")?, BAR);
+            rows.push(row);
+            let mut ratio = Row::plain(format!("{what}: ratio to alone"), "x", ratios.median("catnap")?);
+            ratio.floor = Some(ratios.median(YARDSTICK)?);
+            ratio.peers.insert("nginx".to_owned(), ratios.median("nginx")?);
+            rows.push(ratio);
+            let busy = self.busy.get(&disturbance).with_context(missing)?;
+            let mut row = Row::plain(format!("{what}: the worker is busy"), "%", busy.median("catnap")?);
+            row.peers.insert("nginx".to_owned(), busy.median("nginx")?);
+            rows.push(row);
+            let failed = self.failed.get(&disturbance).copied().with_context(missing)?;
+            rows.push(Row::none(format!("{what}: others' requests not answered with 200"), failed));
+        }
+        rows.push(Row::plain("slots thrown away", "", thrown_away as f64));
+        Ok(rows)
+    }
+}
+
+/// What became of the callers' requests, and the percent of a core that the proxy took.
+async fn turn(
+    target: &Target<'_>,
+    disturbance: Option<Disturbance>,
+    arguments: &FairnessArgs,
+    round: usize,
+) -> anyhow::Result<(Outcome, f64)> {
+    let address = target.disturbed.address;
+    let slot = Duration::from_secs_f64(arguments.seconds);
+    let seed = u64::try_from(round)?;
+    let flood = (disturbance == Some(Disturbance::Flood)).then(|| {
+        let arrivals = Arrivals {
+            rate: arguments.flood_rate,
+            // Longer than the callers.
+            length: WARM_UP + slot,
+            // What waits is not answered.
+            patience: Duration::ZERO,
+            seed: seed + 1_000_000,
+        };
+        let connections = arguments.flood_connections;
+        tokio::task::spawn_blocking(move || {
+            OpenLoop::connect(address, connections, get(&host("flooded"), bare::HOLD))?.run(arrivals)
+        })
+    });
+    let slow_clients = (disturbance == Some(Disturbance::SlowClients))
+        .then(|| SlowClients::start(address, &host("slow"), arguments.slow));
+    let (callers, rate) = (target.callers.address, arguments.rate);
+    let warmed = tokio::task::spawn_blocking(move || {
+        let mut load = OpenLoop::connect(callers, CONNECTIONS, get(&host("bench"), "/some/path"))?;
+        load.run(Arrivals { rate, length: WARM_UP, patience: PATIENCE, seed })?;
+        anyhow::Ok(load)
+    });
+    let mut load = warmed.await?.with_context(|| format!("calling {}", target.callers.name))?;
+    let before = target.disturbed.cpu()?;
+    let running = tokio::task::spawn_blocking(move || {
+        load.run(Arrivals { rate, length: slot, patience: PATIENCE, seed: seed + 1_000 })
+    });
+    let outcome = running.await?.with_context(|| format!("calling {}", target.callers.name))?;
+    let busy = target.disturbed.cpu()?.saturating_sub(before).as_secs_f64() / slot.as_secs_f64() * 100.0;
+    if let Some(flood) = flood {
+        let flood = flood.await?.context("flooding")?;
+        if flood.refused == 0 {
+            bail!("the flooded function never refused a request: it was not full");
+        }
+    }
+    if let Some(slow_clients) = slow_clients {
+        slow_clients.stop().await?;
+    }
+    Ok((outcome, busy))
+}

@@ -1,0 +1,117 @@
+//! Clients that take their time: over their heads, over their uploads, over reading, and over asking for anything at all.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::load::get;
+use crate::subject::bare;
+
+/// Between two pieces of anything.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What a reader's kernel keeps for it, so that the proxy has to.
+const RECEIVE_BUFFER: u32 = 4 * 1024;
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// A byte of its head at a time.
+    Head,
+    /// A few bytes of an upload at a time.
+    Upload,
+    /// A few bytes of a large response at a time.
+    Reader,
+    /// Nothing after its connection.
+    Idle,
+}
+
+/// Slow clients, for as long as they are not stopped.
+pub(super) struct SlowClients {
+    clients: JoinSet<()>,
+    count: usize,
+    there: Arc<AtomicUsize>,
+}
+
+impl SlowClients {
+    /// `count` of each kind. Who is cut off comes back.
+    pub(super) fn start(address: SocketAddr, host: &str, count: usize) -> Self {
+        let there = Arc::new(AtomicUsize::new(0));
+        let mut clients = JoinSet::new();
+        for kind in [Kind::Head, Kind::Upload, Kind::Reader, Kind::Idle] {
+            for _ in 0..count {
+                let (host, there) = (host.to_owned(), Arc::clone(&there));
+                clients.spawn(async move {
+                    loop {
+                        if let Ok(stream) = connect(address, kind).await {
+                            there.fetch_add(1, Relaxed);
+                            // However it ends, the next one comes.
+                            let _ = hang_on(stream, &host, kind).await;
+                            there.fetch_sub(1, Relaxed);
+                        }
+                        sleep(PAUSE).await;
+                    }
+                });
+            }
+        }
+        Self { clients, count: 4 * count, there }
+    }
+
+    /// Ends them. An error when fewer than nine in ten hung on at that moment: then nothing was disturbed.
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+        let there = self.there.load(Relaxed);
+        self.clients.shutdown().await;
+        if there * 10 < self.count * 9 {
+            bail!("only {there} of {} slow clients hung on", self.count);
+        }
+        Ok(())
+    }
+}
+
+async fn connect(address: SocketAddr, kind: Kind) -> anyhow::Result<TcpStream> {
+    let socket = TcpSocket::new_v4().context("no socket")?;
+    if matches!(kind, Kind::Reader) {
+        socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
+    }
+    socket.connect(address).await.context("cannot connect")
+}
+
+/// Returns when the other side had enough.
+async fn hang_on(mut stream: TcpStream, host: &str, kind: Kind) -> anyhow::Result<()> {
+    match kind {
+        Kind::Head => {
+            stream.write_all(b"GET / HTTP/1.1\r\nx-slow: ").await?;
+            loop {
+                sleep(PAUSE).await;
+                stream.write_all(b"x").await?;
+            }
+        }
+        Kind::Upload => {
+            let head =
+                format!("POST {} HTTP/1.1\r\nhost: {host}\r\ncontent-length: 10000000\r\n\r\n", bare::HOLD);
+            stream.write_all(head.as_bytes()).await?;
+            loop {
+                sleep(PAUSE).await;
+                stream.write_all(&[b'x'; 100]).await?;
+            }
+        }
+        Kind::Reader => {
+            stream.write_all(&get(host, bare::LARGE)).await?;
+            let mut buffer = [0; 256];
+            while stream.read(&mut buffer).await? > 0 {
+                sleep(PAUSE).await;
+            }
+            Ok(())
+        }
+        Kind::Idle => {
+            // Nobody has anything to say to it.
+            stream.read_u8().await.context("the connection was closed")?;
+            bail!("an answer to nothing")
+        }
+    }
+}
