@@ -80,17 +80,30 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
 	bench/cold.sh
 
-.PHONY: bench-proxy
-bench-proxy: deps-build ## Measure the CPU of a proxied request against nginx and HAProxy.
+# Those below need no cluster. ARGS goes to the benchmark.
+bench := "$${CARGO_TARGET_DIR:-target}/release/catnap-bench"
+activator := "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
+
+.PHONY: bench-programs
+bench-programs: deps-build
 	@deploy/dependencies.sh bench
 	$(CARGO) build --release --package catnap-activator --package catnap-bench
-	"$${CARGO_TARGET_DIR:-target}/release/catnap-bench" proxy --activator "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
+
+.PHONY: bench-proxy
+bench-proxy: bench-programs ## Measure the CPU of a proxied request against nginx and HAProxy.
+	$(bench) proxy --activator $(activator) $(ARGS)
+
+.PHONY: bench-latency
+bench-latency: bench-programs ## Measure latency at fixed rates against nginx and HAProxy.
+	$(bench) latency --activator $(activator) $(ARGS)
+
+.PHONY: bench-fairness
+bench-fairness: bench-programs ## Measure what a flood and slow clients do to the callers of another function.
+	$(bench) fairness --activator $(activator) $(ARGS)
 
 .PHONY: bench-held
-bench-held: deps-build ## Measure the memory of idle connections and held requests.
-	@deploy/dependencies.sh bench
-	$(CARGO) build --release --package catnap-activator --package catnap-bench
-	"$${CARGO_TARGET_DIR:-target}/release/catnap-bench" held --activator "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
+bench-held: bench-programs ## Measure the memory of idle connections and held requests, and the order of their release.
+	$(bench) held --activator $(activator) $(ARGS)
 
 .PHONY: bench-page
 bench-page: deps-build ## Write docs/performance.md from the newest results.

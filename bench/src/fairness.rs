@@ -4,7 +4,7 @@
 //! Alone and disturbed take turns. The yardstick are the same callers when they call the function directly while Catnap is disturbed:
 //! what the machine alone does to them. Callers, floods and pods share one core, the proxies have the other.
 
-mod slow;
+pub(crate) mod slow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const BAR: f64 = 1.2;
 const CONNECTIONS: usize = 64;
 /// Requests of the flooded function that wait; one more is under way and never ends.
 const QUEUE: u32 = 100;
-/// Not counted, at the beginning of a slot; by then the queue is full and the slow clients hang on.
+/// Not counted, at the beginning of a slot; by then the queue is full.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Longest wait for the last answers of a slot.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -225,8 +225,11 @@ async fn turn(
             OpenLoop::connect(address, connections, get(&host("flooded"), bare::HOLD))?.run(arrivals)
         })
     });
-    let slow_clients = (disturbance == Some(Disturbance::SlowClients))
-        .then(|| SlowClients::start(address, &host("slow"), arguments.slow));
+    let slow_clients = if disturbance == Some(Disturbance::SlowClients) {
+        Some(SlowClients::start(address, &host("slow"), arguments.slow).await?)
+    } else {
+        None
+    };
     let (callers, rate) = (target.callers.address, arguments.rate);
     let warmed = tokio::task::spawn_blocking(move || {
         let mut load = OpenLoop::connect(callers, CONNECTIONS, get(&host("bench"), "/some/path"))?;

@@ -4,7 +4,7 @@
 //! The floor is a server on hyper alone, which keeps the same connections and never answers.
 
 mod connections;
-mod streams;
+pub(crate) mod streams;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -75,7 +75,7 @@ pub(crate) async fn run(arguments: LatencyArgs) -> anyhow::Result<Report> {
 
 /// All figures, those of each quantile of each share apart.
 #[derive(Default)]
-struct Measured {
+pub(crate) struct Measured {
     latencies: BTreeMap<(u32, &'static str), Rounds>,
     knees: Rounds,
     /// How late the callers were at `BARRED`, as the p99.
@@ -84,7 +84,7 @@ struct Measured {
     failed: usize,
 }
 
-async fn measure(
+pub(crate) async fn measure(
     subjects: &[&Subject],
     nginx: &Subject,
     rounds: usize,
@@ -94,7 +94,7 @@ async fn measure(
     let mut measured = Measured::default();
     // The first round warms up caches and pools.
     for round in 0..=rounds {
-        let knee = knee(nginx).await?;
+        let knee = knee(nginx, KNEE_TIME.min(slot)).await?;
         let counted = round > 0;
         if counted {
             measured.knees.push([("nginx", knee)].into());
@@ -132,7 +132,7 @@ async fn measure(
 }
 
 impl Measured {
-    fn rows(mut self) -> anyhow::Result<Vec<Row>> {
+    pub(crate) fn rows(mut self) -> anyhow::Result<Vec<Row>> {
         let mut rows = Vec::new();
         let mut thrown_away = 0;
         for ((share, quantile), rounds) in &mut self.latencies {
@@ -161,10 +161,10 @@ impl Measured {
 }
 
 /// Requests a second that it answers when it has always some to answer.
-async fn knee(subject: &Subject) -> anyhow::Result<f64> {
+async fn knee(subject: &Subject, time: Duration) -> anyhow::Result<f64> {
     let address = subject.address;
     let load = tokio::task::spawn_blocking(move || {
-        ClosedLoop::connect(address, KNEE_CONNECTIONS, request())?.run(KNEE_TIME)
+        ClosedLoop::connect(address, KNEE_CONNECTIONS, request())?.run(time)
     });
     let (answered, took) = load.await?.context("looking for the knee")?;
     Ok(answered as f64 / took.as_secs_f64())
@@ -174,7 +174,7 @@ async fn turn(subject: &Subject, arrivals: Arrivals, connections: usize) -> anyh
     let address = subject.address;
     let load = tokio::task::spawn_blocking(move || {
         let mut load = OpenLoop::connect(address, connections, request())?;
-        load.run(Arrivals { length: WARM_UP, ..arrivals })?;
+        load.run(Arrivals { length: WARM_UP.min(arrivals.length), ..arrivals })?;
         load.run(arrivals)
     });
     load.await?.with_context(|| format!("calling {}", subject.name))

@@ -17,3 +17,6 @@ pub(crate) fn get(host: &str, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: catnap-bench\r\naccept: */*\r\n\r\n")
         .into_bytes()
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

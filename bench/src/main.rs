@@ -11,6 +11,8 @@ mod page;
 mod proxy;
 mod report;
 mod rounds;
+#[cfg(test)]
+mod smoke;
 mod statistics;
 mod subject;
 

@@ -45,12 +45,39 @@ pub(crate) fn write(arguments: &PageArgs, results: &Path) -> anyhow::Result<()> 
 fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
     let Report { name, commit, unix_seconds, rows } = report;
     let date = Timestamp::from_second(i64::try_from(*unix_seconds)?)?.to_zoned(TimeZone::UTC).date();
-    writeln!(page, "\n## {name}\n\n`make bench-{name}`, {date}, commit `{commit}`.\n")?;
+    writeln!(page, "\n## {name}\n\n`make bench-{name}`, {date}, commit `{commit}`.{}\n", method(name))?;
     writeln!(page, "| | Catnap | floor | others | ratio | bar | holds |\n|---|---|---|---|---|---|---|")?;
     for row in rows {
         writeln!(page, "{}", line(row))?;
     }
     Ok(())
+}
+
+/// How to read the rows of a benchmark, where that is not plain.
+fn method(benchmark: &str) -> &'static str {
+    match benchmark {
+        "proxy" => {
+            " CPU of the proxy's process for each request, beside nginx and
+HAProxy with one worker that write the same header fields; the floor is what the backend itself spends when it is called
+directly. Of a limit whose slots another activator owns, both activators count, beside one nginx behind another."
+        }
+        "latency" => {
+            " An open loop: requests fall due at random moments of a fixed
+rate, and a latency is counted from then. The rates are shares of what nginx answers in a closed loop at the beginning of
+each round. The floor is the backend called directly."
+        }
+        "fairness" => {
+            " The p99 of one function's callers, alone and disturbed in turns.
+The floor are the same callers when they call the function directly, past Catnap, while Catnap is disturbed: what the
+machine alone does to them. nginx has the same bounds."
+        }
+        "held" => {
+            " Resident memory of the process, beside a server on hyper alone
+that keeps the same connections and never answers. The order of release is that of arrival at a pod that takes one request
+at a time."
+        }
+        _ => "",
+    }
 }
 
 fn line(row: &Row) -> String {

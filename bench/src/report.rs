@@ -98,13 +98,14 @@ impl Report {
 
     /// The table for people.
     pub(crate) fn table(&self) -> String {
+        let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or_default();
         let mut lines = vec![format!(
-            "{:<34} {:>10} {:>10} {:>7} {:>6}  {}",
+            "{:<width$} {:>10} {:>10} {:>7} {:>6}  {}",
             "what", "ours", "floor", "ratio", "bar", "holds"
         )];
         for row in &self.rows {
             lines.push(format!(
-                "{:<34} {:>10} {:>10} {:>7} {:>6}  {}",
+                "{:<width$} {:>10} {:>10} {:>7} {:>6}  {}",
                 row.what,
                 format!("{:.1} {}", row.ours, row.unit),
                 row.floor.map_or(String::new(), |floor| format!("{floor:.1} {}", row.unit)),
@@ -117,7 +118,7 @@ impl Report {
                 },
             ));
             for (name, value) in &row.peers {
-                lines.push(format!("{:>45}", format!("{name} {value:.1} {}", row.unit)));
+                lines.push(format!("{:>1$}", format!("{name} {value:.1} {}", row.unit), width + 11));
             }
         }
         lines.join("\n")

@@ -59,3 +59,16 @@ async fn answers(address: SocketAddr) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("nothing listens on {address} after 10 s"))
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Waits until a server that was started in a thread listens.
+    pub(crate) async fn listening(serve: impl FnOnce(SocketAddr) + Send + 'static) -> SocketAddr {
+        let address = free_address().unwrap();
+        std::thread::spawn(move || serve(address));
+        answers(address).await.unwrap();
+        address
+    }
+}

@@ -9,13 +9,16 @@ use anyhow::{Context, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::load::get;
 use crate::subject::bare;
 
 /// Between two pieces of anything.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait for all connections.
+const SOON: Duration = Duration::from_secs(5);
+const SETTLING: Duration = Duration::from_millis(300);
 /// What a reader's kernel keeps for it, so that the proxy has to.
 const RECEIVE_BUFFER: u32 = 4 * 1024;
 
@@ -32,15 +35,15 @@ enum Kind {
 }
 
 /// Slow clients, for as long as they are not stopped.
-pub(super) struct SlowClients {
+pub(crate) struct SlowClients {
     clients: JoinSet<()>,
     count: usize,
     there: Arc<AtomicUsize>,
 }
 
 impl SlowClients {
-    /// `count` of each kind. Who is cut off comes back.
-    pub(super) fn start(address: SocketAddr, host: &str, count: usize) -> Self {
+    /// `count` of each kind; returns when all have begun. Who is cut off comes back.
+    pub(crate) async fn start(address: SocketAddr, host: &str, count: usize) -> anyhow::Result<Self> {
         let there = Arc::new(AtomicUsize::new(0));
         let mut clients = JoinSet::new();
         for kind in [Kind::Head, Kind::Upload, Kind::Reader, Kind::Idle] {
@@ -59,11 +62,20 @@ impl SlowClients {
                 });
             }
         }
-        Self { clients, count: 4 * count, there }
+        let count = 4 * count;
+        let begun = async {
+            while there.load(Relaxed) < count {
+                sleep(PAUSE).await;
+            }
+        };
+        timeout(SOON, begun).await.context("the slow clients cannot connect")?;
+        // Buffers are full, pods have answered.
+        sleep(SETTLING).await;
+        Ok(Self { clients, count, there })
     }
 
     /// Ends them. An error when fewer than nine in ten hung on at that moment: then nothing was disturbed.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let there = self.there.load(Relaxed);
         self.clients.shutdown().await;
         if there * 10 < self.count * 9 {

@@ -10,18 +10,18 @@ use http::Request;
 use crate::load::http2::open;
 
 /// Half of the streams that the activator lets a connection have.
-pub(super) const EACH: usize = 125;
+pub(crate) const EACH: usize = 125;
 
 /// Requests under way, in the order in which they were sent.
 #[derive(Default)]
-pub(super) struct Streams {
+pub(crate) struct Streams {
     responses: Vec<ResponseFuture>,
     connections: Vec<SendRequest<Bytes>>,
 }
 
 impl Streams {
     /// Sends `count` more for `path`, on a connection of their own.
-    pub(super) async fn send(&mut self, address: SocketAddr, path: &str, count: usize) -> anyhow::Result<()> {
+    pub(crate) async fn send(&mut self, address: SocketAddr, path: &str, count: usize) -> anyhow::Result<()> {
         let mut connection = open(address).await?;
         for _ in 0..count {
             connection = connection.ready().await.context("the connection ended")?;
@@ -33,12 +33,12 @@ impl Streams {
     }
 
     /// Number of requests.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.responses.len()
     }
 
     /// Waits for every answer. Gives the bodies of the successes, and `None` for each of the others.
-    pub(super) async fn answers(self) -> Vec<Option<Vec<u8>>> {
+    pub(crate) async fn answers(self) -> Vec<Option<Vec<u8>>> {
         let mut answers = Vec::with_capacity(self.responses.len());
         for response in self.responses {
             answers.push(body(response).await.ok());
@@ -64,7 +64,7 @@ async fn body(response: ResponseFuture) -> anyhow::Result<Vec<u8>> {
 
 /// Of requests that were sent in this order, how many came to the pod before one that was sent earlier: each answer is the number of
 /// requests that the pod had seen before.
-pub(super) fn overtakers(answers: &[Option<Vec<u8>>]) -> usize {
+pub(crate) fn overtakers(answers: &[Option<Vec<u8>>]) -> usize {
     let turn = |body: &Vec<u8>| std::str::from_utf8(body).ok()?.parse::<usize>().ok();
     let turns: Vec<usize> = answers.iter().flatten().filter_map(turn).collect();
     turns.windows(2).filter(|pair| pair[1] < pair[0]).count()

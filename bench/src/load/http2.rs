@@ -144,7 +144,7 @@ pub(crate) async fn read(body: &mut RecvStream) -> anyhow::Result<usize> {
 }
 
 /// Both messages have the same length, and the status says that all is well.
-fn check_unary(received: usize, bytes: usize, trailers: Option<&HeaderMap>) -> anyhow::Result<()> {
+pub(super) fn check_unary(received: usize, bytes: usize, trailers: Option<&HeaderMap>) -> anyhow::Result<()> {
     let status = trailers.and_then(|trailers| trailers.get("grpc-status"));
     if status.is_none_or(|status| status != "0") {
         bail!("gRPC's status is {status:?}");

@@ -42,9 +42,9 @@ pub(crate) struct Arrivals {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     /// From due to answered with success, in microseconds.
-    latencies: Vec<f64>,
+    pub(super) latencies: Vec<f64>,
     /// From due to sent, in microseconds.
-    lags: Vec<f64>,
+    pub(super) lags: Vec<f64>,
     /// Answered with another status than 200.
     pub(crate) refused: usize,
     /// Not answered, by a closed connection or in time.

@@ -16,10 +16,10 @@ use super::{Subject, answers, free_address};
 pub(crate) struct BackendArgs {
     /// Where it listens.
     #[arg(long)]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Bytes of each response's body.
     #[arg(long)]
-    body_bytes: usize,
+    pub(crate) body_bytes: usize,
 }
 
 const LISTENER: Token = Token(usize::MAX);

@@ -24,7 +24,7 @@ use super::{Subject, answers, free_address};
 pub(crate) struct BareArgs {
     /// Where it listens.
     #[arg(long)]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
 }
 
 /// A request for this path is never answered.

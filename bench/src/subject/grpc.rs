@@ -19,10 +19,10 @@ use crate::load::http2::{message, read};
 pub(crate) struct GrpcArgs {
     /// Where it listens.
     #[arg(long)]
-    listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Bytes of each response's message.
     #[arg(long)]
-    message_bytes: usize,
+    pub(crate) message_bytes: usize,
 }
 
 /// Starts one in a process of its own.

@@ -29,7 +29,8 @@ pub(super) fn function(function: &Function) -> Value {
     json!({
         "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
         "metadata": {"name": name, "namespace": "default", "uid": format!("function-{name}"), "generation": 1},
-        "spec": {"image": "none", "queue": {"maxRequests": queue}},
+        // Its only pod takes what is held at once: no others are waited for.
+        "spec": {"image": "none", "queue": {"maxRequests": queue}, "scale": {"max": 1}},
         "status": {
             "revisions": [{
                 "name": revision, "port": pod.port(), "protocol": protocol, "concurrencyLimit": limit, "state": "Routed",
