@@ -64,6 +64,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer { package: "catnap-example-hello", may_use: &[], without: KUBERNETES },
     Layer { package: "catnap-example-grpc", may_use: &[], without: KUBERNETES },
+    Layer { package: "catnap-example-slow-start", may_use: &[], without: KUBERNETES },
     // Its tests call the example as any client would, by the types of its protocol.
     Layer { package: "catnap-e2e", may_use: &["catnap-crds", "catnap-example-grpc"], without: &[] },
     Layer { package: "catnap-bench", may_use: &[], without: &[] },
@@ -78,6 +79,7 @@ const PROGRAMS: &[&str] = &[
     "catnap",
     "catnap-example-hello",
     "catnap-example-grpc",
+    "catnap-example-slow-start",
     "catnap-e2e",
     "catnap-bench",
     "xtask",

@@ -6,6 +6,7 @@
 mod in_flight;
 mod routes;
 mod sink;
+mod websocket;
 
 use std::env;
 use std::net::Ipv6Addr;
@@ -56,7 +57,7 @@ async fn main() -> anyhow::Result<()> {
             let hello = Arc::clone(&hello);
             async move { hello.answer(request).await }
         });
-        let connection = server.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             // A client that hangs up in the middle is its own business.
@@ -65,6 +66,7 @@ async fn main() -> anyhow::Result<()> {
     }
     drop(listener);
     connections.shutdown().await;
+    hello.websockets_ended().await;
     Ok(())
 }
 

@@ -13,9 +13,11 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time;
+use tokio_util::task::TaskTracker;
 
 use crate::in_flight::{Counted, InFlight};
 use crate::sink::Sink;
+use crate::websocket;
 use query::{Query, QueryError};
 
 /// The header of the 500 that says that more requests came at once than `MAX_CONCURRENCY`.
@@ -29,15 +31,23 @@ pub(crate) struct Hello {
     name: String,
     in_flight: InFlight,
     sink: Option<Sink>,
+    /// They outlive the connections that they began as.
+    websockets: TaskTracker,
 }
 
 impl Hello {
     /// `name` goes into the greeting.
     pub(crate) fn new(name: String, in_flight: InFlight, sink: Option<Sink>) -> Self {
-        Self { name, in_flight, sink }
+        Self { name, in_flight, sink, websockets: TaskTracker::new() }
     }
 
-    /// Answers one request; counts it as in flight until the body is sent.
+    /// Waits until every WebSocket has ended. Nobody opens one any more.
+    pub(crate) async fn websockets_ended(&self) {
+        self.websockets.close();
+        self.websockets.wait().await;
+    }
+
+    /// Answers one request; counts it as in flight until the body is sent, or the WebSocket ended.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -49,6 +59,19 @@ impl Hello {
         }
         let (guard, within) = self.in_flight.enter();
         let answer = match within {
+            Ok(()) if request.uri().path() == "/websocket" => {
+                return Ok(match websocket::accept(request) {
+                    Ok((answer, messages)) => {
+                        self.websockets.spawn(async move {
+                            messages.await;
+                            drop(guard);
+                        });
+                        answer.map(|()| Counted::new(empty(), None))
+                    }
+                    Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n"))
+                        .map(|body| Counted::new(body, Some(guard))),
+                });
+            }
             Ok(()) => self.route(request).await,
             Err(exceeded) => {
                 let detail = format!("{} requests at once, {} allowed\n", exceeded.now, exceeded.limit);
@@ -145,6 +168,10 @@ fn environment() -> String {
 
 fn or_bad_request(answer: Result<Answer, QueryError>) -> Answer {
     answer.unwrap_or_else(|error| text(StatusCode::BAD_REQUEST, format!("{error}\n")))
+}
+
+fn empty() -> Content {
+    Full::default().map_err(|never| match never {}).boxed_unsync()
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {

@@ -3,11 +3,14 @@
 #[cfg(test)]
 mod function;
 
+use futures::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tokio_tungstenite::client_async;
+use tokio_tungstenite::tungstenite::Message;
 
 use function::{BOUND, start};
 
@@ -80,5 +83,27 @@ async fn what_is_in_flight_at_sigterm_is_finished() {
     kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
     let body = timeout(BOUND, stream).await.unwrap().unwrap().unwrap();
     assert_eq!(body, "chunk 0\nchunk 1\nchunk 2\n");
+    assert!(timeout(BOUND, function.process.wait()).await.unwrap().unwrap().success());
+}
+
+#[tokio::test]
+async fn a_websocket_gives_messages_back_and_outlives_sigterm() {
+    let mut function = start(&[]).await;
+    assert_eq!(function.get("/websocket").await.0, 400);
+    let address = function.url("").trim_start_matches("http://").to_owned();
+    let stream = TcpStream::connect(&address).await.unwrap();
+    let (mut socket, _) = client_async(format!("ws://{address}/websocket"), stream).await.unwrap();
+    socket.send(Message::text("first")).await.unwrap();
+    let first = timeout(BOUND, socket.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(first, Message::text("first"));
+    let pid = i32::try_from(function.process.id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+    let refused = async { while TcpStream::connect(&address).await.is_ok() {} };
+    timeout(BOUND, refused).await.expect("it listens no more");
+    socket.send(Message::text("second")).await.unwrap();
+    let second = timeout(BOUND, socket.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(second, Message::text("second"));
+    socket.close(None).await.unwrap();
+    while timeout(BOUND, socket.next()).await.unwrap().is_some_and(|message| message.is_ok()) {}
     assert!(timeout(BOUND, function.process.wait()).await.unwrap().unwrap().success());
 }
