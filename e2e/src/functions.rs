@@ -43,6 +43,11 @@ pub fn examples_image() -> String {
     std::env::var("CATNAP_E2E_EXAMPLES_IMAGE").unwrap_or_else(|_| "catnap-examples:dev".into())
 }
 
+/// As [`examples_image`], for nginx: `CATNAP_E2E_NGINX_IMAGE`.
+pub fn nginx_image() -> String {
+    std::env::var("CATNAP_E2E_NGINX_IMAGE").unwrap_or_else(|_| "catnap-example-nginx:dev".into())
+}
+
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {
@@ -62,7 +67,11 @@ pub async fn apply(test: &Context, manifest: &Value) -> anyhow::Result<()> {
 /// Applies a manifest and waits until the Function is Ready.
 pub async fn deploy(test: &Context, manifest: &Value) -> anyhow::Result<Function> {
     apply(test, manifest).await?;
-    let name = manifest["metadata"]["name"].as_str().context("a manifest without a name")?;
+    ready(test, manifest["metadata"]["name"].as_str().context("a manifest without a name")?).await
+}
+
+/// Waits until a Function is Ready.
+pub async fn ready(test: &Context, name: &str) -> anyhow::Result<Function> {
     within(PATIENCE, &test.api::<Function>(), name, |function| condition_is(function, "Ready", "True")).await
 }
 

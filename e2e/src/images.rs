@@ -1,9 +1,10 @@
-//! The images of this workspace: Catnap's programs in one, the example functions in another.
+//! The images of this workspace: Catnap's programs in one, the example functions in another, and nginx in a third.
 //!
-//! Both are a small layer of Debian packages (see [`base`]) below a layer with the programs, built here with Cargo.
-//! They land as OCI archives under `target/images`; `deploy/Containerfile` builds the same elsewhere.
+//! Each is a small layer of Debian packages (see [`base`]) below a layer with the programs: built here with Cargo, or out
+//! of more packages. They land as OCI archives under `target/images`; the Containerfiles build the same elsewhere.
 
 mod base;
+mod debian;
 
 use std::{
     fs,
@@ -74,9 +75,29 @@ pub struct Recipe {
     also: Option<&'static str>,
     packages: &'static [&'static str],
     programs: &'static [&'static str],
-    /// Features, as Cargo takes them; the first program is what the image runs by default.
+    /// As Cargo takes them.
     features: &'static [&'static str],
+    /// Debian packages beyond those of the base layer.
+    debian: &'static [&'static str],
+    /// Where in the image a file of this workspace goes.
+    files: &'static [(&'static str, &'static str)],
+    /// What the image runs by default; empty for the first program.
+    entrypoint: &'static [&'static str],
+    stop_signal: Option<&'static str>,
 }
+
+/// Nothing above the base layer.
+const EMPTY: Recipe = Recipe {
+    name: "catnap-base:dev",
+    also: None,
+    packages: &[],
+    programs: &[],
+    features: &[],
+    debian: &[],
+    files: &[],
+    entrypoint: &[],
+    stop_signal: None,
+};
 
 /// Catnap's programs.
 pub const CATNAP: Recipe = Recipe {
@@ -85,7 +106,7 @@ pub const CATNAP: Recipe = Recipe {
     also: Some(concat!("catnap:", env!("CARGO_PKG_VERSION"))),
     packages: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     programs: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
-    features: &[],
+    ..EMPTY
 };
 
 /// Catnap's programs with the points where a test can hold them.
@@ -99,14 +120,24 @@ pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
 /// The example functions.
 pub const EXAMPLES: Recipe = Recipe {
     name: "catnap-examples:dev",
-    also: None,
-    packages: &["catnap-example-hello", "catnap-example-grpc"],
-    programs: &["hello", "grpc"],
-    features: &[],
+    packages: &["catnap-example-hello", "catnap-example-grpc", "catnap-example-slow-start"],
+    programs: &["hello", "grpc", "slow-start"],
+    ..EMPTY
+};
+
+/// nginx as Debian packages it, a function that nobody wrote for Catnap. As `examples/nginx/Containerfile`.
+pub const NGINX: Recipe = Recipe {
+    name: "catnap-example-nginx:dev",
+    debian: &["nginx", "nginx-common", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"],
+    files: &[("etc/nginx/function.conf", "examples/nginx/nginx.conf")],
+    entrypoint: &["/usr/sbin/nginx", "-e", "stderr", "-c", "/etc/nginx/function.conf", "-g", "daemon off;"],
+    // On SIGTERM it ends at once.
+    stop_signal: Some("SIGQUIT"),
+    ..EMPTY
 };
 
 /// Every image that tests and charts name.
-pub const ALL: [&Recipe; 3] = [&EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
+pub const ALL: [&Recipe; 4] = [&NGINX, &EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
 
 impl Recipe {
     /// Where the archive of this image is, once built.
@@ -116,16 +147,24 @@ impl Recipe {
 
     /// Builds the programs and writes the archive; its path.
     pub fn build(&self) -> Result<PathBuf, Error> {
-        self.compile()?;
-        let base = base::layer()?;
+        if !self.packages.is_empty() {
+            self.compile()?;
+        }
+        let mut layers = vec![base::layer()?];
         let written = |source| Error::Write { image: self.name, source };
+        if !self.debian.is_empty() {
+            layers.push(debian::layer(&self.debian.join("-"), self.debian)?);
+        }
         let mut layer = Layer::new().map_err(written)?;
+        for (path, source) in self.files {
+            layer.add_file(path, &workspace().join(source), 0o644).map_err(written)?;
+        }
         for program in self.programs {
             let source = target_directory().join("image").join(program);
             layer.add_file(&format!("{PROGRAM_DIRECTORY}/{program}"), &source, 0o755).map_err(written)?;
         }
-        let layer = layer.finish().map_err(written)?;
-        self.write(vec![base, layer])
+        layers.push(layer.finish().map_err(written)?);
+        self.write(layers)
     }
 
     fn compile(&self) -> Result<(), Error> {
@@ -142,6 +181,13 @@ impl Recipe {
         if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
     }
 
+    fn entrypoint(&self) -> Vec<String> {
+        if self.entrypoint.is_empty() {
+            return self.programs.iter().take(1).map(|it| format!("/{PROGRAM_DIRECTORY}/{it}")).collect();
+        }
+        self.entrypoint.iter().map(|&word| word.to_owned()).collect()
+    }
+
     fn write(&self, layers: Vec<FinishedLayer>) -> Result<PathBuf, Error> {
         let path = self.archive();
         let directory = target_directory().join("images");
@@ -152,14 +198,10 @@ impl Recipe {
                 .chain(self.also)
                 .map(|it| format!("docker.io/library/{it}"))
                 .collect(),
-            entrypoint: self
-                .programs
-                .iter()
-                .take(1)
-                .map(|program| format!("/{PROGRAM_DIRECTORY}/{program}"))
-                .collect(),
+            entrypoint: self.entrypoint(),
             environment: vec![format!("PATH=/{PROGRAM_DIRECTORY}:/usr/bin:/bin")],
             user: USER.into(),
+            stop_signal: self.stop_signal.map(str::to_owned),
             layers,
         };
         // Whoever imports it sees a whole archive.
@@ -172,9 +214,7 @@ impl Recipe {
 
 /// Writes the base layer as an image of its own, for `BASE` of `deploy/Containerfile`; its path.
 pub fn build_base() -> Result<PathBuf, Error> {
-    const BASE: Recipe =
-        Recipe { name: "catnap-base:dev", also: None, packages: &[], programs: &[], features: &[] };
-    BASE.write(vec![base::layer()?])
+    EMPTY.write(vec![base::layer()?])
 }
 
 fn workspace() -> &'static Path {

@@ -50,6 +50,8 @@ pub struct Image {
     pub environment: Vec<String>,
     /// `uid:gid`.
     pub user: String,
+    /// What asks the program to end, when it is not SIGTERM: `SIGQUIT`.
+    pub stop_signal: Option<String>,
     /// Lowest first.
     pub layers: Vec<FinishedLayer>,
 }
@@ -196,10 +198,14 @@ impl Image {
 
     fn configuration(&self) -> Value {
         let diff_ids: Vec<&str> = self.layers.iter().map(|layer| layer.digest.as_str()).collect();
+        let mut config = json!({"User": self.user, "Entrypoint": self.entrypoint, "Env": self.environment});
+        if let Some(signal) = &self.stop_signal {
+            config["StopSignal"] = json!(signal);
+        }
         json!({
             "architecture": architecture(),
             "os": "linux",
-            "config": {"User": self.user, "Entrypoint": self.entrypoint, "Env": self.environment},
+            "config": config,
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         })
     }

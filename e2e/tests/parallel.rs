@@ -4,6 +4,8 @@
 mod api;
 #[path = "parallel/calls.rs"]
 mod calls;
+#[path = "parallel/examples.rs"]
+mod examples;
 #[path = "parallel/failures.rs"]
 mod failures;
 #[path = "parallel/fixture.rs"]

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES};
+use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES, NGINX};
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
@@ -21,6 +21,8 @@ enum Name {
     Failpoints,
     /// The example functions, `catnap-examples:dev`.
     Examples,
+    /// nginx out of Debian packages, `catnap-example-nginx:dev`.
+    Nginx,
     /// Only what is below the programs, `catnap-base:dev`.
     Base,
     /// Everything but the base.
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
             Name::Catnap => &[&CATNAP],
             Name::Failpoints => &[&CATNAP_WITH_FAIL_POINTS],
             Name::Examples => &[&EXAMPLES],
+            Name::Nginx => &[&NGINX],
             Name::All => &ALL,
             Name::Base => &[],
         };

@@ -48,6 +48,7 @@ fn archive_of(programs: &Programs, program: &str, name: &str) -> Result<PathBuf,
         entrypoint: vec![format!("/{program}")],
         environment: Vec::new(),
         user: "65532:65532".into(),
+        stop_signal: None,
         layers: vec![layer.finish().map_err(failed)?],
     };
     let part = programs.extras.join(format!("{program}.tar.{}", std::process::id()));

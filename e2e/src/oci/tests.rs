@@ -11,6 +11,7 @@ fn image(contents: &[u8]) -> Image {
         entrypoint: vec!["/greeting".into()],
         environment: vec!["A=b".into()],
         user: "65532:65532".into(),
+        stop_signal: Some("SIGQUIT".into()),
         layers: vec![layer.finish().unwrap()],
     }
 }
@@ -50,6 +51,7 @@ fn every_descriptor_names_a_blob_with_that_digest_and_size() {
     blob(&manifest["layers"][0]);
     assert_eq!(config["rootfs"]["diff_ids"][0], manifest["layers"][0]["digest"]);
     assert_eq!(config["config"]["User"], "65532:65532");
+    assert_eq!(config["config"]["StopSignal"], "SIGQUIT");
 }
 
 #[test]
