@@ -1,9 +1,13 @@
 //! End-to-end tests that stop parts of the cluster or change the installation, one after the other.
 
+#[path = "faults/activators.rs"]
+mod activators;
 #[path = "faults/kubelet.rs"]
 mod kubelet;
 #[path = "faults/limits.rs"]
 mod limits;
+#[path = "faults/mixed/mod.rs"]
+mod mixed;
 #[path = "faults/outages.rs"]
 mod outages;
 #[path = "faults/upgrades.rs"]

@@ -8,11 +8,11 @@ use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, Forward, Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, hello, url};
 use futures::future::try_join_all;
-use k8s_openapi::api::core::v1::Pod;
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::sync::watch;
+
+use crate::activators::{is_ready, process_of};
 
 /// Clients that ask at the same time, six times as many as there are slots.
 const CLIENTS: usize = 12;
@@ -132,24 +132,6 @@ async fn a_limit_holds_while_activators_come_and_go() {
     .await;
 }
 
-/// The process of an activator, found by what the downward API told it.
-fn process_of(pod: &Pod) -> anyhow::Result<Pid> {
-    let name = pod.metadata.name.as_deref().context("a pod without a name")?;
-    let variable = format!("POD_NAME={name}");
-    for entry in std::fs::read_dir("/proc")? {
-        let path = entry?.path();
-        let Some(id) = path.file_name().and_then(|id| id.to_str()).and_then(|id| id.parse().ok()) else {
-            continue;
-        };
-        // Processes end while one looks.
-        let Ok(environment) = std::fs::read(path.join("environ")) else { continue };
-        if environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes()) {
-            return Ok(Pid::from_raw(id));
-        }
-    }
-    anyhow::bail!("{name} has no process")
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_through_kills_of_activators() {
     run("limit_through_kills", Needs::Launcher, async |test| {
@@ -192,9 +174,4 @@ async fn a_limit_holds_through_kills_of_activators() {
         outcome
     })
     .await;
-}
-
-fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.into_iter().flatten().any(|one| one.type_ == "Ready" && one.status == "True")
 }

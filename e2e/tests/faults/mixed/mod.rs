@@ -1,0 +1,200 @@
+//! Activators end under mixed traffic: told to, one after the other, which loses nothing; and killed, which loses what was in
+//! flight there and nothing else.
+
+mod http1;
+mod http2;
+mod journal;
+mod paths;
+mod traffic;
+mod tunnel;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, Sink, eventually, run, within};
+use catnap_e2e::functions::{PATIENCE, catnap_pods, deploy, hello};
+use futures::future::try_join_all;
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt as _};
+use nix::sys::signal::{Signal, kill};
+use serde_json::json;
+
+use crate::activators::{is_ready, process_of};
+use journal::{Event, Journal, Kind};
+use paths::pods_by_local_port;
+use traffic::{COLD, Traffic, WARM};
+
+/// What the callers together must get through, however many of them wait for a new connection.
+const LEAST_RATE: f64 = 500.0;
+/// What is in flight at an activator that is told to stop gets this long.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+/// A response that still goes on this long after the restart began took it through the drain.
+const LONG: Duration = Duration::from_secs(5);
+/// A caller whose activator was killed has an answer over another connection after this long.
+const GOES_ON: Duration = Duration::from_secs(1);
+
+/// Runs a test against two activators with the functions that the traffic calls.
+async fn with_traffic(name: &str, test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>) {
+    run(name, Needs::Launcher, async |context| {
+        let drain = format!("activator.drainTimeoutSeconds={}", DRAIN_TIMEOUT.as_secs());
+        context.installation().install(&["activator.replicas=2", &drain]).await?;
+        let outcome = async {
+            let sink = context.sink().await?;
+            let env = json!([{"name": "SINK_URL", "value": sink.url()}]);
+            // Two pods, always: what is tried here is not how it grows.
+            let warm = hello(WARM, json!({"env": env, "scale": {"min": 2, "max": 2}}));
+            let cold = COLD.map(|name| hello(name, json!({"env": env})));
+            try_join_all([warm].iter().chain(&cold).map(|function| deploy(context, function))).await?;
+            let traffic = Traffic::start(context).await?;
+            eventually("the traffic flows", PATIENCE, async || {
+                let journal = &traffic.shared.journal;
+                let cold = journal.count(|_, _, event| matches!(event, Event::Cold));
+                let answered = journal.count(|_, _, event| matches!(event, Event::Answered { .. }));
+                Ok((answered > 2_000 && cold >= COLD.len()).then_some(()))
+            })
+            .await?;
+            test(context, traffic, &sink).await
+        }
+        .await;
+        context.installation().install(&["activator.replicas=1"]).await?;
+        outcome
+    })
+    .await;
+}
+
+/// A line for people, with the test's output.
+fn say(line: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Requests a second between two moments.
+fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
+    journal.answered(from, until) as f64 / (until - from).as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
+    with_traffic("mixed_rolling_restart", async |test, traffic, sink| {
+        let old = catnap_pods(test, "activator").await?;
+        let restarted = Instant::now();
+        let system = ["--namespace", SYSTEM_NAMESPACE];
+        let restart = ["rollout", "restart", "deployment/catnap-activator"];
+        test.kubectl(&[&restart[..], &system].concat(), "").await?;
+        let pods: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+        for pod in &old {
+            let name = pod.name_any();
+            eventually(&format!("{name} has drained and is gone"), PATIENCE, async || {
+                Ok(pods.get_metadata_opt(&name).await?.is_none().then_some(()))
+            })
+            .await?;
+        }
+        let gone = Instant::now();
+        let shared = traffic.stop().await?;
+        let journal = &shared.journal;
+        let rate = rate(journal, restarted, gone);
+        say(&format!("{rate:.0} requests a second for {:?}; {}", gone - restarted, journal.summary()));
+
+        // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
+        journal.nothing_bad_but(|at, event| {
+            matches!(event, Event::Fin { .. }) && at >= restarted + DRAIN_TIMEOUT
+        })?;
+        // Every caller met an activator that went, in the way that its protocol has for it.
+        let met = |kind: Kind, went: fn(&Event) -> bool| {
+            journal.callers(|at, caller, event| caller.kind == kind && at > restarted && went(event)).len()
+        };
+        let met = [
+            met(Kind::KeepAlive, |event| matches!(event, Event::Closed)) == traffic::KEEP_ALIVE.0,
+            met(Kind::Http2, |event| matches!(event, Event::GoAway)) == traffic::HTTP2.0,
+            met(Kind::Endless, |event| matches!(event, Event::Fin { .. })) == traffic::ENDLESS.0,
+            met(Kind::WebSocket, |event| matches!(event, Event::Fin { .. })) == traffic::WEB_SOCKETS.0,
+            met(Kind::Cold, |event| matches!(event, Event::Cold)) == COLD.len(),
+        ];
+        anyhow::ensure!(met == [true; 5], "not all callers met what they should: {met:?}");
+        // In flight when it began, and complete at its end.
+        let spanning = journal.count(|at, caller, event| {
+            let long = matches!(caller.kind, Kind::Streaming | Kind::Http2);
+            long && matches!(event, Event::Answered { sent } if *sent < restarted && at > restarted + LONG)
+        });
+        anyhow::ensure!(spanning > 0, "no long response was in flight");
+        let recorded = shared.recorded.lock().clone();
+        sink.expect_each_once(recorded).await?;
+        anyhow::ensure!(rate >= LEAST_RATE, "only {rate:.0} requests a second");
+        Ok(())
+    })
+    .await;
+}
+
+/// What "others go on within 1 s" means here. A killed activator's address refuses connections at once, for its pod stays; the
+/// Service leads new connections there until kubelet, the API server and kube-proxy have all noticed, which is seconds. So a
+/// caller that was refused a connection opens another one at once, as HTTP clients do, and each that lost a request or a
+/// connection, or was refused one, must have an answer to something that it asked after the kill within a second of the kill.
+/// Requests to functions at zero are left out of that: a cold start has a time of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_activator_loses_only_what_was_in_flight_there() {
+    with_traffic("mixed_kill", async |test, traffic, sink| {
+        let victim = catnap_pods(test, "activator").await?.into_iter().next().context("no activator")?;
+        let address = victim.status.as_ref().and_then(|status| status.pod_ip.as_deref());
+        let address: IpAddr = address.context("an activator without an address")?.parse()?;
+        let process = process_of(&victim)?;
+        let killed = Instant::now();
+        kill(process, Signal::SIGKILL)?;
+        // At once: of connections that broke it is not known for long.
+        let pods = pods_by_local_port(traffic.shared.activator).await?;
+        let journal = &traffic.shared.journal;
+        let name = victim.name_any();
+        let api: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+        within(PATIENCE, &api, &name, |pod| {
+            let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+            is_ready(pod) && containers.into_iter().any(|container| container.restart_count > 0)
+        })
+        .await?;
+        let restarted = Instant::now();
+        eventually("functions at zero wake again", PATIENCE, async || {
+            let woken = journal.callers(|at, _, event| at > restarted && matches!(event, Event::Cold)).len();
+            Ok((woken == COLD.len()).then_some(()))
+        })
+        .await?;
+        let ended = Instant::now();
+        let shared = traffic.stop().await?;
+        let journal = &shared.journal;
+        let rate = rate(journal, killed, ended);
+        let interrupted = journal.callers(|at, _, event| at >= killed && event.interrupts());
+        let went_on = journal.first_answers_after(killed);
+        let slowest = interrupted
+            .iter()
+            .filter(|caller| caller.kind != Kind::Cold)
+            .map(|caller| (went_on.get(caller).copied().unwrap_or(Duration::MAX), *caller))
+            .max();
+        let refused = journal.last(|event| matches!(event, Event::Refused)).map(|at| at - killed);
+        say(&format!(
+            "{rate:.0} requests a second for {:?}; slowest to go on: {slowest:?}; last refused after {refused:?}; {}",
+            ended - killed,
+            journal.summary()
+        ));
+
+        let there = |local: &SocketAddr| pods.get(&local.port()) == Some(&address);
+        journal.nothing_bad_but(|at, event| match event {
+            Event::Refused => at >= killed,
+            Event::Lost { local, .. } | Event::Fin { local } => {
+                there(local) && at >= killed && at < killed + GOES_ON
+            }
+            _ => false,
+        })?;
+        let lost = journal.count(|_, _, event| matches!(event, Event::Lost { .. }));
+        anyhow::ensure!(lost > 0, "nobody noticed the kill");
+        anyhow::ensure!(slowest.is_some_and(|(after, _)| after < GOES_ON), "slowest to go on: {slowest:?}");
+        // What was lost may have been served once, or not.
+        let reports = sink.reports().await;
+        let answered = shared.recorded.lock();
+        let missing: Vec<_> = answered.iter().filter(|id| !reports.contains_key(*id)).collect();
+        let doubled: Vec<_> = reports.iter().filter(|(_, times)| **times > 1).collect();
+        anyhow::ensure!(missing.is_empty() && doubled.is_empty(), "missing {missing:?}, doubled {doubled:?}");
+        anyhow::ensure!(rate >= LEAST_RATE, "only {rate:.0} requests a second");
+        Ok(())
+    })
+    .await;
+}
