@@ -105,6 +105,10 @@ bench-fairness: bench-programs ## Measure what a flood and slow clients do to th
 bench-held: bench-programs ## Measure the memory of idle connections and held requests, and the order of their release.
 	$(bench) held --activator $(activator) $(ARGS)
 
+.PHONY: bench-policy
+bench-policy: deps-build ## Hold the learned keep-alive against others on a recorded trace.
+	$(CARGO) run --quiet --package catnap-bench -- policy
+
 .PHONY: bench-page
 bench-page: deps-build ## Write docs/performance.md from the newest results.
 	$(CARGO) run --quiet --package catnap-bench -- page

@@ -8,6 +8,7 @@ mod held;
 mod latency;
 mod load;
 mod page;
+mod policy;
 mod proxy;
 mod report;
 mod rounds;
@@ -43,6 +44,8 @@ enum Benchmark {
     Fairness(fairness::FairnessArgs),
     /// Memory of idle connections and held requests, against hyper alone; needs no cluster.
     Held(held::HeldArgs),
+    /// Ways to scale to zero on a recorded trace; needs no cluster.
+    Policy(policy::PolicyArgs),
     /// The backend of others, in a process of its own.
     #[command(hide = true)]
     Backend(subject::backend::BackendArgs),
@@ -69,6 +72,7 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Latency(arguments) => latency::run(arguments).await?,
         Benchmark::Fairness(arguments) => fairness::run(arguments).await?,
         Benchmark::Held(arguments) => held::run(arguments).await?,
+        Benchmark::Policy(arguments) => policy::run(&arguments)?,
         Benchmark::Backend(arguments) => return subject::backend::serve(&arguments),
         Benchmark::Grpc(arguments) => return subject::grpc::serve(&arguments).await,
         Benchmark::Bare(arguments) => return subject::bare::serve(&arguments).await,

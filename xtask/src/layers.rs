@@ -67,7 +67,8 @@ const LAYERS: &[Layer] = &[
     Layer { package: "catnap-example-slow-start", may_use: &[], without: KUBERNETES },
     // Its tests call the example as any client would, by the types of its protocol.
     Layer { package: "catnap-e2e", may_use: &["catnap-crds", "catnap-example-grpc"], without: &[] },
-    Layer { package: "catnap-bench", may_use: &[], without: &[] },
+    // Recorded traces are run through the autoscaler's own decisions.
+    Layer { package: "catnap-bench", may_use: &["catnap-autoscaler-core"], without: &[] },
     Layer { package: "xtask", may_use: &["catnap-crds"], without: &[] },
 ];
 

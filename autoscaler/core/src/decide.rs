@@ -6,6 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::learned::{Hold, Outlook};
 use crate::policy::{Policy, Stage};
 use crate::settings::Settings;
 
@@ -28,6 +29,8 @@ pub struct Observation {
     pub busy: bool,
     /// The idle time has passed.
     pub idle: bool,
+    /// What the function's pattern says of this moment of its idle time.
+    pub outlook: Outlook,
     /// Measurements are incomplete: only raising is allowed.
     pub incomplete: bool,
 }
@@ -101,6 +104,10 @@ pub enum Reason {
     Busy,
     /// The idle time has not passed: one replica stays.
     NotIdle,
+    /// The function's pattern makes a request likely now: a replica is kept, or started ahead of it.
+    Likely(Hold),
+    /// The budget for waiting in vain is used up: only the least idle time was waited.
+    Spent,
     /// At zero, and no request waits: nothing starts, whatever the windows remember.
     Resting,
     /// No request for the idle time.
@@ -144,6 +151,8 @@ impl fmt::Display for Reason {
             }
             Self::Busy => formatter.write_str("requests are in flight or held: 1"),
             Self::NotIdle => formatter.write_str("idle time has not passed: 1"),
+            Self::Likely(hold) => write!(formatter, "learned: {hold}"),
+            Self::Spent => formatter.write_str("learned: scale.idle.budget is used up: 0"),
             Self::Resting => formatter.write_str("at zero and nothing held: 0"),
             Self::Idle => formatter.write_str("idle time has passed: 0"),
             Self::Retired => formatter.write_str("unrouted and nothing in flight: 0"),
@@ -189,7 +198,7 @@ pub fn decide(
     // A whole quiet window leaves nothing to shrink step by step.
     let quiet = observation.stable == 0.0 && !*panic;
     raise_for_waiting(policy, settings, observation, need, reasons);
-    rest(stage, observation, quiet, need, reasons);
+    rest(policy, stage, observation, quiet, need, reasons);
 
     let floor = policy.floor(stage);
     if *need < floor {
@@ -284,11 +293,24 @@ fn raise_for_waiting(
 
 /// Between one and zero the idle time decides, not the windows; a retiring revision waits for nothing but its requests.
 ///
-/// What keeps the last replica (not idle yet, an activator that says nothing) never starts a first one.
-fn rest(stage: Stage, observation: &Observation, quiet: bool, need: &mut u32, reasons: &mut Vec<Reason>) {
+/// What keeps the last replica (not idle yet, an activator that says nothing) never starts a first one; only a request that
+/// is expected does.
+fn rest(
+    policy: &Policy,
+    stage: Stage,
+    observation: &Observation,
+    quiet: bool,
+    need: &mut u32,
+    reasons: &mut Vec<Reason>,
+) {
+    let likely = match observation.outlook {
+        Outlook::Likely(hold) if stage == Stage::Routed => Some(hold),
+        _ => None,
+    };
+    let ahead = likely.filter(Hold::is_ahead);
     if observation.replicas == 0 && observation.held == 0 && observation.pressed == 0 {
-        *need = 0;
-        reasons.push(Reason::Resting);
+        *need = ahead.map_or(0, |_| policy.first());
+        reasons.push(ahead.map_or(Reason::Resting, Reason::Likely));
     } else if observation.busy {
         if *need == 0 {
             *need = 1;
@@ -297,14 +319,17 @@ fn rest(stage: Stage, observation: &Observation, quiet: bool, need: &mut u32, re
     } else if stage == Stage::Retiring {
         *need = 0;
         reasons.push(Reason::Retired);
+    } else if let Some(hold) = ahead.filter(|_| *need < policy.first()) {
+        *need = policy.first();
+        reasons.push(Reason::Likely(hold));
     } else if !observation.idle {
         if *need == 0 {
             *need = 1;
-            reasons.push(Reason::NotIdle);
+            reasons.push(likely.map_or(Reason::NotIdle, Reason::Likely));
         }
     } else if quiet || *need <= 1 {
         *need = 0;
-        reasons.push(Reason::Idle);
+        reasons.push(if observation.outlook == Outlook::Spent { Reason::Spent } else { Reason::Idle });
     }
 }
 

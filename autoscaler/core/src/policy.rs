@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::learned::Terms;
+
 /// The user's part of every decision about one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -27,8 +29,23 @@ pub struct Policy {
     pub panic_window: Duration,
     /// Percent of the ready capacity above which panic begins, at least 110.
     pub panic_threshold: u32,
-    /// No request for this long: zero.
+    /// No request for this long: zero. With [`IdlePolicy::Learned`] the longest that may be chosen.
     pub idle_after: Duration,
+    /// Who chooses the idle time.
+    pub idle_policy: IdlePolicy,
+}
+
+/// Who chooses how long the last replica waits for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IdlePolicy {
+    /// The owner: [`Policy::idle_after`].
+    #[default]
+    Fixed,
+    /// The function's own pattern.
+    Learned {
+        /// Percent of a replica's time that may be waited in vain.
+        budget: u32,
+    },
 }
 
 impl Default for Policy {
@@ -46,6 +63,7 @@ impl Default for Policy {
             panic_window: Duration::from_secs(6),
             panic_threshold: 200,
             idle_after: Duration::from_secs(30),
+            idle_policy: IdlePolicy::Fixed,
         }
     }
 }
@@ -87,6 +105,14 @@ impl Policy {
             Stage::Proving => self.initial.max(self.min).min(self.max),
             Stage::Routed => self.min.min(self.max),
             Stage::Retiring => 0,
+        }
+    }
+
+    /// What bounds the choice of an idle time; `None`: it is fixed.
+    pub fn terms(&self) -> Option<Terms> {
+        match self.idle_policy {
+            IdlePolicy::Fixed => None,
+            IdlePolicy::Learned { budget } => Some(Terms { after: self.idle_after, budget }),
         }
     }
 

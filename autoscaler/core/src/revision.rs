@@ -19,6 +19,7 @@ use crate::decide::{Decision, History, Observation, decide};
 use crate::effect::{Event, Scale, StreamId, Token};
 use crate::gate::{Gate, Phase};
 use crate::leader::{Explanation, PodFact, ScaleFact};
+use crate::learned::Outlook;
 use crate::policy::{Policy, Stage};
 use crate::series::{Averages, Series};
 use crate::version::older;
@@ -251,6 +252,7 @@ impl Revision {
             pressed: self.pressed(context),
             busy: self.busy(context),
             idle: self.idle.passed(policy.idle_after, youngest, context),
+            outlook: Outlook::Unknown,
             incomplete: !activators.complete(*now, settings.lag)
                 || demand::history_is_short(policy.window, youngest, context),
         }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catnap_autoscaler_core::{PodFact, Policy, Stage};
+use catnap_autoscaler_core::{IdlePolicy, PodFact, Policy, Stage};
 use catnap_crds::{Function as FunctionObject, PodOwner, RevisionState, RevisionStatus, labels};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
@@ -87,6 +87,7 @@ impl Revision {
             panic_window: scale.panic.window.get(),
             panic_threshold: count(scale.panic.threshold),
             idle_after: scale.idle.after.get(),
+            idle_policy: IdlePolicy::Fixed,
         };
         let stage = match revision.state {
             RevisionState::Proving => Stage::Proving,

@@ -232,19 +232,73 @@ fn policies() -> impl Strategy<Value = Policy> {
 }
 
 fn observations() -> impl Strategy<Value = Observation> {
-    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>(), outlooks());
     (0_u32..200, 0.0..10_000.0_f64, 0.0..10_000.0_f64, 0_u32..200, 0_u64..5_000, 0_u64..5_000, flags)
-        .prop_map(|(replicas, stable, panic, ready, held, pressed, (busy, idle, incomplete))| Observation {
-            replicas,
-            stable,
-            panic,
-            ready,
-            held,
-            pressed,
-            busy: busy || held > 0 || pressed > 0,
-            idle,
-            incomplete,
+        .prop_map(|(replicas, stable, panic, ready, held, pressed, (busy, idle, incomplete, outlook))| {
+            Observation {
+                replicas,
+                stable,
+                panic,
+                ready,
+                held,
+                pressed,
+                busy: busy || held > 0 || pressed > 0,
+                idle,
+                outlook,
+                incomplete,
+            }
         })
+}
+
+fn outlooks() -> impl Strategy<Value = Outlook> {
+    let hold = |from| Outlook::Likely(Hold { from, until: from + seconds(10), percent: 90 });
+    prop_oneof![
+        Just(Outlook::Unknown),
+        Just(Outlook::Unlikely),
+        Just(Outlook::Spent),
+        Just(hold(Duration::ZERO)),
+        Just(hold(seconds(60))),
+    ]
+}
+
+fn ahead() -> Outlook {
+    Outlook::Likely(Hold { from: seconds(290), until: seconds(310), percent: 97 })
+}
+
+fn kept() -> Outlook {
+    Outlook::Likely(Hold { from: Duration::ZERO, until: seconds(8), percent: 97 })
+}
+
+#[rstest]
+#[case::a_request_is_expected(ahead(), Stage::Routed, 0, 2)]
+#[case::what_only_keeps_a_replica_starts_none(kept(), Stage::Routed, 0, 0)]
+#[case::what_was_started_ahead_stays(ahead(), Stage::Routed, 2, 2)]
+#[case::kept(kept(), Stage::Routed, 1, 1)]
+#[case::nothing_is_expected_of_a_proving_one(ahead(), Stage::Proving, 0, 1)]
+#[case::nothing_is_expected_of_a_retiring_one(ahead(), Stage::Retiring, 1, 0)]
+fn a_likely_request_has_its_replicas(
+    #[case] outlook: Outlook,
+    #[case] stage: Stage,
+    #[case] replicas: u32,
+    #[case] desired: u32,
+) {
+    let policy = Policy { wake: 2, ..ten() };
+    let observation = Observation { outlook, ..averages(0.0, 0.0, replicas) };
+    assert_eq!(decided(&policy, stage, &observation).desired, desired);
+}
+
+#[test]
+fn a_learned_decision_says_what_it_was_learned_from() {
+    let reasons = |observation: &Observation| -> Vec<String> {
+        decided(&ten(), Stage::Routed, observation).reasons.iter().skip(1).map(ToString::to_string).collect()
+    };
+    let observation = Observation { outlook: ahead(), ..Observation::default() };
+    assert_eq!(
+        reasons(&observation),
+        ["learned: 97 percent of such idle times end 290 to 310 s after a request"]
+    );
+    let observation = Observation { outlook: Outlook::Spent, idle: true, ..averages(0.0, 0.0, 1) };
+    assert_eq!(reasons(&observation), ["learned: scale.idle.budget is used up: 0"]);
 }
 
 proptest! {

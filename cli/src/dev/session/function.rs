@@ -9,7 +9,7 @@ use std::time::Duration;
 use catnap_activator_core::{
     FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts,
 };
-use catnap_autoscaler_core::{Policy, Stage};
+use catnap_autoscaler_core::{IdlePolicy, Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
 
@@ -94,6 +94,7 @@ impl Local {
                 panic_window: scale.panic.window.get(),
                 panic_threshold: count(scale.panic.threshold),
                 idle_after: scale.idle.after.get(),
+                idle_policy: IdlePolicy::Fixed,
             },
             stage: Stage::Routed,
             protocol,
