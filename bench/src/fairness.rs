@@ -4,7 +4,7 @@
 //! Alone and disturbed take turns. The yardstick are the same callers when they call the function directly while Catnap is disturbed:
 //! what the machine alone does to them. Callers, floods and pods share one core, the proxies have the other.
 
-pub(crate) mod slow;
+mod slow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::fairness::slow::SlowClients;
 use crate::held::streams::{EACH, Streams, overtakers};
 use crate::latency;
 use crate::load::tests::{Reaction, serve};
 use crate::load::{Call, Http2ClosedLoop};
 use crate::report::Row;
-use crate::subject::tests::listening;
+use crate::subject::tests::{bare_here, listening};
 use crate::subject::{Subject, backend, bare, grpc};
 
 /// A server in this process.
@@ -19,14 +18,6 @@ fn here(name: &'static str, address: SocketAddr) -> Subject {
 
 async fn backend_here() -> SocketAddr {
     listening(|listen| backend::serve(&backend::BackendArgs { listen, body_bytes: 100 }).unwrap()).await
-}
-
-async fn bare_here() -> SocketAddr {
-    listening(|listen| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(bare::serve(&bare::BareArgs { listen })).unwrap();
-    })
-    .await
 }
 
 fn row<'rows>(rows: &'rows [Row], what: &str) -> &'rows Row {
@@ -89,18 +80,4 @@ async fn streams_tell_their_order_and_which_were_lost() {
     streams.send(address, "/nowhere", 3).await.unwrap();
     streams.send(address, bare::TURN, 1).await.unwrap();
     assert_eq!(streams.answers().await.iter().flatten().count(), 1);
-}
-
-#[tokio::test]
-async fn slow_clients_that_are_sent_away_are_noticed() {
-    let slow = SlowClients::start(bare_here().await, "slow.default", 2).await.unwrap();
-    slow.stop().await.unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || listener.incoming().for_each(drop));
-    let turned_away = match SlowClients::start(address, "slow.default", 10).await {
-        Ok(slow) => slow.stop().await,
-        Err(error) => Err(error),
-    };
-    assert!(turned_away.is_err());
 }

@@ -71,4 +71,13 @@ pub(crate) mod tests {
         answers(address).await.unwrap();
         address
     }
+
+    /// A server on hyper alone in this process.
+    pub(crate) async fn bare_here() -> SocketAddr {
+        listening(|listen| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(bare::serve(&bare::BareArgs { listen })).unwrap();
+        })
+        .await
+    }
 }

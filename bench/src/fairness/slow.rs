@@ -35,7 +35,7 @@ enum Kind {
 }
 
 /// Slow clients, for as long as they are not stopped.
-pub(crate) struct SlowClients {
+pub(super) struct SlowClients {
     clients: JoinSet<()>,
     count: usize,
     there: Arc<AtomicUsize>,
@@ -43,7 +43,7 @@ pub(crate) struct SlowClients {
 
 impl SlowClients {
     /// `count` of each kind; returns when all have begun. Who is cut off comes back.
-    pub(crate) async fn start(address: SocketAddr, host: &str, count: usize) -> anyhow::Result<Self> {
+    pub(super) async fn start(address: SocketAddr, host: &str, count: usize) -> anyhow::Result<Self> {
         let there = Arc::new(AtomicUsize::new(0));
         let mut clients = JoinSet::new();
         for kind in [Kind::Head, Kind::Upload, Kind::Reader, Kind::Idle] {
@@ -75,7 +75,7 @@ impl SlowClients {
     }
 
     /// Ends them. An error when fewer than nine in ten hung on at that moment: then nothing was disturbed.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
         let there = self.there.load(Relaxed);
         self.clients.shutdown().await;
         if there * 10 < self.count * 9 {
@@ -125,5 +125,37 @@ async fn hang_on(mut stream: TcpStream, host: &str, kind: Kind) -> anyhow::Resul
             stream.read_u8().await.context("the connection was closed")?;
             bail!("an answer to nothing")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::subject::tests::bare_here;
+
+    #[tokio::test]
+    async fn slow_clients_hang_on_to_a_server_that_lets_them() {
+        let slow = SlowClients::start(bare_here().await, "slow.default", 2).await.unwrap();
+        slow.stop().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn slow_clients_that_were_sent_away_are_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let mut kept = Vec::new();
+            while let Ok((stream, _)) = listener.accept().await {
+                kept.push(stream);
+            }
+        });
+        let slow = SlowClients::start(address, "slow.default", 2).await.unwrap();
+        server.abort();
+        while slow.there.load(Relaxed) > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        assert!(slow.stop().await.is_err());
     }
 }
