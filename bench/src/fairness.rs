@@ -8,11 +8,11 @@ mod slow;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
-use crate::load::{Arrivals, OpenLoop, Outcome, get};
+use crate::load::{Arrivals, OpenLoop, get};
 use crate::report::{Report, Row};
 use crate::rounds::Rounds;
 use crate::subject::activator::{Activator, Function, Place, host};
@@ -64,7 +64,7 @@ pub(crate) struct FairnessArgs {
 }
 
 /// What is done to the callers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Disturbance {
     Flood,
     SlowClients,
@@ -99,8 +99,11 @@ pub(crate) async fn run(arguments: FairnessArgs) -> anyhow::Result<Report> {
         Target { callers: &catnap.subject, disturbed: &catnap.subject },
         Target { callers: &nginx, disturbed: &nginx },
     ];
-    let measured = measure(&targets, &arguments).await?;
-    Report::new("fairness", measured.rows(&arguments)?)
+    let flood = format!("{} requests a second for a full function", arguments.flood_rate);
+    let slow_clients = format!("{} slow clients", 4 * arguments.slow);
+    let mut rows = measure(&targets, Disturbance::Flood, &arguments).await?.rows(&flood)?;
+    rows.extend(measure(&targets, Disturbance::SlowClients, &arguments).await?.rows(&slow_clients)?);
+    Report::new("fairness", rows)
 }
 
 /// nginx with the same functions and the same bounds.
@@ -114,100 +117,94 @@ async fn nginx(direct: &Subject, pod: &Subject, directory: &Path) -> anyhow::Res
     peers::nginx_of(PROXY, peers::PLAIN, &behind, directory).await
 }
 
-#[derive(Default)]
-struct Measured {
-    /// p99 of the callers while disturbed, and the p99 alone in the slot before.
-    disturbed: BTreeMap<Disturbance, [Rounds; 2]>,
-    /// The ratios of these.
-    ratios: BTreeMap<Disturbance, Rounds>,
-    /// Percent of a core that a proxy takes.
-    busy: BTreeMap<Disturbance, Rounds>,
-    /// Requests of Catnap's callers that were not answered with success.
-    failed: BTreeMap<Disturbance, usize>,
+/// What became of the callers in one slot.
+struct Turn {
+    /// Microseconds.
+    p99: f64,
+    /// Requests that were not answered with success.
+    failed: usize,
+    /// Percent of a core that the proxy took.
+    busy: f64,
 }
 
-async fn measure(targets: &[Target<'_>], arguments: &FairnessArgs) -> anyhow::Result<Measured> {
+/// A slot alone, and the one after it.
+struct Pair {
+    alone: Turn,
+    disturbed: Turn,
+}
+
+/// What was measured of one disturbance.
+#[derive(Default)]
+struct Measured {
+    alone: Rounds,
+    disturbed: Rounds,
+    ratios: Rounds,
+    busy_alone: Rounds,
+    busy: Rounds,
+    /// Requests of Catnap's callers that were not answered with success.
+    failed: usize,
+}
+
+async fn measure(
+    targets: &[Target<'_>],
+    disturbance: Disturbance,
+    arguments: &FairnessArgs,
+) -> anyhow::Result<Measured> {
     let mut measured = Measured::default();
     // The first round warms up caches and pools.
     for round in 0..=arguments.rounds {
-        for disturbance in [Disturbance::Flood, Disturbance::SlowClients] {
-            let mut figures: [BTreeMap<&'static str, f64>; 4] = Default::default();
-            for target in targets {
-                let name = target.callers.name;
-                let (alone, _) = turn(target, None, arguments, round).await?;
-                let (outcome, busy) = turn(target, Some(disturbance), arguments, round).await?;
-                if name == "catnap" {
-                    let failed = [&alone, &outcome].map(|outcome| outcome.refused + outcome.lost);
-                    *measured.failed.entry(disturbance).or_default() += failed[0] + failed[1];
-                }
-                let (outcome, alone) = (outcome.latency(0.99)?, alone.latency(0.99)?);
-                for (figures, figure) in figures.iter_mut().zip([outcome, alone, outcome / alone, busy]) {
-                    figures.insert(name, figure);
-                }
-            }
-            if round > 0 {
-                let [disturbed, alone, ratios, busy] = figures;
-                let before = measured.disturbed.entry(disturbance).or_default();
-                before[0].push(disturbed);
-                before[1].push(alone);
-                measured.ratios.entry(disturbance).or_default().push(ratios);
-                measured.busy.entry(disturbance).or_default().push(busy);
-            }
+        let mut pairs = BTreeMap::new();
+        for target in targets {
+            let alone = turn(target, None, arguments, round).await?;
+            let disturbed = turn(target, Some(disturbance), arguments, round).await?;
+            pairs.insert(target.callers.name, Pair { alone, disturbed });
         }
-        eprintln!("round {round} of {}", arguments.rounds);
+        if round > 0 {
+            measured.push(&pairs);
+        }
+        eprintln!("{disturbance:?}: round {round} of {}", arguments.rounds);
     }
     Ok(measured)
 }
 
 impl Measured {
-    fn rows(mut self, arguments: &FairnessArgs) -> anyhow::Result<Vec<Row>> {
-        let mut rows = Vec::new();
-        let mut thrown_away = 0;
-        for disturbance in [Disturbance::Flood, Disturbance::SlowClients] {
-            let what = match disturbance {
-                Disturbance::Flood => {
-                    format!("{} requests a second for a full function", arguments.flood_rate)
-                }
-                Disturbance::SlowClients => format!("{} slow clients", 4 * arguments.slow),
-            };
-            let missing = || format!("nothing was measured of {what}");
-            let ratios = self.ratios.get_mut(&disturbance).with_context(missing)?;
-            // The machine disturbed the callers by itself.
-            thrown_away += ratios.keep_steady(YARDSTICK)?;
-            let [disturbed, alone] = self.disturbed.get(&disturbance).with_context(missing)?;
-            let mut row = Row::plain(
-                format!("{what}: p99 of others, ratio to alone"),
-                "µs",
-                disturbed.median("catnap")?,
-            );
-            row.floor = Some(disturbed.median(YARDSTICK)?);
-            row.peers.insert("alone".to_owned(), alone.median("catnap")?);
-            row.peers.insert("nginx".to_owned(), disturbed.median("nginx")?);
-            row.hold(ratios.median("catnap")?, BAR);
-            rows.push(row);
-            let mut ratio = Row::plain(format!("{what}: ratio to alone"), "x", ratios.median("catnap")?);
-            ratio.floor = Some(ratios.median(YARDSTICK)?);
-            ratio.peers.insert("nginx".to_owned(), ratios.median("nginx")?);
-            rows.push(ratio);
-            let busy = self.busy.get(&disturbance).with_context(missing)?;
-            let mut row = Row::plain(format!("{what}: the worker is busy"), "%", busy.median("catnap")?);
-            row.peers.insert("nginx".to_owned(), busy.median("nginx")?);
-            rows.push(row);
-            let failed = self.failed.get(&disturbance).copied().with_context(missing)?;
-            rows.push(Row::none(format!("{what}: others' requests not answered with 200"), failed));
-        }
-        rows.push(Row::plain("slots thrown away", "", thrown_away as f64));
-        Ok(rows)
+    fn push(&mut self, round: &BTreeMap<&'static str, Pair>) {
+        let of = |figure: fn(&Pair) -> f64| round.iter().map(|(name, pair)| (*name, figure(pair))).collect();
+        self.alone.push(of(|pair| pair.alone.p99));
+        self.disturbed.push(of(|pair| pair.disturbed.p99));
+        self.ratios.push(of(|pair| pair.disturbed.p99 / pair.alone.p99));
+        self.busy_alone.push(of(|pair| pair.alone.busy));
+        self.busy.push(of(|pair| pair.disturbed.busy));
+        self.failed += round.get("catnap").map_or(0, |pair| pair.alone.failed + pair.disturbed.failed);
+    }
+
+    fn rows(mut self, what: &str) -> anyhow::Result<Vec<Row>> {
+        // In these the machine disturbed the callers by itself.
+        let thrown_away = self.ratios.keep_steady(YARDSTICK)?;
+        let title = format!("{what}: p99 of others, ratio to alone");
+        let mut p99 = Row::plain(title, "µs", self.disturbed.median("catnap")?);
+        p99.floor = Some(self.disturbed.median(YARDSTICK)?);
+        p99.peers.insert("alone".to_owned(), self.alone.median("catnap")?);
+        p99.peers.insert("nginx".to_owned(), self.disturbed.median("nginx")?);
+        p99.hold(self.ratios.median("catnap")?, BAR);
+        let mut ratio = Row::plain(format!("{what}: ratio to alone"), "x", self.ratios.median("catnap")?);
+        ratio.floor = Some(self.ratios.median(YARDSTICK)?);
+        ratio.peers.insert("nginx".to_owned(), self.ratios.median("nginx")?);
+        let mut busy = Row::plain(format!("{what}: the worker is busy"), "%", self.busy.median("catnap")?);
+        busy.peers.insert("alone".to_owned(), self.busy_alone.median("catnap")?);
+        busy.peers.insert("nginx".to_owned(), self.busy.median("nginx")?);
+        let failed = Row::none(format!("{what}: others' requests not answered with 200"), self.failed);
+        let thrown_away = Row::plain(format!("{what}: rounds thrown away"), "", thrown_away as f64);
+        Ok(vec![p99, ratio, busy, failed, thrown_away])
     }
 }
 
-/// What became of the callers' requests, and the percent of a core that the proxy took.
 async fn turn(
     target: &Target<'_>,
     disturbance: Option<Disturbance>,
     arguments: &FairnessArgs,
     round: usize,
-) -> anyhow::Result<(Outcome, f64)> {
+) -> anyhow::Result<Turn> {
     let address = target.disturbed.address;
     let slot = Duration::from_secs_f64(arguments.seconds);
     let seed = u64::try_from(round)?;
@@ -237,12 +234,13 @@ async fn turn(
         anyhow::Ok(load)
     });
     let mut load = warmed.await?.with_context(|| format!("calling {}", target.callers.name))?;
-    let before = target.disturbed.cpu()?;
+    let (started, before) = (Instant::now(), target.disturbed.cpu()?);
     let running = tokio::task::spawn_blocking(move || {
         load.run(Arrivals { rate, length: slot, patience: PATIENCE, seed: seed + 1_000 })
     });
     let outcome = running.await?.with_context(|| format!("calling {}", target.callers.name))?;
-    let busy = target.disturbed.cpu()?.saturating_sub(before).as_secs_f64() / slot.as_secs_f64() * 100.0;
+    let spent = target.disturbed.cpu()?.saturating_sub(before);
+    let busy = spent.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0;
     if let Some(flood) = flood {
         let flood = flood.await?.context("flooding")?;
         if flood.refused == 0 {
@@ -252,5 +250,5 @@ async fn turn(
     if let Some(slow_clients) = slow_clients {
         slow_clients.stop().await?;
     }
-    Ok((outcome, busy))
+    Ok(Turn { p99: outcome.latency(0.99)?, failed: outcome.refused + outcome.lost, busy })
 }

@@ -18,7 +18,7 @@ use crate::subject::bare;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Longest wait for all connections.
 const SOON: Duration = Duration::from_secs(5);
-const SETTLING: Duration = Duration::from_millis(300);
+const SETTLING: Duration = Duration::from_secs(1);
 /// What a reader's kernel keeps for it, so that the proxy has to.
 const RECEIVE_BUFFER: u32 = 4 * 1024;
 
