@@ -7,24 +7,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use catnap_activator_core::{FunctionName, Listener, Reason};
-use hyper::server::conn::{http1, http2};
+use catnap_activator_core::{FunctionName, Listener};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
+use crate::client_body::ClientBody;
 use crate::config::{
-    CONNECTION_WINDOW, HEAD_BYTES, HEAD_FIELDS, PENDING_RESETS, STREAM_SEND_BYTES, STREAM_WINDOW, STREAMS,
-    STREAMS_HELD,
+    CONNECTION_WINDOW, HEAD_BYTES, PENDING_RESETS, STREAM_SEND_BYTES, STREAM_WINDOW, STREAMS, STREAMS_HELD,
 };
 use crate::connections::Registration;
 use crate::exchange;
 use crate::forwarded::Caller;
 use crate::frames::Frames;
-use crate::io::{Io, Protocol};
+use crate::http1::server;
+use crate::io::{Io, Protocol, Transport};
 use crate::listen::Endpoint;
 use crate::server::Stage;
 use crate::socket::Socket;
@@ -43,8 +43,6 @@ pub(crate) struct Client {
     pub(crate) caller: Caller,
     /// Requests of an HTTP/2 connection that wait, by function.
     held: Mutex<HashMap<FunctionName, u32>>,
-    /// The connection carries another protocol now.
-    pub(crate) tunnelled: AtomicBool,
     requested: AtomicBool,
     first_request: Notify,
 }
@@ -77,7 +75,7 @@ pub(crate) async fn serve(
         // What TLS needs of a task is not to be in those of plain connections.
         Box::pin(serve_tls(worker, endpoint, socket, io)).await;
     } else if let Ok(Some(protocol)) = io.detect().await {
-        Client::new(worker, endpoint, socket, protocol).serve(io).await;
+        Client::new(worker, endpoint, socket, protocol).serve(Transport::Plain(io)).await;
     }
     drop(registration);
 }
@@ -85,7 +83,10 @@ pub(crate) async fn serve(
 async fn serve_tls(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, io: Io) {
     let Some(acceptor) = &worker.tls else { return };
     match acceptor.accept(io, &socket).await {
-        Ok((io, protocol)) => Client::new(Arc::clone(&worker), endpoint, socket, protocol).serve(io).await,
+        Ok((stream, protocol)) => {
+            let transport = Transport::Tls(Box::new(stream));
+            Client::new(Arc::clone(&worker), endpoint, socket, protocol).serve(transport).await;
+        }
         Err(error) => tracing::debug!(peer = %socket.peer, %error, "no TLS with a client"),
     }
 }
@@ -99,54 +100,36 @@ impl Client {
             listener: endpoint.listener,
             protocol,
             held: Mutex::default(),
-            tunnelled: AtomicBool::new(false),
             requested: AtomicBool::new(false),
             first_request: Notify::new(),
         })
     }
 
-    /// Serves requests to the end of the connection. `io`: the bytes, without TLS.
-    async fn serve(self: Arc<Self>, io: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) {
-        let served = match self.protocol {
-            Protocol::Http1 => self.serve_http1(io).await,
-            Protocol::Http2 => self.serve_http2(io).await,
-        };
-        if let Err(error) = served {
-            self.ended_badly(&error);
+    /// Serves requests to the end of the connection.
+    async fn serve(self: Arc<Self>, transport: Transport) {
+        match self.protocol {
+            Protocol::Http1 => {
+                if server::serve(&self, transport).await && !self.socket.hung_up() {
+                    self.socket.linger(LINGER).await;
+                }
+                // Nothing that goes on has a use for it.
+                self.socket.close();
+            }
+            // What HTTP/2 needs of a task is not to be in those of HTTP/1.1.
+            Protocol::Http2 => {
+                if let Err(error) = Box::pin(self.serve_http2(transport)).await {
+                    tracing::debug!(peer = %self.socket.peer, error = &error as &dyn Error, "client connection ended");
+                }
+            }
         }
     }
 
-    async fn serve_http1<I>(self: &Arc<Self>, io: I) -> Result<(), hyper::Error>
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
-        let service = {
-            let client = Arc::clone(self);
-            service_fn(move |request| exchange::serve(Arc::clone(&client), request))
-        };
-        let mut builder = http1::Builder::new();
-        // The sweep watches heads; hyper's own timer would close idle connections too.
-        builder
-            .header_read_timeout(None)
-            .max_buf_size(HEAD_BYTES)
-            .max_header_size(HEAD_BYTES)
-            .max_headers(HEAD_FIELDS);
-        let served = builder.serve_connection(TokioIo::new(io), service).with_upgrades().await;
-        if !self.tunnelled.load(Relaxed) && !self.socket.hung_up() {
-            self.socket.linger(LINGER).await;
-        }
-        served
-    }
-
-    async fn serve_http2<I>(self: &Arc<Self>, io: I) -> Result<(), hyper::Error>
-    where
-        I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+    async fn serve_http2(self: &Arc<Self>, transport: Transport) -> Result<(), hyper::Error> {
         let service = {
             let client = Arc::clone(self);
             service_fn(move |request| {
                 client.note_request();
-                exchange::serve(Arc::clone(&client), request)
+                exchange::serve(Arc::clone(&client), request.map(ClientBody::Http2))
             })
         };
         let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -159,7 +142,7 @@ impl Client {
             .max_pending_accept_reset_streams(PENDING_RESETS)
             // No pings: they queue behind a response that its client reads slowly. TCP and the sweep find the dead.
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-        let io = TokioIo::new(Frames::new(io, Arc::clone(&self.socket)));
+        let io = TokioIo::new(Frames::new(transport, Arc::clone(&self.socket)));
         let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {
             biased;
@@ -204,14 +187,6 @@ impl Client {
         }
         self.worker.observer.held();
         Some(HeldStream { client: self, function: function.clone() })
-    }
-
-    fn ended_badly(&self, error: &hyper::Error) {
-        if error.is_parse() {
-            let reason = if error.is_parse_too_large() { Reason::HeadTooLarge } else { Reason::BadRequest };
-            self.worker.observer.unparsable(reason);
-        }
-        tracing::debug!(peer = %self.socket.peer, error = error as &dyn Error, "client connection ended");
     }
 }
 

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use catnap_activator_core::{Admission, Function, Reason, Refusal, Slot, Waiting};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
-use hyper::body::{Body, Incoming};
-use hyper::upgrade::OnUpgrade;
+use http_body::Body;
 
 use crate::answer::{self, Asker};
 use crate::client::Client;
+use crate::client_body::ClientBody;
 use crate::deadlines::Limits;
 use crate::head::Head;
 use crate::io::Protocol;
@@ -23,8 +23,9 @@ use crate::record::Record;
 use crate::request_body::Replay;
 use crate::response_body::ResponseBody;
 use crate::sent::Sent;
+use crate::tunnel::Tunnel;
 use crate::upstream::SendError;
-use crate::{forwarded, headers, timing, tunnel};
+use crate::{forwarded, headers, timing};
 
 /// The client went away: there is nobody to answer.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,6 @@ struct Exchange {
     body: Replay,
     record: Record,
     asker: Asker,
-    on_upgrade: Option<OnUpgrade>,
     /// When the caller of a gRPC call gives up.
     deadline: Option<tokio::time::Instant>,
     /// What it may take at a pod, from the first dispatch on that may have reached one.
@@ -74,7 +74,7 @@ struct Exchange {
 /// Answers one request.
 pub(crate) async fn serve(
     client: Arc<Client>,
-    request: Request<Incoming>,
+    request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
     let mut record = Record::begin(Arc::clone(&client));
     let (mut parts, body) = request.into_parts();
@@ -94,16 +94,13 @@ pub(crate) async fn serve(
             record.routed(function.name());
             let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
             let body = Replay::new(body, Arc::clone(&record.progress), socket);
-            let on_upgrade = parts.extensions.remove::<OnUpgrade>();
             let head = Head::new(parts, host, &client.caller);
             last = head.asks_to_switch();
             let deadline =
                 headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
             let client = Arc::clone(&client);
             let limits = None;
-            Exchange { client, head, body, record, asker, on_upgrade, deadline, limits }
-                .run(&function)
-                .await?
+            Exchange { client, head, body, record, asker, deadline, limits }.run(&function).await?
         }
         Err(refusal) => {
             // Where its next request begins is not certain.
@@ -197,7 +194,7 @@ impl Exchange {
         refused(function, expiry.reason(), &detail)
     }
 
-    /// Waits for a slot, for as long as the client does.
+    /// Waits for a slot, for as long as the client does: the codec drops this when it leaves.
     async fn hold(&self, function: &Arc<Function>, waiting: Waiting) -> Result<Slot, End> {
         let Some(_held) = self.client.hold(function.name()) else {
             let detail = "this connection has too many requests waiting for the function";
@@ -205,14 +202,6 @@ impl Exchange {
         };
         let ahead = if self.client.protocol == Protocol::Http2 { self.body.ahead() } else { 0 };
         let _bytes = function.hold_bytes(self.head.bytes() + ahead).map_err(End::Refused)?;
-        let hang_up = async {
-            match self.client.protocol {
-                // Nothing reads the connection while the body waits.
-                Protocol::Http1 => self.client.socket.hang_up().await,
-                // The codec reads on, and drops this future.
-                Protocol::Http2 => pending().await,
-            }
-        };
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,
@@ -221,7 +210,6 @@ impl Exchange {
         };
         let slot = tokio::select! {
             biased;
-            () = hang_up => return Err(End::ClientLeft),
             // It is held for a second attempt.
             expiry = self.record.progress.expired() => return Err(self.timed_out(function, expiry)),
             slot = waiting => slot.map_err(End::Refused)?,
@@ -263,9 +251,8 @@ impl Exchange {
                     return Err(if error.is_local() { Failure::NoResource } else { another_slot(lease) });
                 }
             };
-            let sent = self.await_head(sending, lease);
-            let Some((answered, returned)) = sent.await else { return Err(Failure::ClientLeft) };
-            lease = returned;
+            let answered;
+            (answered, lease) = self.await_head(sending, lease).await;
             match answered {
                 Ok(response) => return Ok((response, lease)),
                 Err(SendError { never_sent, source }) => {
@@ -286,31 +273,21 @@ impl Exchange {
         }
     }
 
-    /// Waits for the response head while the client does. With a limit the exchange goes on without its client.
+    /// Waits for the response head. With a limit the exchange goes on without its client, when this is dropped.
     fn await_head<S>(
         &self,
         sending: S,
         lease: Lease,
-    ) -> impl Future<Output = Option<(Result<Response<PodBody>, SendError>, Lease)>> + use<S>
+    ) -> impl Future<Output = (Result<Response<PodBody>, SendError>, Lease)> + use<S>
     where
         S: Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static,
     {
-        let uploading = self.client.protocol == Protocol::Http1 && self.body.outstanding();
-        let socket = Arc::clone(&self.client.socket);
         let progress = Arc::clone(self.body.progress());
         async move {
-            let hang_up = async { if uploading { socket.hang_up().await } else { pending().await } };
-            let answered = async {
-                if lease.limited() {
-                    Sent::new(Box::pin(sending), lease, progress).await
-                } else {
-                    (sending.await, lease)
-                }
-            };
-            tokio::select! {
-                biased;
-                answered = answered => Some(answered),
-                () = hang_up => None,
+            if lease.limited() {
+                Sent::new(Box::pin(sending), lease, progress).await
+            } else {
+                (sending.await, lease)
             }
         }
     }
@@ -355,8 +332,7 @@ impl Exchange {
         let (mut head, body) = response.into_parts();
         let protocol = head.headers.get(http::header::UPGRADE).cloned();
         let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
-        let sides = self.on_upgrade.take().zip(body.into_stream());
-        let (Some(protocol), Some((client_side, pod_side)), true) = (protocol, sides, asked) else {
+        let (Some(protocol), Some(pod), true) = (protocol, body.into_stream(), asked) else {
             let refusal =
                 Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
             return refuse(self.record, &refusal, &self.asker);
@@ -367,9 +343,7 @@ impl Exchange {
             timing::report(&mut head.headers, phases);
         }
         self.record.head_sent(head.status.as_u16());
-        self.client.tunnelled.store(true, std::sync::atomic::Ordering::Relaxed);
-        tokio::spawn(tunnel::run(client_side, pod_side, lease, self.record));
-        Response::from_parts(head, ResponseBody::nothing())
+        Response::from_parts(head, ResponseBody::switched(Tunnel::new(pod, lease, self.record)))
     }
 }
 

@@ -65,7 +65,8 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-fn only_in_a_head(name: &HeaderName) -> bool {
+/// True for a field that means nothing good in trailers.
+pub(crate) fn only_in_a_head(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 19] = [
         AUTHORIZATION,
         CONNECTION,
@@ -216,7 +217,7 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 }
 
 /// True when the comma-separated field lists the token.
-fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

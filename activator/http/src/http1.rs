@@ -1,14 +1,17 @@
-//! HTTP/1.1 as a client of pods (RFC 9112): one exchange at a time on a connection, driven by whoever waits for it.
+//! HTTP/1.1 (RFC 9112), as a server of clients (`server`), and as a client of pods: one exchange at a time on a connection, driven by
+//! whoever waits for it.
 //!
-//! No task, channel or timer belongs to a connection: the exchange that uses it reads and writes the socket itself. While
+//! No task, channel or timer belongs to a connection to a pod: the exchange that uses it reads and writes the socket itself. While
 //! nobody does, it lies in its [`Home`], from where the pool takes it again.
 
 mod body;
 mod chunked;
+mod coding;
 mod connection;
 mod exchange;
 mod head;
-mod upload;
+mod outgoing;
+pub(crate) mod server;
 
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,9 +19,10 @@ use std::task::Poll;
 use parking_lot::Mutex;
 
 pub(crate) use body::Http1Body;
-pub(crate) use connection::{Connection, Stream};
+pub(crate) use connection::Connection;
 pub(crate) use exchange::Sending;
-pub(crate) use upload::write_field;
+pub(crate) use outgoing::write_field;
+pub(crate) use server::{Http1RequestBody, Http1RequestBodyError};
 
 use crate::request_body::RequestBodyError;
 

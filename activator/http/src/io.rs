@@ -1,11 +1,15 @@
 //! What the codecs read and write: a [`Socket`] with the first bytes that protocol detection took put back in front.
 
+use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use crate::connections::Registration;
 use crate::socket::Socket;
@@ -26,10 +30,9 @@ pub(crate) struct Io {
     socket: Arc<Socket>,
     /// Lives as long as the bytes flow, which for a tunnel is longer than the HTTP connection.
     _registration: Option<Arc<Registration>>,
-    detected: [u8; PREFACE.len()],
-    detected_from: usize,
-    detected_to: usize,
-    starts_head: bool,
+    /// What the detection of the protocol read.
+    unread: BytesMut,
+    expects_head: bool,
 }
 
 impl Io {
@@ -40,48 +43,143 @@ impl Io {
 
     /// A connection to a pod.
     pub(crate) fn upstream(socket: Arc<Socket>) -> Self {
-        Self {
-            socket,
-            _registration: None,
-            detected: [0; PREFACE.len()],
-            detected_from: 0,
-            detected_to: 0,
-            starts_head: false,
-        }
+        Self { socket, _registration: None, unread: BytesMut::new(), expects_head: false }
     }
 
     /// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. The bytes are given to the codec
     /// afterwards. `None`: the client left. The sweep ends the wait for a silent one.
     pub(crate) async fn detect(&mut self) -> io::Result<Option<Protocol>> {
-        loop {
-            self.socket.stream.readable().await?;
-            match self.socket.stream.try_read(&mut self.detected[self.detected_to..]) {
-                Ok(0) => return Ok(None),
-                Ok(count) => {
-                    self.socket.count_received(count, false);
-                    self.detected_to += count;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error),
+        // What is read goes behind what was read before, not before it.
+        let mut read = BytesMut::new();
+        let protocol = loop {
+            if poll_fn(|context| poll_read_some(self, context, &mut read)).await? == 0 {
+                return Ok(None);
             }
-            let read = &self.detected[..self.detected_to];
-            let protocol = if read == PREFACE {
-                Protocol::Http2
-            } else if PREFACE.starts_with(read) {
-                continue;
-            } else {
-                Protocol::Http1
-            };
-            self.speaks(protocol);
-            return Ok(Some(protocol));
-        }
+            if read.starts_with(PREFACE) {
+                break Protocol::Http2;
+            }
+            if !PREFACE.starts_with(&read) {
+                break Protocol::Http1;
+            }
+        };
+        self.unread = read;
+        self.speaks(protocol);
+        Ok(Some(protocol))
     }
 
     /// It is known what the client speaks.
     pub(crate) fn speaks(&mut self, protocol: Protocol) {
         match protocol {
-            Protocol::Http1 => self.starts_head = true,
+            Protocol::Http1 => self.expects_head = true,
             Protocol::Http2 => self.socket.multiplex(),
+        }
+    }
+}
+
+/// Most that is read at once while nothing is known of its length.
+const READ_MOST: usize = 8 * 1024;
+
+/// Reads what is there, behind what the buffer has. It gets the room that it needs, and none while nothing is there. Gives the
+/// number of bytes; 0 is the end.
+pub(crate) fn poll_read_some<R: AsyncRead + Unpin>(
+    reader: &mut R,
+    context: &mut Context<'_>,
+    buffer: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    let mut room = [MaybeUninit::uninit(); READ_MOST];
+    let mut read = ReadBuf::uninit(&mut room);
+    ready!(Pin::new(reader).poll_read(context, &mut read))?;
+    buffer.extend_from_slice(read.filled());
+    Poll::Ready(Ok(read.filled().len()))
+}
+
+/// A client's connection, under TLS or not.
+#[derive(Debug)]
+pub(crate) enum Transport {
+    Plain(Io),
+    Tls(Box<TlsStream<Io>>),
+}
+
+impl Transport {
+    fn io(&mut self) -> &mut Io {
+        match self {
+            Self::Plain(io) => io,
+            Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
+    /// What was read of it already.
+    pub(crate) fn take_unread(&mut self) -> BytesMut {
+        std::mem::take(&mut self.io().unread)
+    }
+
+    /// Says what the next bytes are: the beginning of a head, or of something else.
+    pub(crate) fn expect_head(&mut self, expected: bool) {
+        self.io().expects_head = expected;
+    }
+
+    /// Bytes of a head are here.
+    pub(crate) fn note_head(&mut self) {
+        self.io().socket.count_received(0, true);
+    }
+
+    /// Ready when reading makes sense.
+    pub(crate) fn poll_readable(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(io) => io.socket.stream.poll_read_ready(context),
+            // Its own buffers may have something.
+            Self::Tls(_) => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Transport {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, buffer),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffers: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_write_vectored(context, buffers),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(context, buffers),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(io) => Pin::new(io).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }
@@ -93,24 +191,31 @@ impl AsyncRead for Io {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.detected_from < this.detected_to {
-            let waiting = &this.detected[this.detected_from..this.detected_to];
-            let count = waiting.len().min(buffer.remaining());
-            buffer.put_slice(&waiting[..count]);
-            this.detected_from += count;
+        if !this.unread.is_empty() {
+            take_from(&mut this.unread, buffer);
             return Poll::Ready(Ok(()));
         }
         loop {
             ready!(this.socket.stream.poll_read_ready(context))?;
             match this.socket.try_read(buffer) {
                 Ok(count) => {
-                    this.socket.count_received(count, this.starts_head);
+                    this.socket.count_received(count, this.expects_head);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+}
+
+/// Moves what fits.
+fn take_from(read: &mut BytesMut, buffer: &mut ReadBuf<'_>) {
+    let count = read.len().min(buffer.remaining());
+    buffer.put_slice(&read[..count]);
+    read.advance(count);
+    if read.is_empty() {
+        *read = BytesMut::new();
     }
 }
 
@@ -162,6 +267,48 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.socket.finish())
+    }
+}
+
+/// A connection that carries another protocol than HTTP: what was read of it already comes first.
+#[derive(Debug)]
+pub(crate) struct Stream<T> {
+    read: BytesMut,
+    inner: T,
+}
+
+impl<T> Stream<T> {
+    pub(crate) fn new(read: BytesMut, inner: T) -> Self {
+        Self { read, inner }
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Stream<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.read.is_empty() {
+            return Pin::new(&mut this.inner).poll_read(context, buffer);
+        }
+        take_from(&mut this.read, buffer);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Stream<T> {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().inner).poll_write(context, buffer)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().inner).poll_shutdown(context)
     }
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::http1::{Http1Body, Http1Error, Stream};
+use crate::http1::{Http1Body, Http1Error};
+use crate::io::{Io, Stream};
 
 /// Why an exchange with a pod broke off.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +30,7 @@ pub(crate) enum PodBody {
 
 impl PodBody {
     /// The connection itself, when the response switched to another protocol.
-    pub(crate) fn into_stream(self) -> Option<Stream> {
+    pub(crate) fn into_stream(self) -> Option<Stream<Io>> {
         match self {
             Self::Http1(body) => body.into_stream(),
             Self::Http2(_) => None,

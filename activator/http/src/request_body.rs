@@ -3,8 +3,6 @@
 //!
 //! It is not read before a pod asks for it: what a held client sends stays in the kernel or in its stream's window.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,9 +10,9 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use parking_lot::Mutex;
 
+use crate::client_body::{ClientBody, ClientBodyError};
 use crate::config::{REPLAY_BYTES, STREAM_WINDOW};
 use crate::headers;
 use crate::pace::{AwaitedUpload, Upload};
@@ -26,7 +24,7 @@ use crate::socket::Socket;
 pub(crate) enum RequestBodyError {
     /// The client broke off.
     #[error("the client broke off its request")]
-    Client(#[source] hyper::Error),
+    Client(#[source] ClientBodyError),
     /// The request was given to another connection.
     #[error("the request is sent on another connection")]
     Superseded,
@@ -51,7 +49,7 @@ enum Kept {
 }
 
 /// What the exchange keeps of a request's body.
-pub(crate) struct Replay<B = Incoming> {
+pub(crate) struct Replay<B = ClientBody> {
     source: Option<Arc<Mutex<Source<B>>>>,
     size: SizeHint,
     progress: Arc<Progress>,
@@ -60,7 +58,7 @@ pub(crate) struct Replay<B = Incoming> {
 }
 
 /// One attempt's view of the body.
-pub(crate) struct RequestBody<B = Incoming> {
+pub(crate) struct RequestBody<B = ClientBody> {
     source: Option<Arc<Mutex<Source<B>>>>,
     size: SizeHint,
     attempt: u32,
@@ -70,7 +68,7 @@ pub(crate) struct RequestBody<B = Incoming> {
     awaited: AwaitedUpload,
 }
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Replay<B> {
+impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
     /// `socket`: the client's connection, when it has no other request under way.
     pub(crate) fn new(incoming: B, progress: Arc<Progress>, socket: Option<Arc<Socket>>) -> Self {
         let size = incoming.size_hint();
@@ -150,7 +148,7 @@ impl RequestBody {
     }
 }
 
-impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B> {
+impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBody<B> {
     type Data = Bytes;
     type Error = RequestBodyError;
 
@@ -189,7 +187,7 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.progress.break_request(is_malformed(&error));
+                this.progress.break_request(error.is_malformed());
                 source.lost = true;
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
@@ -208,13 +206,6 @@ impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for RequestBody<B
         // Codecs ask once, before they read.
         self.size
     }
-}
-
-/// The client is there, but its chunks are none (RFC 9112 7.1).
-fn is_malformed(error: &hyper::Error) -> bool {
-    let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-    cause
-        .is_some_and(|cause| matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl<B> Source<B> {

@@ -15,6 +15,7 @@ use crate::pace::OfferedResponse;
 use crate::pod_body::{PodBody, PodError};
 use crate::progress::{Expiry, Stage};
 use crate::record::Record;
+use crate::tunnel::Tunnel;
 
 /// Why a body that had begun is not sent to its end.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub(crate) struct ResponseBody {
     /// `None` for an exchange that goes on elsewhere.
     record: Option<Record>,
     offered: OfferedResponse,
+    /// What follows the head of a response that switches protocols.
+    tunnel: Option<Box<Tunnel>>,
 }
 
 impl ResponseBody {
@@ -47,20 +50,47 @@ impl ResponseBody {
     pub(crate) fn own(bytes: Bytes, record: Record) -> Self {
         let own = Some(bytes).filter(|bytes| !bytes.is_empty());
         let offered = OfferedResponse::new(None);
-        Self { own, from_pod: false, failed: None, chunked: false, record: Some(record), offered }
+        Self {
+            own,
+            from_pod: false,
+            failed: None,
+            chunked: false,
+            record: Some(record),
+            offered,
+            tunnel: None,
+        }
     }
 
-    /// None, for an exchange that goes on elsewhere.
+    /// None.
     pub(crate) fn nothing() -> Self {
         let offered = OfferedResponse::new(None);
-        Self { own: None, from_pod: false, failed: None, chunked: false, record: None, offered }
+        Self { own: None, from_pod: false, failed: None, chunked: false, record: None, offered, tunnel: None }
+    }
+
+    /// None, for an exchange that goes on in a tunnel.
+    pub(crate) fn switched(tunnel: Tunnel) -> Self {
+        let mut body = Self::nothing();
+        body.tunnel = Some(Box::new(tunnel));
+        body
+    }
+
+    /// What goes on behind the head.
+    pub(crate) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     /// The function's. `endless`: only its client, or no byte for too long, ends it.
     pub(crate) fn pod(incoming: PodBody, chunked: bool, endless: bool, lease: Lease, record: Record) -> Self {
         let offered = OfferedResponse::new(record.multiplexed());
-        let mut body =
-            Self { own: None, from_pod: true, failed: None, chunked, record: Some(record), offered };
+        let mut body = Self {
+            own: None,
+            from_pod: true,
+            failed: None,
+            chunked,
+            record: Some(record),
+            offered,
+            tunnel: None,
+        };
         if incoming.is_end_stream() {
             body.finish(lease);
         } else if let Some(record) = &body.record {

@@ -4,6 +4,7 @@
 //! The socket is shared between the codec that reads and writes it ([`Io`](crate::io::Io)), the sweep that closes what is
 //! late, and the exchange that asks whether its client is still there.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -252,6 +253,15 @@ impl Socket {
         }
     }
 
+    /// As `hang_up`, while nobody reads or waits for something to read: costs less.
+    pub(crate) async fn hang_up_unread(&self) {
+        let readable = poll_fn(|context| self.stream.poll_read_ready(context)).await;
+        // Most often it is the end; else the next request, which may wait.
+        if readable.is_ok() && !self.hung_up() {
+            self.hang_up().await;
+        }
+    }
+
     /// Ends the connection in both directions at once. Whoever reads it gets the end of stream.
     pub(crate) fn close(&self) {
         self.leaving.store(true, Relaxed);
@@ -278,12 +288,12 @@ impl Socket {
             return;
         }
         let drained = async {
-            let mut dropped = [0_u8; 4096];
             loop {
                 if self.stream.readable().await.is_err() {
                     return;
                 }
-                match self.stream.try_read(&mut dropped) {
+                // Room that is only needed now: whoever waits would keep it.
+                match self.stream.try_read(&mut [0; 4096]) {
                     Ok(0) => return,
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
 
-use crate::http1::Stream;
+use crate::io::{Io, Stream};
 use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::progress::Stage;
@@ -16,32 +14,36 @@ use crate::record::Record;
 /// How long one direction goes on after the other one ended.
 const HALF_CLOSED: Duration = Duration::from_secs(60);
 
-/// Moves bytes until the tunnel ends. It is one exchange for its whole life.
-pub(crate) async fn run(client: OnUpgrade, pod: Stream, lease: Lease, mut record: Record) {
-    let progress = Arc::clone(&record.progress);
-    progress.enter(Stage::Stream);
-    let carrying = async {
-        match client.await {
-            Ok(client) => {
-                progress.count_response(move_bytes(TokioIo::new(client), pod).await);
+/// A tunnel's side of the pod. It is one exchange for its whole life.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    pod: Stream<Io>,
+    lease: Lease,
+    record: Record,
+}
+
+impl Tunnel {
+    pub(crate) fn new(pod: Stream<Io>, lease: Lease, record: Record) -> Self {
+        record.progress.enter(Stage::Stream);
+        Self { pod, lease, record }
+    }
+
+    /// Moves bytes until the tunnel ends.
+    pub(crate) async fn run(self, client: impl AsyncRead + AsyncWrite) {
+        let Self { pod, lease, mut record } = self;
+        let progress = Arc::clone(&record.progress);
+        record.outcome = tokio::select! {
+            moved = move_bytes(client, pod) => {
+                progress.count_response(moved);
+                lease.end_tunnel();
                 Outcome::Answered
             }
-            Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, "no tunnel");
-                Outcome::ClientLeft
+            expiry = progress.expired() => {
+                drop(lease);
+                Outcome::TimedOut(expiry.reason())
             }
-        }
-    };
-    record.outcome = tokio::select! {
-        outcome = carrying => {
-            lease.end_tunnel();
-            outcome
-        }
-        expiry = progress.expired() => {
-            drop(lease);
-            Outcome::TimedOut(expiry.reason())
-        }
-    };
+        };
+    }
 }
 
 /// Gives the bytes that went to the client.

@@ -14,6 +14,7 @@ use crate::accept::accept;
 use crate::client;
 use crate::config::Config;
 use crate::connections::{Connections, PhaseLimits, Registration};
+use crate::date::Date;
 use crate::deadlines::Deadlines;
 use crate::listen::{self, Endpoint};
 use crate::observe::Observer;
@@ -43,6 +44,7 @@ pub(crate) struct Worker {
     /// Of the exchanges of its clients.
     pub(crate) deadlines: Deadlines,
     pub(crate) room: Arc<Room>,
+    pub(crate) date: Date,
     own_pool: Arc<Pool>,
     /// For pods with a limit: one of the process.
     limited_pool: Arc<Pool>,
@@ -100,6 +102,7 @@ pub(crate) fn prepare(
                 tls: tls.cloned().map(Acceptor::new),
                 deadlines: Deadlines::default(),
                 room: Arc::clone(&room),
+                date: Date::default(),
                 own_pool: Arc::default(),
                 limited_pool: Arc::clone(&limited_pool),
                 number,

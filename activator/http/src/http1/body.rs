@@ -7,10 +7,12 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use super::chunked::{Chunked, Decoded};
-use super::connection::{Connection, Stream};
+use super::chunked::Decoded;
+use super::coding::Coding;
+use super::connection::Connection;
 use super::head::Length;
 use super::{Home, Http1Error};
+use crate::io::{Io, Stream};
 
 /// A body on its way from a pod. Dropping it before its end closes the connection.
 #[derive(Debug)]
@@ -22,13 +24,6 @@ pub(crate) struct Http1Body {
     keeps_alive: bool,
 }
 
-#[derive(Debug)]
-enum Coding {
-    Length(u64),
-    Chunked(Chunked),
-    UntilClose,
-}
-
 impl Http1Body {
     pub(super) fn new(
         home: Arc<Home>,
@@ -36,11 +31,7 @@ impl Http1Body {
         length: Length,
         keeps_alive: bool,
     ) -> Self {
-        let coding = match length {
-            Length::Known(length) => Coding::Length(length),
-            Length::Chunked => Coding::Chunked(Chunked::default()),
-            Length::UntilClose => Coding::UntilClose,
-        };
+        let coding = Coding::new(length);
         let keeps_alive = keeps_alive && length != Length::UntilClose;
         let mut body = Self { home, connection: Some(connection), coding, keeps_alive };
         if matches!(body.coding, Coding::Length(0)) && body.keeps_alive {
@@ -50,7 +41,7 @@ impl Http1Body {
     }
 
     /// The connection itself, when the response switched to another protocol.
-    pub(crate) fn into_stream(self) -> Option<Stream> {
+    pub(crate) fn into_stream(self) -> Option<Stream<Io>> {
         self.connection.and_then(|connection| connection.into_stream())
     }
 
@@ -68,7 +59,7 @@ impl Http1Body {
             Poll::Ready(_) | Poll::Pending => {}
         }
         loop {
-            let decoded = self.coding.decode(connection).map_err(Http1Error::Malformed)?;
+            let decoded = self.coding.decode(&mut connection.read).map_err(Http1Error::Malformed)?;
             if !matches!(decoded, Decoded::Missing) {
                 return Poll::Ready(Ok(decoded));
             }
@@ -80,40 +71,6 @@ impl Http1Body {
                     Coding::Length(_) | Coding::Chunked(_) => Err(Http1Error::Closed("body")),
                 });
             }
-        }
-    }
-}
-
-impl Coding {
-    fn decode(&mut self, connection: &mut Connection) -> Result<Decoded, &'static str> {
-        let read = &mut connection.read;
-        match self {
-            Self::Length(0) => Ok(Decoded::End),
-            Self::Chunked(chunked) => chunked.decode(read),
-            Self::Length(_) | Self::UntilClose if read.is_empty() => Ok(Decoded::Missing),
-            Self::Length(left) => {
-                let count = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());
-                *left -= count as u64;
-                Ok(Decoded::Data(read.split_to(count).freeze()))
-            }
-            Self::UntilClose => Ok(Decoded::Data(read.split().freeze())),
-        }
-    }
-
-    /// Bytes that are known to come.
-    fn expected(&self) -> u64 {
-        match self {
-            Self::Length(left) => *left,
-            Self::Chunked(chunked) => chunked.expected(),
-            Self::UntilClose => u64::MAX,
-        }
-    }
-
-    fn ended(&self) -> bool {
-        match self {
-            Self::Length(left) => *left == 0,
-            Self::Chunked(chunked) => chunked.ended(),
-            Self::UntilClose => false,
         }
     }
 }
@@ -134,13 +91,6 @@ impl Body for Http1Body {
                 return Poll::Ready(Some(Err(error)));
             }
         };
-        if let Coding::Chunked(chunked) = &mut this.coding
-            && matches!(decoded, Decoded::Data(_))
-            && let Some(connection) = &mut this.connection
-        {
-            // The end often came with the last chunk: then it is known with it.
-            chunked.skip_to_end(&mut connection.read);
-        }
         if this.coding.ended() || matches!(decoded, Decoded::End) {
             this.go_home();
         }
@@ -157,9 +107,8 @@ impl Body for Http1Body {
 
     fn size_hint(&self) -> SizeHint {
         match self.coding {
-            Coding::Length(left) => SizeHint::with_exact(left),
             Coding::Chunked(_) | Coding::UntilClose if self.connection.is_none() => SizeHint::with_exact(0),
-            Coding::Chunked(_) | Coding::UntilClose => SizeHint::default(),
+            _ => self.coding.size_hint(),
         }
     }
 }

@@ -6,13 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use bytes::BytesMut;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Http1Error;
-use super::upload::Upload;
-use crate::io::Io;
+use super::outgoing::{Delimited, Outgoing, OutgoingError, poll_write};
+use crate::io::{Io, Stream};
 use crate::request_body::RequestBody;
 use crate::socket::Socket;
 
@@ -22,6 +21,9 @@ const READ_LEAST: usize = 8 * 1024;
 const READ_AGAIN: usize = 4 * 1024;
 /// Most room for one read.
 const READ_MOST: usize = 64 * 1024;
+
+/// A request on its way to a pod.
+type Upload = Outgoing<RequestBody>;
 
 /// A connection to a pod.
 #[derive(Debug)]
@@ -64,7 +66,8 @@ impl Connection {
     ) {
         // A connection comes home only when its upload did.
         if let Uploading::Here(upload) = &mut self.upload {
-            upload.begin(write_head, body);
+            let delimited = |chunked| if chunked { Delimited::ChunksAndTrailers } else { Delimited::Bare };
+            upload.begin(|buffer, body| delimited(write_head(buffer, body)), body);
         }
     }
 
@@ -98,7 +101,7 @@ impl Connection {
     /// Writes what there is of the request. Ready when all of it is with the kernel.
     pub(super) fn poll_upload(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Http1Error>> {
         match &mut self.upload {
-            Uploading::Here(upload) => upload.poll(&self.socket, context),
+            Uploading::Here(upload) => poll_upload(upload, &self.socket, context),
             Uploading::Apart(task) => {
                 let (upload, result) = match ready!(Pin::new(task).poll(context)) {
                     Ok(ended) => ended,
@@ -120,7 +123,7 @@ impl Connection {
             let mut upload = std::mem::take(upload);
             let socket = Arc::clone(&self.socket);
             let task = tokio::spawn(async move {
-                let result = poll_fn(|context| upload.poll(&socket, context)).await;
+                let result = poll_fn(|context| poll_upload(&mut upload, &socket, context)).await;
                 (upload, result)
             });
             self.upload = Uploading::Apart(AbortOnDropHandle::new(task));
@@ -149,46 +152,19 @@ impl Connection {
 
     /// The bytes themselves, for a connection that switched to another protocol.
     /// `None` while the request is not sent: its rest would be taken for the other protocol.
-    pub(super) fn into_stream(self) -> Option<Stream> {
+    pub(super) fn into_stream(self) -> Option<Stream<Io>> {
         let Uploading::Here(upload) = &self.upload else { return None };
-        upload.ended().then(|| Stream { read: self.read, io: Io::upstream(self.socket) })
+        upload.ended().then(|| Stream::new(self.read, Io::upstream(self.socket)))
     }
 }
 
-/// A connection that carries another protocol: what came behind the response's head is read first.
-#[derive(Debug)]
-pub(crate) struct Stream {
-    read: BytesMut,
-    io: Io,
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        if this.read.is_empty() {
-            return Pin::new(&mut this.io).poll_read(context, buffer);
-        }
-        let count = this.read.len().min(buffer.remaining());
-        buffer.put_slice(&this.read[..count]);
-        this.read.advance(count);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().io).poll_write(context, buffer)
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_flush(context)
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().io).poll_shutdown(context)
-    }
+fn poll_upload(
+    upload: &mut Upload,
+    socket: &Socket,
+    context: &mut Context<'_>,
+) -> Poll<Result<(), Http1Error>> {
+    upload.poll(context, |context, slices| poll_write(socket, context, slices)).map_err(|error| match error {
+        OutgoingError::Body(error) => Http1Error::Request(error),
+        OutgoingError::Io(error) => Http1Error::Io(error),
+    })
 }

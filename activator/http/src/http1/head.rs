@@ -85,7 +85,7 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
 }
 
 /// The values share the bytes that were read.
-fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, &'static str> {
+pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, &'static str> {
     // Room for what a proxy adds.
     let mut headers = HeaderMap::with_capacity(fields.len() + 4);
     for field in fields {
@@ -123,30 +123,39 @@ impl Head {
                 Err("its transfer coding is unknown")
             };
         }
-        if length.is_some() && self.headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some() {
-            // They agree: one is enough.
-            if let Some(first) = self.headers.remove(CONTENT_LENGTH) {
-                self.headers.insert(CONTENT_LENGTH, first);
-            }
-        }
+        single_length(&mut self.headers);
         Ok(length.map_or(Length::UntilClose, Length::Known))
     }
 
     /// The pod takes another request on this connection.
     pub(super) fn keeps_alive(&self) -> bool {
-        let says = |option: &str| {
-            let values = self.headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-            values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
-        };
-        if self.version == Version::HTTP_10 {
-            return says("keep-alive") && !says("close");
-        }
-        !self.headers.contains_key(CONNECTION) || !says("close")
+        keeps_alive(&self.headers, self.version)
+    }
+}
+
+/// What the sender of a head wants of the connection (RFC 9112 9.3).
+pub(super) fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
+    let says = |option: &str| {
+        let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
+        values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
+    };
+    if version == Version::HTTP_10 {
+        return says("keep-alive") && !says("close");
+    }
+    !headers.contains_key(CONNECTION) || !says("close")
+}
+
+/// Several lengths that agree: one is enough.
+pub(super) fn single_length(headers: &mut HeaderMap) {
+    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+        && let Some(first) = headers.remove(CONTENT_LENGTH)
+    {
+        headers.insert(CONTENT_LENGTH, first);
     }
 }
 
 /// The one length that all `Content-Length` fields name.
-fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let digits = value.as_bytes();
@@ -161,7 +170,7 @@ fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
     Ok(length)
 }
 
-fn only_chunked(headers: &HeaderMap) -> bool {
+pub(super) fn only_chunked(headers: &HeaderMap) -> bool {
     let mut values = headers.get_all(TRANSFER_ENCODING).iter();
     let only = values.next().filter(|_| values.next().is_none());
     only.is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked"))

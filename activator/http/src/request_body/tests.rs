@@ -14,12 +14,12 @@ impl Client {
 
 impl Body for Client {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = ClientBodyError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
         Poll::Ready(self.0.pop_front().map(|data| Ok(Frame::data(data))))
     }
 

@@ -4,6 +4,7 @@
 mod alone;
 mod floods;
 mod frames;
+mod idle;
 mod limits;
 mod overload;
 mod recorder;

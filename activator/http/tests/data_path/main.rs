@@ -16,6 +16,7 @@ mod drain;
 mod forwarding;
 mod hardening;
 mod holding;
+mod http1;
 mod http2;
 mod leaving;
 mod limits;

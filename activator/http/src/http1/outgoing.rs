@@ -1,4 +1,4 @@
-//! A request on its way to the socket: its head, then its body as it comes, in chunks when its length is not known.
+//! A message on its way to a socket: its head, then its body as it comes, in chunks when its length is not known.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
@@ -7,33 +7,68 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
-use super::Http1Error;
-use crate::request_body::{RequestBody, RequestBodyError};
+use crate::headers;
 use crate::socket::Socket;
 
+/// The line break behind a chunk, and the last chunk of a body without trailers behind it.
+const CHUNK_END: &[u8] = b"\r\n";
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+
 /// What is to be written, and where more comes from.
-#[derive(Default)]
-pub(super) struct Upload {
-    /// The head, or what is around a chunk; kept between requests.
+pub(super) struct Outgoing<B> {
+    /// The head, or what is around a chunk; kept between messages.
     framing: Vec<u8>,
     framing_written: usize,
+    /// Bytes at the end of the framing that come behind the data.
+    behind: usize,
     data: Bytes,
-    body: Option<RequestBody>,
-    chunked: bool,
+    body: Option<B>,
+    delimited: Delimited,
     failed: bool,
 }
 
-impl Upload {
-    /// Begins a request. `write_head` fills the buffer and says whether the body goes in chunks.
-    pub(super) fn begin(
-        &mut self,
-        write_head: impl FnOnce(&mut Vec<u8>, &RequestBody) -> bool,
-        body: RequestBody,
-    ) {
+/// How the reader knows where the body ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Delimited {
+    /// By its length, or the end of the connection.
+    #[default]
+    Bare,
+    /// By the last chunk; trailers are dropped.
+    Chunks,
+    /// By the last chunk, which may have trailers.
+    ChunksAndTrailers,
+}
+
+/// Why a message was not written to its end.
+#[derive(Debug)]
+pub(super) enum OutgoingError<E> {
+    /// Its body broke off.
+    Body(E),
+    /// The socket took no more.
+    Io(io::Error),
+}
+
+impl<B> Default for Outgoing<B> {
+    fn default() -> Self {
+        Self {
+            framing: Vec::new(),
+            framing_written: 0,
+            behind: 0,
+            data: Bytes::new(),
+            body: None,
+            delimited: Delimited::default(),
+            failed: false,
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
+    /// Begins a message. `write_head` fills the buffer and says how the body ends.
+    pub(super) fn begin(&mut self, write_head: impl FnOnce(&mut Vec<u8>, &B) -> Delimited, body: B) {
         self.framing.clear();
         self.framing_written = 0;
-        self.chunked = write_head(&mut self.framing, &body);
-        self.body = Some(body).filter(|body| self.chunked || !body.is_end_stream());
+        self.delimited = write_head(&mut self.framing, &body);
+        self.body = Some(body).filter(|body| self.chunked() || !body.is_end_stream());
     }
 
     /// One that broke off.
@@ -41,7 +76,7 @@ impl Upload {
         Self { failed: true, ..Self::default() }
     }
 
-    /// All of the request is with the kernel.
+    /// All of the message is with the kernel.
     pub(super) fn ended(&self) -> bool {
         self.body.is_none() && self.nothing_waits()
     }
@@ -51,6 +86,10 @@ impl Upload {
         self.failed
     }
 
+    fn chunked(&self) -> bool {
+        self.delimited != Delimited::Bare
+    }
+
     fn fail(&mut self) {
         self.failed = true;
         self.body = None;
@@ -58,27 +97,28 @@ impl Upload {
         self.data = Bytes::new();
     }
 
-    /// Writes what there is. Ready when all of the request is with the kernel.
+    /// Writes what there is, with `send`, which takes pieces and says how many bytes of them the kernel took. Ready when all of
+    /// the message is with it.
     pub(super) fn poll(
         &mut self,
-        socket: &Socket,
         context: &mut Context<'_>,
-    ) -> Poll<Result<(), Http1Error>> {
+        mut send: impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<(), OutgoingError<B::Error>>> {
         loop {
-            ready!(self.poll_next(context)).map_err(Http1Error::Request)?;
+            ready!(self.poll_next(context)).map_err(OutgoingError::Body)?;
             let Some(slices) = self.unwritten() else { return Poll::Ready(Ok(())) };
-            match ready!(poll_write(socket, context, &slices)) {
+            match ready!(send(context, &slices)) {
                 Ok(count) => self.written(count),
                 Err(error) => {
                     self.fail();
-                    return Poll::Ready(Err(Http1Error::Io(error)));
+                    return Poll::Ready(Err(OutgoingError::Io(error)));
                 }
             }
         }
     }
 
     /// Ready when something is to be written, or nothing will be any more. What is there of the body goes with the head.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), RequestBodyError>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), B::Error>> {
         while self.data.is_empty() {
             let Some(body) = &mut self.body else { break };
             let polled =
@@ -104,20 +144,16 @@ impl Upload {
     /// What to write next; `None` at the end.
     fn unwritten(&self) -> Option<Slices<'_>> {
         let framing = &self.framing[self.framing_written..];
-        let (before, after) = if self.chunked && !self.data.is_empty() {
-            // The line break behind the data is kept at the end of the framing.
-            framing.split_at(framing.len() - 2)
-        } else {
-            (framing, &[][..])
-        };
-        let slices = Slices::new([before, &self.data, after]);
+        let behind = if self.data.is_empty() { 0 } else { self.behind };
+        let (before, behind) = framing.split_at(framing.len() - behind);
+        let slices = Slices::new([before, &self.data, behind]);
         (!slices.is_empty()).then_some(slices)
     }
 
     /// The kernel took this many bytes.
     fn written(&mut self, count: usize) {
-        let tail = if self.chunked && !self.data.is_empty() { 2 } else { 0 };
-        let before = self.framing.len() - self.framing_written - tail;
+        let behind = if self.data.is_empty() { 0 } else { self.behind };
+        let before = self.framing.len() - self.framing_written - behind;
         let of_before = count.min(before);
         self.framing_written += of_before;
         let of_data = (count - of_before).min(self.data.len());
@@ -134,9 +170,18 @@ impl Upload {
             // An empty chunk would be the last one.
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
-                if self.chunked {
+                // The end goes with the last piece.
+                self.body = self.body.take().filter(|body| !body.is_end_stream());
+                self.behind = 0;
+                if self.chunked() {
                     // Writing to memory cannot fail.
-                    let _ = write!(self.framing, "{:x}\r\n\r\n", data.len());
+                    let _ = write!(self.framing, "{:x}\r\n", data.len());
+                    let before = self.framing.len();
+                    self.framing.extend_from_slice(CHUNK_END);
+                    if self.body.is_none() {
+                        self.framing.extend_from_slice(LAST_CHUNK);
+                    }
+                    self.behind = self.framing.len() - before;
                 }
                 self.data = data;
             }
@@ -146,17 +191,25 @@ impl Upload {
 
     fn end(&mut self, trailers: Option<&http::HeaderMap>) {
         self.body = None;
-        if self.chunked {
+        if self.chunked() {
             self.framing.extend_from_slice(b"0\r\n");
-            for (name, value) in trailers.into_iter().flatten() {
-                write_field(&mut self.framing, name.as_str(), value.as_bytes());
+            let passed = trailers.filter(|_| self.delimited == Delimited::ChunksAndTrailers);
+            for (name, value) in passed.into_iter().flatten() {
+                if !headers::only_in_a_head(name) {
+                    write_field(&mut self.framing, name.as_str(), value.as_bytes());
+                }
             }
             self.framing.extend_from_slice(b"\r\n");
         }
     }
 }
 
-fn poll_write(socket: &Socket, context: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+/// Writes to a socket, in one system call.
+pub(super) fn poll_write(
+    socket: &Socket,
+    context: &mut Context<'_>,
+    slices: &[IoSlice<'_>],
+) -> Poll<io::Result<usize>> {
     loop {
         ready!(socket.stream.poll_write_ready(context))?;
         let written = match slices {
@@ -209,8 +262,8 @@ impl<'a> std::ops::Deref for Slices<'a> {
     }
 }
 
-impl std::fmt::Debug for Upload {
+impl<B> std::fmt::Debug for Outgoing<B> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Upload").field("ended", &self.ended()).finish_non_exhaustive()
+        formatter.debug_struct("Outgoing").field("failed", &self.failed).finish_non_exhaustive()
     }
 }
