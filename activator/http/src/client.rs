@@ -23,7 +23,7 @@ use crate::connections::Registration;
 use crate::exchange;
 use crate::forwarded::Caller;
 use crate::frames::Frames;
-use crate::http1::server;
+use crate::http1::server::{self, Ending};
 use crate::io::{Io, Protocol, Transport};
 use crate::listen::Endpoint;
 use crate::server::Stage;
@@ -108,13 +108,15 @@ impl Client {
     /// Serves requests to the end of the connection.
     async fn serve(self: Arc<Self>, transport: Transport) {
         match self.protocol {
-            Protocol::Http1 => {
-                if server::serve(&self, transport).await && !self.socket.hung_up() {
+            Protocol::Http1 => match server::serve(&self, transport).await {
+                Ending::Linger if !self.socket.hung_up() => {
                     self.socket.linger(LINGER).await;
+                    self.socket.close();
                 }
-                // Nothing that goes on has a use for it.
-                self.socket.close();
-            }
+                // Whatever goes on has no use for it.
+                Ending::Linger | Ending::Close => self.socket.close(),
+                Ending::Reset => self.socket.reset_when_dropped(),
+            },
             // What HTTP/2 needs of a task is not to be in those of HTTP/1.1.
             Protocol::Http2 => {
                 if let Err(error) = Box::pin(self.serve_http2(transport)).await {

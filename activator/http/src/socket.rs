@@ -272,8 +272,13 @@ impl Socket {
     /// Ends the connection, with a reset once its codec has let it go. Without one a peer that is sending to us hears of the
     /// end only when it has room to send more, which may be never.
     pub(crate) fn reset(&self) {
-        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        self.reset_when_dropped();
         self.close();
+    }
+
+    /// The connection ends with a reset, and with nothing else, once nobody has it any more.
+    pub(crate) fn reset_when_dropped(&self) {
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 
     /// Ends the sending side.

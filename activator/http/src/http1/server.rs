@@ -77,15 +77,25 @@ enum After {
     Switched(Box<Tunnel>),
 }
 
-/// Serves the requests of a connection until one side ends it. It is over in both directions then, but for the client's own end.
-/// True when that is to be waited for, so that the last response is not lost.
-pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> bool {
+/// What is to become of a connection's socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// The client may still be reading, or sending.
+    Linger,
+    /// Nobody is interested any more.
+    Close,
+    /// A close would be taken for the end of a response.
+    Reset,
+}
+
+/// Serves the requests of a connection until one side ends it.
+pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> Ending {
     let read = transport.take_unread();
     let mut downstream = Arc::new(Mutex::new(Downstream::new(transport, read)));
     loop {
         let head = match poll_fn(|context| downstream.lock().poll_head(context)).await {
             Ok(Some(head)) => head,
-            Ok(None) => return true,
+            Ok(None) => return Ending::Linger,
             Err(error) => {
                 client.worker.observer.unparsable(error.reason());
                 tracing::debug!(peer = %client.socket.peer, %error, "no request");
@@ -99,19 +109,14 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> boo
         match Box::pin(exchange(client, &downstream, head)).await {
             After::Next => {}
             After::End => break,
-            After::BrokenOff { until_close } => {
-                if until_close {
-                    // Its end must not be taken for the response's.
-                    client.socket.reset();
-                }
-                return true;
-            }
-            After::ClientLeft => return false,
+            After::BrokenOff { until_close: true } => return Ending::Reset,
+            After::BrokenOff { until_close: false } => return Ending::Linger,
+            After::ClientLeft => return Ending::Close,
             After::Switched(tunnel) => match Arc::try_unwrap(downstream) {
                 Ok(downstream) => {
                     let Downstream { transport, read, .. } = downstream.into_inner();
                     Box::pin(tunnel.run(Stream::new(read, transport))).await;
-                    return false;
+                    return Ending::Close;
                 }
                 Err(shared) => {
                     // A part of the request is still being read, by somebody who must not get bytes of the other protocol.
@@ -122,7 +127,7 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> boo
         }
     }
     let _ = poll_fn(|context| Pin::new(&mut downstream.lock().transport).poll_shutdown(context)).await;
-    true
+    Ending::Linger
 }
 
 /// One request, from its head to the last byte of its response, and of its body.

@@ -48,7 +48,7 @@ impl Shape {
 
     /// Writes the head.
     pub(super) fn write(
-        &self,
+        self,
         buffer: &mut Vec<u8>,
         head: &response::Parts,
         size: &SizeHint,
