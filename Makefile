@@ -78,9 +78,13 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 
 .PHONY: bench-cold
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
-	bench/cold.sh
+	bench/cluster.sh cold $(ARGS)
 
-# Those below need no cluster. ARGS goes to the benchmark.
+.PHONY: bench-burst
+bench-burst: deps-cluster images ## Measure many cold starts at once against bare Deployments.
+	bench/cluster.sh burst $(ARGS)
+
+# Those below need no cluster. ARGS goes to the benchmark, of those above too.
 bench := "$${CARGO_TARGET_DIR:-target}/release/catnap-bench"
 activator := "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
 

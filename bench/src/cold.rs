@@ -3,18 +3,16 @@
 //! Interleaves one cold request to a Function with the floor: a Deployment with the same pod template, scaled from 0 to 1 by
 //! hand, whose pod is found by a watch and then asked until its port answers. Both times end with the first byte at the client.
 
-mod floor;
-mod function;
-mod wire;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use kube::Client;
+use serde_json::Value;
 
-use self::floor::Floor;
-use self::function::ColdFunction;
+use crate::cluster::floor::{self, Floor};
+use crate::cluster::function::ColdFunction;
+use crate::cluster::{ClusterArgs, in_namespace};
 use crate::report::{Report, Row};
 use crate::statistics::{median_ratio, quantile, steady};
 
@@ -24,15 +22,8 @@ pub(crate) struct ColdArgs {
     /// Counted samples of each kind.
     #[arg(long, default_value_t = 40)]
     samples: usize,
-    /// Image of the function.
-    #[arg(long, default_value = "catnap-examples:dev")]
-    image: String,
-    /// Namespace that is made for the run and deleted after it.
-    #[arg(long, default_value = "bench-cold")]
-    namespace: String,
-    /// Address of the activators' Service, as `IP:port`.
-    #[arg(long)]
-    activator: std::net::SocketAddr,
+    #[command(flatten)]
+    cluster: ClusterArgs,
 }
 
 /// Largest ratio of the medians that was agreed on for this stage.
@@ -42,14 +33,12 @@ const TAIL_BAR: f64 = 1.20;
 
 /// Runs the benchmark and returns its report.
 pub(crate) async fn run(client: Client, arguments: ColdArgs) -> anyhow::Result<Report> {
-    let ColdArgs { samples, image, namespace, activator } = arguments;
+    let ColdArgs { samples, cluster } = arguments;
     if samples == 0 {
         bail!("--samples must be at least 1");
     }
-    function::make_namespace(&client, &namespace).await?;
-    let measured = measure(&client, &namespace, &image, activator, samples).await;
-    function::delete_namespace(&client, &namespace).await?;
-    let rounds = measured?;
+    let rounds =
+        in_namespace(&client, &cluster.namespace, Box::pin(measure(&client, &cluster, samples))).await?;
 
     let pairs: Vec<(f64, f64)> = rounds.iter().map(|round| (round.ours, round.floor)).collect();
     let (kept, thrown_away) = steady(&pairs);
@@ -84,22 +73,16 @@ struct Round {
     phases: Vec<(String, f64)>,
 }
 
-async fn measure(
-    client: &Client,
-    namespace: &str,
-    image: &str,
-    activator: std::net::SocketAddr,
-    samples: usize,
-) -> anyhow::Result<Vec<Round>> {
-    let function = ColdFunction::apply(client, namespace, image, activator).await?;
-    let floor = Floor::like(client, namespace, &function.deployment().await?).await?;
+async fn measure(client: &Client, cluster: &ClusterArgs, samples: usize) -> anyhow::Result<Vec<Round>> {
+    let function = ColdFunction::apply(client, cluster, "hello", &Value::Null).await?;
+    let floor = Floor::like(client, &cluster.namespace, "floor", &function.deployment().await?).await?;
     let mut rounds = Vec::with_capacity(samples);
     // The first round warms up the machine (page cache, connections) and is not counted.
     for round in 0..=samples {
         function.rest().await?;
-        let (ours, phases) = function.request().await?;
+        let (ours, phases) = function.request("/").await?;
         function.rest().await?;
-        let bare = floor.request().await?;
+        let bare = floor::wake(&[&floor], 1, "/").await?.into_iter().max().unwrap_or_default();
         floor.rest().await?;
         let milliseconds = |time: Duration| time.as_secs_f64() * 1_000.0;
         eprintln!("round {round}: ours {:.1} ms, floor {:.1} ms", milliseconds(ours), milliseconds(bare));

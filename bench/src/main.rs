@@ -2,6 +2,8 @@
 //!
 //! Each prints a table for people and writes `target/bench/<name>.json`. A benchmark never fails because a bar is missed.
 
+mod burst;
+mod cluster;
 mod cold;
 mod fairness;
 mod held;
@@ -36,6 +38,8 @@ struct Arguments {
 enum Benchmark {
     /// A cold request against a bare Deployment scaled by hand.
     Cold(cold::ColdArgs),
+    /// Many cold starts at once against bare Deployments scaled by hand.
+    Burst(burst::BurstArgs),
     /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
     Proxy(proxy::ProxyArgs),
     /// Latency of a proxied request at fixed rates, against nginx and `HAProxy`; needs no cluster.
@@ -67,6 +71,10 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Cold(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             cold::run(client, arguments).await?
+        }
+        Benchmark::Burst(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            burst::run(client, arguments).await?
         }
         Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
         Benchmark::Latency(arguments) => latency::run(arguments).await?,

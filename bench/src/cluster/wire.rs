@@ -17,10 +17,10 @@ pub(crate) struct Answer {
     pub(crate) head: String,
 }
 
-/// Sends `GET /` on a connected socket and reads the response head, which must be a 200.
-pub(crate) async fn get(mut stream: TcpStream, host: &str) -> anyhow::Result<Answer> {
+/// Sends a GET on a connected socket and reads the whole response, which must be a 200.
+pub(crate) async fn get(mut stream: TcpStream, host: &str, path: &str) -> anyhow::Result<Answer> {
     let exchange = async {
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.context("cannot send the request")?;
         let mut response = Vec::new();
         let mut buffer = [0; 4096];

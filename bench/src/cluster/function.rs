@@ -1,4 +1,4 @@
-//! The Function under test: applied, put to rest, asked once.
+//! A Function under test: applied, put to rest, asked.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,20 +8,19 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::{Instant, interval, timeout};
 
-use super::wire;
+use super::{ClusterArgs, wire};
 
-/// Name of the Function.
-const NAME: &str = "hello";
 /// Longest wait for a state of the cluster.
 const LIMIT: Duration = Duration::from_secs(120);
 /// Between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A Function that rests at zero between requests.
-pub(super) struct ColdFunction {
+pub(crate) struct ColdFunction {
+    name: String,
     deployments: Api<Deployment>,
     pods: Api<Pod>,
     namespace: String,
@@ -29,23 +28,29 @@ pub(super) struct ColdFunction {
 }
 
 impl ColdFunction {
-    /// Applies it and waits until it is Ready.
-    pub(super) async fn apply(
+    /// Applies it, with this beside what every Function here has in its spec, and waits until it is Ready.
+    pub(crate) async fn apply(
         client: &Client,
-        namespace: &str,
-        image: &str,
-        activator: SocketAddr,
+        cluster: &ClusterArgs,
+        name: &str,
+        special: &Value,
     ) -> anyhow::Result<Self> {
+        let ClusterArgs { image, namespace, activator } = cluster;
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("catnap.dev", "v1alpha1", "Function"));
         let functions: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+        let mut spec = json!({
+            "image": image, "command": ["hello"], "imagePullPolicy": "IfNotPresent", "scale": {"idle": {"after": "1s"}},
+        });
+        for (field, value) in special.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
         let object = serde_json::from_value(json!({
-            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": NAME},
-            "spec": {"image": image, "command": ["hello"], "imagePullPolicy": "IfNotPresent", "scale": {"idle": {"after": "1s"}}},
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": name}, "spec": spec,
         }))
         .context("the Function is malformed")?;
         functions.create(&PostParams::default(), &object).await.context("cannot create the Function")?;
         eventually("the Function is Ready", async || {
-            let function = functions.get_status(NAME).await?;
+            let function = functions.get_status(name).await?;
             let conditions = function.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
             Ok(conditions
                 .iter()
@@ -53,36 +58,41 @@ impl ColdFunction {
         })
         .await?;
         Ok(Self {
+            name: name.to_owned(),
             deployments: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
-            namespace: namespace.to_owned(),
-            activator,
+            namespace: namespace.clone(),
+            activator: *activator,
         })
     }
 
     /// Its Deployment.
-    pub(super) async fn deployment(&self) -> anyhow::Result<Deployment> {
-        let found = self.deployments.list(&ListParams::default().labels(&selector())).await?;
+    pub(crate) async fn deployment(&self) -> anyhow::Result<Deployment> {
+        let found = self.deployments.list(&ListParams::default().labels(&self.selector())).await?;
         found.items.into_iter().next().context("the Function has no Deployment")
     }
 
     /// Waits until it rests at zero: replicas 0 and no pod object left.
-    pub(super) async fn rest(&self) -> anyhow::Result<()> {
+    pub(crate) async fn rest(&self) -> anyhow::Result<()> {
         eventually("the Function rests at zero", async || {
             let spec = self.deployment().await?.spec;
             Ok(spec.and_then(|spec| spec.replicas) == Some(0))
         })
         .await?;
-        no_pods(&self.pods, &selector()).await
+        no_pods(&self.pods, &self.selector()).await
+    }
+
+    fn selector(&self) -> String {
+        format!("catnap.dev/function={}", self.name)
     }
 
     /// One request: time to the first byte, connecting included, and the phases that the activator reports.
-    pub(super) async fn request(&self) -> anyhow::Result<(Duration, Vec<(String, f64)>)> {
+    pub(crate) async fn request(&self, path: &str) -> anyhow::Result<(Duration, Vec<(String, f64)>)> {
         let start = Instant::now();
         let stream = wire::connect(self.activator, Duration::from_secs(5))
             .await
             .context("cannot reach the activator")?;
-        let answer = wire::get(stream, &format!("{NAME}.{}", self.namespace)).await?;
+        let answer = wire::get(stream, &format!("{}.{}", self.name, self.namespace), path).await?;
         let phases = wire::phases(&answer.head);
         if phases.is_empty() {
             bail!("the response has no Server-Timing: the function was not cold");
@@ -92,7 +102,7 @@ impl ColdFunction {
 }
 
 /// The port that a rendered pod template listens on.
-pub(super) fn port_of(template: &PodTemplateSpec) -> anyhow::Result<u16> {
+pub(crate) fn port_of(template: &PodTemplateSpec) -> anyhow::Result<u16> {
     let spec = template.spec.as_ref().context("the template has no spec")?;
     let ports = spec.containers.iter().flat_map(|container| container.ports.iter().flatten());
     let port = ports.map(|port| port.container_port).next().context("the template names no port")?;
@@ -100,7 +110,7 @@ pub(super) fn port_of(template: &PodTemplateSpec) -> anyhow::Result<u16> {
 }
 
 /// Waits until no pod matches the selector.
-pub(super) async fn no_pods(pods: &Api<Pod>, selector: &str) -> anyhow::Result<()> {
+pub(crate) async fn no_pods(pods: &Api<Pod>, selector: &str) -> anyhow::Result<()> {
     eventually("no pod is left", async || {
         Ok(pods.list_metadata(&ListParams::default().labels(selector)).await?.items.is_empty())
     })
@@ -108,7 +118,7 @@ pub(super) async fn no_pods(pods: &Api<Pod>, selector: &str) -> anyhow::Result<(
 }
 
 /// Makes the namespace of the run.
-pub(super) async fn make_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn make_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(name.to_owned());
     Api::all(client.clone())
@@ -119,14 +129,10 @@ pub(super) async fn make_namespace(client: &Client, name: &str) -> anyhow::Resul
 }
 
 /// Deletes the namespace and waits until it is gone.
-pub(super) async fn delete_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
+pub(crate) async fn delete_namespace(client: &Client, name: &str) -> anyhow::Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     namespaces.delete(name, &DeleteParams::default()).await.context("cannot delete the namespace")?;
     eventually("the namespace is gone", async || Ok(namespaces.get_opt(name).await?.is_none())).await
-}
-
-fn selector() -> String {
-    format!("catnap.dev/function={NAME}")
 }
 
 async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {

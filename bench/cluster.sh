@@ -1,6 +1,7 @@
 #!/bin/bash
-# Measures cold starts: on the cluster of KUBECONFIG with Catnap installed there, or else on one of this machine, which is
-# started, gets Catnap from its chart, and is ended again unless it was up before. Arguments go to the benchmark.
+# Measures what needs a cluster, `cold` or `burst`: on the cluster of KUBECONFIG with Catnap installed there, or else on one
+# of this machine, which is started, gets Catnap from its chart, and is ended again unless it was up before. The arguments go
+# to the benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,4 +23,4 @@ if [ -z "${KUBECONFIG:-}" ]; then
         --wait --timeout 120s >/dev/null
 fi
 address=$(timeout 30 kubectl --namespace catnap-system get service catnap-activator --output 'jsonpath={.spec.clusterIP}')
-timeout 3000 "$target/image/catnap-bench" cold --activator "$address:80" --image catnap-examples:dev "$@"
+timeout 3000 "$target/image/catnap-bench" "$@" --activator "$address:80" --image catnap-examples:dev

@@ -1,0 +1,167 @@
+//! What many cold starts at the same moment cost beyond what Kubernetes itself costs.
+//!
+//! Interleaves requests to several Functions, or to one with a limit of 1, with the floor: the same Deployments scaled by hand at
+//! the same moment, each pod asked as soon as it takes a connection. Times end with the first byte at the client.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::future::try_join_all;
+use kube::Client;
+use serde_json::{Value, json};
+
+use crate::cluster::floor::{self, Floor};
+use crate::cluster::function::ColdFunction;
+use crate::cluster::{ClusterArgs, in_namespace};
+use crate::report::{Report, Row};
+use crate::rounds::Rounds;
+use crate::statistics::quantile;
+
+/// What to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct BurstArgs {
+    /// Counted rounds.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Functions woken at once, as many as each of these numbers says.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 20])]
+    functions: Vec<usize>,
+    /// Requests at once to one function that takes one request at a time.
+    #[arg(long, default_value_t = 20)]
+    requests: usize,
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// Largest ratio of the medians, and of the last ones.
+const BAR: f64 = 1.10;
+/// At the function with a limit each request keeps its pod for longer than all pods need to come, so that each request needs
+/// one of its own. The first byte comes at once.
+const LIMITED: &str = "/stream?chunks=2&interval_ms=8000";
+
+/// One kind of burst with its rounds.
+struct Burst {
+    what: String,
+    functions: Vec<ColdFunction>,
+    floors: Vec<Floor>,
+    /// Requests to each function; pods of each floor.
+    requests: usize,
+    path: &'static str,
+    median: Rounds,
+    last: Rounds,
+}
+
+/// Runs the benchmark and returns its report.
+pub(crate) async fn run(client: Client, arguments: BurstArgs) -> anyhow::Result<Report> {
+    if arguments.rounds == 0 {
+        bail!("--rounds must be at least 1");
+    }
+    let namespace = &arguments.cluster.namespace;
+    let bursts = in_namespace(&client, namespace, Box::pin(measure(&client, &arguments))).await?;
+    let mut rows = Vec::new();
+    for Burst { what, mut median, mut last, .. } in bursts {
+        for (which, rounds) in [("p50", &mut median), ("last", &mut last)] {
+            let thrown_away = rounds.keep_steady("floor")?;
+            let (ours, floor) = (rounds.median("ours")?, rounds.median("floor")?);
+            let ratio = rounds.ratio("ours", "floor")?;
+            rows.push(Row::against(format!("{what} {which}"), "ms", ours, floor, ratio, BAR));
+            if thrown_away > 0 {
+                rows.push(Row::plain(format!("{what} {which}: rounds thrown away"), "", thrown_away as f64));
+            }
+        }
+    }
+    // A request without its 200 ends the run.
+    rows.push(Row::plain("rounds", "", arguments.rounds as f64));
+    Report::new("burst", rows)
+}
+
+async fn measure(client: &Client, arguments: &BurstArgs) -> anyhow::Result<Vec<Burst>> {
+    let BurstArgs { rounds, functions, requests, cluster } = arguments;
+    let mut bursts = Vec::new();
+    for count in functions {
+        let names = (0..*count).map(|number| format!("of{count}-{number}"));
+        bursts.push(
+            Burst::prepare(client, cluster, format!("{count} functions"), names, &Value::Null, 1, "/")
+                .await?,
+        );
+    }
+    if *requests > 0 {
+        let special = json!({
+            "concurrency": {"limit": 1},
+            // It answers 500 when it meets two requests.
+            "env": [{"name": "MAX_CONCURRENCY", "value": "1"}],
+            "scale": {"window": "6s", "panic": {"window": "6s"}, "idle": {"after": "1s"}},
+        });
+        let what = format!("{requests} requests, limit 1");
+        let names = ["limited".to_owned()];
+        bursts.push(Burst::prepare(client, cluster, what, names, &special, *requests, LIMITED).await?);
+    }
+    // The first round warms up the machine and is not counted.
+    for round in 0..=*rounds {
+        for burst in &mut bursts {
+            burst.round(round).await?;
+        }
+    }
+    Ok(bursts)
+}
+
+impl Burst {
+    async fn prepare(
+        client: &Client,
+        cluster: &ClusterArgs,
+        what: String,
+        names: impl IntoIterator<Item = String>,
+        special: &Value,
+        requests: usize,
+        path: &'static str,
+    ) -> anyhow::Result<Self> {
+        let prepared = names.into_iter().map(async |name| {
+            let function = ColdFunction::apply(client, cluster, &name, special).await?;
+            let original = function.deployment().await?;
+            let floor_name = format!("floor-{name}");
+            let floor = Floor::like(client, &cluster.namespace, &floor_name, &original).await?;
+            anyhow::Ok((function, floor))
+        });
+        let (functions, floors) = try_join_all(prepared).await?.into_iter().unzip();
+        let (median, last) = Default::default();
+        Ok(Self { what, functions, floors, requests, path, median, last })
+    }
+
+    async fn round(&mut self, round: usize) -> anyhow::Result<()> {
+        self.rest().await?;
+        let requests =
+            self.functions.iter().flat_map(|function| std::iter::repeat_n(function, self.requests));
+        let answers = try_join_all(requests.map(|function| function.request(self.path))).await?;
+        let ours: Vec<Duration> = answers.into_iter().map(|(time, _)| time).collect();
+        self.rest().await?;
+        let floors: Vec<&Floor> = self.floors.iter().collect();
+        let bare = floor::wake(&floors, i32::try_from(self.requests)?, self.path).await?;
+        self.rest().await?;
+        let (median, last) = (of(&ours, 0.5)?, of(&ours, 1.0)?);
+        let (floor_median, floor_last) = (of(&bare, 0.5)?, of(&bare, 1.0)?);
+        eprintln!(
+            "round {round}, {}: p50 {median:.0} ms, floor {floor_median:.0}; last {last:.0} ms, floor {floor_last:.0}",
+            self.what
+        );
+        if round > 0 {
+            self.median.push([("ours", median), ("floor", floor_median)].into());
+            self.last.push([("ours", last), ("floor", floor_last)].into());
+        }
+        Ok(())
+    }
+
+    /// Waits until nothing of it is there.
+    async fn rest(&self) -> anyhow::Result<()> {
+        for (function, floor) in self.functions.iter().zip(&self.floors) {
+            floor.rest().await?;
+            function.rest().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Milliseconds that this share of the times does not exceed.
+fn of(times: &[Duration], share: f64) -> anyhow::Result<f64> {
+    let milliseconds: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1_000.0).collect();
+    quantile(&milliseconds, share).context("nothing was measured")
+}

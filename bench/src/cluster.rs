@@ -1,0 +1,35 @@
+//! What benchmarks on a cluster share: Functions that wake, Deployments scaled by hand, and a request timed at its socket.
+
+pub(crate) mod floor;
+pub(crate) mod function;
+pub(crate) mod wire;
+
+use std::net::SocketAddr;
+
+use kube::Client;
+
+/// Where a benchmark runs.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct ClusterArgs {
+    /// Image of the functions.
+    #[arg(long, default_value = "catnap-examples:dev")]
+    pub(crate) image: String,
+    /// Namespace that is made for the run and deleted after it.
+    #[arg(long, default_value = "catnap-bench")]
+    pub(crate) namespace: String,
+    /// Address of the activators' Service, as `IP:port`.
+    #[arg(long)]
+    pub(crate) activator: SocketAddr,
+}
+
+/// Runs a benchmark in the namespace, which is deleted after it whatever came of it.
+pub(crate) async fn in_namespace<R>(
+    client: &Client,
+    name: &str,
+    run: impl Future<Output = anyhow::Result<R>>,
+) -> anyhow::Result<R> {
+    function::make_namespace(client, name).await?;
+    let outcome = run.await;
+    function::delete_namespace(client, name).await?;
+    outcome
+}
