@@ -53,6 +53,7 @@ for group in "$@"; do
         ;;
     bench)
         need taskset util-linux
+        need strace strace
         need nginx nginx-light
         need haproxy haproxy
         ;;

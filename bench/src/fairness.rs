@@ -44,7 +44,7 @@ pub(crate) struct FairnessArgs {
     #[arg(long, default_value = "target/release/catnap-activator")]
     activator: PathBuf,
     /// Counted rounds.
-    #[arg(long, default_value_t = 6)]
+    #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Seconds of each slot of a round.
     #[arg(long, default_value_t = 1.5)]

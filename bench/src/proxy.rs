@@ -3,10 +3,11 @@
 //! The yardstick is what that backend itself spends on a request when it is called directly, in a slot of its own of each
 //! round: it moves with the machine as the others do. Callers and backend share one core, the proxies have the other.
 
+mod calls;
 mod shape;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -23,6 +24,8 @@ const CALLERS: usize = 0;
 const PROXY: usize = 1;
 /// Largest CPU a request, in that of nginx.
 const NGINX_BAR: f64 = 1.0;
+/// Most system calls a request, where they are counted.
+const CALLS_BAR: f64 = 4.3;
 /// Of a function whose slots are counted; more than ever are under way.
 const LIMIT: u32 = 1_000;
 /// Not counted, at the beginning of a slot.
@@ -70,6 +73,9 @@ pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
         let (of_shape, thrown) = measure(shape, &subjects, "nginx", rounds, slot).await?;
         rows.extend(of_shape);
         thrown_away += thrown;
+        if shape.calls_counted {
+            rows.push(calls_row(shape, &subjects, slot, directory).await?);
+        }
     }
     let (two_hops, thrown) = two_hops(place, rounds, slot).await?;
     rows.extend(two_hops);
@@ -89,6 +95,26 @@ async fn two_hops(place: Place<'_>, rounds: usize, slot: Duration) -> anyhow::Re
     let twice = peers::nginx_twice(PROXY, backend.address, place.directory).await?;
     let subjects = [&backend, &catnap.subject, &alone.subject, &nginx, &twice];
     measure(shape, &subjects, "nginx twice", rounds, slot).await
+}
+
+/// System calls a request, which hardly move: one slot each is enough.
+async fn calls_row(
+    shape: Shape,
+    subjects: &[&Subject],
+    slot: Duration,
+    directory: &Path,
+) -> anyhow::Result<Row> {
+    let mut row = Row::plain(format!("{}: system calls a request", shape.name), "", 0.0);
+    for subject in subjects {
+        let calls = calls::calls_each(shape, subject, slot, directory).await?;
+        match subject.name {
+            "catnap" => row.ours = calls,
+            "backend" => row.floor = Some(calls),
+            peer => drop(row.peers.insert(peer.to_owned(), calls)),
+        }
+    }
+    (row.bar, row.holds) = (Some(CALLS_BAR), Some(row.ours <= CALLS_BAR));
+    Ok(row)
 }
 
 /// The rows of one shape, with `against` as the peer that the bar is about, and the number of rounds thrown away.
@@ -135,19 +161,30 @@ async fn measure(
 
 /// Microseconds of CPU a request, and requests a second.
 async fn turn(shape: Shape, subject: &Subject, slot: Duration) -> anyhow::Result<(f64, f64)> {
+    let load = warmed(shape, subject).await?;
+    let before = subject.cpu()?;
+    let (answered, took) = call(load, subject, slot).await?;
+    let spent = subject.cpu()?.saturating_sub(before);
+    Ok((spent.as_secs_f64() * 1e6 / answered as f64, answered as f64 / took.as_secs_f64()))
+}
+
+/// Callers that have been at it for a while.
+async fn warmed(shape: Shape, subject: &Subject) -> anyhow::Result<Load> {
     let (address, direct) = (subject.address, subject.name == "backend");
     let load = tokio::task::spawn_blocking(move || -> anyhow::Result<Load> {
         let mut load = Load::connect(address, shape, direct)?;
         load.run(WARM_UP)?;
         Ok(load)
     });
-    let mut load = load.await?.with_context(|| format!("calling {}", subject.name))?;
-    let before = subject.cpu()?;
+    load.await?.with_context(|| format!("calling {}", subject.name))
+}
+
+/// Number of answers, more than none, and the time that they took.
+async fn call(mut load: Load, subject: &Subject, slot: Duration) -> anyhow::Result<(usize, Duration)> {
     let measured = tokio::task::spawn_blocking(move || load.run(slot)).await?;
     let (answered, took) = measured.with_context(|| format!("calling {}", subject.name))?;
-    let spent = subject.cpu()?.saturating_sub(before);
     if answered == 0 {
         bail!("{} answered nothing", subject.name);
     }
-    Ok((spent.as_secs_f64() * 1e6 / answered as f64, answered as f64 / took.as_secs_f64()))
+    Ok((answered, took))
 }

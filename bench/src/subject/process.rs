@@ -27,6 +27,11 @@ impl Process {
         Ok(Self(child.with_context(|| format!("cannot start {program}"))?))
     }
 
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// CPU time of all its threads so far, in the scheduler's nanoseconds.
     pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
         let tasks = PathBuf::from(format!("/proc/{}/task", self.0.id()));
