@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use futures::future::try_join_all;
 use kube::Client;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::cluster::floor::{self, Floor};
 use crate::cluster::function::ColdFunction;
@@ -131,8 +132,13 @@ impl Burst {
         self.rest().await?;
         let requests =
             self.functions.iter().flat_map(|function| std::iter::repeat_n(function, self.requests));
-        let answers = try_join_all(requests.map(|function| function.request(self.path))).await?;
-        let ours: Vec<Duration> = answers.into_iter().map(|(time, _)| time).collect();
+        // Connected before, so that all requests go out within one millisecond.
+        let connecting = requests.map(async |function| anyhow::Ok((function, function.connect().await?)));
+        let connected = try_join_all(connecting).await?;
+        let start = Instant::now();
+        let asking = connected.into_iter().map(|(function, stream)| function.request_on(stream, self.path));
+        let answers = try_join_all(asking).await?;
+        let ours: Vec<Duration> = answers.into_iter().map(|(answered, _)| answered - start).collect();
         self.rest().await?;
         let floors: Vec<&Floor> = self.floors.iter().collect();
         let bare = floor::wake(&floors, i32::try_from(self.requests)?, self.path).await?;

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::Client;
 use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
 
 use super::{ClusterArgs, wire};
@@ -89,15 +90,27 @@ impl ColdFunction {
     /// One request: time to the first byte, connecting included, and the phases that the activator reports.
     pub(crate) async fn request(&self, path: &str) -> anyhow::Result<(Duration, Vec<(String, f64)>)> {
         let start = Instant::now();
-        let stream = wire::connect(self.activator, Duration::from_secs(5))
-            .await
-            .context("cannot reach the activator")?;
+        let (answered, phases) = self.request_on(self.connect().await?, path).await?;
+        Ok((answered - start, phases))
+    }
+
+    /// A connection to the activators, for [`ColdFunction::request_on`].
+    pub(crate) async fn connect(&self) -> anyhow::Result<TcpStream> {
+        wire::connect(self.activator, Duration::from_secs(5)).await.context("cannot reach the activator")
+    }
+
+    /// One request: when its first byte came, and the phases that the activator reports.
+    pub(crate) async fn request_on(
+        &self,
+        stream: TcpStream,
+        path: &str,
+    ) -> anyhow::Result<(Instant, Vec<(String, f64)>)> {
         let answer = wire::get(stream, &format!("{}.{}", self.name, self.namespace), path).await?;
         let phases = wire::phases(&answer.head);
         if phases.is_empty() {
             bail!("the response has no Server-Timing: the function was not cold");
         }
-        Ok((answer.first_byte - start, phases))
+        Ok((answer.first_byte, phases))
     }
 }
 
