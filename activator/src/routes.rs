@@ -74,7 +74,7 @@ fn revision(status: &RevisionStatus) -> RevisionRoute {
 fn policy(spec: &FunctionSpec) -> FunctionPolicy {
     let (scale, timeouts) = (&spec.scale, &spec.timeouts);
     FunctionPolicy {
-        target: count(scale.target),
+        target: count(scale.concurrency_target()),
         wake: count(scale.wake_replicas()),
         max: count(scale.max),
         activation: timeouts.activation.get(),

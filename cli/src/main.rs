@@ -2,6 +2,7 @@
 
 mod dev;
 mod manifest;
+mod policy;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -35,8 +35,8 @@ use crate::{Duration, FunctionStatus, Scale, defaults};
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self.scale.target == 0 || !has(self.concurrency) || !has(self.concurrency.limit) || self.concurrency.limit == 0 || self.scale.target <= self.concurrency.limit")
-    .message("scale.target must be at most concurrency.limit, or 0 for the same").field_path(".scale.target"))]
+#[x_kube(validation = Rule::new("self.scale.metric != 'Concurrency' || self.scale.target == 0 || !has(self.concurrency) || !has(self.concurrency.limit) || self.concurrency.limit == 0 || self.scale.target <= self.concurrency.limit")
+    .message("scale.target must be at most concurrency.limit, or 0 for the same, unless scale.metric is RequestRate").field_path(".scale.target"))]
 pub struct FunctionSpec {
     /// Image to run. Forms a revision.
     #[schemars(length(min = 1, max = 1024))]

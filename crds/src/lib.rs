@@ -18,6 +18,6 @@ pub use function::{
     Concurrency, Function, FunctionSpec, ImagePullPolicy, Protocol, Queue, Readiness, Timeouts,
 };
 pub use pod_owner::PodOwner;
-pub use scale::{Idle, Panic, Scale};
+pub use scale::{Idle, Metric, Panic, Scale};
 pub use schema::{RenderError, crd, crd_yaml};
 pub use status::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};

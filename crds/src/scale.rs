@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "KubeSchema copies each struct into a function body")]
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{Duration, defaults};
@@ -35,7 +36,12 @@ pub struct Scale {
     #[serde(default = "defaults::scale_wake")]
     #[schemars(range(min = 1, max = 10_000))]
     pub wake: i32,
-    /// Requests at once that one replica is meant for; 0 stands for concurrency.limit, or 100 without one.
+    /// What decides the number of replicas: Concurrency (requests at once, held ones included) or RequestRate (requests a
+    /// second).
+    #[serde(default)]
+    pub metric: Metric,
+    /// Requests that one replica is meant for, at once or a second as metric says; 0 stands for concurrency.limit, or 100
+    /// without one, and for 200 a second.
     #[serde(default)]
     #[schemars(range(min = 0, max = 1_000_000))]
     pub target: i32,
@@ -51,9 +57,24 @@ pub struct Scale {
     /// The short window that notices bursts.
     #[serde(default)]
     pub panic: Panic,
+    /// The highest number of replicas that was needed in this time is kept; 0s follows each need at once.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("duration(self) <= duration('1h')")
+        .message("scale.downDelay must be between 0s and 1h"))]
+    pub down_delay: Duration,
     /// When the last replica goes.
     #[serde(default)]
     pub idle: Idle,
+}
+
+/// What decides the number of replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Metric {
+    /// Requests at once, held ones included.
+    #[default]
+    Concurrency,
+    /// Requests that arrive in a second.
+    RequestRate,
 }
 
 /// The short window that notices bursts.
@@ -93,6 +114,14 @@ impl Scale {
         if self.initial == 0 { 0 } else { self.initial_replicas() }
     }
 
+    /// Requests at once that one replica is meant for; 0 where nobody said, or said it of a rate.
+    pub fn concurrency_target(&self) -> i32 {
+        match self.metric {
+            Metric::Concurrency => self.target,
+            Metric::RequestRate => 0,
+        }
+    }
+
     /// Replicas to start when waking: at least [`min`](Self::min).
     pub fn wake_replicas(&self) -> i32 {
         self.wake.max(self.min)
@@ -106,10 +135,12 @@ impl Default for Scale {
             max: defaults::scale_max(),
             initial: defaults::scale_initial(),
             wake: defaults::scale_wake(),
+            metric: Metric::default(),
             target: 0,
             utilization: defaults::scale_utilization(),
             window: defaults::scale_window(),
             panic: Panic::default(),
+            down_delay: Duration::default(),
             idle: Idle::default(),
         }
     }

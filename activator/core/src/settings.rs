@@ -47,7 +47,7 @@ impl Settings {
 pub struct Policy {
     /// `concurrency.limit`: most exchanges at once in one pod; 0 is no limit.
     pub limit: u32,
-    /// `scale.target` per pod; 0 is the limit, or 100 without one.
+    /// `scale.target` per pod where that counts requests at once; 0 is the limit, or 100 without one.
     pub target: u32,
     /// `scale.wake`: replicas to start when waking.
     pub wake: u32,

@@ -70,8 +70,8 @@ pub fn decision(
     if observation.incomplete && desired < replicas {
         return Err(Violation::LoweredBlindly { desired, replicas });
     }
-    let held = observation.held;
-    if u64::from(desired) * u64::from(policy.total()) < held && desired < policy.max {
+    let (held, capacity) = (observation.held, u64::from(policy.capacity()));
+    if capacity > 0 && u64::from(desired) * capacity < held && desired < policy.max {
         return Err(Violation::HeldIgnored { desired, held });
     }
     if decision.reasons.is_empty() {

@@ -19,9 +19,9 @@ pub mod settings;
 pub mod simulator;
 mod version;
 
-pub use decide::{Decision, History, Observation, Reason, decide};
+pub use decide::{Decision, History, Observation, Reason, Reasons, decide, formula};
 pub use effect::{Effect, Event, ReadOutcome, Scale, StreamId, Token, WriteOutcome};
 pub use leader::{Explanation, Leader, PodFact, Refusal, ScaleFact};
 pub use learned::{Learned, Outlook};
-pub use policy::{IdlePolicy, Policy, Stage};
+pub use policy::{IdlePolicy, Metric, Policy, Stage};
 pub use settings::Settings;

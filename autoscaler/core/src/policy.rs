@@ -2,6 +2,7 @@
 //!
 //! Defaults and their checks belong to the CRD; here every value is already filled in.
 
+use std::fmt;
 use std::time::Duration;
 
 use crate::learned::Terms;
@@ -17,7 +18,9 @@ pub struct Policy {
     pub initial: u32,
     /// Replicas to start when waking.
     pub wake: u32,
-    /// Requests at once that one pod is meant to have; 0: the limit, or 100 without one.
+    /// What is averaged and aimed at.
+    pub metric: Metric,
+    /// Requests at once, or a second, that one pod is meant to have; 0: the limit, or 100 without one; 200 a second.
     pub target: u32,
     /// Hard cap of requests at once in one pod; 0: none.
     pub limit: u32,
@@ -29,6 +32,8 @@ pub struct Policy {
     pub panic_window: Duration,
     /// Percent of the ready capacity above which panic begins, at least 110.
     pub panic_threshold: u32,
+    /// The highest need of this long holds; zero: each need by itself.
+    pub down_delay: Duration,
     /// No request for this long: zero. With [`IdlePolicy::Learned`] the longest that may be chosen.
     pub idle_after: Duration,
     /// Who chooses the idle time.
@@ -56,15 +61,36 @@ impl Default for Policy {
             max: 100,
             initial: 1,
             wake: 1,
+            metric: Metric::Concurrency,
             target: 0,
             limit: 0,
             utilization: 70,
             window: Duration::from_secs(60),
             panic_window: Duration::from_secs(6),
             panic_threshold: 200,
+            down_delay: Duration::ZERO,
             idle_after: Duration::from_secs(30),
             idle_policy: IdlePolicy::Fixed,
         }
+    }
+}
+
+/// What a revision's demand is measured in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Metric {
+    /// Requests at once, held ones included.
+    #[default]
+    Concurrency,
+    /// Requests that arrive in a second.
+    RequestRate,
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Concurrency => "requests at once",
+            Self::RequestRate => "requests a second",
+        })
     }
 }
 
@@ -82,19 +108,32 @@ pub enum Stage {
 
 /// Requests at once in one pod when neither a target nor a limit is set.
 const DEFAULT_CONCURRENCY: u32 = 100;
+/// Requests a second for one pod when no target is set.
+const DEFAULT_REQUEST_RATE: u32 = 200;
 
 impl Policy {
-    /// Requests at once that one pod takes when it is full.
+    /// Requests at once, or a second, that one pod takes when it is full.
     pub fn total(&self) -> u32 {
-        match (self.target, self.limit) {
-            (0, 0) => DEFAULT_CONCURRENCY,
-            (0, limit) => limit,
-            (target, 0) => target,
-            (target, limit) => target.min(limit),
+        match (self.metric, self.target, self.limit) {
+            (Metric::Concurrency, 0, 0) => DEFAULT_CONCURRENCY,
+            (Metric::Concurrency, 0, limit) => limit,
+            (Metric::Concurrency, target, 0) => target,
+            (Metric::Concurrency, target, limit) => target.min(limit),
+            (Metric::RequestRate, 0, _) => DEFAULT_REQUEST_RATE,
+            (Metric::RequestRate, target, _) => target,
         }
     }
 
-    /// Requests at once that one pod is aimed at.
+    /// Requests at once that fill one pod, whatever the metric; 0: nobody knows, because the target is a rate and there is no
+    /// limit.
+    pub fn capacity(&self) -> u32 {
+        match self.metric {
+            Metric::Concurrency => self.total(),
+            Metric::RequestRate => self.limit,
+        }
+    }
+
+    /// Requests at once, or a second, that one pod is aimed at.
     pub fn goal(&self) -> f64 {
         (f64::from(self.total()) * f64::from(self.utilization) / 100.0).max(0.01)
     }

@@ -218,13 +218,14 @@ impl Revision {
         if !(self.news || due) || self.gate.is_none() {
             return;
         }
-        let (Some((policy, stage)), Some(scale)) = (&self.policy, &self.scale) else { return };
-        let (policy, stage, replicas) = (policy.clone(), *stage, scale.replicas);
+        let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
+        let Some((policy, stage)) = self.policy.take() else { return };
         let observation = self.observe(&policy, replicas, context);
         let history = self.history.take().unwrap_or_default();
         let (history, decision) =
-            decide(&policy, stage, context.settings, &history, &observation, context.now);
+            decide(&policy, stage, context.settings, history, &observation, context.now);
         debug_assert_eq!(crate::invariants::decision(&policy, stage, &observation, &decision), Ok(()));
+        self.policy = Some((policy, stage));
         self.history = Some(history);
         self.decided_at = context.now;
         self.news = false;
@@ -238,7 +239,8 @@ impl Revision {
             Some(watermark) if !self.series.is_empty() => {
                 let booted = |boot| activators.booted(boot);
                 self.series.age_out(watermark, policy.window, booted);
-                self.series.averages(watermark, policy.window, policy.panic_window, booted)
+                let Policy { metric, window, panic_window, .. } = *policy;
+                self.series.averages(metric, watermark, window, panic_window, booted)
             }
             _ => Averages::default(),
         };
@@ -247,6 +249,7 @@ impl Revision {
             replicas,
             stable: averages.stable,
             panic: averages.panic,
+            arrivals: averages.arrivals,
             ready: self.ready(),
             held: self.held(context),
             pressed: self.pressed(context),

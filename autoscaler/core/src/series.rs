@@ -1,47 +1,72 @@
-//! What all activators measured of one revision: busy seconds by boot and index, averaged up to a watermark.
+//! What all activators measured of one revision: requests and arrivals by boot and second, averaged up to a watermark.
 //!
 //! A second that is absent below the watermark is a zero. Receiving a bucket again changes nothing; a larger value wins.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use catnap_wire::Bucket;
 
 use crate::moment::{Moment, SECOND};
+use crate::policy::Metric;
 
-/// Measurements of one revision.
+/// Measurements of one revision, by activator process.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Series {
-    boots: BTreeMap<u64, BTreeMap<u64, Sample>>,
+    boots: Vec<Boot>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What one activator process measured, in the order of its seconds.
+#[derive(Clone, Debug)]
+struct Boot {
+    boot: u64,
+    samples: VecDeque<Sample>,
+}
+
+/// One second, and the sums up to its end, so that the sum over any window is a difference of two.
+#[derive(Clone, Copy, Debug)]
 struct Sample {
+    index: u64,
+    own: Sums,
+    through: Sums,
+}
+
+/// Sums that may wrap: only differences over at most two windows are looked at, and those are far from doing so.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
     request_microseconds: u64,
     arrivals: u64,
 }
 
-/// Requests at once, averaged over the two windows.
+/// Demand, averaged over the two windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Averages {
     /// Over the stable window.
     pub(crate) stable: f64,
     /// Over the panic window.
     pub(crate) panic: f64,
+    /// Requests that arrived in the last second before the watermark.
+    pub(crate) arrivals: u64,
 }
 
 impl Series {
     /// Takes in one finished second of the activator process `boot`.
     pub(crate) fn record(&mut self, boot: u64, bucket: Bucket) {
-        let sample = self.boots.entry(boot).or_default().entry(bucket.index).or_default();
-        sample.request_microseconds = sample.request_microseconds.max(bucket.request_microseconds);
-        sample.arrivals = sample.arrivals.max(bucket.arrivals);
+        let known = self.boots.iter().position(|known| known.boot == boot);
+        let position = known.unwrap_or_else(|| {
+            self.boots.push(Boot { boot, samples: VecDeque::new() });
+            self.boots.len() - 1
+        });
+        if let Some(boot) = self.boots.get_mut(position) {
+            boot.record(bucket);
+        }
     }
 
     /// Averages over the windows that end at `watermark`. `booted` tells when a boot's second 0 began; a boot that it does
     /// not know is left out. After a whole quiet window the average starts with the first sample.
     pub(crate) fn averages(
         &self,
+        metric: Metric,
         watermark: Moment,
         window: Duration,
         panic_window: Duration,
@@ -49,28 +74,31 @@ impl Series {
     ) -> Averages {
         let window = whole_seconds(window);
         let panic_window = whole_seconds(panic_window).min(window);
-        let aged: Vec<(u64, Sample)> = self
-            .boots
-            .iter()
-            .filter_map(|(boot, samples)| Some((complete_seconds(watermark, booted(*boot)?), samples)))
-            .flat_map(|(complete, samples)| {
-                samples.range(..complete).map(move |(index, sample)| (complete - index, *sample))
-            })
-            .collect();
-        let Some(first) = aged.iter().map(|(age, _)| *age).filter(|age| *age <= window).max() else {
+        let boots = || {
+            let complete = |boot: &Boot| Some(complete_seconds(watermark, booted(boot.boot)?));
+            self.boots.iter().filter_map(move |boot| Some((boot, complete(boot)?)))
+        };
+        let Some(first) = boots().filter_map(|(boot, complete)| boot.oldest_age(complete, window)).max()
+        else {
             return Averages::default();
         };
-        let quiet_before = !aged.iter().any(|(age, _)| *age > first && *age <= first + window);
+        let quiet_before = boots().all(|(boot, complete)| boot.is_quiet(complete, first + window, window));
         let measured = if quiet_before { first } else { window };
-        let average = |seconds: u64| {
-            let sum: u64 = aged
-                .iter()
-                .filter(|(age, _)| *age <= seconds)
-                .map(|(_, sample)| sample.request_microseconds)
-                .fold(0, u64::saturating_add);
-            sum as f64 / (seconds as f64 * SECOND as f64)
+        let sums = |seconds: u64| {
+            boots().fold(Sums::default(), |sums, (boot, complete)| sums.plus(boot.sums(complete, seconds)))
         };
-        Averages { stable: average(measured), panic: average(panic_window.min(measured)) }
+        let average = |seconds: u64| {
+            let Sums { request_microseconds, arrivals } = sums(seconds);
+            match metric {
+                Metric::Concurrency => request_microseconds as f64 / (seconds as f64 * SECOND as f64),
+                Metric::RequestRate => arrivals as f64 / seconds as f64,
+            }
+        };
+        Averages {
+            stable: average(measured),
+            panic: average(panic_window.min(measured)),
+            arrivals: sums(1).arrivals,
+        }
     }
 
     /// Drops what no average will look at again: the window, and the one before it that tells whether it was quiet.
@@ -81,17 +109,94 @@ impl Series {
         booted: impl Fn(u64) -> Option<Moment>,
     ) {
         let kept = 2 * whole_seconds(window);
-        self.boots.retain(|boot, samples| {
-            let Some(booted) = booted(*boot) else { return false };
+        self.boots.retain_mut(|boot| {
+            let Some(booted) = booted(boot.boot) else { return false };
             let oldest = complete_seconds(watermark, booted).saturating_sub(kept);
-            *samples = samples.split_off(&oldest);
-            !samples.is_empty()
+            while boot.samples.front().is_some_and(|sample| sample.index < oldest) {
+                boot.samples.pop_front();
+            }
+            !boot.samples.is_empty()
         });
     }
 
     /// Nothing is kept.
     pub(crate) fn is_empty(&self) -> bool {
         self.boots.is_empty()
+    }
+}
+
+impl Boot {
+    fn record(&mut self, bucket: Bucket) {
+        let position = self.position(bucket.index);
+        let known = self.samples.get(position).filter(|sample| sample.index == bucket.index);
+        let old = known.map_or(Sums::default(), |sample| sample.own);
+        let own = Sums {
+            request_microseconds: old.request_microseconds.max(bucket.request_microseconds),
+            arrivals: old.arrivals.max(bucket.arrivals),
+        };
+        if known.is_none() {
+            let through = self.before(position);
+            let sample = Sample { index: bucket.index, own: Sums::default(), through };
+            self.samples.insert(position, sample);
+        }
+        if let Some(sample) = self.samples.get_mut(position) {
+            sample.own = own;
+        }
+        let more = own.minus(old);
+        for sample in self.samples.iter_mut().skip(position) {
+            sample.through = sample.through.plus(more);
+        }
+    }
+
+    /// Where the first sample of this second or a later one is, or would be.
+    fn position(&self, index: u64) -> usize {
+        // Nearly always the next one.
+        if self.samples.back().is_none_or(|last| last.index < index) {
+            return self.samples.len();
+        }
+        self.samples.partition_point(|sample| sample.index < index)
+    }
+
+    /// Sums of all samples before a position.
+    fn before(&self, position: usize) -> Sums {
+        match (self.samples.get(position), position.checked_sub(1).and_then(|last| self.samples.get(last))) {
+            (Some(next), _) => next.through.minus(next.own),
+            (None, Some(last)) => last.through,
+            (None, None) => Sums::default(),
+        }
+    }
+
+    /// Sums of the last `seconds` before second `complete`.
+    fn sums(&self, complete: u64, seconds: u64) -> Sums {
+        let first = self.position(complete.saturating_sub(seconds));
+        self.before(self.position(complete)).minus(self.before(first))
+    }
+
+    /// Age in seconds, at second `complete`, of the oldest sample that is not older than `window`.
+    fn oldest_age(&self, complete: u64, window: u64) -> Option<u64> {
+        let oldest = self.samples.get(self.position(complete.saturating_sub(window)))?;
+        complete.checked_sub(oldest.index).filter(|age| *age > 0)
+    }
+
+    /// No sample is older than `younger` seconds and at most `older`.
+    fn is_quiet(&self, complete: u64, older: u64, younger: u64) -> bool {
+        self.position(complete.saturating_sub(older)) == self.position(complete.saturating_sub(younger))
+    }
+}
+
+impl Sums {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            request_microseconds: self.request_microseconds.wrapping_add(other.request_microseconds),
+            arrivals: self.arrivals.wrapping_add(other.arrivals),
+        }
+    }
+
+    fn minus(self, other: Self) -> Self {
+        Self {
+            request_microseconds: self.request_microseconds.wrapping_sub(other.request_microseconds),
+            arrivals: self.arrivals.wrapping_sub(other.arrivals),
+        }
     }
 }
 

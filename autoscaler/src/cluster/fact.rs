@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catnap_autoscaler_core::{IdlePolicy, PodFact, Policy, Stage};
-use catnap_crds::{Function as FunctionObject, PodOwner, RevisionState, RevisionStatus, labels};
+use catnap_autoscaler_core::{IdlePolicy, Metric, PodFact, Policy, Stage};
+use catnap_crds::{
+    Function as FunctionObject, Metric as SpecMetric, PodOwner, RevisionState, RevisionStatus, labels,
+};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
@@ -80,12 +82,17 @@ impl Revision {
             max: count(scale.max),
             initial: count(scale.initial),
             wake: count(scale.wake),
+            metric: match scale.metric {
+                SpecMetric::Concurrency => Metric::Concurrency,
+                SpecMetric::RequestRate => Metric::RequestRate,
+            },
             target: count(scale.target),
             limit: count(revision.concurrency_limit),
             utilization: count(scale.utilization),
             window: scale.window.get(),
             panic_window: scale.panic.window.get(),
             panic_threshold: count(scale.panic.threshold),
+            down_delay: scale.down_delay.get(),
             idle_after: scale.idle.after.get(),
             idle_policy: IdlePolicy::Fixed,
         };

@@ -104,7 +104,7 @@ mod tests {
     fn the_line_says_what_is_wanted_and_why() {
         let decision = Decision {
             desired: 2,
-            reasons: vec![Reason::Held { held: 7, total: 5, need: 2 }],
+            reasons: [Reason::Held { held: 7, capacity: 5, need: 2 }].into_iter().collect(),
             ..Decision::default()
         };
         let snapshot = Snapshot {

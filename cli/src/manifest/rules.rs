@@ -21,14 +21,15 @@ pub(super) fn problems(function: &Function) -> Vec<String> {
         (scale.initial <= scale.max, "spec.scale.initial must be at most spec.scale.max"),
         (scale.wake <= scale.max, "spec.scale.wake must be at most spec.scale.max"),
         (
-            limit == 0 || scale.target <= limit,
-            "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same",
+            limit == 0 || scale.concurrency_target() <= limit,
+            "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same, unless spec.scale.metric is RequestRate",
         ),
         ((seconds(6)..=seconds(3600)).contains(&window), "spec.scale.window must be between 6s and 1h"),
         (
             (seconds(1)..=window).contains(&panic),
             "spec.scale.panic.window must be at least 1s and at most spec.scale.window",
         ),
+        (scale.down_delay.get() <= seconds(3600), "spec.scale.downDelay must be between 0s and 1h"),
         (
             (seconds(1)..=seconds(24 * 3600)).contains(&idle),
             "spec.scale.idle.after must be between 1s and 24h",

@@ -21,7 +21,7 @@ fn the_defaults_are_filled_in() {
 #[rstest]
 #[case(
     "  scale: {idel: {after: 5s}}\n",
-    "spec.scale.idel does not exist; what may stand here is: idle, initial, max, min, panic, target, utilization, wake, window"
+    "spec.scale.idel does not exist; what may stand here is: downDelay, idle, initial, max, metric, min, panic, target, utilization, wake, window"
 )]
 #[case(
     "  env: [{name: A, vlaue: b}]\n",
@@ -42,13 +42,21 @@ fn the_defaults_are_filled_in() {
 #[case("  scale: {idle: {after: 10ms}}\n", "spec.scale.idle.after must be between 1s and 24h")]
 #[case(
     "  scale: {target: 3}\n  concurrency: {limit: 2}\n",
-    "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same"
+    "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same, unless spec.scale.metric is RequestRate"
 )]
+#[case("  scale: {downDelay: 61m}\n", "spec.scale.downDelay must be between 0s and 1h")]
+#[case("  scale: {metric: RPS}\n", "spec.scale.metric must be one of Concurrency, RequestRate, is `RPS`")]
 fn a_problem_names_its_field_and_what_is_allowed(#[case] spec: &str, #[case] expected: &str) {
     match parsed(spec) {
         Err(ManifestError::Invalid { problems, .. }) => assert_eq!(problems, [expected]),
         other => panic!("{spec}: {other:?}"),
     }
+}
+
+#[test]
+fn the_target_of_a_rate_is_not_held_against_the_limit() {
+    let spec = "  scale: {metric: RequestRate, target: 300}\n  concurrency: {limit: 2}\n";
+    assert_eq!(parsed(spec).unwrap().spec.scale.concurrency_target(), 0);
 }
 
 #[test]

@@ -47,7 +47,7 @@ async fn the_smallest_manifest_becomes_ready() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_manifest_is_refused_with_the_field_and_what_is_allowed() {
     run("bad_manifests", Needs::Cluster, async |test| {
-        let cases: [(Value, &[&str]); 10] = [
+        let cases: [(Value, &[&str]); 12] = [
             (json!({"scale": {"min": 3, "max": 2}}), &["scale.min", "scale.max"]),
             (json!({"scale": {"initial": 300, "max": 2}}), &["scale.initial", "scale.max"]),
             (json!({"scale": {"wake": 5, "max": 2}}), &["scale.wake", "scale.max"]),
@@ -56,6 +56,8 @@ async fn a_bad_manifest_is_refused_with_the_field_and_what_is_allowed() {
                 json!({"scale": {"target": 20}, "concurrency": {"limit": 10}}),
                 &["scale.target", "concurrency.limit"],
             ),
+            (json!({"scale": {"downDelay": "61m"}}), &["scale.downDelay", "1h"]),
+            (json!({"scale": {"metric": "RPS"}}), &["scale.metric", "RequestRate"]),
             (json!({"concurrency": {"limit": 1001}}), &["concurrency.limit", "1000"]),
             (json!({"port": 0}), &["spec.port"]),
             (json!({"timeouts": {"activation": "0s"}}), &["timeouts.activation"]),

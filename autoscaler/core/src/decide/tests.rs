@@ -20,11 +20,11 @@ fn averages(stable: f64, panic: f64, ready: u32) -> Observation {
 }
 
 fn windows(policy: &Policy, history: &History, observation: &Observation, now: u64) -> (History, Decision) {
-    formula(policy, &Settings::default(), history, observation, seconds(now))
+    formula(policy, &Settings::default(), history.clone(), observation, seconds(now))
 }
 
 fn decided(policy: &Policy, stage: Stage, observation: &Observation) -> Decision {
-    decide(policy, stage, &Settings::default(), &History::default(), observation, seconds(1_000)).1
+    decide(policy, stage, &Settings::default(), History::default(), observation, seconds(1_000)).1
 }
 
 #[rstest]
@@ -57,6 +57,8 @@ fn the_windows_decide(
 #[case::target(Policy { target: 20, ..Policy::default() }, 20, 14.0)]
 #[case::smaller_target(Policy { target: 5, limit: 10, ..Policy::default() }, 5, 3.5)]
 #[case::larger_target(Policy { target: 50, limit: 10, ..Policy::default() }, 10, 7.0)]
+#[case::rate(Policy { metric: Metric::RequestRate, limit: 10, ..Policy::default() }, 200, 140.0)]
+#[case::target_of_a_rate(Policy { metric: Metric::RequestRate, target: 50, limit: 10, ..Policy::default() }, 50, 35.0)]
 #[case::never_nothing(Policy { target: 1, utilization: 0, ..Policy::default() }, 1, 0.01)]
 fn a_replica_is_aimed_at_a_part_of_its_total(#[case] policy: Policy, #[case] total: u32, #[case] goal: f64) {
     assert_eq!(policy.total(), total);
@@ -68,7 +70,7 @@ fn growth_in_one_step_is_bounded_by_the_rate() {
     let settings = Settings { up_rate: 10.0, ..Settings::default() };
     let decide = |ready| {
         let observation = averages(1_000.0, 0.0, ready);
-        formula(&ten(), &settings, &History::default(), &observation, seconds(1)).1.desired
+        formula(&ten(), &settings, History::default(), &observation, seconds(1)).1.desired
     };
     assert_eq!(decide(1), 10);
     assert_eq!(decide(3), 30);
@@ -97,7 +99,7 @@ fn panic_keeps_the_highest_and_ends_a_window_after_it_was_last_over() {
     assert_eq!((last.desired, last.panic), (12, true), "60 s after it was last over");
     let (history, after) = windows(&policy, &history, &averages(20.0, 20.0, 4), 161);
     assert_eq!((after.desired, after.panic), (2, false));
-    assert_eq!(history, History::default());
+    assert_eq!(history, History::default(), "without a downDelay nothing else is remembered");
 }
 
 #[test]
@@ -109,13 +111,87 @@ fn panic_is_extended_while_demand_is_over() {
     assert!(decision.panic);
 }
 
+/// A policy that keeps the highest need of five minutes, and shrinks by any number at once.
+fn five_minutes() -> (Policy, Settings) {
+    let policy = Policy { down_delay: seconds(300), panic_threshold: 10_000, ..ten() };
+    (policy, Settings { down_rate: 1_000.0, ..Settings::default() })
+}
+
+#[test]
+fn the_highest_need_of_the_down_delay_holds() {
+    let (policy, settings) = five_minutes();
+    let mut history = History::default();
+    for (now, average, desired) in [
+        (2, 40.0, 4),
+        (299, 0.0, 4),
+        (301, 0.0, 4),
+        (302, 0.0, 0),
+        (540, 40.0, 4),
+        (600, 30.0, 4),
+        (660, 0.0, 4),
+        (840, 0.0, 3),
+        (900, 0.0, 0),
+    ] {
+        let observation = averages(average, average, 1);
+        let (next, decision) = formula(&policy, &settings, history, &observation, seconds(now));
+        assert_eq!(decision.desired, desired, "at {now}: {:?}", decision.reasons);
+        history = next;
+    }
+}
+
+#[test]
+fn zero_too_waits_for_the_down_delay_unless_nothing_runs_or_traffic_is_gone() {
+    let (policy, settings) = five_minutes();
+    let one = Observation { replicas: 1, ready: 1, idle: true, ..Observation::default() };
+    let history = History::found(1, seconds(100));
+    let decide = |stage, observation: &Observation, now| {
+        decide(&policy, stage, &settings, history.clone(), observation, seconds(now)).1.desired
+    };
+    assert_eq!(decide(Stage::Routed, &one, 399), 1);
+    assert_eq!(decide(Stage::Routed, &one, 400), 0);
+    assert_eq!(decide(Stage::Retiring, &one, 200), 0, "nobody will call it again");
+    assert_eq!(
+        decide(Stage::Routed, &Observation { replicas: 0, ..one }, 200),
+        0,
+        "nothing is started by it"
+    );
+}
+
+#[test]
+fn held_requests_count_for_the_down_delay() {
+    let (policy, settings) = five_minutes();
+    let held = Observation { held: 40, busy: true, ..Observation::default() };
+    let (history, first) = decide(&policy, Stage::Routed, &settings, History::default(), &held, seconds(1));
+    let served = Observation { busy: true, ..averages(1.0, 1.0, 4) };
+    let (_, second) = decide(&policy, Stage::Routed, &settings, history, &served, seconds(200));
+    assert_eq!((first.desired, second.desired), (4, 4));
+}
+
+#[test]
+fn a_new_leader_keeps_what_it_finds_for_the_down_delay() {
+    let (policy, settings) = five_minutes();
+    let history = History::found(8, seconds(100));
+    let (history, kept) = formula(&policy, &settings, history, &averages(10.0, 10.0, 8), seconds(399));
+    assert_eq!((kept.desired, kept.panic), (8, false), "{:?}", kept.reasons);
+    assert_eq!(formula(&policy, &settings, history, &averages(10.0, 10.0, 8), seconds(400)).1.desired, 1);
+}
+
+#[test]
+fn a_down_delay_that_is_taken_away_holds_nothing() {
+    let (policy, settings) = five_minutes();
+    let (history, _) = formula(&policy, &settings, History::default(), &averages(40.0, 40.0, 1), seconds(1));
+    let policy = Policy { down_delay: Duration::ZERO, ..policy };
+    assert_eq!(formula(&policy, &settings, history, &averages(10.0, 10.0, 1), seconds(2)).1.desired, 1);
+}
+
 #[test]
 fn a_new_leader_keeps_what_it_finds_for_a_window() {
     let history = History::found(8, seconds(100));
     let (history, kept) = windows(&ten(), &history, &averages(10.0, 10.0, 8), 110);
     assert_eq!((kept.desired, kept.panic), (8, true));
     assert!(!windows(&ten(), &history, &averages(10.0, 10.0, 8), 161).1.panic);
-    assert_eq!(History::found(1, seconds(100)), History::default());
+    let one = History::found(1, seconds(100));
+    assert_eq!((one.over_at, one.highest), (None, 0));
 }
 
 #[rstest]
@@ -135,6 +211,39 @@ fn held_requests_are_counted_not_averaged(
     let decision = decided(&policy, Stage::Routed, &observation);
     assert_eq!(decision.desired, replicas);
     assert!(decision.is_wake());
+}
+
+#[rstest]
+#[case::what_arrived_at_once(0, 0, 1, 1)]
+#[case::a_rate_of_three_pods(0, 250, 1, 3)]
+#[case::the_limit_counts_too(10, 250, 1, 4)]
+#[case::at_least_wake(10, 100, 6, 6)]
+fn held_requests_of_a_rate_are_counted_by_arrivals_and_limit(
+    #[case] limit: u32,
+    #[case] arrivals: u64,
+    #[case] wake: u32,
+    #[case] replicas: u32,
+) {
+    let policy = Policy { metric: Metric::RequestRate, target: 100, limit, wake, ..Policy::default() };
+    let observation = Observation { held: 40, arrivals, busy: true, ..Observation::default() };
+    assert_eq!(decided(&policy, Stage::Routed, &observation).desired, replicas);
+}
+
+#[test]
+fn arrivals_start_nothing_that_no_request_waits_for() {
+    let policy = Policy { metric: Metric::RequestRate, target: 100, ..Policy::default() };
+    let observation = Observation { arrivals: 1_000, ..averages(0.0, 0.0, 1) };
+    assert_eq!(decided(&policy, Stage::Routed, &observation).desired, 1);
+}
+
+#[test]
+fn pressure_on_a_rate_is_counted_by_the_limit() {
+    let rate = Policy { metric: Metric::RequestRate, target: 1, ..Policy::default() };
+    let observation =
+        Observation { pressed: 41, busy: true, ready: 2, replicas: 2, ..Observation::default() };
+    assert_eq!(decided(&Policy { limit: 10, ..rate.clone() }, Stage::Routed, &observation).desired, 5);
+    let decision = decided(&rate, Stage::Routed, &observation);
+    assert!(!decision.reasons.iter().any(|reason| matches!(reason, Reason::Pressed { .. })), "{decision:?}");
 }
 
 #[test]
@@ -217,15 +326,19 @@ fn reasons_are_for_people() {
 }
 
 fn policies() -> impl Strategy<Value = Policy> {
-    (1_u32..200, 0_u32..50, 0_u32..50, 1_u32..50, 0_u32..300, 0_u32..100, 1_u32..=100).prop_map(
-        |(max, min, initial, wake, target, limit, utilization)| Policy {
+    let counts = (1_u32..200, 0_u32..50, 0_u32..50, 1_u32..50);
+    let metric = prop_oneof![Just(Metric::Concurrency), Just(Metric::RequestRate)];
+    (counts, metric, 0_u32..300, 0_u32..100, 1_u32..=100, 0_u64..120).prop_map(
+        |((max, min, initial, wake), metric, target, limit, utilization, down_delay)| Policy {
             max,
             min: min.min(max),
             initial: initial.min(max),
             wake: wake.min(max),
+            metric,
             target,
             limit,
             utilization,
+            down_delay: Duration::from_secs(down_delay),
             ..Policy::default()
         },
     )
@@ -233,13 +346,15 @@ fn policies() -> impl Strategy<Value = Policy> {
 
 fn observations() -> impl Strategy<Value = Observation> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>(), outlooks());
-    (0_u32..200, 0.0..10_000.0_f64, 0.0..10_000.0_f64, 0_u32..200, 0_u64..5_000, 0_u64..5_000, flags)
-        .prop_map(|(replicas, stable, panic, ready, held, pressed, (busy, idle, incomplete, outlook))| {
+    let averages = (0.0..10_000.0_f64, 0.0..10_000.0_f64, 0_u64..20_000);
+    (0_u32..200, averages, 0_u32..200, 0_u64..5_000, 0_u64..5_000, flags).prop_map(
+        |(replicas, (stable, panic, arrivals), ready, held, pressed, (busy, idle, incomplete, outlook))| {
             Observation {
                 replicas,
                 stable,
                 panic,
                 ready,
+                arrivals,
                 held,
                 pressed,
                 busy: busy || held > 0 || pressed > 0,
@@ -247,7 +362,8 @@ fn observations() -> impl Strategy<Value = Observation> {
                 outlook,
                 incomplete,
             }
-        })
+        },
+    )
 }
 
 fn outlooks() -> impl Strategy<Value = Outlook> {
@@ -312,11 +428,25 @@ proptest! {
         let (mut history, mut now) = (History::default(), Duration::ZERO);
         for (observation, later) in steps {
             now += Duration::from_millis(later);
-            let (next, decision) = decide(&policy, stage, &settings, &history, &observation, now);
+            let (next, decision) = decide(&policy, stage, &settings, history.clone(), &observation, now);
             prop_assert_eq!(invariants::decision(&policy, stage, &observation, &decision), Ok(()));
-            let again = decide(&policy, stage, &settings, &history, &observation, now);
+            let again = decide(&policy, stage, &settings, history.clone(), &observation, now);
             prop_assert_eq!(again, (next.clone(), decision));
             history = next;
+        }
+    }
+
+    #[test]
+    fn the_down_delay_keeps_the_highest_need_of_its_time(
+        needs in proptest::collection::vec((0_u32..20, 0_u64..40), 1..60),
+        delay in 1_u64..120,
+    ) {
+        let (mut recent, mut now, mut past) = (RecentNeeds::default(), 0, Vec::new());
+        for (need, later) in needs {
+            now += later;
+            past.push((now, need));
+            let highest = past.iter().filter(|(at, _)| now - at < delay).map(|(_, need)| *need).max();
+            prop_assert_eq!(Some(recent.highest(need, seconds(now), seconds(delay))), highest);
         }
     }
 

@@ -17,7 +17,7 @@ fn at(second: i64) -> Moment {
 
 /// Averages of boots that all began at second 0.
 fn averages(series: &Series, second: i64) -> (f64, f64) {
-    let averages = series.averages(at(second), WINDOW, PANIC, |_| Some(0));
+    let averages = series.averages(Metric::Concurrency, at(second), WINDOW, PANIC, |_| Some(0));
     (averages.stable, averages.panic)
 }
 
@@ -58,8 +58,22 @@ fn activators_add_up_each_on_its_own_clock() {
     let mut series = filled(1, 100..160, 2);
     (0..60).for_each(|index| series.record(2, bucket(index, 3)));
     let booted = |boot| Some(if boot == 1 { 0 } else { at(100) });
-    let averages = series.averages(at(160), WINDOW, PANIC, booted);
+    let averages = series.averages(Metric::Concurrency, at(160), WINDOW, PANIC, booted);
     assert_close((averages.stable, averages.panic), (5.0, 5.0));
+}
+
+#[test]
+fn a_rate_is_averaged_over_arrivals() {
+    let mut series = Series::default();
+    (0..60).for_each(|index| {
+        series.record(1, Bucket { index, request_microseconds: 1, arrivals: 4 });
+        series.record(2, Bucket { index, request_microseconds: 1, arrivals: index });
+    });
+    let averages = series.averages(Metric::RequestRate, at(60), WINDOW, PANIC, |_| Some(0));
+    assert_close((averages.stable, averages.panic), (4.0 + 29.5, 4.0 + 56.5));
+    assert_eq!(averages.arrivals, 4 + 59, "of the last second");
+    let later = series.averages(Metric::RequestRate, at(61), WINDOW, PANIC, |_| Some(0));
+    assert_eq!(later.arrivals, 0);
 }
 
 #[test]
@@ -109,6 +123,33 @@ proptest! {
             shuffled.record(*boot, bucket(*index, *requests));
         }
         prop_assert_eq!(averages(&straight, 100), averages(&shuffled, 100));
+    }
+
+    #[test]
+    fn an_average_is_the_sum_over_its_window(
+        buckets in proptest::collection::vec((0_u64..2, 0_u64..100, 1_u64..50), 1..80),
+        now in 60_u64..140,
+    ) {
+        let (mut series, mut largest) = (Series::default(), std::collections::BTreeMap::new());
+        for (boot, index, requests) in buckets {
+            series.record(boot, bucket(index, requests));
+            let known: &mut u64 = largest.entry((boot, index)).or_default();
+            *known = requests.max(*known);
+        }
+        let age = |index: u64| now.checked_sub(index).filter(|age| *age > 0);
+        let aged: Vec<_> =
+            largest.iter().filter_map(|((_, index), requests)| Some((age(*index)?, *requests))).collect();
+        let first = aged.iter().map(|(age, _)| *age).filter(|age| *age <= 60).max();
+        let sum = |seconds| aged.iter().filter(|(age, _)| *age <= seconds).map(|(_, most)| *most).sum::<u64>();
+        let quiet = |first| !aged.iter().any(|(age, _)| *age > first && *age <= first + 60);
+        let expected = first.map_or((0.0, 0.0), |first| {
+            let measured = if quiet(first) { first } else { 60 };
+            let short = measured.min(6);
+            (sum(measured) as f64 / measured as f64, sum(short) as f64 / short as f64)
+        });
+        assert_close(averages(&series, i64::try_from(now).unwrap()), expected);
+        series.age_out(at(i64::try_from(now).unwrap()), WINDOW, |_| Some(0));
+        assert_close(averages(&series, i64::try_from(now).unwrap()), expected);
     }
 
     #[test]

@@ -37,7 +37,7 @@ impl Scaler for Knative {
             ..Observation::default()
         };
         let history = std::mem::take(&mut self.history);
-        let (history, decision) = formula(&self.policy, &self.settings, &history, &observation, now);
+        let (history, decision) = formula(&self.policy, &self.settings, history, &observation, now);
         self.history = history;
         // The activator pokes it for the first request.
         let least = u32::from(seen.requests() > 0 || averages.stable > 0.0);

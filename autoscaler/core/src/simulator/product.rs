@@ -83,6 +83,7 @@ impl Scaler for Product {
             stable: averages.stable,
             panic: averages.panic,
             ready: seen.ready,
+            arrivals: 0,
             held: if seen.ready == 0 { u64::from(seen.held) } else { 0 },
             pressed: if seen.ready > 0 && seen.held > 0 { u64::from(seen.requests()) } else { 0 },
             busy: seen.requests() > 0,
@@ -92,7 +93,7 @@ impl Scaler for Product {
         };
         let stage = Stage::Routed;
         let history = std::mem::take(&mut self.history);
-        let (history, decision) = decide(&self.policy, stage, &self.settings, &history, &observation, now);
+        let (history, decision) = decide(&self.policy, stage, &self.settings, history, &observation, now);
         debug_assert_eq!(invariants::decision(&self.policy, stage, &observation, &decision), Ok(()));
         self.history = history;
         Step { replicas: decision.desired, again: self.again(now, decision.desired) }

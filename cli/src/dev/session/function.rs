@@ -9,12 +9,13 @@ use std::time::Duration;
 use catnap_activator_core::{
     FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts,
 };
-use catnap_autoscaler_core::{IdlePolicy, Policy, Stage};
+use catnap_autoscaler_core::{Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
 
 use crate::dev::program::Program;
 use crate::dev::replica::ReadinessCheck;
+use crate::policy::{count, policy};
 
 /// A readiness check of a replica takes at most this long, as kubelet's does by default.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -67,7 +68,7 @@ impl Local {
                 routed: Some(Arc::clone(&revision.name)),
                 revisions: vec![route],
                 policy: FunctionPolicy {
-                    target: count(scale.target),
+                    target: count(scale.concurrency_target()),
                     wake: count(scale.wake_replicas()),
                     max: count(scale.max),
                     activation: timeouts.activation.get(),
@@ -82,20 +83,7 @@ impl Local {
                 stalled: None,
             },
             revision,
-            policy: Policy {
-                min: count(scale.min),
-                max: count(scale.max),
-                initial: count(scale.initial),
-                wake: count(scale.wake),
-                target: count(scale.target),
-                limit,
-                utilization: count(scale.utilization),
-                window: scale.window.get(),
-                panic_window: scale.panic.window.get(),
-                panic_threshold: count(scale.panic.threshold),
-                idle_after: scale.idle.after.get(),
-                idle_policy: IdlePolicy::Fixed,
-            },
+            policy: policy(scale, limit),
             stage: Stage::Routed,
             protocol,
             readiness_path,
@@ -111,9 +99,4 @@ impl Local {
             Box::pin(async move { catnap_activator_http::probe(&probe).await.is_ok() })
         })
     }
-}
-
-/// The manifest was checked: no number is negative.
-fn count(number: i32) -> u32 {
-    u32::try_from(number).unwrap_or_default()
 }
