@@ -36,8 +36,7 @@ pub struct Scale {
     #[serde(default = "defaults::scale_wake")]
     #[schemars(range(min = 1, max = 10_000))]
     pub wake: i32,
-    /// What decides the number of replicas: Concurrency (requests at once, held ones included) or RequestRate (requests a
-    /// second).
+    /// What decides the number of replicas: requests at once, held ones included, or requests that arrive in a second.
     #[serde(default)]
     pub metric: Metric,
     /// Requests that one replica is meant for, at once or a second as metric says; 0 stands for concurrency.limit, or 100

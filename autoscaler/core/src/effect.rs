@@ -115,7 +115,7 @@ pub enum Event {
         /// To this one.
         to: u32,
         /// Why.
-        decision: Decision,
+        decision: Box<Decision>,
     },
     /// Replicas were raised from zero because requests are held.
     Woken {
@@ -124,7 +124,7 @@ pub enum Event {
         /// To this count.
         to: u32,
         /// Why.
-        decision: Decision,
+        decision: Box<Decision>,
     },
     /// The last replicas were removed.
     ScaledToZero {

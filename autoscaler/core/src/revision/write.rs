@@ -21,7 +21,7 @@ pub(super) enum Question {
     /// The count, before a raise.
     Read,
     /// To raise to this count.
-    Raise { from: u32, to: u32, decision: Decision },
+    Raise { from: u32, to: u32, decision: Box<Decision> },
     /// To write zero, in COMMIT.
     Zero { sent: Duration },
     /// What became of the zero, in COMMIT.
@@ -46,8 +46,8 @@ impl Revision {
         let to = decision.desired.max(scale.replicas);
         let resource_version = Arc::clone(&scale.resource_version);
         let token = context.ask(&self.id);
-        self.question =
-            Some((token, Question::Raise { from: scale.replicas, to, decision: decision.clone() }));
+        let decision = Box::new(decision.clone());
+        self.question = Some((token, Question::Raise { from: scale.replicas, to, decision }));
         let revision = self.id.clone();
         context.effects.push(Effect::PutScale {
             revision,
