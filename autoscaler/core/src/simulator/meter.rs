@@ -5,6 +5,7 @@ use std::time::Duration;
 use catnap_wire::Bucket;
 
 use crate::moment::moment;
+use crate::policy::Metric;
 use crate::series::{Averages, Series};
 
 /// One activator that has been there from the beginning.
@@ -32,7 +33,7 @@ impl Meter {
         self.advance(now);
         let booted = |_| Some(0);
         self.series.age_out(moment(now), window, booted);
-        self.series.averages(moment(now), window, panic_window, booted)
+        self.series.averages(Metric::Concurrency, moment(now), window, panic_window, booted)
     }
 
     fn advance(&mut self, now: Duration) {
