@@ -34,7 +34,7 @@ const QUEUE: u32 = 100;
 /// Not counted, at the beginning of a slot; by then the queue is full.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// Longest wait for the last answers of a slot.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 const YARDSTICK: &str = "direct";
 
 /// What to measure.

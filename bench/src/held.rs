@@ -118,7 +118,7 @@ async fn on_streams(place: Place<'_>, connections: usize) -> anyhow::Result<Vec<
     let (first, streams) = held.swap_remove(0);
     let count = first.len() + streams.len();
     ours.settled().await?;
-    let released = Instant::now();
+    let (released, overflows) = (Instant::now(), backlog_overflows()?);
     ours.add_pod(&function);
     let answers = timeout(SOON, async { [first.answers().await, streams.answers().await].concat() }).await;
     let answers = answers.context("not all held streams were answered")?;
@@ -132,6 +132,11 @@ async fn on_streams(place: Place<'_>, connections: usize) -> anyhow::Result<Vec<
         ),
         Row::none("held streams lost", count - answers.iter().flatten().count()),
         Row::plain("from the pod to the last answer of a stream", "ms", took),
+        Row::plain(
+            "connections that met a full backlog at the pod",
+            "",
+            (backlog_overflows()? - overflows) as f64,
+        ),
     ])
 }
 
@@ -182,6 +187,18 @@ async fn until_held(count: usize, held: impl AsyncFn() -> anyhow::Result<usize>)
         anyhow::Ok(())
     };
     timeout(SOON, all).await.context("not all requests are held")?
+}
+
+/// Connections of this machine that were dropped because a listener had no place for them, to be tried again by their kernel a
+/// second later.
+fn backlog_overflows() -> anyhow::Result<u64> {
+    let path = "/proc/net/netstat";
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))?;
+    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
+    let (names, values) = lines.next().zip(lines.next()).with_context(|| format!("{path} has no TcpExt"))?;
+    let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+    let (_, overflows) = pairs.find(|(name, _)| *name == "ListenOverflows").context("no ListenOverflows")?;
+    overflows.parse().context("ListenOverflows is no number")
 }
 
 fn kibibytes_each(before: u64, subject: &Subject, count: usize) -> anyhow::Result<f64> {

@@ -32,7 +32,7 @@ const KNEE_TIME: Duration = Duration::from_millis(700);
 /// Not counted, at the beginning of a slot.
 const WARM_UP: Duration = Duration::from_millis(300);
 /// Longest wait for the last answers of a slot.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What is behind the proxies.
 const YARDSTICK: &str = "direct";
 

@@ -73,8 +73,8 @@ machine alone does to them. nginx has the same bounds."
         }
         "held" => {
             " Resident memory of the process, beside a server on hyper alone
-that keeps the same connections and never answers. The order of release is that of arrival at a pod that takes one request
-at a time."
+that keeps the same connections and never answers. The pod has a backlog of 128, the least that is common. The order of
+release is that of arrival at a pod that takes one request at a time."
         }
         _ => "",
     }
