@@ -7,6 +7,7 @@ use catnap_wire::{LeaderFrame, RevisionId, Term};
 
 use crate::activators::Activators;
 use crate::effect::{Effect, Event, StreamId, Token};
+use crate::revision::Patterns;
 use crate::settings::Settings;
 
 /// One step.
@@ -17,6 +18,7 @@ pub(crate) struct Context<'a> {
     pub(crate) term: Term,
     pub(crate) settings: &'a Settings,
     pub(crate) activators: &'a Activators,
+    pub(crate) patterns: &'a mut Patterns,
     pub(crate) questions: &'a mut Questions,
     pub(crate) effects: &'a mut Vec<Effect>,
 }

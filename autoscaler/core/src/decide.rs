@@ -6,6 +6,7 @@
 mod history;
 mod reason;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use history::{History, RecentNeeds};
@@ -60,6 +61,11 @@ impl Decision {
     pub fn is_wake(&self) -> bool {
         self.reasons.iter().any(|reason| matches!(reason, Reason::Held { .. }))
     }
+
+    /// Replicas are wanted ahead of a request that the pattern makes likely.
+    pub fn is_ahead(&self) -> bool {
+        self.reasons.iter().any(|reason| matches!(reason, Reason::Likely(hold) if hold.is_ahead()))
+    }
 }
 
 /// Decides for one revision at one moment.
@@ -81,7 +87,7 @@ pub fn decide(
     } else {
         delay(policy, &mut history, now, &mut decision);
     }
-    bound(policy, policy.floor(stage), &mut decision);
+    bound(policy, stage, &mut decision);
     keep(stage, observation, &mut decision);
     (history, decision)
 }
@@ -97,7 +103,7 @@ pub fn formula(
 ) -> (History, Decision) {
     let mut decision = windows(policy, settings, &mut history, observation, now);
     delay(policy, &mut history, now, &mut decision);
-    bound(policy, policy.floor(Stage::Routed), &mut decision);
+    bound(policy, Stage::Routed, &mut decision);
     (history, decision)
 }
 
@@ -235,10 +241,13 @@ fn delay(policy: &Policy, history: &mut History, now: Duration, decision: &mut D
 }
 
 /// Within the floor and `max`.
-fn bound(policy: &Policy, floor: u32, decision: &mut Decision) {
+fn bound(policy: &Policy, stage: Stage, decision: &mut Decision) {
+    let floor = policy.floor(stage);
     if decision.desired < floor {
         decision.desired = floor;
-        decision.reasons.push(Reason::Floor(floor));
+        decision.reasons.push(policy.binding_schedule(stage).map_or(Reason::Floor(floor), |schedule| {
+            Reason::Schedule(Arc::clone(&schedule.name), floor)
+        }));
     }
     if decision.desired > policy.max {
         decision.desired = policy.max;

@@ -3,6 +3,7 @@
 //! It routes: what a call means for one revision is in `revision`, what a stream may say is in `leader::frames`.
 
 mod frames;
+mod patterns;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use crate::context::{Context, Questions};
 use crate::decide::Decision;
 use crate::effect::{Effect, Event, ReadOutcome, StreamId, Token, WriteOutcome};
 use crate::policy::{Policy, Stage};
-use crate::revision::Revision;
+use crate::revision::{Patterns, Revision};
 use crate::settings::Settings;
 use frames::Greeting;
 pub use frames::Refusal;
@@ -78,6 +79,7 @@ pub struct Leader {
     listing: Option<Listing>,
     /// No list before.
     list_after: Duration,
+    patterns: Patterns,
     questions: Questions,
     refused: BTreeMap<Refusal, u64>,
     effects: Vec<Effect>,
@@ -97,6 +99,7 @@ impl Leader {
             greetings: BTreeMap::new(),
             listing: None,
             list_after: Duration::ZERO,
+            patterns: Patterns::new(),
             questions: Questions::default(),
             refused: BTreeMap::new(),
             effects: Vec::new(),
@@ -257,6 +260,7 @@ impl Leader {
             term: self.term,
             settings: &self.settings,
             activators: &self.activators,
+            patterns: &mut self.patterns,
             questions: &mut self.questions,
             effects: &mut self.effects,
         };
@@ -278,6 +282,7 @@ impl Leader {
             term: self.term,
             settings: &self.settings,
             activators: &self.activators,
+            patterns: &mut self.patterns,
             questions: &mut self.questions,
             effects: &mut self.effects,
         };

@@ -3,6 +3,7 @@
 //! Defaults and their checks belong to the CRD; here every value is already filled in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::learned::Terms;
@@ -38,6 +39,17 @@ pub struct Policy {
     pub idle_after: Duration,
     /// Who chooses the idle time.
     pub idle_policy: IdlePolicy,
+    /// The open schedule with the highest floor; `None`: none is open.
+    pub schedule: Option<OpenSchedule>,
+}
+
+/// A schedule whose window is open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenSchedule {
+    /// What its owner calls it.
+    pub name: Arc<str>,
+    /// Fewest replicas while it is open.
+    pub min: u32,
 }
 
 /// Who chooses how long the last replica waits for a request.
@@ -71,6 +83,7 @@ impl Default for Policy {
             down_delay: Duration::ZERO,
             idle_after: Duration::from_secs(30),
             idle_policy: IdlePolicy::Fixed,
+            schedule: None,
         }
     }
 }
@@ -141,10 +154,20 @@ impl Policy {
     /// Fewest replicas at this stage of the revision's life.
     pub fn floor(&self, stage: Stage) -> u32 {
         match stage {
-            Stage::Proving => self.initial.max(self.min).min(self.max),
-            Stage::Routed => self.min.min(self.max),
+            Stage::Proving => self.initial.max(self.min).max(self.scheduled()).min(self.max),
+            Stage::Routed => self.min.max(self.scheduled()).min(self.max),
             Stage::Retiring => 0,
         }
+    }
+
+    fn scheduled(&self) -> u32 {
+        self.schedule.as_ref().map_or(0, |schedule| schedule.min)
+    }
+
+    /// The open schedule, when the floor is its and nothing else's.
+    pub(crate) fn binding_schedule(&self, stage: Stage) -> Option<&OpenSchedule> {
+        let alone = Self { schedule: None, ..self.clone() };
+        self.schedule.as_ref().filter(|_| self.floor(stage) > alone.floor(stage))
     }
 
     /// What bounds the choice of an idle time; `None`: it is fixed.

@@ -1,10 +1,11 @@
 //! One revision at the leader: what is known of it, and when to decide.
 //!
-//! The steps are beside it: `demand` (what the activators want), `round` (going to zero), `write` (answers of `/scale`) and
+//! The steps are beside it: `demand` (what the activators want), `pattern` (what their requests teach), `round` (going to zero), `write` (answers of `/scale`) and
 //! `hello` (answering an activator that connects).
 
 mod demand;
 mod hello;
+mod pattern;
 mod round;
 mod write;
 
@@ -19,12 +20,13 @@ use crate::decide::{Decision, History, Observation, decide};
 use crate::effect::{Event, Scale, StreamId, Token};
 use crate::gate::{Gate, Phase};
 use crate::leader::{Explanation, PodFact, ScaleFact};
-use crate::learned::Outlook;
 use crate::policy::{Policy, Stage};
 use crate::series::{Averages, Series};
 use crate::version::older;
 use demand::{IdleClock, View};
 pub(crate) use hello::Said;
+pub(crate) use pattern::Patterns;
+use pattern::Pulse;
 use write::Question;
 
 /// Decisions without news are made this often.
@@ -53,6 +55,7 @@ pub(crate) struct Revision {
     views: BTreeMap<StreamId, View>,
     series: Series,
     idle: IdleClock,
+    pulse: Pulse,
     history: Option<History>,
     decision: Option<Decision>,
     decided_at: Duration,
@@ -76,6 +79,7 @@ impl Revision {
             views: BTreeMap::new(),
             series: Series::default(),
             idle: IdleClock::default(),
+            pulse: Pulse::default(),
             history: None,
             decision: None,
             decided_at: Duration::ZERO,
@@ -114,6 +118,7 @@ impl Revision {
             let proved = *old_stage == Stage::Proving && stage == Stage::Routed;
             if proved || policy.floor(stage) < old.floor(*old_stage) {
                 self.idle.restart(now);
+                self.pulse.grant(now);
             }
         }
         self.policy = Some((policy, stage));
@@ -233,9 +238,9 @@ impl Revision {
         self.decision = Some(decision);
     }
 
-    fn observe(&mut self, policy: &Policy, replicas: u32, context: &Context<'_>) -> Observation {
-        let Context { now, settings, activators, .. } = context;
-        let averages = match activators.lowest_watermark(*now, settings.lag) {
+    fn observe(&mut self, policy: &Policy, replicas: u32, context: &mut Context<'_>) -> Observation {
+        let Context { now, settings, activators, .. } = *context;
+        let averages = match activators.lowest_watermark(now, settings.lag) {
             Some(watermark) if !self.series.is_empty() => {
                 let booted = |boot| activators.booted(boot);
                 self.series.age_out(watermark, policy.window, booted);
@@ -245,6 +250,7 @@ impl Revision {
             _ => Averages::default(),
         };
         let youngest = activators.youngest();
+        let (idle, outlook) = self.idleness(policy, youngest, context);
         Observation {
             replicas,
             stable: averages.stable,
@@ -254,9 +260,9 @@ impl Revision {
             held: self.held(context),
             pressed: self.pressed(context),
             busy: self.busy(context),
-            idle: self.idle.passed(policy.idle_after, youngest, context),
-            outlook: Outlook::Unknown,
-            incomplete: !activators.complete(*now, settings.lag)
+            idle,
+            outlook,
+            incomplete: !activators.complete(now, settings.lag)
                 || demand::history_is_short(policy.window, youngest, context),
         }
     }

@@ -1,6 +1,7 @@
 //! Why a decision is what it is: each rule that bound, with its numbers, and the sentence that people read.
 
 use std::fmt;
+use std::sync::Arc;
 
 use smallvec::SmallVec;
 
@@ -11,7 +12,7 @@ use crate::policy::Metric;
 pub type Reasons = SmallVec<[Reason; 16]>;
 
 /// One rule that took part in a decision, with its numbers.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Reason {
     /// The stable window's average and what it needs.
     Stable {
@@ -89,6 +90,8 @@ pub enum Reason {
     DownDelay(u32),
     /// The floor bound.
     Floor(u32),
+    /// The floor of an open schedule bound.
+    Schedule(Arc<str>, u32),
     /// `scale.max` bound.
     Max(u32),
     /// Nothing is taken away while the revision proves itself.
@@ -118,6 +121,7 @@ impl Reason {
             Self::Retired => "Retired",
             Self::DownDelay(_) => "DownDelay",
             Self::Floor(_) => "Floor",
+            Self::Schedule(..) => "Schedule",
             Self::Max(_) => "Max",
             Self::Proving(_) => "Proving",
             Self::Incomplete(_) => "Incomplete",
@@ -164,6 +168,7 @@ impl fmt::Display for Reason {
                 write!(formatter, "not below {highest}, the highest of the last scale.downDelay")
             }
             Self::Floor(floor) => write!(formatter, "not below the floor: {floor}"),
+            Self::Schedule(name, floor) => write!(formatter, "schedule {name} is open: not below {floor}"),
             Self::Max(max) => write!(formatter, "not above scale.max: {max}"),
             Self::Proving(replicas) => write!(formatter, "proving itself: keeps {replicas}"),
             Self::Incomplete(replicas) => write!(formatter, "measurements incomplete: keeps {replicas}"),

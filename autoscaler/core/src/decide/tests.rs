@@ -5,6 +5,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::invariants;
+use crate::policy::OpenSchedule;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -456,4 +457,23 @@ proptest! {
         let fuller = Observation { held: observation.held + more, busy: true, ..observation.clone() };
         prop_assert!(decide(&fuller) >= decide(&observation));
     }
+}
+
+#[rstest]
+#[case::it_binds(2, Stage::Routed, 5, &["schedule mornings is open: not below 5"])]
+#[case::the_owners_own_floor_is_higher(7, Stage::Routed, 7, &["not below the floor: 7"])]
+#[case::max_wins(2, Stage::Routed, 3, &["schedule mornings is open: not below 3"])]
+#[case::a_retiring_one_has_no_floor(2, Stage::Retiring, 0, &[])]
+fn an_open_schedule_is_a_floor_with_a_name(
+    #[case] min: u32,
+    #[case] stage: Stage,
+    #[case] desired: u32,
+    #[case] reasons: &[&str],
+) {
+    let schedule = Some(OpenSchedule { name: "mornings".into(), min: 5 });
+    let max = if desired == 3 { 3 } else { 100 };
+    let decision = decided(&Policy { min, max, schedule, ..ten() }, stage, &Observation::default());
+    assert_eq!(decision.desired, desired);
+    let said: Vec<_> = decision.reasons.iter().skip(2).map(ToString::to_string).collect();
+    assert_eq!(said, reasons);
 }

@@ -104,7 +104,7 @@ impl Leader {
                 }
             }
             ActivatorFrame::Pods { revision, pods } if pods.len() <= MAX_PODS => {
-                self.about(&revision, |revision, _| revision.pods_reported(stream, pods, now));
+                self.about(&revision, |revision, context| revision.pods_reported(stream, pods, context));
             }
             ActivatorFrame::Pods { .. } => self.refuse(Refusal::Oversized),
             ActivatorFrame::Ack { revision, gate } => {
@@ -183,7 +183,7 @@ impl Leader {
             }
         }
         if let Some(booted) = self.activators.booted(boot) {
-            self.about(id, |revision, _| revision.measured(boot, booted, &good, now));
+            self.about(id, |revision, context| revision.measured(boot, booted, &good, context));
         }
     }
 

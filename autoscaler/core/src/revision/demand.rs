@@ -130,34 +130,55 @@ impl Revision {
     }
 
     /// Finished seconds of an activator process whose second 0 began at `booted`.
-    pub(crate) fn measured(&mut self, boot: u64, booted: Moment, buckets: &[Bucket], now: Duration) {
+    pub(crate) fn measured(
+        &mut self,
+        boot: u64,
+        booted: Moment,
+        buckets: &[Bucket],
+        context: &mut Context<'_>,
+    ) {
+        let now = moment(context.now);
         for bucket in buckets.iter().filter(|bucket| bucket.request_microseconds > 0 || bucket.arrivals > 0) {
             self.series.record(boot, *bucket);
             let end = Moment::try_from(bucket.index + 1).unwrap_or(0).saturating_mul(SECOND);
-            self.idle.restart_at(booted.saturating_add(end).min(moment(now)));
+            let end = booted.saturating_add(end).min(now);
+            self.idle.restart_at(end);
+            self.pulse(end.saturating_sub(SECOND), end, context);
         }
     }
 
     /// What an activator says of all its pods.
-    pub(crate) fn pods_reported(&mut self, stream: StreamId, pods: Vec<PodReport>, now: Duration) {
+    pub(crate) fn pods_reported(
+        &mut self,
+        stream: StreamId,
+        pods: Vec<PodReport>,
+        context: &mut Context<'_>,
+    ) {
         let up = matches!(self.phase(), Some(Phase::Up(_)));
         let view = self.views.entry(stream).or_default();
         let usable = |pods: &[PodReport]| pods.iter().filter(|pod| pod.usable).count();
         self.news |= usable(&view.pods) != usable(&pods);
-        if view.in_flight() > 0 || pods.iter().any(|pod| pod.in_flight > 0) {
-            self.idle.restart(now);
-        }
+        let busy = view.in_flight() > 0 || pods.iter().any(|pod| pod.in_flight > 0);
         // A usable pod ends the wake; the requests may go on waiting for capacity. Not one that goes with a zero.
         if pods.iter().any(|pod| pod.usable) && up {
             view.wake = None;
         }
         view.pods = pods;
+        if busy {
+            self.requested(context);
+        }
+    }
+
+    /// There is a request now.
+    fn requested(&mut self, context: &mut Context<'_>) {
+        self.idle.restart(context.now);
+        self.pulse(moment(context.now), moment(context.now), context);
     }
 
     /// An activator holds requests and has no usable pod.
     pub(crate) fn woken(&mut self, stream: StreamId, held: u64, context: &mut Context<'_>) {
         self.views.entry(stream).or_default().wake = Some((held, context.now));
-        self.idle.restart(context.now);
+        self.requested(context);
         self.news = true;
         if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
@@ -197,7 +218,7 @@ impl Revision {
         let since = lasts.map_or(now, |old| old.since);
         let requests = pressure.held.saturating_add(pressure.in_flight);
         view.pressure = Some(Pressed { requests, since, at: now });
-        self.idle.restart(now);
+        self.requested(context);
         self.news |= now.saturating_sub(since) >= context.settings.pressure;
         let at_max = self.decision.as_ref().is_some_and(|decision| decision.at_max);
         if at_max && self.scale.as_ref().is_some_and(|scale| self.policy_max() <= scale.replicas) {
@@ -215,7 +236,7 @@ impl Revision {
         if let Some(view) = self.views.remove(&stream)
             && (view.wake.is_some() || view.in_flight() > 0)
         {
-            self.idle.restart(context.now);
+            self.requested(context);
             self.news = true;
         }
         if matches!(self.phase(), Some(Phase::Closing(_))) {
@@ -231,12 +252,15 @@ impl Revision {
         in_flight: u64,
         pods: Vec<PodReport>,
         idle: Option<u64>,
-        now: Duration,
+        context: &mut Context<'_>,
     ) {
+        let now = context.now;
         if held > 0 || in_flight > 0 {
-            self.idle.restart(now);
+            self.requested(context);
         } else if let Some(idle) = idle {
-            self.idle.restart_at(moment(now).saturating_sub(span(Duration::from_millis(idle))));
+            let ended = moment(now).saturating_sub(span(Duration::from_millis(idle)));
+            self.idle.restart_at(ended);
+            self.pulse.ended(ended);
         }
         let usable = pods.iter().any(|pod| pod.usable);
         let wake = (held > 0 && !usable).then_some((held, now));

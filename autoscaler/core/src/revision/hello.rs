@@ -28,7 +28,7 @@ impl Revision {
     ) -> Said {
         let RevisionReport { closed, held, in_flight, idle_milliseconds, pods, .. } = report;
         let usable = pods.iter().filter(|pod| pod.usable).map(|pod| pod.uid.clone()).collect();
-        self.hello_view(stream, held, in_flight, pods, idle_milliseconds, context.now);
+        self.hello_view(stream, held, in_flight, pods, idle_milliseconds, context);
         Said { closed: closed.is_some(), usable }
     }
 

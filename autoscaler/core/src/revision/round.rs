@@ -249,6 +249,10 @@ impl Revision {
                 let closed = BTreeSet::new();
                 gate.phase = Phase::Up(Some(Settling { since: now, rested: true, closed, repeated: now }));
                 self.idle.restart(now);
+                // What was started ahead of a request waits only as long as the pattern says.
+                if !self.decision.as_ref().is_some_and(crate::Decision::is_ahead) {
+                    self.pulse.grant(now);
+                }
                 self.answer_written(replicas, context);
                 self.news = true;
             }

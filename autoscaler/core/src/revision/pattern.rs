@@ -1,0 +1,99 @@
+//! What a revision's own requests teach its function's learned keep-alive, and what that says of this moment.
+//!
+//! One pattern a function, because revisions come and go: each routed one teaches it, and each is judged by its own last
+//! request.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Revision;
+use crate::context::Context;
+use crate::learned::{Learned, Outlook};
+use crate::moment::{Moment, SECOND, moment, span};
+use crate::policy::Policy;
+
+/// What was learned, by the UID of the function.
+pub(crate) type Patterns = BTreeMap<Arc<str>, Learned>;
+
+/// When requests were there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pulse {
+    /// Since when there has been no idle time worth the name.
+    busy_since: Moment,
+    /// The last moment of a request; `None`: none is known.
+    last: Option<Moment>,
+    /// A replica came that no request asked for, and waits for one since then.
+    granted: Option<Moment>,
+}
+
+impl Pulse {
+    /// A request ended then, which somebody else has measured.
+    pub(super) fn ended(&mut self, at: Moment) {
+        if self.last.is_none() {
+            self.busy_since = at;
+        }
+        self.last = self.last.max(Some(at));
+    }
+
+    /// The time without requests begins anew, whatever the pattern says.
+    pub(super) fn grant(&mut self, now: Duration) {
+        self.granted = Some(moment(now));
+    }
+}
+
+impl Revision {
+    /// Its owner wants its idle time to be learned.
+    pub(crate) fn is_learning(&self) -> bool {
+        self.policy.as_ref().is_some_and(|(policy, _)| policy.terms().is_some())
+    }
+
+    /// Requests were there from then until then. What lies before this leader's start, another has learned from.
+    pub(super) fn pulse(&mut self, from: Moment, until: Moment, context: &mut Context<'_>) {
+        let terms = self.policy.as_ref().and_then(|(policy, _)| policy.terms());
+        if let Some(last) = self.pulse.last
+            && from >= last.saturating_add(SECOND)
+        {
+            if let Some(terms) = terms.filter(|_| from >= moment(context.started)) {
+                let uid = Arc::clone(&self.id.function_uid);
+                let busy = length(last - self.pulse.busy_since);
+                context.patterns.entry(uid).or_default().ended(terms, busy, length(from - last));
+            }
+            self.pulse.busy_since = from;
+        }
+        if self.pulse.last.is_none() {
+            self.pulse.busy_since = from;
+        }
+        self.pulse.last = self.pulse.last.max(Some(until));
+    }
+
+    /// Whether the idle time has passed, and what the pattern says of this moment of it.
+    pub(super) fn idleness(
+        &self,
+        policy: &Policy,
+        youngest: Option<Moment>,
+        context: &mut Context<'_>,
+    ) -> (bool, Outlook) {
+        let fixed = self.idle.passed(policy.idle_after, youngest, context);
+        let (Some(terms), Some(last)) = (policy.terms(), self.pulse.last) else {
+            return (fixed, Outlook::Unknown);
+        };
+        let Some(learned) = context.patterns.get_mut(&self.id.function_uid) else {
+            return (fixed, Outlook::Unknown);
+        };
+        // As for the fixed time: what ended before this leader and the youngest activator started, nobody remembers.
+        let young = context.now.saturating_sub(context.started) < policy.idle_after;
+        let last = youngest.filter(|_| young).map_or(last, |booted| last.max(booted));
+        let idle = length(moment(context.now) - last);
+        let outlook = learned.outlook(terms, idle);
+        let waits = self.pulse.granted.is_some_and(|granted| {
+            granted > last && moment(context.now).saturating_sub(granted) < span(policy.idle_after)
+        });
+        (!waits && learned.is_over(terms, idle), outlook)
+    }
+}
+
+/// A length of time that is not negative.
+fn length(span: Moment) -> Duration {
+    Duration::from_micros(u64::try_from(span).unwrap_or(0))
+}
