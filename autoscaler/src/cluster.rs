@@ -9,11 +9,14 @@ use std::time::Duration;
 use catnap_autoscaler_core::Leader;
 use catnap_runtime::watch::Change;
 use catnap_wire::{PodUid, RevisionId};
+use k8s_openapi::jiff::Timestamp;
 
 pub(crate) mod fact;
+mod schedules;
 mod slot;
 
 use fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, RevisionKey};
+use schedules::Schedules;
 use slot::{Child, Owner, Slot};
 
 /// One change of one kind.
@@ -35,6 +38,7 @@ pub(crate) struct Cluster {
     functions: HashMap<Arc<str>, Function>,
     slots: HashMap<RevisionKey, Slot>,
     activators: HashSet<PodUid>,
+    schedules: Schedules,
     /// Kinds whose watch has listed once, in the order of [`ClusterChange`].
     listed: [bool; 5],
 }
@@ -150,7 +154,24 @@ impl Cluster {
         }
     }
 
-    fn put_function(&mut self, function: Function, told: &mut Told<'_>) {
+    /// Opens and closes schedules by the wall clock, which may go anywhere.
+    pub(crate) fn advance(&mut self, wall: Timestamp, mut told: Told<'_>) {
+        for (uid, open) in self.schedules.advance(wall) {
+            if let Some(mut function) = self.functions.get(&uid).cloned() {
+                function.open(open.as_ref());
+                self.own(function, &mut told);
+            }
+        }
+    }
+
+    fn put_function(&mut self, mut function: Function, told: &mut Told<'_>) {
+        let open = self.schedules.put(&function.uid, &function.schedules);
+        function.open(open.as_ref());
+        self.own(function, told);
+    }
+
+    /// Every revision of it belongs to it from now on, and none other does.
+    fn own(&mut self, function: Function, told: &mut Told<'_>) {
         let known = self.functions.get(&function.uid);
         let gone: Vec<_> = known
             .into_iter()
@@ -184,6 +205,7 @@ impl Cluster {
     }
 
     fn remove_function(&mut self, uid: &str, told: &mut Told<'_>) {
+        self.schedules.remove(uid);
         if let Some(function) = self.functions.remove(uid) {
             for revision in &function.revisions {
                 self.disown(&function.id_of(&revision.name), told);

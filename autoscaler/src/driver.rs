@@ -11,6 +11,7 @@ use catnap_runtime::admin::Readiness;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -155,6 +156,8 @@ impl Driver {
                 // Before the inputs, which may never end while activators are busy.
                 _ = tick.tick() => {
                     let now = self.now();
+                    let told = self.reign.as_mut().map(|reign| (&mut reign.leader, now));
+                    self.cluster.advance(Timestamp::now(), told);
                     if let Some(reign) = &mut self.reign {
                         reign.leader.tick(now);
                         self.metrics.statements_refused(reign.leader.refused());

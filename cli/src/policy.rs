@@ -1,7 +1,7 @@
 //! From the `scale` block of a Function to the autoscaler's plain numbers.
 
 use catnap_autoscaler_core::{IdlePolicy, Metric, Policy};
-use catnap_crds::{Metric as SpecMetric, Scale};
+use catnap_crds::{IdlePolicy as SpecIdlePolicy, Metric as SpecMetric, Scale};
 
 /// What decides for a revision with this `concurrency.limit`, which was checked as `scale` was.
 pub(crate) fn policy(scale: &Scale, limit: u32) -> Policy {
@@ -22,7 +22,12 @@ pub(crate) fn policy(scale: &Scale, limit: u32) -> Policy {
         panic_threshold: count(scale.panic.threshold),
         down_delay: scale.down_delay.get(),
         idle_after: scale.idle.after.get(),
-        idle_policy: IdlePolicy::Fixed,
+        idle_policy: match scale.idle.policy {
+            SpecIdlePolicy::Fixed => IdlePolicy::Fixed,
+            SpecIdlePolicy::Learned => IdlePolicy::Learned { budget: count(scale.idle.budget) },
+        },
+        // A function that is tried by hand has no mornings.
+        schedule: None,
     }
 }
 

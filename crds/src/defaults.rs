@@ -52,3 +52,11 @@ pub(crate) const fn panic_threshold() -> i32 {
 pub(crate) const fn idle_after() -> Duration {
     Duration::from_secs(30)
 }
+
+pub(crate) const fn idle_budget() -> i32 {
+    50
+}
+
+pub(crate) fn time_zone() -> String {
+    "UTC".to_owned()
+}

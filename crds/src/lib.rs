@@ -10,6 +10,7 @@ pub mod labels;
 pub mod names;
 mod pod_owner;
 mod scale;
+mod schedule;
 mod schema;
 mod status;
 
@@ -18,6 +19,7 @@ pub use function::{
     Concurrency, Function, FunctionSpec, ImagePullPolicy, Protocol, Queue, Readiness, Timeouts,
 };
 pub use pod_owner::PodOwner;
-pub use scale::{Idle, Metric, Panic, Scale};
+pub use scale::{Idle, IdlePolicy, Metric, Panic, Scale};
+pub use schedule::{Schedule, ScheduleError, Window};
 pub use schema::{RenderError, crd, crd_yaml};
 pub use status::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};

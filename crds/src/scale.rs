@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, defaults};
+use crate::{Duration, Schedule, defaults};
 
 /// How many replicas there may be, and what decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -64,6 +64,10 @@ pub struct Scale {
     /// When the last replica goes.
     #[serde(default)]
     pub idle: Idle,
+    /// Times at which there are at least some replicas; of those that are open at once the highest counts, up to scale.max.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub schedules: Vec<Schedule>,
 }
 
 /// What decides the number of replicas.
@@ -95,11 +99,28 @@ pub struct Panic {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Idle {
-    /// How long there must be no request (when scale.min is 0).
+    /// How long there must be no request (when scale.min is 0). With the policy Learned the longest that a replica may wait.
     #[serde(default = "defaults::idle_after")]
     #[x_kube(validation = Rule::new("duration(self) >= duration('1s') && duration(self) <= duration('24h')")
         .message("scale.idle.after must be between 1s and 24h"))]
     pub after: Duration,
+    /// Fixed: always scale.idle.after. Learned: as the function's own pattern of requests suggests; a replica is also started
+    /// ahead of a request that the pattern predicts.
+    #[serde(default)]
+    pub policy: IdlePolicy,
+    /// With the policy Learned: percent of a replica's time that may be spent waiting for requests that do not come.
+    #[serde(default = "defaults::idle_budget")]
+    #[schemars(range(min = 1, max = 100))]
+    pub budget: i32,
+}
+
+/// Who chooses when the last replica goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(missing_docs)] // Said at the field.
+pub enum IdlePolicy {
+    #[default]
+    Fixed,
+    Learned,
 }
 
 impl Scale {
@@ -141,6 +162,7 @@ impl Default for Scale {
             panic: Panic::default(),
             down_delay: Duration::default(),
             idle: Idle::default(),
+            schedules: Vec::new(),
         }
     }
 }
@@ -153,6 +175,6 @@ impl Default for Panic {
 
 impl Default for Idle {
     fn default() -> Self {
-        Self { after: defaults::idle_after() }
+        Self { after: defaults::idle_after(), policy: IdlePolicy::default(), budget: defaults::idle_budget() }
     }
 }

@@ -245,9 +245,11 @@ fn bound(policy: &Policy, stage: Stage, decision: &mut Decision) {
     let floor = policy.floor(stage);
     if decision.desired < floor {
         decision.desired = floor;
-        decision.reasons.push(policy.binding_schedule(stage).map_or(Reason::Floor(floor), |schedule| {
-            Reason::Schedule(Arc::clone(&schedule.name), floor)
-        }));
+        decision.reasons.push(
+            policy
+                .binding_schedule(stage)
+                .map_or(Reason::Floor(floor), |schedule| Reason::Schedule(Arc::clone(&schedule.name), floor)),
+        );
     }
     if decision.desired > policy.max {
         decision.desired = policy.max;

@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catnap_autoscaler_core::{IdlePolicy, Metric, PodFact, Policy, Stage};
+use catnap_autoscaler_core::{IdlePolicy, Metric, OpenSchedule, PodFact, Policy, Stage};
 use catnap_crds::{
-    Function as FunctionObject, Metric as SpecMetric, PodOwner, RevisionState, RevisionStatus, labels,
+    Function as FunctionObject, IdlePolicy as SpecIdlePolicy, Metric as SpecMetric, PodOwner, RevisionState,
+    RevisionStatus, Schedule, labels,
 };
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
@@ -41,6 +42,8 @@ pub(crate) struct Function {
     pub(crate) name: Arc<str>,
     pub(crate) uid: Arc<str>,
     pub(crate) revisions: Vec<Revision>,
+    /// As the spec has them; when they are open, [`super::schedules`] knows.
+    pub(crate) schedules: Vec<Schedule>,
 }
 
 /// One revision in a Function's status.
@@ -62,7 +65,15 @@ impl Function {
             name: metadata.name.as_deref()?.into(),
             uid: metadata.uid.as_deref()?.into(),
             revisions: revisions.map(|revision| Revision::of(object, revision)).collect(),
+            schedules: object.spec.scale.schedules.clone(),
         })
+    }
+
+    /// This schedule is open for its revisions, or none.
+    pub(super) fn open(&mut self, schedule: Option<&OpenSchedule>) {
+        for revision in &mut self.revisions {
+            revision.policy.schedule = schedule.cloned();
+        }
     }
 
     pub(crate) fn id_of(&self, revision: &Arc<str>) -> RevisionId {
@@ -94,7 +105,11 @@ impl Revision {
             panic_threshold: count(scale.panic.threshold),
             down_delay: scale.down_delay.get(),
             idle_after: scale.idle.after.get(),
-            idle_policy: IdlePolicy::Fixed,
+            idle_policy: match scale.idle.policy {
+                SpecIdlePolicy::Fixed => IdlePolicy::Fixed,
+                SpecIdlePolicy::Learned => IdlePolicy::Learned { budget: count(scale.idle.budget) },
+            },
+            schedule: None,
         };
         let stage = match revision.state {
             RevisionState::Proving => Stage::Proving,

@@ -1,5 +1,8 @@
-use catnap_autoscaler_core::{PodFact, Policy, ScaleFact, Stage};
+use std::time::Duration;
+
+use catnap_autoscaler_core::{IdlePolicy, Leader, PodFact, Policy, ScaleFact, Settings, Stage};
 use catnap_crds::Function as FunctionObject;
+use catnap_wire::Term;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -97,6 +100,38 @@ fn a_function_gives_every_revision_its_policy_and_stage() {
     let stages: Vec<_> = function.revisions.iter().map(|revision| revision.stage).collect();
     assert_eq!(stages, [Stage::Retiring, Stage::Routed, Stage::Proving]);
     assert_eq!(function.revisions[0].policy, Policy { max: 5, limit: 10, ..Policy::default() });
+}
+
+#[test]
+fn a_learned_idle_time_comes_with_its_budget() {
+    let object: FunctionObject = read(json!({
+        "apiVersion": "catnap.dev/v1alpha1",
+        "kind": "Function",
+        "metadata": { "name": "hello", "namespace": "shop", "uid": "f1" },
+        "spec": { "image": "hello", "scale": { "idle": { "policy": "Learned", "budget": 20 } } },
+        "status": { "revisions": [{ "name": "hello-1", "port": 8080, "protocol": "HTTP1", "state": "Routed" }] },
+    }));
+    let function = Function::of(&object).unwrap();
+    assert_eq!(function.revisions[0].policy.idle_policy, IdlePolicy::Learned { budget: 20 });
+}
+
+#[test]
+fn a_schedule_opens_and_closes_for_every_revision() {
+    let mut function = function("f1", &[("hello-1", "Routed")]);
+    function.schedules =
+        vec![read(json!({ "name": "mornings", "cron": "0 7 * * *", "duration": "2h", "min": 3 }))];
+    let mut cluster = cluster([ClusterChange::Functions(Change::Listed(vec![function]))]);
+    let mut leader = Leader::new(Term { transitions: 1, boot: 1 }, Settings::default(), Duration::ZERO);
+    cluster.load(&mut leader, Duration::ZERO);
+    let mut open_at = |time: &str| {
+        let wall = format!("2026-05-05T{time}Z").parse().unwrap();
+        cluster.advance(wall, Some((&mut leader, Duration::ZERO)));
+        let slot = &cluster.slots[&RevisionKey { namespace: "shop".into(), name: "hello-1".into() }];
+        slot.owner.as_ref().unwrap().policy.schedule.as_ref().map(|schedule| schedule.name.to_string())
+    };
+    assert_eq!(open_at("06:59:59"), None);
+    assert_eq!(open_at("07:00:00").as_deref(), Some("mornings"));
+    assert_eq!(open_at("09:00:00"), None);
 }
 
 #[test]

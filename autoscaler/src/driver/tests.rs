@@ -123,6 +123,7 @@ impl Process {
             namespace: "shop".into(),
             name: "hello".into(),
             uid: "f1".into(),
+            schedules: Vec::new(),
             revisions: vec![revision],
         };
         for change in [

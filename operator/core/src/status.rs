@@ -1,11 +1,15 @@
 //! What the Function's status says, and which Events are news.
 
-use catnap_crds::{FunctionStatus, RevisionState};
+use std::error::Error;
+
+use catnap_crds::{FunctionStatus, RevisionState, Scale};
 use k8s_openapi::jiff::Timestamp;
 
 use crate::{
     Facts, Finality, Plan, Problem, Reason, Scope, ValidatedFunction,
-    condition::{ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, STALLED, Verdict, find},
+    condition::{
+        ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCHEDULES_READY, STALLED, Verdict, find,
+    },
 };
 
 const PROVING: &str = "Proving";
@@ -62,7 +66,7 @@ pub fn report(function: &ValidatedFunction, plan: &Plan, problems: &[Problem], n
     } else {
         Verdict::no("Idle", "no replicas: the next request wakes the function")
     };
-    let verdicts = [
+    let mut verdicts = vec![
         (READY, ready),
         (REVISION_READY, revision),
         (ROUTES_READY, routes),
@@ -70,6 +74,7 @@ pub fn report(function: &ValidatedFunction, plan: &Plan, problems: &[Problem], n
         (RECONCILING, reconciling),
         (STALLED, stalled),
     ];
+    verdicts.extend(schedules_verdict(&function.spec.scale).map(|verdict| (SCHEDULES_READY, verdict)));
     let conditions = verdicts
         .into_iter()
         .map(|(type_, verdict)| verdict.condition(type_, &previous.conditions, function.generation, now))
@@ -158,6 +163,20 @@ fn routes_verdict(plan: &Plan, problems: &[Problem]) -> Verdict {
         Verdict::unknown(PROVING, "no revision takes traffic yet")
     } else {
         Verdict::yes("Routed", "")
+    }
+}
+
+/// Whether all schedules can be read; `None` without any. It is not part of being ready: the function serves all the same, and
+/// the other schedules open.
+fn schedules_verdict(scale: &Scale) -> Option<Verdict> {
+    let unreadable = (0..).zip(&scale.schedules).find_map(|(index, schedule)| {
+        let error = schedule.window().err()?;
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        Some(format!("scale.schedules[{index}] never opens: {error}{cause}"))
+    });
+    match unreadable {
+        Some(message) => Some(Verdict::no("InvalidSchedule", message)),
+        None => (!scale.schedules.is_empty()).then(|| Verdict::yes("Valid", "")),
     }
 }
 

@@ -157,3 +157,25 @@ fn without_an_address_of_the_activators_routes_are_not_ready() {
     let report = report(&valid, &plan, &[], now());
     assert_eq!(said(&report.status, ROUTES_READY), "Unknown/ActivatorMissing");
 }
+
+#[test]
+fn a_schedule_that_cannot_be_read_is_told_of_and_stops_nothing() {
+    let schedule =
+        |zone: &str| json!({ "cron": "0 7 * * 1-5", "timeZone": zone, "duration": "12h", "min": 2 });
+    let scale = json!({ "scale": { "schedules": [schedule("Europe/Paris"), schedule("Europe/Atlantis")] } });
+    let (mut world, mut function) = (World::default(), function(scale));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    let (_, report) = world.step(&mut function, seconds(2));
+    assert_eq!(said(&report.status, READY), "True/Ready");
+    assert_eq!(said(&report.status, SCHEDULES_READY), "False/InvalidSchedule");
+    let message = &find(&report.status.conditions, SCHEDULES_READY).unwrap().message;
+    assert_eq!(message, "scale.schedules[1] never opens: `Europe/Atlantis` is no time zone");
+
+    edit(&mut function, |function| function.spec.scale.schedules[1].time_zone = "UTC".into());
+    let (_, report) = world.step(&mut function, seconds(3));
+    assert_eq!(said(&report.status, SCHEDULES_READY), "True/Valid");
+    edit(&mut function, |function| function.spec.scale.schedules.clear());
+    let (_, report) = world.step(&mut function, seconds(4));
+    assert!(find(&report.status.conditions, SCHEDULES_READY).is_none());
+}
