@@ -53,6 +53,8 @@ struct Following {
     asked: u32,
     /// Pods that the owner knows to be usable here.
     usable: BTreeSet<PodUid>,
+    /// These are the ones that are: with every slot that is asked for, only this is looked at.
+    usable_told: bool,
 }
 
 /// The state machine.
@@ -189,6 +191,9 @@ impl Slots {
     /// Pods that this activator can use.
     pub(crate) fn set_usable(&mut self, usable: BTreeSet<PodUid>) {
         self.usable = usable;
+        if let Role::Following(following) = &mut self.role {
+            following.usable_told = false;
+        }
         self.ask();
     }
 
@@ -377,8 +382,14 @@ impl Slots {
 
     fn follow(&mut self, of: PeerId) {
         self.turns += 1;
-        let following = Following { of, turn: self.turns, told: false, asked: 0, usable: BTreeSet::new() };
-        self.role = Role::Following(following);
+        self.role = Role::Following(Following {
+            of,
+            turn: self.turns,
+            told: false,
+            asked: 0,
+            usable: BTreeSet::new(),
+            usable_told: false,
+        });
         self.ask_again_at = None;
         self.release();
     }
@@ -396,6 +407,7 @@ impl Slots {
         following.turn = self.turns;
         (following.told, following.asked) = (true, 0);
         following.usable.clear();
+        following.usable_told = false;
         let (of, turn) = (following.of.clone(), following.turn);
         let open = self.counts.own();
         self.send(&of, SlotMessage::Released { turn, limit: self.limit, open });
@@ -408,13 +420,18 @@ impl Slots {
         if !following.told || self.stopped || self.demand == 0 && following.asked == 0 {
             return;
         }
-        let added: Vec<_> = self.usable.difference(&following.usable).cloned().collect();
-        let removed: Vec<_> = following.usable.difference(&self.usable).cloned().collect();
         let (before, after) = (std::mem::replace(&mut following.asked, self.demand), self.demand);
+        if before == after && following.usable_told {
+            return;
+        }
         let of = following.of.clone();
-        if !added.is_empty() || !removed.is_empty() {
-            following.usable.clone_from(&self.usable);
-            self.send(&of, SlotMessage::Usable { added, removed });
+        if !std::mem::replace(&mut following.usable_told, true) {
+            let added: Vec<_> = self.usable.difference(&following.usable).cloned().collect();
+            let removed: Vec<_> = following.usable.difference(&self.usable).cloned().collect();
+            if !added.is_empty() || !removed.is_empty() {
+                following.usable.clone_from(&self.usable);
+                self.send(&of, SlotMessage::Usable { added, removed });
+            }
         }
         if after > before {
             self.send(&of, SlotMessage::Acquire { count: after - before });

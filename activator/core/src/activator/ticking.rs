@@ -55,14 +55,16 @@ impl Activator {
         let now = self.process.now();
         self.process.connection()?;
         let due = control.pressure_at + PRESSURE;
-        if now < due {
-            return control.pressed.then_some(due);
+        if control.pressed && now < due {
+            return Some(due);
         }
-        let pressed: Vec<_> =
-            revisions.iter().filter_map(|shared| shared.peek(Revision::pressure).flatten()).collect();
+        let pressed: Vec<_> = revisions
+            .iter()
+            .filter_map(|shared| shared.peek(|revision| revision.pressure(now)).flatten())
+            .collect();
         control.pressed = !pressed.is_empty();
         if !control.pressed {
-            return None;
+            return revisions.iter().filter_map(|shared| shared.peek(Revision::pressed_from).flatten()).min();
         }
         control.pressure_at = now;
         for part in pressed.chunks(HELLO_PART) {

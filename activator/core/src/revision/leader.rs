@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Counts of exchanges alone are told again at most this often; they only matter for who goes first when shrinking.
 const LOADS_TOLD: Duration = Duration::from_secs(1);
 
+/// Where another activator owns the slots, every request waits for its answer: that alone is no sign of too few pods.
+const SLOT_ANSWERED: Duration = Duration::from_millis(20);
+
 impl<W> Revision<W> {
     /// A stream to the leader is open; the hello goes first.
     pub fn leader_connected(&mut self, now: Duration) {
@@ -101,9 +104,17 @@ impl<W> Revision<W> {
         }
     }
 
-    /// Held requests while there are pods, but none has room.
-    pub fn pressure(&self) -> Option<Pressure> {
-        (!self.queue.is_empty() && self.capacity.usable() > 0).then(|| Pressure {
+    /// Since when requests are held while there are pods, but none has room; this may be a time to come.
+    pub fn pressed_from(&self) -> Option<Duration> {
+        let oldest = self.queue.oldest().filter(|_| self.capacity.usable() > 0)?;
+        let asks = self.slots.as_ref().is_some_and(|slots| !slots.is_owner());
+        Some(if asks { oldest + SLOT_ANSWERED } else { oldest })
+    }
+
+    /// What the leader is told of that.
+    pub fn pressure(&self, now: Duration) -> Option<Pressure> {
+        let pressed = self.pressed_from().is_some_and(|from| from <= now);
+        pressed.then(|| Pressure {
             revision: self.id.clone(),
             held: self.held(),
             in_flight: self.in_flight(),

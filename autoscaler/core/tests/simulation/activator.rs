@@ -249,7 +249,7 @@ impl World {
         self.agenda.after(Duration::from_millis(100), Event::To(Process::Activator(index), Message::Beat));
         self.act(index, |_, _, _| ());
         let now = self.now().saturating_sub(self.activators[index].started);
-        if let Some(pressure) = self.activators[index].revision.pressure() {
+        if let Some(pressure) = self.activators[index].revision.pressure(now) {
             self.send_frame(index, ActivatorFrame::Pressure(vec![pressure]));
         }
         let through = through(now);

@@ -349,3 +349,32 @@ impl Several {
         self.end(slot);
     }
 }
+
+#[test]
+fn a_request_that_waits_for_another_activator_s_answer_is_no_pressure_yet() {
+    let mut several = Several::new(2);
+    several.set_pods(&["a"]);
+    // By this they agree on who owns.
+    drop(several.dispatched(0));
+    drop(several.dispatched(1));
+    several.deliver();
+    let asks = |(activator, _): &(Arc<Activator>, _)| {
+        activator.snapshot().revisions.iter().any(|state| state.slots == Some("following"))
+    };
+    let index = several.activators.iter().position(asks).expect("one that follows");
+    let (activator, commands) = &mut several.activators[index];
+    let function = activator.route(Listener::InCluster, "hello.default").expect("found");
+    let Admission::Held(waiting) = function.admit() else { panic!("not held") };
+    let mut pressed = |at: u64| {
+        several.clock.advance(ms(at));
+        let wait = activator.tick();
+        let told = std::iter::from_fn(|| commands.try_recv().ok())
+            .filter(|command| matches!(command, Command::Send { frame: ActivatorFrame::Pressure(_), .. }));
+        (told.count(), wait)
+    };
+    let (told, wait) = pressed(1);
+    assert_eq!(told, 0, "the answer is on its way");
+    assert!(wait <= ms(20), "it looks again in time: {wait:?}");
+    assert_eq!(pressed(20).0, 1, "no answer: no room");
+    drop(waiting);
+}

@@ -124,8 +124,8 @@ fn a_pod_behind_a_closed_gate_still_counts_as_usable() {
 fn pressure_is_held_requests_beside_full_pods() {
     let mut fixture = Fixture::led(limited(1));
     fixture.arrivals(3);
-    assert_eq!(fixture.revision.pressure(), None, "no pod: a wake");
+    assert_eq!(fixture.revision.pressure(fixture.now), None, "no pod: a wake");
     fixture.pods(vec![ready("a")]);
     let expected = Pressure { revision: revision_id(), held: 2, in_flight: 1 };
-    assert_eq!(fixture.revision.pressure(), Some(expected));
+    assert_eq!(fixture.revision.pressure(fixture.now), Some(expected));
 }
