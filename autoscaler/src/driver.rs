@@ -22,6 +22,7 @@ use tonic::Status;
 use crate::cluster::{Cluster, ClusterChange};
 use crate::events::Notice;
 use crate::metrics::Metrics;
+use crate::patterns::{PatternClient, Shelf};
 use crate::scale::{Answer, ScaleClient, Write};
 
 mod notice;
@@ -86,6 +87,8 @@ pub(crate) enum Refusal {
 struct Reign {
     leader: Leader,
     leadership: Leadership,
+    /// What was learned, on its way to and from the API server.
+    shelf: Shelf,
     /// When the Wake came that led to a question to the API server, for the metric.
     wakes: HashMap<Token, Instant>,
 }
@@ -99,6 +102,7 @@ pub(crate) struct Driver {
     streams: HashMap<StreamId, Outgoing>,
     next_stream: u64,
     scale: ScaleClient,
+    patterns: PatternClient,
     requests: TaskTracker,
     answers: mpsc::Sender<Input>,
     notices: mpsc::Sender<Notice>,
@@ -110,6 +114,7 @@ pub(crate) struct Driver {
 pub(crate) struct Tools {
     pub(crate) boot: u64,
     pub(crate) scale: ScaleClient,
+    pub(crate) patterns: PatternClient,
     pub(crate) notices: mpsc::Sender<Notice>,
     /// Set once the watches have listed: this process could lead.
     pub(crate) readiness: Readiness,
@@ -119,7 +124,7 @@ pub(crate) struct Tools {
 impl Driver {
     /// A driver that does not lead yet. `answers` is the sending half of what [`Driver::run`] receives.
     pub(crate) fn new(tools: Tools, answers: mpsc::Sender<Input>) -> Self {
-        let Tools { boot, scale, notices, readiness, metrics } = tools;
+        let Tools { boot, scale, patterns, notices, readiness, metrics } = tools;
         Self {
             start: Instant::now(),
             boot,
@@ -128,6 +133,7 @@ impl Driver {
             streams: HashMap::new(),
             next_stream: 0,
             scale,
+            patterns,
             requests: TaskTracker::new(),
             answers,
             notices,
@@ -160,6 +166,13 @@ impl Driver {
                     self.cluster.advance(Timestamp::now(), told);
                     if let Some(reign) = &mut self.reign {
                         reign.leader.tick(now);
+                        for job in reign.shelf.due(&mut reign.leader, now) {
+                            let patterns = self.patterns.clone();
+                            // In no tracker that is waited for: nobody needs its answer when the process stops.
+                            ask(&TaskTracker::new(), &self.answers, reign.leader.term(), async move {
+                                Answer::Patterns(patterns.carry_out(job).await)
+                            });
+                        }
                         self.metrics.statements_refused(reign.leader.refused());
                     }
                 }
@@ -256,7 +269,7 @@ impl Driver {
         let now = self.now();
         let mut leader = Leader::new(term, Settings::default(), now);
         self.cluster.load(&mut leader, now);
-        self.reign = Some(Reign { leader, leadership, wakes: HashMap::new() });
+        self.reign = Some(Reign { leader, leadership, shelf: Shelf::new(), wakes: HashMap::new() });
         self.metrics.leading(true);
         tracing::info!(transitions = term.transitions, "deciding");
     }
@@ -373,6 +386,10 @@ impl Reign {
             }
             Answer::Activators(token, activators) => {
                 self.leader.activators_listed(token, activators.as_deref(), now);
+                None
+            }
+            Answer::Patterns(done) => {
+                self.shelf.done(done, &mut self.leader, now);
                 None
             }
         }

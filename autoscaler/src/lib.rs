@@ -22,6 +22,7 @@ mod events;
 #[cfg(test)]
 mod fixture;
 mod metrics;
+mod patterns;
 mod scale;
 mod stream;
 mod watch;
@@ -29,6 +30,7 @@ mod watch;
 pub use args::Args;
 use driver::{Driver, INPUTS, Input, Tools};
 use metrics::Metrics;
+use patterns::PatternClient;
 use scale::ScaleClient;
 use stream::authentication::{Authenticator, Expected};
 use stream::{Measurements, server};
@@ -97,10 +99,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let tls = certificate.server_config(&[b"h2"])?;
     tokio::spawn(server::serve(stream_listener, tls, measurements, last.clone()));
 
+    let patterns = PatternClient::new(client.clone(), &pod.namespace);
     let scale = ScaleClient::new(client.clone(), activators.clone(), scale_writers, metrics.clone());
     tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
-    let driver = Driver::new(Tools { boot, scale, notices, readiness, metrics }, inputs);
+    let driver = Driver::new(Tools { boot, scale, patterns, notices, readiness, metrics }, inputs);
     let settled = driver.run(received, leadership, stop).await;
 
     // Only now that nothing acts any more may another process lead.

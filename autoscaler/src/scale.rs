@@ -19,6 +19,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::cluster::fact::Activator;
 use crate::metrics::Metrics;
+use crate::patterns::Done;
 use crate::watch::Activators;
 
 /// Longest wait for an answer. A write that took longer has an unknown outcome.
@@ -42,6 +43,7 @@ pub(crate) enum Answer {
     Read(Token, ReadOutcome),
     Written(Token, WriteOutcome),
     Activators(Token, Option<Vec<PodUid>>),
+    Patterns(Done),
 }
 
 /// The API server, as far as the leader asks it for something.

@@ -24,6 +24,7 @@ use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, Replica
 use crate::events::Notice;
 use crate::fixture::{Call, Reply, client, soon};
 use crate::metrics::Metrics;
+use crate::patterns::PatternClient;
 use crate::scale::ScaleClient;
 use crate::watch::Activators;
 
@@ -95,13 +96,15 @@ impl Process {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let activators = Activators { namespace: "catnap-system".into(), selector: "a=b".into() };
+        // What was learned has tests of its own: here its store never answers.
+        let patterns = PatternClient::new(client(|_| Reply::Silence), "catnap-system");
         let scale = ScaleClient::new(api, activators, 4, metrics.clone());
         let (inputs, received) = mpsc::channel(INPUTS);
         let (told, notices) = mpsc::channel(16);
         let (election, leadership) = watch::channel(None);
         let stop = CancellationToken::new();
         let readiness = Readiness::default();
-        let tools = Tools { boot: 5, scale, notices: told, readiness: readiness.clone(), metrics };
+        let tools = Tools { boot: 5, scale, patterns, notices: told, readiness: readiness.clone(), metrics };
         let driver = Driver::new(tools, inputs.clone());
         let run = tokio::spawn(driver.run(received, leadership, stop.clone()));
         Self { inputs, election, notices, readiness, registry, stop, run, calls }

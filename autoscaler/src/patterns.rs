@@ -1,0 +1,190 @@
+//! What was learned of functions, in `ConfigMap`s that outlive the leader: read when it takes over, written rarely.
+//!
+//! [`Shelf`] decides when, without I/O; [`PatternClient`] asks the API server. A shard that was not read is never written, so
+//! that what others learned is not lost, and what cannot be understood is dropped.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use catnap_autoscaler_core::{Leader, Learned};
+use catnap_runtime::Causes;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{ObjectMeta, Patch, PatchParams};
+use kube::{Api, Client};
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+
+/// `ConfigMap`s that the functions are spread over; named in the chart's role one by one.
+pub(crate) const SHARDS: usize = 4;
+/// Functions in one of them, at some 130 bytes each: well under a megabyte. Further ones are learned anew by each leader.
+const MOST_FUNCTIONS: usize = 4_000;
+/// A shard is written at most this often, and only when it has changed.
+const WRITE_EVERY: Duration = Duration::from_secs(300);
+/// Pause after a question that was not answered.
+const RETRY: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+const MANAGER: &str = "catnap-autoscaler";
+
+/// Stored patterns by the UID of the function.
+pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
+
+/// Something to ask the API server for.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Job {
+    Read(usize),
+    Write(usize, Contents),
+}
+
+/// What came of it; `None` and `false`: nothing.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Read(usize, Option<Contents>),
+    Written(usize, bool),
+}
+
+/// The shards during one term.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    shards: [Shard; SHARDS],
+}
+
+#[derive(Clone, Debug, Default)]
+struct Shard {
+    /// As the API server has it; `None`: not read.
+    stored: Option<Contents>,
+    /// What is being written.
+    writing: Option<Contents>,
+    /// A question is not answered.
+    asked: bool,
+    /// No question before.
+    after: Duration,
+}
+
+impl Shelf {
+    pub(crate) fn new() -> Self {
+        Self { shards: std::array::from_fn(|_| Shard::default()) }
+    }
+
+    /// What to ask for now. Answer each with [`Shelf::done`].
+    pub(crate) fn due(&mut self, leader: &mut Leader, now: Duration) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for (number, shard) in self.shards.iter_mut().enumerate() {
+            if shard.asked || now < shard.after {
+                continue;
+            }
+            let Some(stored) = &shard.stored else {
+                shard.asked = true;
+                jobs.push(Job::Read(number));
+                continue;
+            };
+            shard.after = now + WRITE_EVERY;
+            let own = leader.patterns().filter(|(uid, _)| shard_of(uid) == number);
+            let contents: Contents =
+                own.map(|(uid, learned)| (uid.to_string(), learned.stored())).take(MOST_FUNCTIONS).collect();
+            if contents != *stored {
+                shard.asked = true;
+                shard.writing = Some(contents.clone());
+                jobs.push(Job::Write(number, contents));
+            }
+        }
+        jobs
+    }
+
+    /// An answer; what was read goes to the leader.
+    pub(crate) fn done(&mut self, done: Done, leader: &mut Leader, now: Duration) {
+        let (Done::Read(number, _) | Done::Written(number, _)) = done;
+        let Some(shard) = self.shards.get_mut(number) else { return };
+        shard.asked = false;
+        match done {
+            Done::Read(_, Some(contents)) => {
+                for (uid, bytes) in &contents {
+                    match Learned::restored(bytes) {
+                        Ok(learned) => leader.restore_pattern(uid.as_str().into(), learned),
+                        Err(error) => {
+                            tracing::warn!(uid, %error, "what was learned of a function is dropped");
+                        }
+                    }
+                }
+                shard.stored = Some(contents);
+                // Shards are written in turns, not all at once.
+                shard.after = now + WRITE_EVERY + WRITE_EVERY / 4 * u32::try_from(number).unwrap_or(0);
+            }
+            Done::Read(_, None) => shard.after = now + RETRY,
+            Done::Written(_, true) => shard.stored = shard.writing.take(),
+            Done::Written(_, false) => shard.writing = None,
+        }
+    }
+}
+
+/// Where a function's pattern is kept, the same for every leader.
+fn shard_of(uid: &str) -> usize {
+    usize::from(Sha256::digest(uid)[0]) % SHARDS
+}
+
+/// Reads and writes of the `ConfigMap`s.
+#[derive(Clone)]
+pub(crate) struct PatternClient {
+    maps: Api<ConfigMap>,
+}
+
+impl PatternClient {
+    pub(crate) fn new(client: Client, namespace: &str) -> Self {
+        Self { maps: Api::namespaced(client, namespace) }
+    }
+
+    /// Does it; a failure is logged and tried again later.
+    pub(crate) async fn carry_out(&self, job: Job) -> Done {
+        match job {
+            Job::Read(number) => {
+                let read = timeout(REQUEST_TIMEOUT, self.maps.get_opt(&name(number))).await;
+                Done::Read(number, answered(number, read).map(|map| map.map(contents).unwrap_or_default()))
+            }
+            Job::Write(number, contents) => {
+                let map = object(number, contents);
+                let parameters = PatchParams::apply(MANAGER).force();
+                let patch = Patch::Apply(&map);
+                let written =
+                    timeout(REQUEST_TIMEOUT, self.maps.patch(&name(number), &parameters, &patch)).await;
+                Done::Written(number, answered(number, written).is_some())
+            }
+        }
+    }
+}
+
+fn answered<T>(
+    number: usize,
+    answer: Result<Result<T, kube::Error>, tokio::time::error::Elapsed>,
+) -> Option<T> {
+    match answer {
+        Ok(Ok(answer)) => Some(answer),
+        Ok(Err(error)) => {
+            tracing::warn!(shard = number, error = %Causes(&error), "cannot keep what was learned");
+            None
+        }
+        Err(_) => None,
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("catnap-patterns-{number}")
+}
+
+fn contents(map: ConfigMap) -> Contents {
+    map.binary_data.unwrap_or_default().into_iter().map(|(uid, ByteString(bytes))| (uid, bytes)).collect()
+}
+
+fn object(number: usize, contents: Contents) -> ConfigMap {
+    ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name(number)),
+            labels: Some([("app.kubernetes.io/managed-by".to_owned(), "catnap".to_owned())].into()),
+            ..ObjectMeta::default()
+        },
+        binary_data: Some(contents.into_iter().map(|(uid, bytes)| (uid, ByteString(bytes))).collect()),
+        ..ConfigMap::default()
+    }
+}
+
+#[cfg(test)]
+mod tests;
