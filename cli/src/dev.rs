@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context;
+use catnap_cli::manifest;
 use catnap_crds::Function;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::manifest;
 use output::Output;
 use session::{Ending, Session};
 use view::State;

@@ -1,7 +1,6 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
 mod dev;
-mod manifest;
 mod policy;
 
 use std::process::ExitCode;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// Why a file is not a manifest that can be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ManifestError {
+pub enum ManifestError {
     /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
@@ -61,13 +61,13 @@ pub(crate) enum ManifestError {
 }
 
 /// Reads and checks the manifest in `path`; all that is wrong with it comes together.
-pub(crate) fn read(path: &Path) -> Result<Function, ManifestError> {
+pub fn read(path: &Path) -> Result<Function, ManifestError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
     parse(path, &text)
 }
 
-fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> {
+pub(crate) fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> {
     let path = || path.to_owned();
     let object: Value = serde_saphyr::from_str(text)
         .map_err(|source| ManifestError::Parse { path: path(), source: Box::new(source) })?;

@@ -1,12 +1,15 @@
 //! Durations as people write them in a manifest: Gateway API's format (GEP-2257), such as `1h30m`, `30s` or `500ms`.
 //!
 //! At most four terms of one to five digits with the units h, m, s and ms: no signs, no fractions, so that every
-//! reader (CEL's `duration()` too) agrees on the value.
+//! reader (CEL's `duration()` too) agrees on the value. Eleven years are as good as for ever, and the most there is.
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+/// The longest one: more than five digits of hours could not be written again.
+const LONGEST_MILLISECONDS: u64 = 99_999 * 3_600_000;
 
 /// A length of time, written as a GEP-2257 string; precise to the millisecond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,7 +81,10 @@ impl FromStr for Duration {
             milliseconds += value * unit;
             rest = &rest[length..];
         }
-        if terms == 0 { Err(error()) } else { Ok(Self::from_millis(milliseconds)) }
+        if terms == 0 {
+            return Err(error());
+        }
+        Ok(Self::from_millis(milliseconds.min(LONGEST_MILLISECONDS)))
     }
 }
 
@@ -147,6 +153,7 @@ mod tests {
             ("1h30m", 5_400_000),
             ("1h1m1s1ms", 3_661_001),
             ("99999h", 359_996_400_000),
+            ("99999h1ms99999h", 359_996_400_000),
         ] {
             assert_eq!(text.parse::<Duration>().unwrap(), Duration::from_millis(milliseconds), "{text}");
         }

@@ -8,6 +8,8 @@ mod duration;
 mod function;
 pub mod labels;
 pub mod names;
+#[cfg(any(test, fuzzing))]
+pub mod parsers;
 mod pod_owner;
 mod scale;
 mod schedule;

@@ -5,6 +5,8 @@
 //! DATA frames and the like are a connection's only traffic, and nobody else's time should pay for it. Nor does it say how
 //! much of a response waits in it, once it has all of it, for a window that never opens.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod parsers;
 mod walk;
 
 use std::collections::HashSet;

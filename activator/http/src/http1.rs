@@ -11,6 +11,8 @@ mod connection;
 mod exchange;
 mod head;
 mod outgoing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod parsers;
 pub(crate) mod server;
 
 use std::sync::Arc;

@@ -23,8 +23,8 @@ mod lease;
 mod listen;
 mod observe;
 mod pace;
-#[cfg(test)]
-mod parsers;
+#[cfg(any(test, fuzzing))]
+pub mod parsers;
 mod pod_body;
 mod pool;
 mod probe;

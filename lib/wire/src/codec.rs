@@ -4,6 +4,8 @@
 
 mod decode;
 mod encode;
+#[cfg(any(test, fuzzing))]
+pub mod parsers;
 mod peers;
 
 #[cfg(test)]

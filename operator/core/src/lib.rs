@@ -14,6 +14,8 @@ mod fixtures;
 mod lifecycle;
 mod observe;
 mod owner;
+#[cfg(any(test, fuzzing))]
+pub mod parsers;
 mod problem;
 mod quantity;
 mod record;

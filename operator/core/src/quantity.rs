@@ -1,5 +1,7 @@
 //! Whether two Kubernetes quantities are the same amount: the API server rewrites `0.5` as `500m`.
 
+const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 /// Whether both are quantities of the same amount.
 pub(crate) fn same_amount(left: &str, right: &str) -> bool {
     match (amount(left), amount(right)) {
@@ -8,7 +10,8 @@ pub(crate) fn same_amount(left: &str, right: &str) -> bool {
     }
 }
 
-fn amount(text: &str) -> Option<f64> {
+/// `None`: it is no quantity.
+pub(crate) fn amount(text: &str) -> Option<f64> {
     let end = text.find(|letter: char| letter.is_ascii_alphabetic()).unwrap_or(text.len());
     let (number, suffix) = text.split_at(end);
     let factor = match suffix {
@@ -33,7 +36,8 @@ fn amount(text: &str) -> Option<f64> {
             10_f64.powi(exponent)
         }
     };
-    Some(number.parse::<f64>().ok()? * factor)
+    // The API server keeps no more than 63 bits of a quantity.
+    Some((number.parse::<f64>().ok()? * factor).clamp(-TWO_TO_63, TWO_TO_63))
 }
 
 #[cfg(test)]
@@ -49,6 +53,7 @@ mod tests {
             ("1", "1"),
             ("0.1", "100m"),
             ("2.5Gi", "2560Mi"),
+            ("1e400", "9223372036854775807"),
         ] {
             assert!(same_amount(left, right), "{left} {right}");
         }

@@ -1,0 +1,5 @@
+//! What of the command line reads files, apart from the program so that other tools can try it.
+
+pub mod manifest;
+#[cfg(any(test, fuzzing))]
+pub mod parsers;
