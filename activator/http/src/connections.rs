@@ -1,6 +1,6 @@
 //! The client connections of one worker, and the sweep that closes what is late.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -25,10 +25,77 @@ pub(crate) struct PhaseLimits {
 /// The connections of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
-    sockets: Mutex<HashMap<u64, Arc<Socket>>>,
+    sockets: Mutex<Sockets>,
     next: AtomicU64,
     open: AtomicUsize,
     emptied: Notify,
+}
+
+/// Sockets by their number, and in the order in which they may have become quiet.
+///
+/// A request changes nothing here: what is known of a socket is the earliest time since which it can be quiet, and somebody
+/// who looks for a quiet one learns more.
+#[derive(Debug, Default)]
+struct Sockets {
+    known: HashMap<u64, Known>,
+    order: BTreeSet<(Instant, u64)>,
+}
+
+#[derive(Debug)]
+struct Known {
+    socket: Arc<Socket>,
+    not_quiet_before: Instant,
+}
+
+impl Sockets {
+    fn all(&self) -> impl Iterator<Item = &Arc<Socket>> {
+        self.known.values().map(|known| &known.socket)
+    }
+
+    fn add(&mut self, number: u64, socket: &Arc<Socket>) {
+        let not_quiet_before = socket.opened();
+        self.order.insert((not_quiet_before, number));
+        self.known.insert(number, Known { socket: Arc::clone(socket), not_quiet_before });
+    }
+
+    fn remove(&mut self, number: u64) {
+        if let Some(known) = self.known.remove(&number) {
+            self.order.remove(&(known.not_quiet_before, number));
+        }
+    }
+
+    /// Looks at no more sockets than `most`.
+    fn longest_quiet(&mut self, most: usize) -> Search {
+        let now = Instant::now();
+        let mut search = Search { found: None, looks: 0 };
+        while let Some(&(before, number)) = self.order.first() {
+            // Whoever is not quiet now was put here by this search.
+            if before >= now || search.looks == most {
+                break;
+            }
+            search.looks += 1;
+            let Some(known) = self.known.get_mut(&number) else { break };
+            // A request that nobody has read yet waits for an answer.
+            let since = known.socket.quiet_since().filter(|_| !known.socket.has_unread());
+            if since == Some(before) {
+                search.found = Some((before, Arc::clone(&known.socket)));
+                break;
+            }
+            known.not_quiet_before = since.unwrap_or(now);
+            self.order.insert((known.not_quiet_before, number));
+            self.order.remove(&(before, number));
+        }
+        search
+    }
+}
+
+/// What came of looking for the connection that has been quiet for longest.
+#[derive(Debug)]
+pub(crate) struct Search {
+    /// With the beginning of its silence.
+    pub(crate) found: Option<(Instant, Arc<Socket>)>,
+    /// Connections that were looked at.
+    pub(crate) looks: usize,
 }
 
 impl Connections {
@@ -46,7 +113,7 @@ impl Connections {
     /// Ends every connection whose head or next request is late, or whose client dawdles.
     pub(crate) fn end_late(&self, limits: PhaseLimits) {
         let now = Instant::now();
-        for socket in self.sockets.lock().values() {
+        for socket in self.sockets.lock().all() {
             let dawdles = socket.pace.is_late(socket.so_far(), limits.stall, now);
             if dawdles || socket.head_age().is_some_and(|age| age > limits.head) {
                 socket.close();
@@ -68,16 +135,16 @@ impl Connections {
         }
     }
 
-    /// Adds the connections that nobody has anything to do with, and since when.
-    pub(crate) fn add_quiet(&self, quiet: &mut Vec<(Instant, Arc<Socket>)>) {
-        let sockets = self.sockets.lock();
-        quiet.extend(sockets.values().filter_map(|socket| Some((socket.quiet_since()?, Arc::clone(socket)))));
+    /// Looks for the connection that nobody has had anything to do with for longest: at no more than `most`, those first that
+    /// may have been quiet for longest.
+    pub(crate) fn longest_quiet(&self, most: usize) -> Search {
+        self.sockets.lock().longest_quiet(most)
     }
 
     /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and
     /// a new one gets a moment to say what it was opened for. HTTP/2 connections end by themselves, once told to.
     pub(crate) fn close_quiet(&self) {
-        for socket in self.sockets.lock().values() {
+        for socket in self.sockets.lock().all() {
             let quiet = match socket.phase() {
                 Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
                 Phase::Idle => !socket.is_multiplexed() && !socket.pace.unsent(),
@@ -92,8 +159,8 @@ impl Connections {
     /// Closes everything. Gives how many connections there were.
     pub(crate) fn close_all(&self) -> usize {
         let sockets = self.sockets.lock();
-        sockets.values().for_each(|socket| socket.close());
-        sockets.len()
+        sockets.all().for_each(|socket| socket.close());
+        sockets.known.len()
     }
 
     /// Waits until no connection is left.
@@ -119,7 +186,7 @@ impl Registration {
     /// Makes the socket known to the sweep.
     pub(crate) fn attach(&mut self, socket: &Arc<Socket>) {
         let number = self.connections.next.fetch_add(1, Relaxed);
-        self.connections.sockets.lock().insert(number, Arc::clone(socket));
+        self.connections.sockets.lock().add(number, socket);
         self.number = Some(number);
     }
 }
@@ -127,7 +194,7 @@ impl Registration {
 impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(number) = self.number {
-            self.connections.sockets.lock().remove(&number);
+            self.connections.sockets.lock().remove(number);
         }
         if self.connections.open.fetch_sub(1, Relaxed) == 1 {
             self.connections.emptied.notify_waiters();

@@ -3,11 +3,10 @@
 
 use std::io::Read;
 use std::net::{Shutdown, TcpStream as StdTcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
@@ -21,10 +20,9 @@ const NO_ROOM: &[u8] =
 /// How long one that was turned away may take to read that, and how many may be taking their time at once.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGERING: usize = 256;
-/// Looking for quiet connections takes longer the more there are, so so many are found at once,
-const FOUND_AT_ONCE: usize = 64;
-/// and when there was none, nobody looks again for so many times as long as that took.
-const REST: u32 = 10;
+/// Connections of a worker that are looked at for a new one. Those that are not quiet are looked at again last, so that the next search
+/// goes on where this one ended.
+const LOOKS: usize = 64;
 
 /// How many connections there may be, and which can go.
 #[derive(Debug)]
@@ -32,21 +30,12 @@ pub(crate) struct Room {
     most: usize,
     /// Of all workers.
     connections: Vec<Arc<Connections>>,
-    quiet: Mutex<Quiet>,
     lingering: AtomicUsize,
-}
-
-#[derive(Debug, Default)]
-struct Quiet {
-    /// Those that were quiet when last looked for, the longest quiet last, with the beginning of their silence.
-    found: Vec<(Instant, Weak<Socket>)>,
-    /// There was none: nobody looks before.
-    rests_until: Option<Instant>,
 }
 
 impl Room {
     pub(crate) fn new(most: usize, connections: Vec<Arc<Connections>>) -> Arc<Self> {
-        Arc::new(Self { most, connections, quiet: Mutex::default(), lingering: AtomicUsize::new(0) })
+        Arc::new(Self { most, connections, lingering: AtomicUsize::new(0) })
     }
 
     /// True when one more connection may be served, if need be in place of a quiet one.
@@ -55,43 +44,16 @@ impl Room {
         open < self.most || self.close_longest_quiet()
     }
 
-    /// Closes the connection that nobody has had anything to do with for longest. False: there is none.
+    /// Closes the connection that nobody has had anything to do with for longest. False: there is none among so many.
     pub(crate) fn close_longest_quiet(&self) -> bool {
-        let mut quiet = self.quiet.lock();
-        loop {
-            while let Some((since, socket)) = quiet.found.pop() {
-                // It may have become busy since, or gone; or be about to, with a request that nobody has read yet.
-                let still =
-                    |socket: &Arc<Socket>| socket.quiet_since() == Some(since) && !socket.has_unread();
-                if let Some(socket) = socket.upgrade().filter(still) {
-                    end(&socket);
-                    return true;
-                }
-            }
-            let began = Instant::now();
-            if quiet.rests_until.is_some_and(|until| began < until) {
-                return false;
-            }
-            quiet.found = self.longest_quiet();
-            quiet.rests_until = None;
-            if quiet.found.is_empty() {
-                quiet.rests_until = Some(Instant::now() + REST * began.elapsed());
-                return false;
-            }
+        let quiet = self.connections.iter().filter_map(|connections| connections.longest_quiet(LOOKS).found);
+        let longest = quiet.min_by_key(|(since, _)| *since);
+        // It may have become busy since.
+        let longest = longest.filter(|(since, socket)| socket.quiet_since() == Some(*since));
+        if let Some((_, socket)) = &longest {
+            end(socket);
         }
-    }
-
-    fn longest_quiet(&self) -> Vec<(Instant, Weak<Socket>)> {
-        let mut quiet = Vec::new();
-        for connections in &self.connections {
-            connections.add_quiet(&mut quiet);
-        }
-        if quiet.len() > FOUND_AT_ONCE {
-            quiet.select_nth_unstable_by_key(FOUND_AT_ONCE - 1, |(since, _)| *since);
-            quiet.truncate(FOUND_AT_ONCE);
-        }
-        quiet.sort_unstable_by_key(|(since, _)| std::cmp::Reverse(*since));
-        quiet.into_iter().map(|(since, socket)| (since, Arc::downgrade(&socket))).collect()
+        longest.is_some()
     }
 
     /// Tells a new connection that there is no room for it, and closes it. `tls`: it would not understand that.

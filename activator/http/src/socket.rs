@@ -89,6 +89,11 @@ impl Socket {
         SockRef::from(&self.stream).set_tcp_user_timeout(Some(longest))
     }
 
+    /// When the connection was made, or came to us.
+    pub(crate) fn opened(&self) -> Instant {
+        self.opened
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Head,

@@ -1,5 +1,8 @@
 use super::*;
+use std::time::Instant;
+
 use crate::connections::Registration;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
@@ -62,10 +65,7 @@ async fn one_that_became_busy_stays() {
     second.socket.exchange_began();
     assert!(!room.admits());
     second.socket.exchange_ended();
-    // Nobody looks all the time.
-    while !room.admits() {
-        tokio::task::yield_now().await;
-    }
+    assert!(room.admits());
     assert!(second.socket.is_leaving());
 }
 
@@ -83,7 +83,7 @@ async fn an_http2_client_is_told_to_go() {
 async fn many_quiet_ones_are_found_in_order() {
     let (room, workers) = room(1);
     let mut all = Vec::new();
-    for _ in 0..2 * FOUND_AT_ONCE + 3 {
+    for _ in 0..2 * LOOKS + 3 {
         all.push(open(&workers[0]).await);
     }
     let mut times: Vec<Instant> = all.iter().filter_map(|open| open.socket.quiet_since()).collect();
@@ -95,6 +95,39 @@ async fn many_quiet_ones_are_found_in_order() {
         assert_eq!(left, times.first().copied());
     }
     assert!(!room.admits());
+}
+
+#[tokio::test]
+async fn a_storm_costs_a_newcomer_as_much_as_a_calm() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    for size in [100, 3_000] {
+        let (_, [worker, _]) = room(size);
+        let mut all = Vec::new();
+        for _ in 0..size {
+            all.push(open(&worker).await);
+        }
+        let newcomer = || {
+            let search = worker.longest_quiet(LOOKS);
+            if let Some((_, socket)) = &search.found {
+                socket.close();
+            }
+            (search.found.is_some(), search.looks)
+        };
+        for _ in 0..50 {
+            let (found, looks) = newcomer();
+            assert!(found && looks <= 2, "{looks} looks: the last one and the next");
+        }
+        let quiet = [60, size - 20, size - 1];
+        for (number, open) in all.iter().enumerate().filter(|(number, _)| !quiet.contains(number)) {
+            assert!(number < 50 || !open.socket.is_leaving());
+            open.socket.exchange_began();
+        }
+        let tries: Vec<_> = (0..size / LOOKS + 2 + quiet.len()).map(|_| newcomer()).collect();
+        assert!(tries.iter().all(|(_, looks)| *looks <= LOOKS));
+        assert!(quiet.iter().all(|number| all[*number].socket.is_leaving()), "each was found among {size}");
+        assert_eq!(tries.iter().filter(|(found, _)| *found).count(), quiet.len());
+    }
 }
 
 #[tokio::test]
