@@ -1,5 +1,5 @@
 //! Watches the frames of an HTTP/2 client's connection, between the socket and the codec: how many ask for work and carry
-//! nothing, whether a head is half sent, and which streams have an answer that the client does not take.
+//! nothing, whether a head is half sent, and which streams have an answer that the client does not take. Those are reset.
 //!
 //! The codec bounds what each empty frame costs in memory, but not how many come: floods of pings, settings, resets, empty
 //! DATA frames and the like are a connection's only traffic, and nobody else's time should pay for it. Nor does it say how
@@ -7,9 +7,12 @@
 
 #[cfg(any(test, fuzzing))]
 pub(crate) mod parsers;
+mod received;
+mod resets;
 mod walk;
+mod windows;
 
-use std::collections::HashSet;
+use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,34 +20,23 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::socket::Socket;
+use received::{Flood, Received, SECOND};
+use resets::Resets;
 use walk::{Header, Passed, Walk};
-
-/// Frames without content that a client may send in a second; the next ones make the server say goodbye, and as many again
-/// close the connection. Keep-alive pings, window updates and cancelled calls of a busy client are far below.
-const EMPTY_FRAMES: u32 = 1_000;
-const SECOND: Duration = Duration::from_secs(1);
-/// A client may send one `WINDOW_UPDATE` for so many bytes that it was sent, besides those that count as empty.
-const BYTES_A_WINDOW_UPDATE: u64 = 16;
-
-/// Length of the client's preface (RFC 9113 3.4), which is no frame.
-const PREFACE_BYTES: u32 = 24;
 
 /// Types and flags of frames (RFC 9113 6).
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
-
-/// What a client does that deserves no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many frames without content")]
-pub(crate) struct Flood;
 
 /// A client's bytes on their way to the HTTP/2 codec, and the codec's on their way back.
 #[derive(Debug)]
@@ -53,24 +45,40 @@ pub(crate) struct Frames<I> {
     socket: Arc<Socket>,
     received: Received,
     written: Walk,
+    /// The head of a response has begun and not ended.
+    writing_head: bool,
+    resets: Resets,
+    /// The next look at what is late, while a stream stands still.
+    look: Option<Pin<Box<Sleep>>>,
+    /// How long a stream may stand still.
+    longest: Duration,
     warned: bool,
 }
 
 impl<I> Frames<I> {
-    /// `inner`: the connection from its preface on.
-    pub(crate) fn new(inner: I, socket: Arc<Socket>) -> Self {
-        Self { inner, socket, received: Received::new(Instant::now()), written: Walk::new(0), warned: false }
+    /// `inner`: the connection from its preface on. `longest`: how long a client may be waited for that takes next to nothing
+    /// of a response.
+    pub(crate) fn new(inner: I, socket: Arc<Socket>, longest: Duration) -> Self {
+        Self {
+            inner,
+            socket,
+            received: Received::new(Instant::now()),
+            written: Walk::new(0),
+            writing_head: false,
+            resets: Resets::default(),
+            look: None,
+            longest,
+            warned: false,
+        }
     }
 
     fn watch_read(&mut self, read: &[u8]) -> io::Result<()> {
-        let (had_head, had_streams) = (self.received.head_open, self.received.open.len());
+        let had_head = self.received.head_open;
         let flood = self.received.read(read, self.socket.sent(), Instant::now);
         if had_head != self.received.head_open {
             self.socket.head_under_way(self.received.head_open);
         }
-        if had_streams != self.received.open.len() {
-            self.socket.pace.set_streams(self.received.open.len());
-        }
+        self.note_windows();
         match flood {
             Ok(()) => Ok(()),
             Err(Flood) if !self.warned => {
@@ -83,28 +91,77 @@ impl<I> Frames<I> {
     }
 
     fn watch_written<'bytes>(&mut self, buffers: impl Iterator<Item = &'bytes [u8]>, mut count: usize) {
-        let Received { open, pings, .. } = &mut self.received;
-        let had_streams = open.len();
+        let Self { received: Received { windows, pings, .. }, written, writing_head, .. } = self;
         let mut data = 0;
         for buffer in buffers {
             let taken = &buffer[..buffer.len().min(count)];
             count -= taken.len();
-            self.written.go(taken, |passed| {
+            written.go(taken, |passed| {
                 let Passed::Header(header) = passed else { return };
-                if header.kind == DATA {
-                    data += u64::from(header.length);
-                    *pings += 1;
+                match header.kind {
+                    DATA => {
+                        data += u64::from(header.length);
+                        *pings += 1;
+                        windows.send(header.stream, header.length);
+                    }
+                    HEADERS | CONTINUATION => {
+                        *writing_head = header.flags & END_HEADERS == 0;
+                        windows.answer(header.stream);
+                    }
+                    _ => {}
                 }
                 if header.ends_stream() {
-                    open.remove(&header.stream);
+                    windows.end(header.stream);
                 }
             });
         }
         if data > 0 {
             self.socket.pace.delivered(data);
         }
-        if had_streams != open.len() {
-            self.socket.pace.set_streams(open.len());
+        self.note_windows();
+    }
+
+    fn note_windows(&self) {
+        let windows = &self.received.windows;
+        self.socket.pace.set_streams(windows.streams());
+        self.socket.pace.set_window_closed(windows.connection_closed());
+    }
+
+    /// Looks once a second for streams that stand still, while there are any.
+    fn look(&mut self, context: &mut Context<'_>) {
+        if !self.received.windows.want_a_look() {
+            return;
+        }
+        while self.look.get_or_insert_with(|| Box::pin(sleep(SECOND))).as_mut().poll(context).is_ready() {
+            self.look = None;
+            let now = tokio::time::Instant::now();
+            for stream in self.received.windows.late(self.longest, now) {
+                self.resets.want(stream, now);
+            }
+            if self.resets.wanted_for(self.longest, now) {
+                // It sends half a frame, so that nothing can come in between.
+                self.socket.close();
+            }
+            if self.resets.wants() {
+                context.waker().wake_by_ref();
+            }
+            if !self.received.windows.want_a_look() {
+                return;
+            }
+        }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> Frames<I> {
+    /// Writes the resets that the codec knows of.
+    fn poll_resets(&mut self, context: &mut Context<'_>, between_frames: bool) -> Poll<io::Result<()>> {
+        loop {
+            let unwritten = self.resets.unwritten(between_frames);
+            if unwritten.is_empty() {
+                return Poll::Ready(Ok(()));
+            }
+            let count = ready!(Pin::new(&mut self.inner).poll_write(context, unwritten))?;
+            self.resets.written(count);
         }
     }
 }
@@ -116,94 +173,6 @@ impl Header {
     }
 }
 
-/// What a client sent.
-#[derive(Debug)]
-struct Received {
-    walk: Walk,
-    /// A head has begun and not ended.
-    head_open: bool,
-    /// The frame that is arriving ends it.
-    ends_head: bool,
-    /// Frames without content since `since`.
-    empty: u32,
-    since: Instant,
-    /// Bytes sent to the client that are accounted for by a `WINDOW_UPDATE`.
-    sent_seen: u64,
-    /// Pings that the client may send besides those that count as empty: one for each DATA frame that it was sent, by which
-    /// gRPC's clients measure the bandwidth.
-    pings: u64,
-    /// The highest stream so far.
-    latest: u32,
-    /// Streams whose answer has not left whole.
-    open: HashSet<u32>,
-}
-
-impl Received {
-    fn new(now: Instant) -> Self {
-        Self {
-            walk: Walk::new(PREFACE_BYTES),
-            head_open: false,
-            ends_head: false,
-            empty: 0,
-            since: now,
-            sent_seen: 0,
-            pings: 0,
-            latest: 0,
-            open: HashSet::new(),
-        }
-    }
-
-    /// Follows the bytes that arrived. `sent`: bytes that went to the client so far. The time is asked for only now and then.
-    fn read(&mut self, bytes: &[u8], sent: u64, now: impl Fn() -> Instant) -> Result<(), Flood> {
-        let Self { walk, head_open, ends_head, empty, since, sent_seen, pings, latest, open } = self;
-        let mut flood = Ok(());
-        walk.go(bytes, |passed| {
-            let header = match passed {
-                Passed::Header(header) => header,
-                Passed::End => {
-                    *head_open &= !std::mem::take(ends_head);
-                    return;
-                }
-            };
-            let carries_nothing = match header.kind {
-                DATA => header.length == 0 && header.flags & END_STREAM == 0,
-                HEADERS | CONTINUATION => {
-                    *head_open = true;
-                    *ends_head = header.flags & END_HEADERS != 0;
-                    // Trailers open no stream.
-                    if header.stream > *latest {
-                        *latest = header.stream;
-                        open.insert(header.stream);
-                    }
-                    header.kind == CONTINUATION
-                }
-                WINDOW_UPDATE if sent - *sent_seen >= BYTES_A_WINDOW_UPDATE => {
-                    *sent_seen += BYTES_A_WINDOW_UPDATE;
-                    false
-                }
-                PING if *pings > 0 => {
-                    *pings -= 1;
-                    false
-                }
-                RST_STREAM => {
-                    open.remove(&header.stream);
-                    true
-                }
-                _ => true,
-            };
-            *empty += u32::from(carries_nothing);
-            if *empty > EMPTY_FRAMES {
-                let now = now();
-                if now.saturating_duration_since(*since) < SECOND {
-                    flood = Err(Flood);
-                }
-                (*empty, *since) = (0, now);
-            }
-        });
-        flood
-    }
-}
-
 impl<I: AsyncRead + Unpin> AsyncRead for Frames<I> {
     fn poll_read(
         self: Pin<&mut Self>,
@@ -211,6 +180,12 @@ impl<I: AsyncRead + Unpin> AsyncRead for Frames<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        this.look(context);
+        this.resets.seen();
+        if this.received.between_frames() && this.resets.tell(&mut this.received.windows, buffer) {
+            this.note_windows();
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut this.inner).poll_read(context, buffer))?;
         Poll::Ready(this.watch_read(&buffer.filled()[before..]))
@@ -220,8 +195,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Frames<I> {
 impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_resets(context, false))?;
         let count = ready!(Pin::new(&mut this.inner).poll_write(context, bytes))?;
         this.watch_written(std::iter::once(bytes), count);
+        this.look(context);
         Poll::Ready(Ok(count))
     }
 
@@ -231,8 +208,10 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
         buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        ready!(this.poll_resets(context, false))?;
         let count = ready!(Pin::new(&mut this.inner).poll_write_vectored(context, buffers))?;
         this.watch_written(buffers.iter().map(|buffer| &**buffer), count);
+        this.look(context);
         Poll::Ready(Ok(count))
     }
 
@@ -240,8 +219,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Frames<I> {
         self.inner.is_write_vectored()
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(context)
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        // All that the codec had of the streams is written.
+        let between_frames = this.written.between_frames() && !this.writing_head;
+        ready!(this.poll_resets(context, between_frames))?;
+        Pin::new(&mut this.inner).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

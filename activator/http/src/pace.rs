@@ -4,7 +4,7 @@
 //! client began to be waited for, so that a drop now and then buys no time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::socket::Socket;
 
 /// The least that a client must move that we wait for, on average: what Apache's `mod_reqtimeout` asks for by default.
-const LEAST_BYTES_A_SECOND: u64 = 500;
+pub(crate) const LEAST_BYTES_A_SECOND: u64 = 500;
 
 /// What is known about the length of an upload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(crate) enum Upload {
 enum Wait {
     /// To read from its socket.
     Read,
-    /// To open the window of a response (HTTP/2).
+    /// To open the connection's window (HTTP/2). That of a stream is a matter of the stream.
     Window,
     Upload(Upload),
 }
@@ -40,8 +40,6 @@ pub(crate) struct SoFar {
     /// Bytes.
     pub(crate) received: u64,
     pub(crate) sent: u64,
-    /// Requests that are under way.
-    pub(crate) exchanges: usize,
 }
 
 /// How far things were when the client began to be waited for, or when it last did enough.
@@ -59,8 +57,8 @@ pub(crate) struct Pace {
     blocked: AtomicBool,
     /// A pod waits for more of an upload: an [`Upload`], or 0.
     awaited: AtomicU8,
-    /// Responses whose next piece the codec has not asked for, though there may be one.
-    undelivered: AtomicU32,
+    /// The client lets no more of its responses come.
+    window_closed: AtomicBool,
     /// HTTP/2 streams whose answer has not left whole.
     streams: AtomicUsize,
     /// Bytes of responses that left over HTTP/2.
@@ -83,19 +81,18 @@ impl Pace {
         self.awaited.store(upload.map_or(0, |upload| upload as u8), Relaxed);
     }
 
-    /// A response's next piece is the client's to ask for.
-    pub(crate) fn offers(&self) {
-        self.undelivered.fetch_add(1, Relaxed);
-    }
-
-    /// The counterpart of `offers`: the piece is gone, or there is none yet.
-    pub(crate) fn offers_no_more(&self) {
-        self.undelivered.fetch_sub(1, Relaxed);
+    /// The window of an HTTP/2 connection holds its responses up, or no longer.
+    pub(crate) fn set_window_closed(&self, closed: bool) {
+        if self.window_closed.load(Relaxed) != closed {
+            self.window_closed.store(closed, Relaxed);
+        }
     }
 
     /// So many HTTP/2 streams have an answer that has not left whole.
     pub(crate) fn set_streams(&self, streams: usize) {
-        self.streams.store(streams, Relaxed);
+        if self.streams.load(Relaxed) != streams {
+            self.streams.store(streams, Relaxed);
+        }
     }
 
     /// Some of what the codec has is not with the kernel.
@@ -110,9 +107,9 @@ impl Pace {
 
     /// To be asked once a second. True when the client moved too little in the `longest` time that it was waited for.
     pub(crate) fn is_late(&self, so_far: SoFar, longest: Duration, now: Instant) -> bool {
-        let SoFar { received, sent, exchanges } = so_far;
+        let SoFar { received, sent } = so_far;
         let mut mark = self.mark.lock();
-        let Some(wait) = self.wait(exchanges) else {
+        let Some(wait) = self.wait() else {
             *mark = None;
             return false;
         };
@@ -132,18 +129,14 @@ impl Pace {
         }
     }
 
-    fn wait(&self, exchanges: usize) -> Option<Wait> {
+    fn wait(&self) -> Option<Wait> {
         if self.blocked.load(Relaxed) {
             return Some(Wait::Read);
         }
         match self.awaited.load(Relaxed) {
             1 => Some(Wait::Upload(Upload::Sized)),
             2 => Some(Wait::Upload(Upload::Unsized)),
-            _ => {
-                // Streams without an exchange: the codec has all of the answer, and the client has not.
-                let waits = self.undelivered.load(Relaxed) > 0 || self.streams.load(Relaxed) > exchanges;
-                waits.then_some(Wait::Window)
-            }
+            _ => self.window_closed.load(Relaxed).then_some(Wait::Window),
         }
     }
 }
@@ -178,44 +171,8 @@ impl Drop for AwaitedUpload {
     }
 }
 
-/// One response: notes whether its next piece is the client's to ask for. It is, until a pod turns out to have none yet.
-#[derive(Debug)]
-pub(crate) struct OfferedResponse {
-    /// Of a client with windows (HTTP/2).
-    socket: Option<Arc<Socket>>,
-    offered: bool,
-}
-
-impl OfferedResponse {
-    pub(crate) fn new(socket: Option<Arc<Socket>>) -> Self {
-        let mut response = Self { socket, offered: false };
-        response.offer(true);
-        response
-    }
-
-    /// The codec asked for the next piece, and got it or has to wait for it.
-    pub(crate) fn asked(&mut self, got: bool) {
-        self.offer(got);
-    }
-
-    fn offer(&mut self, offered: bool) {
-        let Some(socket) = self.socket.as_ref().filter(|_| self.offered != offered) else { return };
-        self.offered = offered;
-        if offered {
-            socket.pace.offers();
-        } else {
-            socket.pace.offers_no_more();
-        }
-    }
-}
-
-impl Drop for OfferedResponse {
-    fn drop(&mut self) {
-        self.offer(false);
-    }
-}
-
-fn least_bytes(time: Duration) -> u64 {
+/// The least that a client must move in this time.
+pub(crate) fn least_bytes(time: Duration) -> u64 {
     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     (milliseconds.saturating_mul(LEAST_BYTES_A_SECOND) / 1_000).max(1)
 }

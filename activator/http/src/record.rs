@@ -7,10 +7,8 @@ use catnap_activator_core::{FunctionName, Phases, Slot};
 use catnap_wire::message::RevisionId;
 
 use crate::client::Client;
-use crate::io::Protocol;
 use crate::observe::{Ended, Outcome};
 use crate::progress::Progress;
-use crate::socket::Socket;
 
 /// Begins with the parsed head, ends when dropped: with the last byte, or when somebody gave up.
 #[derive(Debug)]
@@ -59,11 +57,6 @@ impl Record {
     pub(crate) fn head_sent(&mut self, status: u16) {
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
-    }
-
-    /// The connection of a client that has many requests on it (HTTP/2).
-    pub(crate) fn multiplexed(&self) -> Option<Arc<Socket>> {
-        (self.client.protocol == Protocol::Http2).then(|| Arc::clone(&self.client.socket))
     }
 
     pub(crate) fn phases(&self) -> Option<&Phases> {

@@ -11,7 +11,6 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::lease::Lease;
 use crate::observe::Outcome;
-use crate::pace::OfferedResponse;
 use crate::pod_body::{PodBody, PodError};
 use crate::progress::{Expiry, Stage};
 use crate::record::Record;
@@ -40,7 +39,6 @@ pub(crate) struct ResponseBody {
     chunked: bool,
     /// `None` for an exchange that goes on elsewhere.
     record: Option<Record>,
-    offered: OfferedResponse,
     /// What follows the head of a response that switches protocols.
     tunnel: Option<Box<Tunnel>>,
 }
@@ -49,22 +47,20 @@ impl ResponseBody {
     /// Ours, in one piece.
     pub(crate) fn own(bytes: Bytes, record: Record) -> Self {
         let own = Some(bytes).filter(|bytes| !bytes.is_empty());
-        let offered = OfferedResponse::new(None);
         Self {
             own,
             from_pod: false,
             failed: None,
             chunked: false,
             record: Some(record),
-            offered,
+           
             tunnel: None,
         }
     }
 
     /// None.
     pub(crate) fn nothing() -> Self {
-        let offered = OfferedResponse::new(None);
-        Self { own: None, from_pod: false, failed: None, chunked: false, record: None, offered, tunnel: None }
+        Self { own: None, from_pod: false, failed: None, chunked: false, record: None, tunnel: None }
     }
 
     /// None, for an exchange that goes on in a tunnel.
@@ -81,14 +77,13 @@ impl ResponseBody {
 
     /// The function's. `endless`: only its client, or no byte for too long, ends it.
     pub(crate) fn pod(incoming: PodBody, chunked: bool, endless: bool, lease: Lease, record: Record) -> Self {
-        let offered = OfferedResponse::new(record.multiplexed());
         let mut body = Self {
             own: None,
             from_pod: true,
             failed: None,
             chunked,
             record: Some(record),
-            offered,
+           
             tunnel: None,
         };
         if incoming.is_end_stream() {
@@ -168,7 +163,6 @@ impl Body for ResponseBody {
             return this.fail(ResponseBodyError::TimedOut, context);
         };
         let polled = Pin::new(&mut *incoming).poll_frame(context);
-        this.offered.asked(polled.is_ready());
         let Poll::Ready(frame) = polled else {
             progress.wake_on_expiry(context);
             return Poll::Pending;

@@ -221,8 +221,7 @@ impl Socket {
     }
 
     pub(crate) fn so_far(&self) -> SoFar {
-        let exchanges = usize::try_from(self.exchanges.load(Relaxed)).unwrap_or(usize::MAX);
-        SoFar { received: self.received(), sent: self.sent(), exchanges }
+        SoFar { received: self.received(), sent: self.sent() }
     }
 
     /// True once the peer's FIN or reset arrived, even behind bytes that nobody has read. Asks the kernel.

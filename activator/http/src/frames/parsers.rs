@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::Received;
+use super::received::Received;
 
 /// The first byte says how long the pieces are; the preface comes first of the others.
 pub(crate) fn frames(bytes: &[u8]) {
@@ -16,7 +16,7 @@ pub(crate) fn frames(bytes: &[u8]) {
     }
     assert_eq!(flood.is_err(), floods > 0);
     assert_eq!(
-        (whole.empty, whole.head_open, whole.walk, whole.open),
-        (pieces.empty, pieces.head_open, pieces.walk, pieces.open)
+        (whole.empty, whole.head_open, whole.walk, whole.windows),
+        (pieces.empty, pieces.head_open, pieces.walk, pieces.windows)
     );
 }

@@ -24,8 +24,10 @@ pub(super) struct Walk {
 
 /// What passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Passed {
+pub(super) enum Passed<'bytes> {
     Header(Header),
+    /// A part of a frame's payload, or of what is no frame.
+    Payload(&'bytes [u8]),
     /// The last byte of a frame. It follows the header at once when there is no payload.
     End,
 }
@@ -36,11 +38,17 @@ impl Walk {
         Self { header: [0; HEADER_BYTES], header_bytes: 0, payload_left: before }
     }
 
+    /// True when the next byte is the first of a frame.
+    pub(super) fn between_frames(&self) -> bool {
+        self.header_bytes == 0 && self.payload_left == 0
+    }
+
     /// Goes on by these bytes.
-    pub(super) fn go(&mut self, mut bytes: &[u8], mut passed: impl FnMut(Passed)) {
+    pub(super) fn go<'bytes>(&mut self, mut bytes: &'bytes [u8], mut passed: impl FnMut(Passed<'bytes>)) {
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let here = bytes.len().min(usize::try_from(self.payload_left).unwrap_or(usize::MAX));
+                passed(Passed::Payload(&bytes[..here]));
                 bytes = &bytes[here..];
                 self.payload_left -= u32::try_from(here).unwrap_or(self.payload_left);
             } else {

@@ -6,7 +6,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 fn late_after(pace: &Pace, received: u64, sent: u64) -> Option<u64> {
     let start = Instant::now();
     (0..1_000).find(|second| {
-        let so_far = SoFar { received: second * received, sent: second * sent, exchanges: 0 };
+        let so_far = SoFar { received: second * received, sent: second * sent };
         pace.is_late(so_far, LONGEST, start + Duration::from_secs(*second))
     })
 }
@@ -44,24 +44,18 @@ fn an_upload_of_known_length_must_not_dawdle() {
 fn a_window_that_stays_closed_is_late() {
     let pace = Pace::default();
     let start = Instant::now();
-    let is_late = |exchanges: usize, seconds: u64| {
-        let so_far = SoFar { sent: 99 * seconds, exchanges, ..SoFar::default() };
+    let is_late = |seconds: u64| {
+        let so_far = SoFar { sent: 99 * seconds, ..SoFar::default() };
         pace.is_late(so_far, LONGEST, start + Duration::from_secs(seconds))
     };
-    pace.offers();
-    pace.set_streams(1);
-    assert!(!is_late(1, 0));
+    pace.set_window_closed(true);
+    assert!(!is_late(0));
     pace.delivered(60 * LEAST_BYTES_A_SECOND);
-    assert!(!is_late(1, 60), "enough left in this minute");
+    assert!(!is_late(60), "enough left in this minute");
     pace.delivered(LEAST_BYTES_A_SECOND);
-    assert!(is_late(1, 120), "pings are not");
-    pace.offers_no_more();
-    assert!(!is_late(1, 121), "the pod has nothing yet");
-    // The codec has the rest, and the exchange is over.
-    assert!(!is_late(0, 122));
-    assert!(is_late(0, 182));
-    pace.set_streams(0);
-    assert!(!is_late(0, 183));
+    assert!(is_late(120), "pings are not");
+    pace.set_window_closed(false);
+    assert!(!is_late(121));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Good;
 use super::alone::{alone, resident_mebibytes};
 use super::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, Ending, Frames, HEADERS, PING, PRIORITY, RST_STREAM,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, Ending, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, block, frame, get, post,
 };
 use crate::bed::{Bed, Setup, until};
@@ -150,8 +150,8 @@ fn a_head_that_unpacks_to_megabytes_is_refused_in_bounded_memory() {
 }
 
 #[test]
-fn closed_windows_cost_bounded_memory_and_end_the_connection() {
-    alone("hardening::floods::closed_windows_cost_bounded_memory_and_end_the_connection", async {
+fn closed_windows_cost_bounded_memory_and_end_their_streams() {
+    alone("hardening::floods::closed_windows_cost_bounded_memory_and_end_their_streams", async {
         let (bed, _pod) = bed().await;
         let body = bytes::Bytes::from(vec![1; 4 << 20]);
         let large = Pod::http1(move |_| std::future::ready(reply(body.clone()))).await;
@@ -168,8 +168,9 @@ fn closed_windows_cost_bounded_memory_and_end_the_connection() {
             clients.push(client);
         }
         for client in &mut clients {
-            let ending = client.ending().await;
-            assert!(ending.heads.len() > 1, "they began to be answered");
+            let ending = client.until_reset(50).await;
+            assert_eq!((ending.heads.len(), ending.resets.len()), (50, 50), "they began to be answered");
+            assert!(ending.goaway.is_empty());
         }
         let grown = resident_mebibytes().saturating_sub(before);
         assert!(grown < 100, "{grown} MiB for 200 responses of 4 MiB");
@@ -179,7 +180,7 @@ fn closed_windows_cost_bounded_memory_and_end_the_connection() {
 }
 
 #[tokio::test]
-async fn answers_that_wait_in_the_codec_end_the_connection() {
+async fn answers_that_wait_in_the_codec_are_reset() {
     let (bed, _pod) = bed().await;
     // The whole answer is in the codec as soon as its first byte may go.
     let small = Pod::http1(|_| async { reply(vec![1; 4_000]) }).await;
@@ -191,5 +192,58 @@ async fn answers_that_wait_in_the_codec_end_the_connection() {
     }
     let ended = bed.until_ended(100).await;
     assert!(ended.iter().all(|ended| ended.outcome == Outcome::Answered), "all is said and done");
-    assert_eq!(client.ending().await.heads.len(), 100);
+    let ending = client.until_reset(100).await;
+    assert_eq!((ending.heads.len(), ending.resets.len()), (100, 100));
+}
+
+#[tokio::test]
+async fn a_response_that_stands_still_is_reset_alone() {
+    let (bed, _pod) = bed().await;
+    let body = bytes::Bytes::from(vec![1; 30 << 20]);
+    let large = Pod::http1(move |_| std::future::ready(reply(body.clone()))).await;
+    bed.function_with("large", Setup::default(), &[large.address]);
+    let mut client = Frames::connect(bed.address(), &[(INITIAL_WINDOW_SIZE, 1_000)]).await;
+    for stream in [1, 3] {
+        let head = get("large.default", "/");
+        client.send(&frame(HEADERS, END_HEADERS | END_STREAM, stream, &head)).await;
+    }
+    // It takes what comes on stream 3, and nothing of what is on stream 1.
+    let (mut reset, mut after) = (Vec::new(), 0);
+    while after < 20 {
+        let next = client.next().await.expect("the connection goes on");
+        match next.kind {
+            DATA => {
+                let length = u32::try_from(next.payload.len()).unwrap().to_be_bytes();
+                client.send(&frame(WINDOW_UPDATE, 0, 0, &length)).await;
+                if next.stream == 3 {
+                    client.send(&frame(WINDOW_UPDATE, 0, 3, &length)).await;
+                    after += reset.len();
+                }
+            }
+            RST_STREAM => reset.push(next.stream),
+            GOAWAY => panic!("the connection goes on"),
+            _ => {}
+        }
+    }
+    assert_eq!(reset, [1]);
+    let ended = bed.until_ended(1).await;
+    assert_eq!(ended[0].outcome, Outcome::ClientLeft);
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 5, &get("hello.default", "/"))).await;
+    assert_eq!(client.until_answered(5).await.heads.len(), 1, "and may be asked for more");
+}
+
+#[tokio::test]
+async fn a_connection_that_stands_still_is_closed() {
+    let (bed, _pod) = bed().await;
+    let body = bytes::Bytes::from(vec![1; 1 << 20]);
+    let large = Pod::http1(move |_| std::future::ready(reply(body.clone()))).await;
+    bed.function_with("large", Setup::default(), &[large.address]);
+    // No stream is to blame.
+    let mut client = Frames::connect(bed.address(), &[(INITIAL_WINDOW_SIZE, 1 << 20)]).await;
+    let head = get("large.default", "/");
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &head)).await;
+    let ending = client.ending().await;
+    assert_eq!(ending.heads.len(), 1);
+    assert!(ending.resets.is_empty());
+    assert_eq!(bed.until_ended(1).await[0].outcome, Outcome::ClientLeft);
 }

@@ -137,6 +137,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
         ending
     }
 
+    /// Reads until so many streams are reset, or the connection ended.
+    pub(super) async fn until_reset(&mut self, streams: usize) -> Ending {
+        let mut ending = Ending::default();
+        while ending.resets.len() < streams
+            && let Some(frame) = self.next().await
+        {
+            self.note(&mut ending, frame).await;
+        }
+        ending
+    }
+
     /// Reads until the stream has a response or is reset, or the connection ended.
     pub(super) async fn until_answered(&mut self, stream: u32) -> Ending {
         let mut ending = Ending::default();
