@@ -70,6 +70,12 @@ cluster-status: ## Show what runs of it.
 cluster-import: images ## Build the images and give them to the cluster.
 	$(cluster) import "$${CARGO_TARGET_DIR:-target}"/images/catnap-dev.tar "$${CARGO_TARGET_DIR:-target}"/images/catnap-examples-dev.tar
 
+.PHONY: fuzz
+# Seconds for each parser.
+FUZZ_SECONDS ?= 10
+fuzz: deps-build ## Try every parser with inputs that libFuzzer makes, FUZZ_SECONDS each.
+	fuzz/run.sh $(FUZZ_SECONDS)
+
 .PHONY: demo
 demo: ## A function that wakes, grows and rests on this machine, without a cluster.
 	@deploy/dependencies.sh build demo

@@ -14,15 +14,17 @@ program=$target/$host/fuzz/catnap-fuzz
 
 parsers=("$@")
 if ((${#parsers[@]} == 0)); then
-    mapfile -t parsers < <(PARSER=list "$program")
+    mapfile -t parsers < <(PARSER=list "$program" 2>/dev/null)
 fi
 for parser in "${parsers[@]}"; do
     found=$target/fuzz-corpus/$parser
-    mkdir -p "$found" "seeds/$parser"
+    mkdir -p "$found"
+    corpora=("$found")
+    if [[ -d seeds/$parser ]]; then corpora+=("seeds/$parser"); fi
     echo "$parser: ${seconds} s"
     if ! PARSER=$parser "$program" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -print_final_stats=1 \
-        -artifact_prefix="$found.broken-" "$found" "seeds/$parser" >"$found.log" 2>&1; then
-        grep -E 'panicked|^(left|right|  left|  right)|ERROR|Test unit written' "$found.log" | head -20
+        -artifact_prefix="$found.broken-" "${corpora[@]}" >"$found.log" 2>&1; then
+        grep -E -A 3 'panicked|ERROR|Test unit written' "$found.log" | head -20
         echo "see $found.log; once more: PARSER=$parser $program FILE"
         exit 1
     fi

@@ -14,11 +14,7 @@ type Parser = fn(&[u8]);
 
 static PARSER: OnceLock<Parser> = OnceLock::new();
 
-fuzz_target!(init: _ = PARSER.set(chosen()), |bytes: &[u8]| {
-    if let Some(parser) = PARSER.get() {
-        parser(bytes);
-    }
-});
+fuzz_target!(|bytes: &[u8]| PARSER.get_or_init(chosen)(bytes));
 
 fn parsers() -> impl Iterator<Item = (&'static str, Parser)> {
     let parsers = [
