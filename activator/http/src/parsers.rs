@@ -98,7 +98,8 @@ fn network(bytes: &[u8]) {
     let Ok(network) = text.parse::<Network>() else { return };
     let address = text.split('/').next().and_then(|address| address.parse::<IpAddr>().ok());
     // An IPv4 address in IPv6 clothes counts as IPv4, also where the network is written so.
-    let contained = address.is_some_and(|address| address != address.to_canonical() || network.contains(address));
+    let contained =
+        address.is_some_and(|address| address != address.to_canonical() || network.contains(address));
     assert!(contained, "{network:?}");
 }
 

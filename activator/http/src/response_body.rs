@@ -47,15 +47,7 @@ impl ResponseBody {
     /// Ours, in one piece.
     pub(crate) fn own(bytes: Bytes, record: Record) -> Self {
         let own = Some(bytes).filter(|bytes| !bytes.is_empty());
-        Self {
-            own,
-            from_pod: false,
-            failed: None,
-            chunked: false,
-            record: Some(record),
-           
-            tunnel: None,
-        }
+        Self { own, from_pod: false, failed: None, chunked: false, record: Some(record), tunnel: None }
     }
 
     /// None.
@@ -77,15 +69,8 @@ impl ResponseBody {
 
     /// The function's. `endless`: only its client, or no byte for too long, ends it.
     pub(crate) fn pod(incoming: PodBody, chunked: bool, endless: bool, lease: Lease, record: Record) -> Self {
-        let mut body = Self {
-            own: None,
-            from_pod: true,
-            failed: None,
-            chunked,
-            record: Some(record),
-           
-            tunnel: None,
-        };
+        let mut body =
+            Self { own: None, from_pod: true, failed: None, chunked, record: Some(record), tunnel: None };
         if incoming.is_end_stream() {
             body.finish(lease);
         } else if let Some(record) = &body.record {
