@@ -37,7 +37,9 @@ mod tests {
             let text = format!(
                 "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {{name: a}}\nspec: {{image: b, {field}: {value}}}\n"
             );
-            PARSERS.iter().for_each(|(_, parser)| parser(text.as_bytes()));
+            for (_, parser) in PARSERS {
+                parser(text.as_bytes());
+            }
         }
     }
 }

@@ -24,6 +24,10 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// What the kernel may keep for a client beyond what the client has room for. Without a bound it takes megabytes, and whoever
+/// reads them slowly looks to us like one who has read them. Enough for a fast client not to wait for us.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// What a client's connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -84,9 +88,11 @@ impl Socket {
     }
 
     /// Has the kernel end the connection when the peer takes nothing of what was sent for this long. It knows better than
-    /// we do: what fits into its buffers is gone for us.
+    /// we do: what fits into its buffers is gone for us. So that this is little, it takes no more than it can soon send.
     pub(crate) fn give_up_after(&self, longest: Duration) -> io::Result<()> {
-        SockRef::from(&self.stream).set_tcp_user_timeout(Some(longest))
+        let socket = SockRef::from(&self.stream);
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
+        socket.set_tcp_user_timeout(Some(longest))
     }
 
     /// When the connection was made, or came to us.
@@ -200,15 +206,20 @@ impl Socket {
     /// Reads what is there, in one system call. After a short read there was no more: asking again would cost a second one.
     pub(crate) fn try_read(&self, buffer: &mut impl BufMut) -> io::Result<usize> {
         let room = buffer.chunk_mut().len();
-        let mut read = None;
+        self.try_read_by(room, || self.stream.try_read_buf(buffer))
+    }
+
+    /// `read`: the system call.
+    fn try_read_by(&self, room: usize, mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+        let mut done = None;
         // The readiness that is given up is the one from before the call: what arrives meanwhile is not missed, on whichever
         // thread the event loop is.
         let tried = self.stream.try_io(Interest::READABLE, || {
-            let count = self.stream.try_read_buf(buffer)?;
-            read = Some(count);
+            let count = read()?;
+            done = Some(count);
             if 0 < count && count < room { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
-        match (read, tried) {
+        match (done, tried) {
             (Some(count), _) => Ok(count),
             (None, Err(error)) => Err(error),
             (None, Ok(())) => Err(io::ErrorKind::WouldBlock.into()),

@@ -36,8 +36,9 @@ pub(crate) fn amount(text: &str) -> Option<f64> {
             10_f64.powi(exponent)
         }
     };
-    // The API server keeps no more than 63 bits of a quantity.
-    Some((number.parse::<f64>().ok()? * factor).clamp(-TWO_TO_63, TWO_TO_63))
+    let number = number.parse::<f64>().ok()?;
+    // The API server keeps no more than 63 bits of a quantity. Nothing is nothing, also of what is beyond them.
+    Some(if number == 0.0 { 0.0 } else { (number * factor).clamp(-TWO_TO_63, TWO_TO_63) })
 }
 
 #[cfg(test)]
@@ -54,6 +55,7 @@ mod tests {
             ("0.1", "100m"),
             ("2.5Gi", "2560Mi"),
             ("1e400", "9223372036854775807"),
+            ("0e313", "0"),
         ] {
             assert!(same_amount(left, right), "{left} {right}");
         }

@@ -139,14 +139,15 @@ impl Number {
         for byte in payload {
             self.bytes[self.read] = *byte;
             self.read += 1;
-            let [a, b, c, d, e, f] = self.bytes;
             if header.kind == WINDOW_UPDATE && self.read == 4 {
+                let [increment @ .., _, _] = self.bytes;
                 // The first bit means nothing.
-                windows.open(header.stream, u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1));
+                windows.open(header.stream, u32::from_be_bytes(increment) & (u32::MAX >> 1));
                 self.read = 0;
             } else if self.read == 6 {
-                if u16::from_be_bytes([a, b]) == FIRST_WINDOW {
-                    windows.set_first(u32::from_be_bytes([c, d, e, f]));
+                let [high, low, value @ ..] = self.bytes;
+                if u16::from_be_bytes([high, low]) == FIRST_WINDOW {
+                    windows.set_first(u32::from_be_bytes(value));
                 }
                 self.read = 0;
             }

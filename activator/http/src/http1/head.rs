@@ -52,6 +52,10 @@ pub(super) fn may_begin(read: &[u8]) -> bool {
 
 /// Parses a whole head.
 pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
+    // The parser would skip empty lines, which are refused where they come by themselves.
+    if !may_begin(bytes) {
+        return Err("it does not begin with HTTP/1.");
+    }
     let mut fields = [const { MaybeUninit::uninit() }; HEAD_FIELDS];
     let mut response = httparse::Response::new(&mut []);
     let parsed =
@@ -236,6 +240,7 @@ mod tests {
     #[rstest]
     #[case("HTTP/2 200 OK\r\n\r\n")]
     #[case("HTTP/1.1 99 OK\r\n\r\n")]
+    #[case("\r\nHTTP/1.1 200 OK\r\n\r\n")]
     #[case("HTTP/1.1 200 OK\r\nname : value\r\n\r\n")]
     #[case("HTTP/1.1 200 OK\r\nname: value\r\n folded\r\n\r\n")]
     #[case("HTTP/1.1 200 OK\r\nname: a\0b\r\n\r\n")]

@@ -1,4 +1,5 @@
 use super::*;
+use futures::FutureExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 
@@ -62,4 +63,30 @@ async fn lingering_ends_with_the_peer() {
     };
     let both = async { tokio::join!(socket.linger(Duration::from_secs(60)), peer) };
     tokio::time::timeout(SOON, both).await.unwrap();
+}
+
+/// The event loop of another thread hears of bytes while this one reads those before them.
+#[test]
+fn what_comes_during_a_read_on_another_thread_is_not_missed() {
+    let elsewhere =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let ((mut client, socket), (mut ringer, bell)) =
+        elsewhere.block_on(async { (pair().await, pair().await) });
+    let mut buffer = Vec::with_capacity(100);
+    elsewhere.block_on(async {
+        client.write_all(b"first").await.unwrap();
+        socket.stream.readable().await.unwrap();
+    });
+    let read = socket.try_read_by(100, || {
+        let read = socket.stream.try_read_buf(&mut buffer);
+        elsewhere.block_on(async {
+            client.write_all(b"second").await.unwrap();
+            // The loop hears of both in their order.
+            ringer.write_all(b"!").await.unwrap();
+            tokio::time::timeout(SOON, bell.stream.readable()).await.unwrap().unwrap();
+        });
+        read
+    });
+    assert_eq!(read.unwrap(), b"first".len());
+    assert!(socket.stream.readable().now_or_never().is_some(), "nobody would be woken for the second");
 }
