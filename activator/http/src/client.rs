@@ -144,7 +144,8 @@ impl Client {
             .max_pending_accept_reset_streams(PENDING_RESETS)
             // No pings: they queue behind a response that its client reads slowly. TCP and the sweep find the dead.
             .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX));
-        let io = TokioIo::new(Frames::new(transport, Arc::clone(&self.socket), self.worker.config.stall_timeout));
+        let io =
+            TokioIo::new(Frames::new(transport, Arc::clone(&self.socket), self.worker.config.stall_timeout));
         let mut connection = pin!(builder.serve_connection(io, service));
         tokio::select! {
             biased;

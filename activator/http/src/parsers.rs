@@ -21,6 +21,7 @@ pub type Parser = fn(&[u8]);
 
 /// The parsers by name.
 pub const PARSERS: &[(&str, Parser)] = &[
+    ("request_head", http1::server::parsers::request_head),
     ("chunked", http1::parsers::chunked),
     ("response_head", http1::parsers::response_head),
     ("fields", fields),
@@ -143,7 +144,7 @@ fn leaves_a_plain_request_id(mut headers: HeaderMap) {
     assert_eq!(headers.get("x-request-id"), Some(&id));
 }
 
-fn names_a_host_that_needs_no_quoting(mut parts: request::Parts) {
+pub(crate) fn names_a_host_that_needs_no_quoting(mut parts: request::Parts) {
     match Head::host(&parts) {
         Ok(host) => {
             assert!(host.to_str().is_ok_and(|host| host.parse::<http::uri::Authority>().is_ok()), "{host:?}");
@@ -158,7 +159,7 @@ fn names_a_host_that_needs_no_quoting(mut parts: request::Parts) {
     }
 }
 
-fn has_one_length_at_most(parts: &request::Parts) {
+pub(crate) fn has_one_length_at_most(parts: &request::Parts) {
     if Head::check(parts).is_ok() {
         let all = |name: &str| parts.headers.get_all(name).iter().cloned().collect::<Vec<_>>();
         let (lengths, codings) = (all("content-length"), all("transfer-encoding"));

@@ -4,6 +4,8 @@
 //! whoever wants it, which may go on after the response: see [`Downstream`].
 
 mod body;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod parsers;
 mod request;
 mod response;
 
