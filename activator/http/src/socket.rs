@@ -24,10 +24,6 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// What the kernel may keep for a client beyond what the client has room for. Without a bound it takes megabytes, and whoever
-/// reads them slowly looks to us like one who has read them. Enough for a fast client not to wait for us.
-const UNSENT_BYTES: u32 = 128 * 1024;
-
 /// What a client's connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -88,11 +84,9 @@ impl Socket {
     }
 
     /// Has the kernel end the connection when the peer takes nothing of what was sent for this long. It knows better than
-    /// we do: what fits into its buffers is gone for us. So that this is little, it takes no more than it can soon send.
+    /// we do: what fits into its buffers is gone for us.
     pub(crate) fn give_up_after(&self, longest: Duration) -> io::Result<()> {
-        let socket = SockRef::from(&self.stream);
-        socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
-        socket.set_tcp_user_timeout(Some(longest))
+        SockRef::from(&self.stream).set_tcp_user_timeout(Some(longest))
     }
 
     /// When the connection was made, or came to us.

@@ -173,25 +173,6 @@ async fn a_response_that_is_read_in_drops_is_cut_off() {
 }
 
 #[tokio::test]
-async fn a_response_that_would_fit_into_the_kernel_is_read_in_drops_and_cut_off() {
-    let (bed, _pod) = bed().await;
-    let medium = Pod::http1(|_| async { reply(vec![1; 600_000]) }).await;
-    bed.function_with("medium", Setup::default(), &[medium.address]);
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(2_000).unwrap();
-    let mut client = Raw::over(socket.connect(bed.address()).await.unwrap());
-    client.get("medium.default", "/").await;
-    let reading = async {
-        let mut drop = interval(Duration::from_millis(50));
-        while matches!(client.stream.read(&mut [0; 10]).await, Ok(1..)) {
-            drop.tick().await;
-        }
-    };
-    within("the end of a slow reader", reading).await;
-    assert_eq!(bed.until_ended(1).await[0].outcome, Outcome::ClientLeft);
-}
-
-#[tokio::test]
 async fn requests_whose_answers_nobody_reads_are_cut_off() {
     let (bed, _pod) = bed().await;
     let good = Good::start(bed.address(), "hello.default");
