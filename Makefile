@@ -115,6 +115,10 @@ bench-fairness: bench-programs ## Measure what a flood and slow clients do to th
 bench-held: bench-programs ## Measure the memory of idle connections and held requests, and the order of their release.
 	$(bench) held --activator $(activator) $(ARGS)
 
+.PHONY: bench-decide
+bench-decide: deps-build ## Time the decisions for 10,000 active revisions.
+	$(CARGO) run --quiet --release --package catnap-bench -- decide
+
 .PHONY: bench-policy
 bench-policy: deps-build ## Hold the learned keep-alive against others on a recorded trace.
 	$(CARGO) run --quiet --package catnap-bench -- policy

@@ -5,6 +5,7 @@
 mod burst;
 mod cluster;
 mod cold;
+mod decide;
 mod fairness;
 mod held;
 mod latency;
@@ -48,6 +49,8 @@ enum Benchmark {
     Fairness(fairness::FairnessArgs),
     /// Memory of idle connections and held requests, against hyper alone; needs no cluster.
     Held(held::HeldArgs),
+    /// The leader's decisions for ten thousand active revisions; needs no cluster.
+    Decide(decide::DecideArgs),
     /// Ways to scale to zero on a recorded trace; needs no cluster.
     Policy(policy::PolicyArgs),
     /// The backend of others, in a process of its own.
@@ -80,6 +83,7 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Latency(arguments) => latency::run(arguments).await?,
         Benchmark::Fairness(arguments) => fairness::run(arguments).await?,
         Benchmark::Held(arguments) => held::run(arguments).await?,
+        Benchmark::Decide(arguments) => decide::run(&arguments)?,
         Benchmark::Policy(arguments) => policy::run(&arguments)?,
         Benchmark::Backend(arguments) => return subject::backend::serve(&arguments),
         Benchmark::Grpc(arguments) => return subject::grpc::serve(&arguments).await,

@@ -68,7 +68,7 @@ const LAYERS: &[Layer] = &[
     // Its tests call the example as any client would, by the types of its protocol.
     Layer { package: "catnap-e2e", may_use: &["catnap-crds", "catnap-example-grpc"], without: &[] },
     // Recorded traces are run through the autoscaler's own decisions.
-    Layer { package: "catnap-bench", may_use: &["catnap-autoscaler-core"], without: &[] },
+    Layer { package: "catnap-bench", may_use: &["catnap-autoscaler-core", "catnap-wire"], without: &[] },
     Layer { package: "xtask", may_use: &["catnap-crds"], without: &[] },
 ];
 
