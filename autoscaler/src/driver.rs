@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use catnap_autoscaler_core::{Effect, Leader, Settings, StreamId, Token};
+use catnap_autoscaler_core::{Effect, Explanation, Leader, Settings, StreamId, Token};
 use catnap_runtime::admin::Readiness;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::{CancellationToken, failpoint};
@@ -356,7 +356,12 @@ impl Driver {
         let Some(reign) = &self.reign else {
             return json!({ "leading": false, "synced": self.cluster.is_synced() });
         };
-        let revisions: Vec<_> = reign.leader.explain().iter().map(notice::describe).collect();
+        let now = self.now();
+        let describe = |explanation: &Explanation| {
+            let function = self.cluster.function(&explanation.revision).map(|function| &*function.name);
+            notice::describe(explanation, function, now)
+        };
+        let revisions: Vec<_> = reign.leader.explain().iter().map(describe).collect();
         let Term { transitions, boot } = reign.leader.term();
         json!({
             "leading": true,

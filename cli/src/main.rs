@@ -1,7 +1,9 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
 mod dev;
+mod explain;
 mod policy;
+mod replay;
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +22,10 @@ struct Arguments {
 enum Command {
     /// Run a Function on this machine, without a cluster: it rests at zero, wakes, grows and rests again.
     Dev(dev::Arguments),
+    /// Tell why a Function has the replicas it has: the current decision, what it was made from, and the last changes.
+    Explain(explain::Arguments),
+    /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
+    Replay(replay::Arguments),
     /// End the process groups named on standard input once it closes; `catnap dev` starts it for itself.
     #[command(hide = true)]
     Reap {
@@ -32,6 +38,10 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match arguments.command {
         Command::Dev(arguments) => in_runtime(dev::run(arguments)),
+        Command::Explain(arguments) => {
+            in_runtime(async { explain::run(arguments).await.map_err(anyhow::Error::from) })
+        }
+        Command::Replay(arguments) => replay::run(&arguments).map_err(anyhow::Error::from),
         Command::Reap { grace_seconds } => {
             dev::reaper::run(std::io::stdin().lock(), Duration::from_secs(grace_seconds));
             Ok(())

@@ -62,15 +62,27 @@ pub enum ManifestError {
 
 /// Reads and checks the manifest in `path`; all that is wrong with it comes together.
 pub fn read(path: &Path) -> Result<Function, ManifestError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
-    parse(path, &text)
+    parse(path, &text(path)?)
+}
+
+/// The text of a file.
+pub fn text(path: &Path) -> Result<String, ManifestError> {
+    std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
+}
+
+/// The one object in a text.
+pub fn object(path: &Path, text: &str) -> Result<Value, ManifestError> {
+    serde_saphyr::from_str(text)
+        .map_err(|source| ManifestError::Parse { path: path.to_owned(), source: Box::new(source) })
 }
 
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> {
+    function(path, object(path, text)?)
+}
+
+/// The Function that an object is, checked.
+pub fn function(path: &Path, object: Value) -> Result<Function, ManifestError> {
     let path = || path.to_owned();
-    let object: Value = serde_saphyr::from_str(text)
-        .map_err(|source| ManifestError::Parse { path: path(), source: Box::new(source) })?;
     let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
     let (kind, api_version) = (said("kind"), said("apiVersion"));
     if (kind.as_str(), api_version.as_str()) != ("Function", "catnap.dev/v1alpha1") {

@@ -13,9 +13,10 @@ use catnap_wire::{PodUid, RevisionId, Term};
 
 use crate::activators::Activators;
 use crate::context::{Context, Questions};
-use crate::decide::Decision;
+use crate::decide::{Decision, Observation};
 use crate::effect::{Effect, Event, ReadOutcome, StreamId, Token, WriteOutcome};
 use crate::policy::{Policy, Stage};
+pub use crate::revision::Change;
 use crate::revision::{Patterns, Revision};
 use crate::settings::Settings;
 use frames::Greeting;
@@ -53,8 +54,16 @@ pub struct Explanation {
     pub replicas: u32,
     /// State of the gates: `Up`, `Closing`, `Commit` or `Zero`.
     pub gate: &'static str,
+    /// What the owner asked for, and where the revision is in its life; `None` when it is in no status.
+    pub policy: Option<(Policy, Stage)>,
+    /// When it was decided last, on the leader's clock.
+    pub decided_at: Duration,
+    /// What the last decision was made from; `None` before the first.
+    pub observation: Option<Observation>,
     /// The last decision; `None` before the first.
     pub decision: Option<Decision>,
+    /// The last changes of the count, the latest first, up to a bound.
+    pub changes: Vec<Change>,
 }
 
 /// A list of activators that is under way.

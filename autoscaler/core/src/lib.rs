@@ -13,6 +13,7 @@ pub mod leader;
 pub mod learned;
 mod moment;
 pub mod policy;
+pub mod replay;
 mod revision;
 mod series;
 pub mod settings;

@@ -3,6 +3,7 @@
 //! The steps are beside it: `demand` (what the activators want), `pattern` (what their requests teach), `round` (going to zero), `write` (answers of `/scale`) and
 //! `hello` (answering an activator that connects).
 
+mod changes;
 mod demand;
 mod hello;
 mod pattern;
@@ -23,6 +24,8 @@ use crate::leader::{Explanation, PodFact, ScaleFact};
 use crate::policy::{Policy, Stage};
 use crate::series::{Averages, Series};
 use crate::version::older;
+pub use changes::Change;
+use changes::Changes;
 use demand::{IdleClock, View};
 pub(crate) use hello::Said;
 pub(crate) use pattern::Patterns;
@@ -57,7 +60,9 @@ pub(crate) struct Revision {
     idle: IdleClock,
     pulse: Pulse,
     history: Option<History>,
-    decision: Option<Decision>,
+    /// The last decision and what it was made from.
+    decision: Option<(Observation, Decision)>,
+    changes: Changes,
     decided_at: Duration,
     /// Something happened that a decision must not wait for.
     news: bool,
@@ -82,6 +87,7 @@ impl Revision {
             pulse: Pulse::default(),
             history: None,
             decision: None,
+            changes: Changes::default(),
             decided_at: Duration::ZERO,
             news: true,
         }
@@ -102,11 +108,16 @@ impl Revision {
     }
 
     pub(crate) fn explain(&self) -> Option<Explanation> {
+        let (observation, decision) = self.decision.clone().unzip();
         Some(Explanation {
             revision: self.id.clone(),
             replicas: self.scale.as_ref().map_or(0, |scale| scale.replicas),
             gate: self.gate.as_ref()?.name(),
-            decision: self.decision.clone(),
+            policy: self.policy.clone(),
+            decided_at: self.decided_at,
+            observation,
+            decision,
+            changes: self.changes.latest_first(),
         })
     }
 
@@ -173,7 +184,7 @@ impl Revision {
             let same = fact.resource_version == known.resource_version;
             let observed = fact.observed || (same && known.observed);
             if known.replicas != fact.replicas {
-                self.report_foreign(known.replicas, fact.replicas, context);
+                self.changed_elsewhere(known.replicas, fact.replicas, context);
             }
             self.news |= !same;
             self.scale = Some(ScaleFact { observed, ..fact });
@@ -184,11 +195,15 @@ impl Revision {
         self.follow_count(context);
     }
 
-    /// Tells of a count that neither this leader nor a waking activator wrote.
-    fn report_foreign(&self, known: u32, found: u32, context: &mut Context<'_>) {
+    /// A count that this leader did not write; tells of it unless a waking activator did.
+    fn changed_elsewhere(&mut self, known: u32, found: u32, context: &mut Context<'_>) {
         let Some((policy, _)) = &self.policy else { return };
         let woken = known == 0 && found == policy.first();
-        if self.gate.is_some() && self.question.is_none() && !woken {
+        if self.gate.is_none() || self.question.is_some() {
+            return;
+        }
+        self.changes.add(context.now, known, found, &[]);
+        if !woken {
             let revision = self.id.clone();
             context.report(Event::ForeignScale { revision, known, found });
         }
@@ -235,7 +250,7 @@ impl Revision {
         self.decided_at = context.now;
         self.news = false;
         self.act(&decision, replicas, stage, context);
-        self.decision = Some(decision);
+        self.decision = Some((observation, decision));
     }
 
     fn observe(&mut self, policy: &Policy, replicas: u32, context: &mut Context<'_>) -> Observation {

@@ -220,7 +220,7 @@ impl Revision {
         view.pressure = Some(Pressed { requests, since, at: now });
         self.requested(context);
         self.news |= now.saturating_sub(since) >= context.settings.pressure;
-        let at_max = self.decision.as_ref().is_some_and(|decision| decision.at_max);
+        let at_max = self.decision.as_ref().is_some_and(|(_, decision)| decision.at_max);
         if at_max && self.scale.as_ref().is_some_and(|scale| self.policy_max() <= scale.replicas) {
             let answer = WakeAnswer::AtMax;
             context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });

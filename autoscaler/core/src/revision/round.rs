@@ -204,6 +204,8 @@ impl Revision {
         gate.condemn(named.into_iter().chain(self.pods.iter().map(|pod| pod.uid.clone())));
         gate.phase = Phase::Zero;
         context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
+        let reasons = self.decision.as_ref().map_or(&[][..], |(_, decision)| &decision.reasons);
+        self.changes.add(context.now, from, 0, reasons);
         context.report(Event::ScaledToZero { revision: self.id.clone(), from });
         // Without a Deployment there is no count to learn.
         if self.scale.as_ref().is_some_and(|known| !older(&version, &known.resource_version)) {
@@ -250,7 +252,7 @@ impl Revision {
                 gate.phase = Phase::Up(Some(Settling { since: now, rested: true, closed, repeated: now }));
                 self.idle.restart(now);
                 // What was started ahead of a request waits only as long as the pattern says.
-                if !self.decision.as_ref().is_some_and(crate::Decision::is_ahead) {
+                if !self.decision.as_ref().is_some_and(|(_, decision)| decision.is_ahead()) {
                     self.pulse.grant(now);
                 }
                 self.answer_written(replicas, context);

@@ -75,6 +75,7 @@ impl Revision {
             Some(Question::Raise { from, to, decision }) => match outcome {
                 WriteOutcome::Written { resource_version } => {
                     let revision = self.id.clone();
+                    self.changes.add(context.now, from, to, &decision.reasons);
                     context.report(if from == 0 && decision.is_wake() {
                         Event::Woken { revision, to, decision }
                     } else {

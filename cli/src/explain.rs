@@ -1,0 +1,194 @@
+//! `catnap explain`: why a Function has the replicas it has, as the leading autoscaler tells it.
+//!
+//! The autoscaler's debug endpoint answers only from within its pod, so this goes through `kubectl port-forward`, or to an
+//! address that somebody else forwards.
+
+mod forward;
+mod state;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use forward::{Forward, ForwardError};
+use state::State;
+
+/// Longest wait for the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Largest answer: some KiB for each of ten thousand functions.
+const MAX_BYTES: usize = 256 << 20;
+
+/// Flags of `catnap explain`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What to explain: function/NAME.
+    #[arg(value_name = "function/NAME", value_parser = function_name)]
+    pub(crate) function: String,
+    /// Namespace of the Function.
+    #[arg(short, long, default_value = "default")]
+    pub(crate) namespace: String,
+    /// Where the autoscaler's admin server can be reached, such as `http://127.0.0.1:9090`; without it kubectl forwards a port
+    /// of the leading autoscaler.
+    #[arg(long, value_name = "URL", value_parser = authority)]
+    pub(crate) autoscaler: Option<String>,
+    /// Namespace Catnap is installed in.
+    #[arg(long, default_value = "catnap-system")]
+    pub(crate) system_namespace: String,
+    /// Name of the Lease that the leading autoscaler holds.
+    #[arg(long, default_value = "catnap-autoscaler")]
+    pub(crate) lease: String,
+    /// Print the autoscaler's JSON instead of text.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Why nothing can be explained. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ExplainError {
+    /// No way to the autoscaler.
+    #[error(
+        "cannot reach the leading autoscaler; --autoscaler takes the URL of a port that is forwarded already"
+    )]
+    Forward {
+        /// What went wrong.
+        #[source]
+        source: ForwardError,
+    },
+    /// No connection, or none that speaks HTTP.
+    #[error("cannot ask the autoscaler at {authority}")]
+    Ask {
+        /// Where.
+        authority: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time.
+    #[error("no answer from the autoscaler at {authority} within {} s", PATIENCE.as_secs())]
+    Timeout {
+        /// Where.
+        authority: String,
+    },
+    /// An answer that is none.
+    #[error("the autoscaler answered {status}: {text}")]
+    Refused {
+        /// Of the answer.
+        status: StatusCode,
+        /// Its beginning.
+        text: String,
+    },
+    /// An answer that cannot be read.
+    #[error("the answer is not what an autoscaler tells; is it one of this version?")]
+    Answer {
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An autoscaler that decides nothing.
+    #[error("the autoscaler at {authority} does not lead: ask the holder of the Lease")]
+    NotLeading {
+        /// Where.
+        authority: String,
+    },
+    /// It knows no such Function.
+    #[error("the autoscaler knows no revision of function/{function} in namespace {namespace}")]
+    Unknown {
+        /// Its name.
+        function: String,
+        /// Its namespace.
+        namespace: String,
+    },
+    /// Standard output does not take it.
+    #[error("cannot write")]
+    Write {
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Explains on standard output.
+pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
+    let Arguments { function, namespace, autoscaler, system_namespace, lease, json } = arguments;
+    let (authority, _forward) = if let Some(authority) = autoscaler {
+        (authority, None)
+    } else {
+        let forward = Forward::to_leader(&system_namespace, &lease).await;
+        let forward = forward.map_err(|source| ExplainError::Forward { source })?;
+        (forward.authority().to_owned(), Some(forward))
+    };
+    let asked = timeout(PATIENCE, ask(&authority)).await;
+    let answer = asked.map_err(|_| ExplainError::Timeout { authority: authority.clone() })??;
+    let state: State = serde_json::from_slice(&answer).map_err(|source| ExplainError::Answer { source })?;
+    if !state.leading {
+        return Err(ExplainError::NotLeading { authority });
+    }
+    let revisions = state.of(&namespace, &function);
+    if revisions.is_empty() {
+        return Err(ExplainError::Unknown { function, namespace });
+    }
+    let text = if json {
+        serde_json::to_string_pretty(&revisions).map_err(|source| ExplainError::Answer { source })? + "\n"
+    } else {
+        revisions.iter().map(ToString::to_string).collect()
+    };
+    match io::stdout().write_all(text.as_bytes()) {
+        // Who listened has seen enough.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ExplainError::Write { source: error }),
+        _ => Ok(()),
+    }
+}
+
+async fn ask(authority: &str) -> Result<Bytes, ExplainError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| ExplainError::Ask {
+        authority: authority.to_owned(),
+        source,
+    };
+    let stream = TcpStream::connect(authority).await.map_err(|error| failed(error.into()))?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
+    // Its errors are those of the request.
+    let connection = tokio::spawn(connection);
+    let request = Request::get("/debug/state")
+        .header(HOST, authority)
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed(error.into()))?;
+    let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(failed)?.to_bytes();
+    connection.abort();
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let text = String::from_utf8_lossy(&body).trim().chars().take(200).collect();
+    Err(ExplainError::Refused { status, text })
+}
+
+fn function_name(text: &str) -> Result<String, String> {
+    match text.split_once('/') {
+        Some(("function" | "functions" | "catfn", name)) if !name.is_empty() => Ok(name.to_owned()),
+        _ => Err("write function/NAME".to_owned()),
+    }
+}
+
+/// Host and port of an `http://` URL.
+fn authority(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
+    match rest.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() && !rest.contains('/') => {
+            Ok(rest.to_owned())
+        }
+        _ => Err("write http://HOST:PORT".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
