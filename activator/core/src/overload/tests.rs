@@ -1,0 +1,198 @@
+//! A simulated worker that is offered more than it can do: who is refused, how much, and for how long.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn name(number: usize) -> FunctionName {
+    FunctionName { namespace: "default".into(), name: format!("function-{number}").into() }
+}
+
+/// A worker that serves requests in the order of their arrival. What it has no time for waits with its client, which sends
+/// nothing meanwhile.
+struct Worker {
+    overload: Overload,
+    now: Duration,
+    busy: Duration,
+    /// Time that is taken already by what was admitted.
+    owed: f64,
+    /// Requests that were due, by function.
+    offered: Vec<f64>,
+    admitted: Vec<u32>,
+    refused: Vec<u32>,
+}
+
+const STEP: f64 = 0.01;
+const REFUSAL: f64 = 0.2;
+
+impl Worker {
+    fn new(functions: usize) -> Self {
+        Self {
+            overload: Overload::new(BUSY_LIMIT),
+            now: Duration::ZERO,
+            busy: Duration::ZERO,
+            owed: 0.0,
+            offered: vec![0.0; functions],
+            admitted: vec![0; functions],
+            refused: vec![0; functions],
+        }
+    }
+
+    /// Offers `rates` requests a second that cost `costs` seconds each. Gives how busy it was meanwhile.
+    fn run(&mut self, seconds: f64, rates: &[f64], costs: &[f64]) -> f64 {
+        let before = (self.now, self.busy);
+        self.admitted.fill(0);
+        self.refused.fill(0);
+        for _ in 0..(seconds / STEP) as usize {
+            self.step(rates, costs);
+        }
+        (self.busy - before.1).as_secs_f64() / (self.now - before.0).as_secs_f64()
+    }
+
+    fn step(&mut self, rates: &[f64], costs: &[f64]) {
+        if self.overload.due(self.now) {
+            // The other measure shows nothing.
+            self.overload.sample(self.now, [Duration::ZERO, self.busy]);
+        }
+        for (offered, rate) in self.offered.iter_mut().zip(rates) {
+            // Clients that wait send nothing.
+            *offered = (*offered + rate * STEP).min(rate * STEP * 2.0 + 1.0);
+        }
+        let mut left = true;
+        while left && self.owed < STEP {
+            left = false;
+            for function in 0..rates.len() {
+                if self.offered[function] >= 1.0 && self.owed < STEP {
+                    self.offered[function] -= 1.0;
+                    left = true;
+                    if self.overload.admit(&name(function)) {
+                        self.admitted[function] += 1;
+                        self.owed += costs[function];
+                    } else {
+                        self.refused[function] += 1;
+                        self.owed += costs[function] * REFUSAL;
+                    }
+                }
+            }
+        }
+        let done = self.owed.min(STEP);
+        self.owed -= done;
+        self.busy += Duration::from_secs_f64(done);
+        self.now += Duration::from_secs_f64(STEP);
+    }
+}
+
+#[test]
+fn a_worker_with_time_left_refuses_nobody() {
+    let mut worker = Worker::new(2);
+    let busy = worker.run(10.0, &[700.0, 20.0], &[0.001, 0.001]);
+    assert!((0.7..0.75).contains(&busy), "{busy}");
+    assert_eq!(worker.refused, [0, 0]);
+}
+
+#[test]
+fn one_function_alone_may_have_all_of_a_worker() {
+    let mut worker = Worker::new(1);
+    assert!(worker.run(10.0, &[5_000.0], &[0.001]) > 0.99);
+    assert_eq!(worker.refused, [0]);
+    assert!(!worker.overload.refuses());
+}
+
+#[test]
+fn functions_of_equal_weight_have_nobody_to_be_protected_from() {
+    let mut worker = Worker::new(2);
+    assert!(worker.run(10.0, &[2_000.0, 1_500.0], &[0.001, 0.001]) > 0.99);
+    assert_eq!(worker.refused, [0, 0]);
+}
+
+#[test]
+fn a_flood_is_kept_to_what_the_light_ones_leave() {
+    let mut worker = Worker::new(3);
+    worker.run(5.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+    let busy = worker.run(10.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+    assert!((0.75..0.85).contains(&busy), "{busy}");
+    assert!(worker.refused[0] > 0);
+    assert_eq!(worker.refused[1..], [0, 0]);
+    // Each second is like the one before.
+    let mut admitted = Vec::new();
+    for _ in 0..10 {
+        worker.run(1.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+        admitted.push(f64::from(worker.admitted[0]));
+    }
+    let (least, most) =
+        admitted.iter().fold((f64::MAX, 0.0), |(least, most), each| (each.min(least), each.max(most)));
+    assert!(most < least * 1.1, "{admitted:?}");
+}
+
+#[test]
+fn two_floods_are_treated_alike() {
+    let mut worker = Worker::new(3);
+    let rates = [3_000.0, 2_500.0, 50.0];
+    worker.run(5.0, &rates, &[0.001; 3]);
+    worker.run(10.0, &rates, &[0.001; 3]);
+    assert_eq!(worker.refused[2], 0);
+    let (one, other) = (f64::from(worker.admitted[0]), f64::from(worker.admitted[1]));
+    assert!((0.8..1.25).contains(&(one / other)), "{one} {other}");
+}
+
+#[test]
+fn what_ended_leaves_nothing_behind() {
+    let mut worker = Worker::new(2);
+    worker.run(5.0, &[3_000.0, 50.0], &[0.001; 2]);
+    assert!(worker.overload.refuses());
+    worker.run(5.0, &[300.0, 50.0], &[0.001; 2]);
+    assert!(!worker.overload.refuses());
+    worker.run(5.0, &[300.0, 50.0], &[0.001; 2]);
+    assert_eq!(worker.refused, [0, 0]);
+    assert!(worker.overload.functions.is_empty(), "nothing is counted while there is time");
+}
+
+#[test]
+fn a_light_function_whose_requests_take_long_is_not_the_heaviest() {
+    let mut worker = Worker::new(2);
+    // Forty requests keep the worker busy, those of the other function do not.
+    assert!(worker.run(10.0, &[40.0, 90.0], &[0.03, 0.0005]) > 0.9);
+    assert_eq!(worker.refused, [0, 0]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever is offered: who sends less than half of what the heaviest does is never refused, and a worker that refuses
+    /// anything has no time to waste.
+    #[test]
+    fn only_the_heavy_are_refused_and_only_by_a_busy_worker(
+        rates in prop::collection::vec(1.0..5_000.0_f64, 1..6),
+        costs in prop::collection::vec(0.0001..0.002_f64, 6),
+    ) {
+        let mut worker = Worker::new(rates.len());
+        let costs = &costs[..rates.len()];
+        worker.run(10.0, &rates, costs);
+        let busy = worker.run(10.0, &rates, costs);
+        let begun: Vec<u32> = worker.admitted.iter().zip(&worker.refused).map(|(a, b)| a + b).collect();
+        let heaviest = f64::from(begun.iter().copied().max().unwrap_or_default());
+        for (function, refused) in worker.refused.iter().enumerate() {
+            // Those near the half are on either side of it from moment to moment.
+            if f64::from(begun[function]) < heaviest * 0.4 {
+                prop_assert_eq!(*refused, 0, "{} of {:?}", function, begun);
+            }
+        }
+        if worker.refused.iter().any(|refused| *refused > 0) {
+            prop_assert!(busy > 0.65, "busy {}", busy);
+        }
+    }
+
+    /// Any sequence of times and totals is taken.
+    #[test]
+    fn no_measure_is_too_odd(samples in prop::collection::vec((0..5_000_u64, 0..5_000_u64, 0..300_usize), 0..50)) {
+        let mut overload = Overload::new(BUSY_LIMIT);
+        for (at, busy, requests) in samples {
+            overload.sample(Duration::from_millis(at), [Duration::from_millis(busy), Duration::ZERO]);
+            prop_assert!((0.0..=1.0).contains(&overload.busy()));
+            for request in 0..requests {
+                overload.admit(&name(request % 7));
+            }
+            prop_assert!(overload.cap.is_none_or(|cap| cap.is_finite() && cap >= 0.0));
+        }
+    }
+}
