@@ -9,6 +9,9 @@ use catnap_runtime::admin::AdminArgs;
 use catnap_runtime::identity::Pod;
 use catnap_runtime::telemetry::TelemetryArgs;
 
+use crate::access_log::AccessLogArgs;
+use crate::traces::TraceArgs;
+
 /// Carries every request to a function: routes it, holds it while the function wakes, and measures it.
 #[derive(Debug, clap::Parser)]
 #[command(name = "catnap-activator", version)]
@@ -57,6 +60,10 @@ pub(crate) struct Arguments {
     /// Seconds that requests get to end after that.
     #[arg(long, env = "CATNAP_DRAIN_TIMEOUT", value_parser = seconds, default_value = "300")]
     pub(crate) drain_timeout: Duration,
+    #[command(flatten)]
+    pub(crate) access_log: AccessLogArgs,
+    #[command(flatten)]
+    pub(crate) traces: TraceArgs,
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
     #[command(flatten)]

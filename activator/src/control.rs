@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use catnap_activator_core::{Activator, Command, Connection, FunctionName};
+use catnap_activator_core::{Activator, Command, Connection};
 use catnap_runtime::CancellationToken;
 use catnap_runtime::watch::Change;
 use catnap_wire::ActivatorFrame;
@@ -22,7 +22,6 @@ use tracing::{info, warn};
 use crate::catalog::{Catalog, Update};
 use crate::commands::{self, Answer};
 use crate::members::{Activator as Member, Members};
-use crate::metrics::Metrics;
 use crate::peers::PeerEvent;
 use crate::peers::directory::Directory;
 use crate::peers::lease::Advertisement;
@@ -57,7 +56,6 @@ pub(crate) struct Sources {
 pub(crate) struct Control {
     activator: Arc<Activator>,
     scale: ScaleClient,
-    metrics: Arc<Metrics>,
     catalog: Catalog,
     members: Members,
     peers: PeerLinks,
@@ -71,7 +69,6 @@ impl Control {
     pub(crate) fn new(
         activator: Arc<Activator>,
         scale: ScaleClient,
-        metrics: Arc<Metrics>,
         directory: Directory,
         synced: oneshot::Sender<()>,
     ) -> Self {
@@ -79,7 +76,6 @@ impl Control {
             peers: PeerLinks::new(Arc::clone(&activator), directory),
             activator,
             scale,
-            metrics,
             catalog: Catalog::default(),
             members: Members::default(),
             stream: None,
@@ -212,17 +208,9 @@ impl Control {
     fn tell(&self, updates: Vec<Update>) {
         for update in updates {
             match update {
-                Update::Functions(routes) => {
-                    let names: HashSet<FunctionName> =
-                        routes.iter().map(|route| route.name.clone()).collect();
-                    self.activator.set_functions(routes);
-                    self.metrics.retain(|name| names.contains(name));
-                }
+                Update::Functions(routes) => self.activator.set_functions(routes),
                 Update::Upsert(route) => self.activator.upsert_function(route),
-                Update::Remove(name) => {
-                    self.activator.remove_function(&name);
-                    self.metrics.retain(|kept| *kept != name);
-                }
+                Update::Remove(name) => self.activator.remove_function(&name),
                 Update::Pods(revision, pods) => self.activator.set_pods(&revision, pods),
             }
         }

@@ -3,6 +3,7 @@
 //!
 //! It needs neither the operator nor the autoscaler to serve or to wake, and the API server only to learn what is new.
 
+mod access_log;
 mod arguments;
 mod catalog;
 mod commands;
@@ -11,11 +12,13 @@ mod debug_state;
 mod leader;
 mod members;
 mod metrics;
+mod observers;
 mod peers;
 mod pods;
 mod routes;
 mod scale;
 mod stream;
+mod traces;
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -40,9 +43,11 @@ use kube::{Api, Client};
 use tokio::sync::{mpsc, oneshot, watch as latest};
 use tracing::info;
 
+use access_log::AccessLog;
 use arguments::Arguments;
 use control::{Control, Sources};
 use metrics::Metrics;
+use observers::Observers;
 use peers::PeerEvent;
 use peers::directory::Directory;
 use peers::stream::Streams;
@@ -54,6 +59,8 @@ const PEER_EVENTS: usize = 4_096;
 const PEER_PORT: u16 = 8444;
 /// Other activators get this long to hear that this one ends.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Spans of the last requests get this long to be sent.
+const LAST_TRACES: Duration = Duration::from_secs(2);
 /// Certificates are read again this often. kubelet itself takes up to a minute to bring a changed Secret.
 const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -80,6 +87,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         token_file,
         drain_delay,
         drain_timeout,
+        access_log,
+        traces,
         admin,
         telemetry,
         pod,
@@ -94,6 +103,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut config = server_config(addresses, workers, trusted_proxies);
     config.tls = tls_config(tls_listen, tls_certificates);
     config.max_connections = max_connections;
+    config.sampling = traces.sampling();
     let client = kubernetes::client("catnap-activator").await?;
     let boot = identity::new_boot();
     let settings = Settings {
@@ -106,6 +116,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, &activator);
+    let access_log = AccessLog::start(&access_log, Arc::clone(&metrics.losses));
+    let access_log = access_log.context("cannot start the access log's thread")?;
+    let (traces, export) = traces::start(&traces, &pod, &metrics.losses)?.unzip();
+    let export = export.map(|export| tokio::spawn(export.run()));
+    let observers = Observers { metrics, access_log, traces };
     let readiness = Readiness::default();
     let admin_stop = CancellationToken::new();
     let shown = Arc::clone(&activator);
@@ -124,7 +139,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let sources = sources(&client, &pod.namespace, token_file, commands, peers);
     let scale = scale::ScaleClient::new(client);
-    let control = Control::new(Arc::clone(&activator), scale, Arc::clone(&metrics), directory, synced);
+    let control = Control::new(Arc::clone(&activator), scale, directory, synced);
     let end = CancellationToken::new();
     let mut control = tokio::spawn(control.run(sources, end.clone()));
 
@@ -133,7 +148,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         known = all_synced => known.context("the control loop ended before it knew everything")?,
         () = stop.cancelled() => return Ok(()),
     }
-    let server = Server::start(config, activator, metrics)?;
+    let server = Server::start(config, activator, Arc::new(observers))?;
     info!(addresses = ?server.addresses(), failpoints = catnap_runtime::failpoint::ENABLED, "serving");
     readiness.set(true);
 
@@ -149,6 +164,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     end.cancel();
     if tokio::time::timeout(GOODBYE_TIMEOUT, &mut control).await.is_err() {
         control.abort();
+    }
+    if let Some(export) = export {
+        // The workers are gone, and with them whoever makes spans.
+        let _ = tokio::time::timeout(LAST_TRACES, export).await;
     }
     admin_stop.cancel();
     admin.await.context("the admin server ended badly")

@@ -12,7 +12,8 @@ use crate::sync::Mutex;
 use crate::timeouts::{LiveTimeouts, Timeouts};
 use crate::waiting::{Admission, Waiter, Waiting};
 use catnap_wire::message::RevisionId;
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// What a request is admitted to.
@@ -23,6 +24,7 @@ pub struct Function {
     process: Arc<Process>,
     share: Arc<Share>,
     timeouts: LiveTimeouts,
+    companion: OnceLock<Arc<dyn Any + Send + Sync>>,
     state: Mutex<State>,
 }
 
@@ -48,6 +50,7 @@ impl Function {
             share: process.budgets.share(&route.name.namespace),
             process,
             timeouts: LiveTimeouts::new(route.policy.timeouts),
+            companion: OnceLock::new(),
             state: Mutex::new(State {
                 policy: route.policy.clone(),
                 stalled: route.stalled.clone(),
@@ -68,6 +71,12 @@ impl Function {
     /// How long an exchange may take that is dispatched now.
     pub fn timeouts(&self) -> Timeouts {
         self.timeouts.get()
+    }
+
+    /// What the counting side keeps with the Function, made at first use: found without a search, gone when the Function is.
+    /// There is one; `None` when it is of another type.
+    pub fn companion<T: Any + Send + Sync>(&self, new: impl FnOnce() -> Arc<T>) -> Option<&T> {
+        self.companion.get_or_init(|| new()).downcast_ref()
     }
 
     pub(crate) fn uid(&self) -> &Arc<str> {
@@ -260,6 +269,11 @@ impl Function {
     /// Fails what is held in the Function's own queue.
     pub(crate) fn fail_pending(&self, trouble: &Trouble) {
         fail_all(&mut self.state.lock().pending, trouble);
+    }
+
+    /// Those of its status.
+    pub(crate) fn revisions(&self) -> Vec<RevisionId> {
+        self.state.lock().revisions.iter().map(|revision| revision.id().clone()).collect()
     }
 
     /// Requests in the Function's own queue.

@@ -355,6 +355,7 @@ impl<W> Revision<W> {
             measured: self.measure.requests(),
             arrivals: self.measure.arrivals_total(),
             slots: self.slots.as_ref().map(|slots| slots.role_name()),
+            limit: self.route.policy.limit,
             pods: pods.collect(),
         }
     }

@@ -5,9 +5,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_activator_core::Listener;
+use catnap_activator_core::{BUSY_LIMIT, Listener};
 
 use crate::certificates::Certificates;
+use crate::trace::Sampling;
 
 /// Longest request head in bytes, request line included.
 pub(crate) const HEAD_BYTES: usize = 64 * 1024;
@@ -50,6 +51,10 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Most connections of clients; `None`: what the limit of descriptors allows.
     pub max_connections: Option<usize>,
+    /// Part of a worker's time, from 0 to 1, that it may be busy before new requests of the heaviest function are refused.
+    pub busy_limit: f64,
+    /// Which traces are sampled; `None`: nobody takes any, and what callers send passes as it is.
+    pub sampling: Option<Sampling>,
     /// Longest time for a TCP connection to a pod.
     pub connect_timeout: Duration,
 }
@@ -66,6 +71,8 @@ impl Config {
             idle_timeout: Duration::from_secs(620),
             stall_timeout: Duration::from_secs(60),
             max_connections: None,
+            busy_limit: BUSY_LIMIT,
+            sampling: None,
             connect_timeout: Duration::from_secs(2),
         }
     }

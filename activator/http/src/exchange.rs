@@ -15,7 +15,7 @@ use crate::deadlines::Limits;
 use crate::head::Head;
 use crate::io::Protocol;
 use crate::lease::Lease;
-use crate::observe::Outcome;
+use crate::observe::{Line, Outcome};
 use crate::pod_body::PodBody;
 use crate::pool::Want;
 use crate::progress::Expiry;
@@ -23,6 +23,7 @@ use crate::record::Record;
 use crate::request_body::Replay;
 use crate::response_body::ResponseBody;
 use crate::sent::Sent;
+use crate::trace::StepKind;
 use crate::tunnel::Tunnel;
 use crate::upstream::SendError;
 use crate::{forwarded, headers, timing};
@@ -82,6 +83,7 @@ pub(crate) async fn serve(
     let request_id = forwarded::identify(&mut parts.headers);
     let asker = Asker::new(&parts.method, &parts.headers, request_id);
     let version = parts.version;
+    let line = Line::of(&parts);
     // Whoever asks for a tunnel may have sent the first bytes in it already.
     let mut last = parts.method == Method::CONNECT;
     let routed = checked.and_then(|()| Head::host(&parts)).and_then(|host| {
@@ -91,10 +93,11 @@ pub(crate) async fn serve(
     });
     let mut response = match routed {
         Ok((function, host)) => {
-            record.routed(function.name());
+            record.routed(&function);
             let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
             let body = Replay::new(body, Arc::clone(&record.progress), socket);
-            let head = Head::new(parts, host, &client.caller);
+            let (head, trace) = Head::new(parts, host, &client.caller, client.worker.config.sampling);
+            record.describe(line, &asker.request_id, trace);
             last = head.asks_to_switch();
             let deadline =
                 headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
@@ -105,6 +108,7 @@ pub(crate) async fn serve(
         Err(refusal) => {
             // Where its next request begins is not certain.
             last |= refusal.reason == Reason::BadRequest;
+            record.describe(line, &asker.request_id, None);
             refuse(record, &refusal, &asker)
         }
     };
@@ -127,12 +131,17 @@ impl Exchange {
 
     /// Sends the request until a pod answers, or nothing more may be tried.
     async fn send(&mut self, function: &Arc<Function>) -> Result<Answered, End> {
-        let mut admission = function.admit();
+        let mut admission = self.client.worker.load.admit(function, self.record.started());
         let mut resent = false;
         loop {
             let slot = match admission {
                 Admission::Dispatch(slot) => slot,
-                Admission::Held(waiting) => self.hold(function, waiting).await?,
+                Admission::Held(waiting) => {
+                    self.record.wait(StepKind::Hold);
+                    let granted = self.hold(function, waiting).await;
+                    self.record.go_on();
+                    granted?
+                }
                 Admission::Refused(refusal) => return Err(End::Refused(refusal)),
             };
             self.limit(function, &slot);
@@ -244,7 +253,10 @@ impl Exchange {
         let mut lease = Lease::new(slot, pool, until);
         loop {
             let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
-            let sending = match lease.connect(want, worker.config.connect_timeout).await {
+            self.record.wait(StepKind::Connect);
+            let connected = lease.connect(want, worker.config.connect_timeout).await;
+            self.record.go_on();
+            let sending = match connected {
                 Ok(link) => link.send(&self.head, body),
                 Err(error) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");

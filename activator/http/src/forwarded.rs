@@ -1,4 +1,4 @@
-//! Who called, told to the function: `Forwarded` (RFC 7239), `X-Forwarded-*`, `X-Request-Id` and `traceparent`.
+//! Who called, told to the function: `Forwarded` (RFC 7239), `X-Forwarded-*` and `X-Request-Id`.
 //!
 //! What a client says of itself is believed only from a trusted proxy; from anybody else it is replaced.
 
@@ -8,13 +8,12 @@ use bytes::BytesMut;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Network;
+use crate::trace::{plain_value, write_hex};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const HTTP: HeaderValue = HeaderValue::from_static("http");
 const HTTPS: HeaderValue = HeaderValue::from_static("https");
 /// Longer request ids are replaced.
@@ -44,6 +43,11 @@ impl Caller {
             scheme: if tls { HTTPS } else { HTTP },
             forwarded: format!("for={node};proto={scheme};host=").into_bytes().into_boxed_slice(),
         }
+    }
+
+    /// True when its connection is under TLS.
+    pub(crate) fn tls(&self) -> bool {
+        self.scheme == HTTPS
     }
 
     /// Writes the fields on where the request came from. `host`: the authority as the client sent it.
@@ -90,56 +94,9 @@ pub(crate) fn identify(headers: &mut HeaderMap) -> HeaderValue {
     id
 }
 
-/// Keeps a valid W3C trace context, else begins one.
-pub(crate) fn trace(headers: &mut HeaderMap) {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    if let (Some(only), None) = (values.next(), values.next())
-        && valid_traceparent(only.as_bytes())
-    {
-        return;
-    }
-    headers.remove(TRACESTATE);
-    // Zero is not a valid id; flags 00: the sampling decision is left to whoever traces.
-    let mut value = *b"00-00000000000000000000000000000000-0000000000000000-00";
-    write_hex(rand::random::<u128>() | 1, &mut value[3..35]);
-    write_hex(u128::from(rand::random::<u64>() | 1), &mut value[36..52]);
-    headers.insert(TRACEPARENT, plain_value(&value));
-}
-
-/// Writes a number as hexadecimal digits, most significant first, in all of the field.
-fn write_hex(mut number: u128, field: &mut [u8]) {
-    for digit in field.iter_mut().rev() {
-        *digit = b"0123456789abcdef"[(number & 0xf) as usize];
-        number >>= 4;
-    }
-}
-
-/// Digits and dashes are no trouble in a header value.
-fn plain_value(bytes: &[u8]) -> HeaderValue {
-    HeaderValue::from_bytes(bytes).unwrap_or_else(|_| HeaderValue::from_static("0"))
-}
-
 fn valid_request_id(id: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:/+=@".contains(byte);
     !id.is_empty() && id.len() <= REQUEST_ID_BYTES && id.iter().all(plain)
-}
-
-/// `version-trace-parent-flags` in lower-case hexadecimal; a later version may have more after another dash.
-fn valid_traceparent(value: &[u8]) -> bool {
-    let hex = |bytes: &[u8]| bytes.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    let id = |bytes: &[u8]| hex(bytes) && bytes.iter().any(|byte| *byte != b'0');
-    let (Some(version), Some(trace), Some(parent), Some(flags)) =
-        (value.get(..2), value.get(3..35), value.get(36..52), value.get(53..55))
-    else {
-        return false;
-    };
-    let dashes = [2, 35, 52].iter().all(|position| value.get(*position) == Some(&b'-'));
-    let rest = match version {
-        b"ff" => false,
-        b"00" => value.len() == 55,
-        _ => value.get(55).is_none_or(|next| *next == b'-'),
-    };
-    dashes && rest && hex(version) && id(trace) && id(parent) && hex(flags)
 }
 
 #[cfg(test)]

@@ -8,10 +8,11 @@ use http::{Method, Request, Uri, Version};
 use http_body::Body;
 
 use crate::config::{HEAD_FIELDS, URI_BYTES};
-use crate::forwarded::{self, Caller};
+use crate::forwarded::Caller;
 use crate::headers::{self, Removed};
 use crate::http1::write_field;
 use crate::request_body::RequestBody;
+use crate::trace::{self, Sampling, Trace};
 
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 /// What a held request takes besides the bytes of its head: its task, its places in lists.
@@ -84,17 +85,22 @@ impl Head {
         }
     }
 
-    /// Takes the head over, cleaned and with what the function is told of its caller.
-    pub(crate) fn new(parts: Parts, host: HeaderValue, caller: &Caller) -> Self {
+    /// Takes the head over, cleaned and with what the function is told of its caller. Gives the trace too, when it is sampled.
+    pub(crate) fn new(
+        parts: Parts,
+        host: HeaderValue,
+        caller: &Caller,
+        sampling: Option<Sampling>,
+    ) -> (Self, Option<Box<Trace>>) {
         let Parts { method, uri, version, mut headers, .. } = parts;
         let mut removed = headers::clean_request(&mut headers);
         if version != Version::HTTP_11 {
             removed.upgrade = None;
         }
-        forwarded::trace(&mut headers);
+        let trace = trace::pass_on(&mut headers, sampling);
         caller.describe(&mut headers, &host);
         let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        Self { method, path, host, headers, removed, version }
+        (Self { method, path, host, headers, removed, version }, trace)
     }
 
     /// A GET of our own.

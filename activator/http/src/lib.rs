@@ -21,6 +21,7 @@ mod http1;
 mod io;
 mod lease;
 mod listen;
+mod load;
 mod observe;
 mod pace;
 #[cfg(any(test, fuzzing))]
@@ -38,12 +39,14 @@ mod server;
 mod socket;
 mod timing;
 mod tls;
+mod trace;
 mod tunnel;
 mod upstream;
 mod worker;
 
 pub use certificates::Certificates;
 pub use config::{Config, Network, NetworkError, Tls};
-pub use observe::{Ended, Observer, Outcome};
+pub use observe::{Details, Ended, Observer, Outcome};
 pub use probe::{ProbeError, probe};
 pub use server::{Drained, Handle, Server, StartError};
+pub use trace::{Sampling, Step, StepKind, Trace};

@@ -4,8 +4,13 @@
 
 use std::time::Duration;
 
-use catnap_activator_core::{FunctionName, Phases, Reason};
+use catnap_activator_core::{Function, Phases, Reason};
+use catnap_wire::PodUid;
 use catnap_wire::message::RevisionId;
+use http::request::Parts;
+use http::{HeaderValue, Method, Version};
+
+use crate::trace::Trace;
 
 /// How an exchange ended, seen from the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,11 +27,23 @@ pub enum Outcome {
     TimedOut(Reason),
 }
 
+impl Outcome {
+    /// Why it ended as it did, a name from a list; empty when the function answered.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Refused(reason) | Self::TimedOut(reason) => reason.name(),
+            Self::ClientLeft => "ClientLeft",
+            Self::BrokenOff => "BrokenOff",
+            Self::Answered => "",
+        }
+    }
+}
+
 /// One request, after its end.
 #[derive(Debug)]
 pub struct Ended<'record> {
     /// The function, when the host was known.
-    pub function: Option<&'record FunctionName>,
+    pub function: Option<&'record Function>,
     /// The revision whose pod had the request last.
     pub revision: Option<&'record RevisionId>,
     /// Status code of the response, when there was one.
@@ -45,10 +62,62 @@ pub struct Ended<'record> {
     pub request_bytes: u64,
     /// Bytes of the response's body.
     pub response_bytes: u64,
+    /// More about it, when the observer [wants](Observer::wants_details) that or its trace is sampled.
+    pub details: Option<&'record Details>,
+}
+
+/// What only a log or a trace tells of a request. Nothing in it is as a client wrote it, but the id, which was checked.
+#[derive(Clone, Debug)]
+pub struct Details {
+    /// One of the methods of RFC 9110 and PATCH, else `_OTHER`.
+    pub method: &'static str,
+    /// `1.0`, `1.1` or `2`.
+    pub version: &'static str,
+    /// The client's connection is under TLS.
+    pub tls: bool,
+    /// Up to 128 letters, digits and `-_.:/+=@`.
+    pub request_id: HeaderValue,
+    /// Length of path and query in bytes.
+    pub path_length: usize,
+    /// The pod that had the request last.
+    pub pod: Option<PodUid>,
+    /// Set when the request's trace is sampled.
+    pub trace: Option<Box<Trace>>,
+}
+
+/// What [`Details`] take from a request's head, which is gone by then.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line {
+    pub(crate) method: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) path_length: usize,
+}
+
+impl Line {
+    pub(crate) fn of(parts: &Parts) -> Self {
+        let version = match parts.version {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
+        let path_length = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        Self { method: method_name(&parts.method), version, path_length }
+    }
+}
+
+/// The name of a method, one of a list.
+fn method_name(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
+    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 /// Counts what happens. Called on the workers: it must be short and must not block.
 pub trait Observer: Send + Sync + 'static {
+    /// True when it makes use of [`Details`] of every request: keeping them costs an allocation each.
+    fn wants_details(&self) -> bool {
+        false
+    }
+
     /// A request's head was parsed.
     fn began(&self) {}
 

@@ -14,7 +14,7 @@ use http::{Request, Uri, Version, request};
 use crate::config::Network;
 use crate::forwarded::{self, Caller};
 use crate::head::Head;
-use crate::{frames, headers, http1};
+use crate::{frames, headers, http1, trace};
 
 /// What reads bytes of any kind.
 pub type Parser = fn(&[u8]);
@@ -127,7 +127,7 @@ fn passes_nothing_of_the_connection(fields: &HeaderMap) {
 }
 
 fn leaves_one_trace(mut headers: HeaderMap) {
-    forwarded::trace(&mut headers);
+    trace::pass_on(&mut headers, None);
     let values: Vec<_> = headers.get_all("traceparent").iter().collect();
     assert_eq!(values.len(), 1);
     let parts: Vec<&[u8]> = values[0].as_bytes().split(|byte| *byte == b'-').collect();

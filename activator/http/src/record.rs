@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use catnap_activator_core::{FunctionName, Phases, Slot};
+use catnap_activator_core::{Function, Phases, Slot};
 use catnap_wire::message::RevisionId;
+use http::HeaderValue;
 
 use crate::client::Client;
-use crate::observe::{Ended, Outcome};
+use crate::observe::{Details, Ended, Line, Outcome};
 use crate::progress::Progress;
+use crate::trace::{StepKind, Trace};
 
 /// Begins with the parsed head, ends when dropped: with the last byte, or when somebody gave up.
 #[derive(Debug)]
 pub(crate) struct Record {
     client: Arc<Client>,
     started: Instant,
-    function: Option<FunctionName>,
+    function: Option<Arc<Function>>,
     revision: Option<RevisionId>,
     phases: Option<Phases>,
     first_byte: Option<std::time::Duration>,
@@ -23,6 +25,7 @@ pub(crate) struct Record {
     /// Until something better is known, the client left.
     pub(crate) outcome: Outcome,
     attempts: u32,
+    details: Option<Box<Details>>,
     pub(crate) progress: Arc<Progress>,
 }
 
@@ -40,23 +43,62 @@ impl Record {
             status: None,
             outcome: Outcome::ClientLeft,
             attempts: 0,
+            details: None,
             progress: Arc::default(),
         }
     }
 
-    pub(crate) fn routed(&mut self, function: &FunctionName) {
-        self.function = Some(function.clone());
+    pub(crate) fn routed(&mut self, function: &Arc<Function>) {
+        self.function = Some(Arc::clone(function));
     }
 
     pub(crate) fn dispatched(&mut self, slot: &Slot) {
         self.attempts += 1;
         self.revision = Some(slot.revision().clone());
         self.phases = slot.phases();
+        if let Some(details) = &mut self.details {
+            details.pod = Some(Arc::clone(slot.pod()));
+        }
+    }
+
+    /// Keeps the details of the request, when somebody wants them.
+    pub(crate) fn describe(&mut self, line: Line, request_id: &HeaderValue, trace: Option<Box<Trace>>) {
+        if trace.is_some() || self.client.worker.observer.wants_details() {
+            let Line { method, version, path_length } = line;
+            let (tls, request_id) = (self.client.caller.tls(), request_id.clone());
+            self.details =
+                Some(Box::new(Details { method, version, tls, request_id, path_length, pod: None, trace }));
+        }
+    }
+
+    /// The request waits from now on.
+    pub(crate) fn wait(&mut self, kind: StepKind) {
+        let started = self.started;
+        if let Some(trace) = self.trace_mut() {
+            trace.begin(kind, started);
+        }
+    }
+
+    /// It does not wait any more.
+    pub(crate) fn go_on(&mut self) {
+        let started = self.started;
+        if let Some(trace) = self.trace_mut() {
+            trace.end(started);
+        }
+    }
+
+    fn trace_mut(&mut self) -> Option<&mut Trace> {
+        self.details.as_mut()?.trace.as_deref_mut()
     }
 
     pub(crate) fn head_sent(&mut self, status: u16) {
         self.status = Some(status);
         self.first_byte = Some(self.started.elapsed());
+    }
+
+    /// When its head was parsed.
+    pub(crate) fn started(&self) -> Instant {
+        self.started
     }
 
     pub(crate) fn phases(&self) -> Option<&Phases> {
@@ -69,7 +111,7 @@ impl Drop for Record {
         self.client.worker.deadlines.forget(&self.progress);
         self.client.socket.exchange_ended();
         self.client.worker.observer.ended(&Ended {
-            function: self.function.as_ref(),
+            function: self.function.as_deref(),
             revision: self.revision.as_ref(),
             status: self.status,
             outcome: self.outcome,
@@ -79,6 +121,7 @@ impl Drop for Record {
             attempts: self.attempts,
             request_bytes: self.progress.request_bytes(),
             response_bytes: self.progress.response_bytes(),
+            details: self.details.as_deref(),
         });
     }
 }

@@ -17,6 +17,7 @@ use crate::connections::{Connections, PhaseLimits, Registration};
 use crate::date::Date;
 use crate::deadlines::Deadlines;
 use crate::listen::{self, Endpoint};
+use crate::load::Load;
 use crate::observe::Observer;
 use crate::pool::Pool;
 use crate::room::Room;
@@ -43,6 +44,7 @@ pub(crate) struct Worker {
     pub(crate) tls: Option<Acceptor>,
     /// Of the exchanges of its clients.
     pub(crate) deadlines: Deadlines,
+    pub(crate) load: Load,
     pub(crate) room: Arc<Room>,
     pub(crate) date: Date,
     own_pool: Arc<Pool>,
@@ -101,6 +103,7 @@ pub(crate) fn prepare(
                 stage: stage.subscribe(),
                 tls: tls.cloned().map(Acceptor::new),
                 deadlines: Deadlines::default(),
+                load: Load::new(config.busy_limit),
                 room: Arc::clone(&room),
                 date: Date::default(),
                 own_pool: Arc::default(),

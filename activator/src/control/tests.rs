@@ -5,7 +5,6 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use catnap_activator_core::{Admission, Listener, Settings, SystemClock};
-use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_wire::{LeaderFrame, RevisionId, Term, WakeAnswer, Welcome};
 use http::{Method, Request, Response};
 use kube::Client;
@@ -68,7 +67,6 @@ fn api_server(calls: Calls) -> Client {
 
 fn start() -> Surroundings {
     let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
-    let metrics = Metrics::register(&mut Registry::default(), &activator);
     let calls = Calls::default();
     let (tell_synced, synced) = oneshot::channel();
     let (functions, function_changes) = mpsc::unbounded_channel();
@@ -83,7 +81,6 @@ fn start() -> Surroundings {
     let control = Control::new(
         Arc::clone(&activator),
         ScaleClient::new(api_server(Arc::clone(&calls))),
-        metrics,
         directory,
         tell_synced,
     );

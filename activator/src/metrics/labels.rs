@@ -1,9 +1,18 @@
-//! Label sets of the activator's metrics.
+//! Label sets of the activator's metrics. Every value is the name of an object that exists, or from a list.
 
 use std::sync::Arc;
 
-use catnap_activator_core::{FunctionName, Reason};
+use catnap_activator_core::FunctionName;
 use prometheus_client::encoding::EncodeLabelSet;
+
+/// Of a revision of a Function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RevisionLabels {
+    pub(super) namespace: Arc<str>,
+    pub(super) function: Arc<str>,
+    /// Empty when no pod ever had the request.
+    pub(super) revision: Arc<str>,
+}
 
 /// Of a Function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -18,23 +27,22 @@ impl From<&FunctionName> for FunctionLabels {
     }
 }
 
-/// Of a Function's requests.
+/// Of requests that ended in the same way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct RequestLabels {
     pub(super) namespace: Arc<str>,
     pub(super) function: Arc<str>,
-    /// Empty when no pod ever had the request.
     pub(super) revision: Arc<str>,
     pub(super) code: &'static str,
-    /// Empty when the function answered.
     pub(super) reason: &'static str,
 }
 
-/// Of a phase of a Function's cold starts.
+/// Of a phase of a revision's cold starts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct PhaseLabels {
     pub(super) namespace: Arc<str>,
     pub(super) function: Arc<str>,
+    pub(super) revision: Arc<str>,
     pub(super) phase: &'static str,
 }
 
@@ -42,12 +50,6 @@ pub(super) struct PhaseLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ReasonLabels {
     pub(super) reason: &'static str,
-}
-
-impl From<Reason> for ReasonLabels {
-    fn from(reason: Reason) -> Self {
-        Self { reason: reason.name() }
-    }
 }
 
 /// The class of a status code; empty without one.

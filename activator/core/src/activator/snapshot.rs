@@ -26,6 +26,8 @@ pub struct Snapshot {
 pub struct FunctionState {
     /// Namespace and name.
     pub name: FunctionName,
+    /// Its revisions that may have pods.
+    pub revisions: Vec<RevisionId>,
     /// Requests that wait for a first revision.
     pub pending: usize,
 }
@@ -60,6 +62,8 @@ pub struct RevisionState {
     pub arrivals: u64,
     /// With a limit and other activators: `owner`, `following`, `claiming` or `idle`.
     pub slots: Option<&'static str>,
+    /// `concurrency.limit`: exchanges that one pod may have; 0 is no limit.
+    pub limit: u32,
     /// Its pods.
     pub pods: Vec<PodSnapshot>,
 }
@@ -94,7 +98,11 @@ impl Activator {
             .routes
             .all()
             .iter()
-            .map(|function| FunctionState { name: function.name().clone(), pending: function.pending() })
+            .map(|function| FunctionState {
+                name: function.name().clone(),
+                revisions: function.revisions(),
+                pending: function.pending(),
+            })
             .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         let mut revisions: Vec<RevisionState> =

@@ -73,6 +73,7 @@ impl Resting {
             measured: 0,
             arrivals: self.arrivals,
             slots: None,
+            limit: self.route.policy.limit,
             pods: Vec::new(),
         }
     }

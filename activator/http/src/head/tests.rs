@@ -50,7 +50,7 @@ fn each_protocol_names_the_host_in_its_way() {
     let caller = Caller::new("192.0.2.1".parse().unwrap(), false, &[]);
     let parts = parts("GET", "http://hello.default/a?b=c", &[]);
     let host = Head::host(&parts).unwrap();
-    let head = Head::new(parts, host, &caller);
+    let (head, _) = Head::new(parts, host, &caller, None);
     let mut http1 = Vec::new();
     assert!(!head.write(&mut http1, &RequestBody::empty()));
     let http1 = String::from_utf8(http1).unwrap();
@@ -75,7 +75,7 @@ fn only_methods_that_may_be_repeated_are() {
         ("PATCH", false),
         ("REPORT", false),
     ] {
-        let head = Head::new(parts(method, "/", &[]), HeaderValue::from_static("a"), &caller);
+        let (head, _) = Head::new(parts(method, "/", &[]), HeaderValue::from_static("a"), &caller, None);
         assert_eq!(head.idempotent(), repeated, "{method}");
     }
 }

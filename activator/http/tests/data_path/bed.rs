@@ -60,7 +60,7 @@ impl Observer for Counts {
 
     fn ended(&self, exchange: &Ended<'_>) {
         self.ended.lock().push(Summary {
-            function: exchange.function.map(ToString::to_string),
+            function: exchange.function.map(|function| function.name().to_string()),
             status: exchange.status,
             outcome: exchange.outcome,
             attempts: exchange.attempts,

@@ -1,9 +1,10 @@
 //! More connections than there may be, or than there are descriptors and ports for: what is idle goes, the rest is told
-//! why, and everything works again as soon as there is room.
+//! why, and everything works again as soon as there is room. More requests than a worker has time for: the flood is told.
 
 use std::fs::File;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
 
 use super::alone::{alone, alone_with_ports};
 use crate::bed::{Bed, Setup, until, within};
@@ -247,4 +248,55 @@ fn a_request_without_a_port_for_its_pod_is_told_why() {
             );
         }
     });
+}
+
+/// Calls `flood` on one connection until it is told to stop. Counts refusals.
+async fn flood(address: std::net::SocketAddr, stop: Arc<AtomicBool>, refused: Arc<AtomicUsize>) {
+    let mut client = Raw::connect(address).await;
+    while !stop.load(SeqCst) {
+        client.get("flood.default", "/").await;
+        let answer = client.answer().await;
+        if answer.status != 200 {
+            assert_eq!((answer.status, answer.header("catnap-reason")), (503, Some("ProcessOverloaded")));
+            assert_eq!(answer.header("retry-after"), Some("1"));
+            refused.fetch_add(1, SeqCst);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_worker_without_time_refuses_the_flood_and_nobody_else() {
+    // Little is enough: what a worker does meanwhile is as slow as tests are, and its clients take the same CPU.
+    let bed = Bed::configured(|config| config.busy_limit = 0.05);
+    let pod = Pod::http1(describe).await;
+    bed.function_with("flood", Setup::default(), &[pod.address]);
+    bed.function_with("light", Setup::default(), &[pod.address]);
+    let (stop, refused) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
+    let floods: Vec<_> = (0..16)
+        .map(|_| tokio::spawn(flood(bed.address(), Arc::clone(&stop), Arc::clone(&refused))))
+        .collect();
+    let mut light = Raw::connect(bed.address()).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let calls = async {
+        while refused.load(SeqCst) < 200 {
+            pace.tick().await;
+            light.get("light.default", "/").await;
+            assert_eq!(light.answer().await.status, 200, "the light one is never refused");
+        }
+    };
+    within("the flood is refused", calls).await;
+    stop.store(true, SeqCst);
+    for flood in floods {
+        within("the flood ends", flood).await.unwrap();
+    }
+    let told = bed.counts.ended.lock().iter().filter(|ended| ended.status == Some(503)).count();
+    assert_eq!(told, refused.load(SeqCst), "each is counted");
+    let mut answered = 0;
+    let calm = async {
+        while answered < 20 {
+            let status = get(bed.address(), "flood.default", "/").await.status;
+            answered = if status == 200 { answered + 1 } else { 0 };
+        }
+    };
+    within("the function that flooded is served again", calm).await;
 }

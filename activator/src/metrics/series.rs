@@ -1,0 +1,152 @@
+//! The series of a Function and its revisions. They hang on the core's Function, so that a request finds them without a search,
+//! counts without a lock, and they go when it goes.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use arc_swap::ArcSwap;
+use catnap_activator_core::{FunctionName, Phases};
+use catnap_activator_http::Ended;
+
+use super::histogram::Histogram;
+use super::labels::code_class;
+
+/// Phases of a cold start, in order.
+pub(super) const PHASES: [&str; 5] = ["wake", "schedule", "start", "ready", "queue"];
+
+/// A list that is read without a lock and rarely grows.
+#[derive(Debug)]
+pub(super) struct Growing<T> {
+    items: ArcSwap<Vec<Arc<T>>>,
+    growing: Mutex<()>,
+}
+
+impl<T> Default for Growing<T> {
+    fn default() -> Self {
+        Self { items: ArcSwap::default(), growing: Mutex::default() }
+    }
+}
+
+impl<T> Growing<T> {
+    pub(super) fn all(&self) -> Arc<Vec<Arc<T>>> {
+        self.items.load_full()
+    }
+
+    /// Uses the item that `is_it` finds, made when there is none.
+    fn with<R>(&self, is_it: impl Fn(&T) -> bool, new: impl FnOnce() -> T, count: impl FnOnce(&T) -> R) -> R {
+        let items = self.items.load();
+        if let Some(item) = items.iter().find(|item| is_it(item)) {
+            return count(item);
+        }
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let items = self.items.load_full();
+        // Another thread may have been faster.
+        if let Some(item) = items.iter().find(|item| is_it(item)) {
+            return count(item);
+        }
+        let item = Arc::new(new());
+        // In front: the latest revision's are looked for most.
+        self.items.store(Arc::new([Arc::clone(&item)].into_iter().chain(items.iter().cloned()).collect()));
+        count(&item)
+    }
+
+    /// Drops what `keep` denies. What is counted in it at the same moment may be lost.
+    fn retain(&self, keep: impl Fn(&T) -> bool) {
+        if self.items.load().iter().all(|item| keep(item)) {
+            return;
+        }
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let items = self.items.load_full();
+        self.items.store(Arc::new(items.iter().filter(|item| keep(item)).cloned().collect()));
+    }
+}
+
+/// Of one Function.
+#[derive(Debug)]
+pub(super) struct FunctionSeries {
+    pub(super) name: FunctionName,
+    pub(super) revisions: Growing<RevisionSeries>,
+}
+
+/// Of one revision.
+#[derive(Debug, Default)]
+pub(super) struct RevisionSeries {
+    /// Empty: of requests that no pod ever had.
+    pub(super) name: Arc<str>,
+    pub(super) requests: Growing<RequestSeries>,
+    pub(super) duration: Histogram,
+    pub(super) first_byte: Histogram,
+    pub(super) queue: Histogram,
+    /// A histogram for each of [`PHASES`].
+    pub(super) cold_start: OnceLock<Box<[Histogram; PHASES.len()]>>,
+    pub(super) retries: AtomicU64,
+    pub(super) request_bytes: AtomicU64,
+    pub(super) response_bytes: AtomicU64,
+}
+
+/// Requests that ended in the same way: a handful for each revision.
+#[derive(Debug)]
+pub(super) struct RequestSeries {
+    pub(super) code: &'static str,
+    /// Empty when the function answered.
+    pub(super) reason: &'static str,
+    pub(super) count: AtomicU64,
+}
+
+impl FunctionSeries {
+    pub(super) fn new(name: FunctionName) -> Self {
+        Self { name, revisions: Growing::default() }
+    }
+
+    pub(super) fn count(&self, exchange: &Ended<'_>) {
+        let name = exchange.revision.map_or("", |revision| &*revision.name);
+        self.revisions.with(
+            |revision| *revision.name == *name,
+            || RevisionSeries { name: name.into(), ..RevisionSeries::default() },
+            |revision| revision.count(exchange),
+        );
+    }
+
+    /// Drops the series of revisions that `exists` denies.
+    pub(super) fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.revisions.retain(|revision| revision.name.is_empty() || exists(&revision.name));
+    }
+}
+
+impl RevisionSeries {
+    fn count(&self, exchange: &Ended<'_>) {
+        let (code, reason) = (code_class(exchange.status), exchange.outcome.reason());
+        self.requests.with(
+            |requests| requests.code == code && requests.reason == reason,
+            || RequestSeries { code, reason, count: AtomicU64::new(0) },
+            |requests| requests.count.fetch_add(1, Relaxed),
+        );
+        self.duration.observe(exchange.duration);
+        if let Some(first_byte) = exchange.first_byte {
+            self.first_byte.observe(first_byte);
+        }
+        if let Some(phases) = &exchange.phases {
+            self.queue.observe(phases.total());
+            if phases.cold {
+                self.count_cold_start(phases);
+            }
+        }
+        for (counter, count) in [
+            (&self.retries, u64::from(exchange.attempts.saturating_sub(1))),
+            (&self.request_bytes, exchange.request_bytes),
+            (&self.response_bytes, exchange.response_bytes),
+        ] {
+            if count > 0 {
+                counter.fetch_add(count, Relaxed);
+            }
+        }
+    }
+
+    fn count_cold_start(&self, phases: &Phases) {
+        let lengths = [phases.wake, phases.schedule, phases.start, phases.ready, phases.queue];
+        let histograms = self.cold_start.get_or_init(Box::default);
+        for (histogram, length) in histograms.iter().zip(lengths) {
+            histogram.observe(length);
+        }
+    }
+}
