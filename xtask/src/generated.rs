@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
@@ -31,6 +32,21 @@ pub(crate) fn write(root: &Path) -> Result<()> {
         fs::write(root.join(&path), content).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Has tests of the programs check the page on metrics, or write it: only they know what they show. False: it is stale.
+pub(crate) fn metrics_page(root: &Path, write: bool) -> Result<bool> {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["test", "--quiet", "--lib", "--bins", "--locked"]).current_dir(root);
+    for program in ["catnap-activator", "catnap-autoscaler", "catnap-operator"] {
+        command.args(["--package", program]);
+    }
+    if write {
+        // One after the other: they write the same file.
+        command.env("CATNAP_WRITE_METRICS_PAGE", "1");
+    }
+    let status = command.arg("the_metrics_page_is_fresh").stdout(Stdio::null()).status();
+    Ok(status.context("starting cargo test")?.success())
 }
 
 /// The files that are not what the code says, a line each.

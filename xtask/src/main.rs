@@ -39,9 +39,19 @@ fn main() -> Result<ExitCode> {
         Task::Layers => layers::findings(&workspace::packages(root)?),
         Task::Generate => {
             generated::write(root)?;
-            Vec::new()
+            let written = generated::metrics_page(root, true)?;
+            (!written)
+                .then(|| "docs/reference/metrics.md could not be written".to_owned())
+                .into_iter()
+                .collect()
         }
-        Task::Verify => generated::stale(root)?,
+        Task::Verify => {
+            let mut findings = generated::stale(root)?;
+            if !generated::metrics_page(root, false)? {
+                findings.push("docs/reference/metrics.md is stale: run `cargo xtask generate`".to_owned());
+            }
+            findings
+        }
     };
     for finding in &findings {
         eprintln!("{finding}");

@@ -1,9 +1,11 @@
-//! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand.
+//! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand; and the
+//! check of the page on metrics.
 //!
 //! It knows as much of Kubernetes as controllers rely on (names, UIDs, resourceVersions, preconditions, server-side
 //! apply without field ownership) and nothing of what controllers of the cluster do.
 
 mod api;
+pub mod metrics_page;
 mod object;
 mod route;
 
