@@ -139,6 +139,36 @@ fn tls_takes_its_certificates_from_secrets() {
 }
 
 #[test]
+fn what_an_operator_wants_to_see_reaches_the_activators() {
+    let environment = |arguments: &[&str]| {
+        let objects = helm::render(arguments)?;
+        let activator = of_kind(&objects, "Deployment")
+            .find(|deployment| deployment["metadata"]["name"] == "catnap-activator")
+            .unwrap();
+        Some(activator["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap().clone())
+    };
+    let value = |environment: &[Value], name: &str| {
+        let found = environment.iter().find(|variable| variable["name"] == name);
+        found.and_then(|variable| variable["value"].as_str()).map(str::to_owned)
+    };
+    let arguments = "activator.accessLog.sample=0.25,activator.accessLog.errorsPerSecond=10,tracing.otlp.endpoint=http://collector:4317,tracing.sample=1";
+    let Some(set) = environment(&["--set", arguments]) else { return };
+    for (name, wanted) in [
+        ("CATNAP_ACCESS_LOG_SAMPLE", "0.25"),
+        ("CATNAP_ACCESS_LOG_ERRORS", "10"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+        ("OTEL_TRACES_SAMPLER_ARG", "1"),
+    ] {
+        assert_eq!(value(&set, name).as_deref(), Some(wanted), "{name}");
+    }
+    let off = environment(&[]).unwrap();
+    assert_eq!(value(&off, "CATNAP_ACCESS_LOG_SAMPLE").as_deref(), Some("0"));
+    assert_eq!(value(&off, "OTEL_EXPORTER_OTLP_ENDPOINT"), None);
+    assert!(helm::refusal(&["--set", "tracing.sample=2"]).unwrap().contains("sample"));
+    assert!(helm::refusal(&["--set", "tracing.otlp.endpoint=collector"]).unwrap().contains("endpoint"));
+}
+
+#[test]
 fn a_misspelled_value_is_refused() {
     let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
     assert!(error.contains("replica"), "{error}");
