@@ -28,9 +28,22 @@ pub struct Function {
     state: Mutex<State>,
 }
 
+/// What of a policy counts for the Function's own queue; the rest is its revisions'.
+#[derive(Clone, Copy, Debug)]
+struct Waits {
+    activation: Duration,
+    max_requests: usize,
+}
+
+impl Waits {
+    fn of(policy: &FunctionPolicy) -> Self {
+        Self { activation: policy.activation, max_requests: policy.max_requests }
+    }
+}
+
 #[derive(Debug)]
 struct State {
-    policy: FunctionPolicy,
+    waits: Waits,
     stalled: Option<Trouble>,
     routed: Option<Arc<SharedRevision>>,
     revisions: Vec<Arc<SharedRevision>>,
@@ -52,7 +65,7 @@ impl Function {
             timeouts: LiveTimeouts::new(route.policy.timeouts),
             companion: OnceLock::new(),
             state: Mutex::new(State {
-                policy: route.policy.clone(),
+                waits: Waits::of(&route.policy),
                 stalled: route.stalled.clone(),
                 routed: None,
                 revisions: Vec::new(),
@@ -162,7 +175,7 @@ impl Function {
         if let Some(trouble) = state.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
             return self.refused(trouble.clone());
         }
-        if standing == Standing::New && state.pending.len() >= state.policy.max_requests {
+        if standing == Standing::New && state.pending.len() >= state.waits.max_requests {
             return self.refused(Trouble::queue_full(state.pending.len()));
         }
         let permit = match self.share.hold(standing) {
@@ -231,7 +244,7 @@ impl Function {
             }
         }
         let gone = gone.iter().map(|revision| revision.id().clone()).collect();
-        state.policy = route.policy;
+        state.waits = Waits::of(&route.policy);
         state.stalled = route.stalled;
         self.place_pending(state);
         gone
@@ -284,7 +297,7 @@ impl Function {
     /// Fails what has waited too long for a first revision; returns when the next one has, `None` when nobody waits.
     pub(crate) fn tick(&self, now: Duration) -> Option<Duration> {
         let mut state = self.state.lock();
-        let longest = state.policy.activation;
+        let longest = state.waits.activation;
         while let Some((_, held)) = state.pending.pop_expired(now, longest) {
             let known = state.stalled.clone();
             held.waiter.fail(known.unwrap_or_else(|| Trouble {

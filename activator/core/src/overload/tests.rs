@@ -22,6 +22,7 @@ struct Worker {
     refused: Vec<u32>,
 }
 
+const STEPS: u32 = 100;
 const STEP: f64 = 0.01;
 const REFUSAL: f64 = 0.2;
 
@@ -39,14 +40,14 @@ impl Worker {
     }
 
     /// Offers `rates` requests a second that cost `costs` seconds each. Gives how busy it was meanwhile.
-    fn run(&mut self, seconds: f64, rates: &[f64], costs: &[f64]) -> f64 {
+    fn run(&mut self, seconds: u32, rates: &[f64], costs: &[f64]) -> f64 {
         let before = (self.now, self.busy);
         self.admitted.fill(0);
         self.refused.fill(0);
-        for _ in 0..(seconds / STEP) as usize {
+        for _ in 0..seconds * STEPS {
             self.step(rates, costs);
         }
-        (self.busy - before.1).as_secs_f64() / (self.now - before.0).as_secs_f64()
+        self.busy.saturating_sub(before.1).as_secs_f64() / self.now.saturating_sub(before.0).as_secs_f64()
     }
 
     fn step(&mut self, rates: &[f64], costs: &[f64]) {
@@ -61,16 +62,16 @@ impl Worker {
         let mut left = true;
         while left && self.owed < STEP {
             left = false;
-            for function in 0..rates.len() {
+            for (function, cost) in costs.iter().enumerate() {
                 if self.offered[function] >= 1.0 && self.owed < STEP {
                     self.offered[function] -= 1.0;
                     left = true;
                     if self.overload.admit(&name(function)) {
                         self.admitted[function] += 1;
-                        self.owed += costs[function];
+                        self.owed += cost;
                     } else {
                         self.refused[function] += 1;
-                        self.owed += costs[function] * REFUSAL;
+                        self.owed += cost * REFUSAL;
                     }
                 }
             }
@@ -85,7 +86,7 @@ impl Worker {
 #[test]
 fn a_worker_with_time_left_refuses_nobody() {
     let mut worker = Worker::new(2);
-    let busy = worker.run(10.0, &[700.0, 20.0], &[0.001, 0.001]);
+    let busy = worker.run(10, &[700.0, 20.0], &[0.001, 0.001]);
     assert!((0.7..0.75).contains(&busy), "{busy}");
     assert_eq!(worker.refused, [0, 0]);
 }
@@ -93,7 +94,7 @@ fn a_worker_with_time_left_refuses_nobody() {
 #[test]
 fn one_function_alone_may_have_all_of_a_worker() {
     let mut worker = Worker::new(1);
-    assert!(worker.run(10.0, &[5_000.0], &[0.001]) > 0.99);
+    assert!(worker.run(10, &[5_000.0], &[0.001]) > 0.99);
     assert_eq!(worker.refused, [0]);
     assert!(!worker.overload.refuses());
 }
@@ -101,22 +102,22 @@ fn one_function_alone_may_have_all_of_a_worker() {
 #[test]
 fn functions_of_equal_weight_have_nobody_to_be_protected_from() {
     let mut worker = Worker::new(2);
-    assert!(worker.run(10.0, &[2_000.0, 1_500.0], &[0.001, 0.001]) > 0.99);
+    assert!(worker.run(10, &[2_000.0, 1_500.0], &[0.001, 0.001]) > 0.99);
     assert_eq!(worker.refused, [0, 0]);
 }
 
 #[test]
 fn a_flood_is_kept_to_what_the_light_ones_leave() {
     let mut worker = Worker::new(3);
-    worker.run(5.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
-    let busy = worker.run(10.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+    worker.run(5, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+    let busy = worker.run(10, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
     assert!((0.75..0.85).contains(&busy), "{busy}");
     assert!(worker.refused[0] > 0);
     assert_eq!(worker.refused[1..], [0, 0]);
     // Each second is like the one before.
     let mut admitted = Vec::new();
     for _ in 0..10 {
-        worker.run(1.0, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
+        worker.run(1, &[3_000.0, 50.0, 100.0], &[0.001; 3]);
         admitted.push(f64::from(worker.admitted[0]));
     }
     let (least, most) =
@@ -128,8 +129,8 @@ fn a_flood_is_kept_to_what_the_light_ones_leave() {
 fn two_floods_are_treated_alike() {
     let mut worker = Worker::new(3);
     let rates = [3_000.0, 2_500.0, 50.0];
-    worker.run(5.0, &rates, &[0.001; 3]);
-    worker.run(10.0, &rates, &[0.001; 3]);
+    worker.run(5, &rates, &[0.001; 3]);
+    worker.run(10, &rates, &[0.001; 3]);
     assert_eq!(worker.refused[2], 0);
     let (one, other) = (f64::from(worker.admitted[0]), f64::from(worker.admitted[1]));
     assert!((0.8..1.25).contains(&(one / other)), "{one} {other}");
@@ -138,11 +139,11 @@ fn two_floods_are_treated_alike() {
 #[test]
 fn what_ended_leaves_nothing_behind() {
     let mut worker = Worker::new(2);
-    worker.run(5.0, &[3_000.0, 50.0], &[0.001; 2]);
+    worker.run(5, &[3_000.0, 50.0], &[0.001; 2]);
     assert!(worker.overload.refuses());
-    worker.run(5.0, &[300.0, 50.0], &[0.001; 2]);
+    worker.run(5, &[300.0, 50.0], &[0.001; 2]);
     assert!(!worker.overload.refuses());
-    worker.run(5.0, &[300.0, 50.0], &[0.001; 2]);
+    worker.run(5, &[300.0, 50.0], &[0.001; 2]);
     assert_eq!(worker.refused, [0, 0]);
     assert!(worker.overload.functions.is_empty(), "nothing is counted while there is time");
 }
@@ -151,7 +152,7 @@ fn what_ended_leaves_nothing_behind() {
 fn a_light_function_whose_requests_take_long_is_not_the_heaviest() {
     let mut worker = Worker::new(2);
     // Forty requests keep the worker busy, those of the other function do not.
-    assert!(worker.run(10.0, &[40.0, 90.0], &[0.03, 0.0005]) > 0.9);
+    assert!(worker.run(10, &[40.0, 90.0], &[0.03, 0.0005]) > 0.9);
     assert_eq!(worker.refused, [0, 0]);
 }
 
@@ -167,8 +168,8 @@ proptest! {
     ) {
         let mut worker = Worker::new(rates.len());
         let costs = &costs[..rates.len()];
-        worker.run(10.0, &rates, costs);
-        let busy = worker.run(10.0, &rates, costs);
+        worker.run(10, &rates, costs);
+        let busy = worker.run(10, &rates, costs);
         let begun: Vec<u32> = worker.admitted.iter().zip(&worker.refused).map(|(a, b)| a + b).collect();
         let heaviest = f64::from(begun.iter().copied().max().unwrap_or_default());
         for (function, refused) in worker.refused.iter().enumerate() {
