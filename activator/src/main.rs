@@ -192,7 +192,9 @@ async fn start_peers(
     let streams = Streams::new(tell);
     let server = peers::server::Server::new(&certificate, known.clone(), streams.clone())?;
     tokio::spawn(server.serve(listener, stop));
-    peers::lease::publish(client.clone(), pod, boot, port, certificate.fingerprint()).await;
+    let lease = peers::lease::OwnLease::new(client.clone(), pod, boot, port, certificate.fingerprint());
+    lease.publish().await;
+    tokio::spawn(lease.keep(directory.own_gone()));
     tokio::spawn(peers::dial::keep_connected(own, certificate, known, streams));
     Ok((directory, told))
 }

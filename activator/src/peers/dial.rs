@@ -4,24 +4,26 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_runtime::Causes;
 use catnap_runtime::backoff::GrowingDelay;
 use catnap_runtime::tls::SelfMade;
+use catnap_runtime::{CancellationToken, Causes};
 use catnap_wire::PodUid;
 use catnap_wire::limits::MAX_PEER_FRAME_BYTES;
+use catnap_wire::peers_proto as proto;
 use catnap_wire::peers_proto::peers_client::PeersClient;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::sync::DropGuard;
+use tonic::Streaming;
 use tonic::transport::{Channel, Endpoint};
 use tracing::{debug, info};
 
 use super::PeerError;
 use super::directory::{KnownPeer, KnownPeers};
-use super::stream::Streams;
+use super::stream::{Opened, Streams};
 
 /// Longest time for the connection and its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -38,16 +40,17 @@ pub(crate) async fn keep_connected(
     mut known: KnownPeers,
     streams: Streams,
 ) {
-    // Aborted when it is dropped.
-    let mut dialing: HashMap<KnownPeer, JoinSet<()>> = HashMap::new();
+    // Given up when it is dropped.
+    let mut dialing: HashMap<KnownPeer, DropGuard> = HashMap::new();
     loop {
         let peers = known.latest();
         dialing.retain(|peer, _| peers.contains(peer));
         for peer in peers.iter().filter(|peer| own < peer.id.pod) {
             dialing.entry(peer.clone()).or_insert_with(|| {
-                let mut task = JoinSet::new();
-                task.spawn(keep_connected_to(peer.clone(), Arc::clone(&certificate), streams.clone()));
-                task
+                let given_up = CancellationToken::new();
+                let (certificate, streams) = (Arc::clone(&certificate), streams.clone());
+                tokio::spawn(keep_connected_to(peer.clone(), certificate, streams, given_up.clone()));
+                given_up.drop_guard()
             });
         }
         if known.changed().await.is_err() {
@@ -56,14 +59,34 @@ pub(crate) async fn keep_connected(
     }
 }
 
-async fn keep_connected_to(peer: KnownPeer, certificate: Arc<SelfMade>, streams: Streams) {
+/// A stream that is open is not cut off when it is given up: whoever was told of it is told of its end, and brings it about.
+async fn keep_connected_to(
+    peer: KnownPeer,
+    certificate: Arc<SelfMade>,
+    streams: Streams,
+    given_up: CancellationToken,
+) {
     let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
     loop {
-        match connect(&peer, &certificate, &streams, &mut delay).await {
+        let Some(connected) = given_up.run_until_cancelled(connect(&peer, &certificate, &streams)).await
+        else {
+            return;
+        };
+        let ended = match connected {
+            Ok((opened, incoming)) => {
+                info!(peer = %peer.id, "connected to another activator");
+                delay.start_over();
+                opened.run(incoming).await
+            }
+            Err(error) => Err(error),
+        };
+        match ended {
             Ok(()) => info!(peer = %peer.id, "the stream to another activator ended"),
             Err(error) => debug!(peer = %peer.id, error = %Causes(&error), "no stream to another activator"),
         }
-        sleep(delay.delay()).await;
+        if given_up.run_until_cancelled(sleep(delay.delay())).await.is_none() {
+            return;
+        }
     }
 }
 
@@ -71,8 +94,7 @@ async fn connect(
     peer: &KnownPeer,
     certificate: &SelfMade,
     streams: &Streams,
-    delay: &mut GrowingDelay,
-) -> Result<(), PeerError> {
+) -> Result<(Opened, Streaming<proto::PeerFrame>), PeerError> {
     let name = || peer.id.to_string();
     let (frames, opened) = streams.prepare(peer.id.clone());
     let opening = async {
@@ -83,9 +105,7 @@ async fn connect(
     };
     let response =
         timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| PeerError::Timeout { peer: name() })??;
-    info!(peer = %peer.id, "connected to another activator");
-    delay.start_over();
-    opened.run(response.into_inner()).await
+    Ok((opened, response.into_inner()))
 }
 
 async fn open_channel(peer: &KnownPeer, certificate: &SelfMade) -> Result<Channel, PeerError> {

@@ -11,7 +11,7 @@ use catnap_activator_core::{Member, PeerId};
 use catnap_runtime::tls::Fingerprint;
 use catnap_runtime::watch::Change;
 use catnap_wire::PodUid;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::lease::Advertisement;
 use crate::members::Members;
@@ -61,19 +61,30 @@ pub(crate) struct Directory {
     own: PodUid,
     advertised: HashMap<PodUid, Seen>,
     known: watch::Sender<Arc<[KnownPeer]>>,
+    /// Whom to tell that the own Lease has to be written again.
+    own_gone: Arc<Notify>,
+    own_missing: bool,
 }
 
 impl Directory {
     /// For the activator whose pod is `own`.
     pub(crate) fn new(own: PodUid) -> (Self, KnownPeers) {
         let (known, receiver) = watch::channel(Arc::from([]));
-        (Self { own, advertised: HashMap::new(), known }, KnownPeers(receiver))
+        let own_gone = Arc::new(Notify::new());
+        let directory = Self { own, advertised: HashMap::new(), known, own_gone, own_missing: false };
+        (directory, KnownPeers(receiver))
+    }
+
+    /// Notified when the own Lease is gone though the pod is not.
+    pub(crate) fn own_gone(&self) -> Arc<Notify> {
+        Arc::clone(&self.own_gone)
     }
 
     /// Takes in what the watch of Leases saw.
     pub(crate) fn leases_changed(&mut self, change: Change<Advertisement>) {
         match change {
             Change::Listed(all) => {
+                self.own_missing = true;
                 self.advertised.values_mut().for_each(|seen| seen.gone = true);
                 for said in all {
                     self.insert(said);
@@ -81,6 +92,7 @@ impl Directory {
             }
             Change::Applied(said) => self.insert(said),
             Change::Deleted(said) => {
+                self.own_missing |= said.pod == self.own;
                 // With its pod, most likely; if not, the process is still the one that it named.
                 if let Some(seen) = self.advertised.get_mut(&said.pod) {
                     seen.gone = true;
@@ -90,12 +102,18 @@ impl Directory {
     }
 
     fn insert(&mut self, said: Advertisement) {
+        self.own_missing &= said.pod != self.own;
         self.advertised.insert(said.pod.clone(), Seen { said, gone: false });
     }
 
     /// The other activators now, for the core; publishes how to reach them.
     pub(crate) fn members(&mut self, pods: &Members) -> Vec<Member> {
         self.advertised.retain(|uid, seen| !seen.gone || pods.get(uid).is_some());
+        // With its pod it goes for good.
+        if self.own_missing && pods.get(&self.own).is_some_and(|pod| pod.live) {
+            self.own_missing = false;
+            self.own_gone.notify_one();
+        }
         let others = self.advertised.values().map(|seen| &seen.said).filter(|one| one.pod != self.own);
         let there = others.filter_map(|one| Some((one, pods.get(&one.pod)?)));
         let mut known = Vec::new();
@@ -121,6 +139,7 @@ impl Directory {
 #[cfg(test)]
 mod tests {
     use catnap_runtime::tls::SelfMade;
+    use futures::FutureExt;
     use k8s_openapi::api::core::v1::Pod;
     use serde_json::json;
 
@@ -175,5 +194,32 @@ mod tests {
         pods.apply(Change::Deleted(pod("b", "10.0.0.2")));
         assert!(directory.members(&pods).is_empty());
         assert_eq!(known.by_fingerprint(second.fingerprint), None);
+    }
+
+    #[test]
+    fn the_own_lease_is_missed_while_the_own_pod_is_there() {
+        let (mut directory, _known) = Directory::new("own".into());
+        let mut pods = Members::default();
+        let (own, other) = (said("own", 1, [10, 0, 0, 1]), said("b", 1, [10, 0, 0, 2]));
+        let gone = directory.own_gone();
+        let told = || gone.notified().now_or_never().is_some();
+        let mut change = |change: Change<Advertisement>, pods: &Members| {
+            directory.leases_changed(change);
+            directory.members(pods);
+        };
+        change(Change::Listed(vec![other.clone()]), &pods);
+        assert!(!told(), "its pod is not known yet");
+        pods.apply(Change::Applied(pod("own", "10.0.0.1")));
+        change(Change::Deleted(other.clone()), &pods);
+        assert!(told(), "it was not on the list");
+        change(Change::Listed(vec![own.clone(), other]), &pods);
+        assert!(!told());
+        change(Change::Deleted(own.clone()), &pods);
+        assert!(told());
+        change(Change::Applied(own.clone()), &pods);
+        assert!(!told());
+        pods.apply(Change::Deleted(pod("own", "10.0.0.1")));
+        change(Change::Deleted(own), &pods);
+        assert!(!told(), "nobody is left whom it would name");
     }
 }

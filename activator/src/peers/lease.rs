@@ -1,9 +1,10 @@
 //! The Lease of each activator: where its peer port is, and which certificate it shows there.
 //!
-//! Written once at the start, never renewed: it only says who the pod is, and goes with the pod that owns it. An admission policy
-//! sees to it that no activator writes that of another one.
+//! Written at the start and when somebody deleted it, never renewed: it only says who the pod is, and goes with the pod that owns
+//! it. An admission policy sees to it that no activator writes that of another one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_runtime::backoff::GrowingDelay;
@@ -18,6 +19,7 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
@@ -26,6 +28,8 @@ use crate::members::SELECTOR;
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Whoever deletes it again and again brings about one write in this time.
+const WRITTEN_AGAIN: Duration = Duration::from_secs(1);
 
 /// What another activator says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,14 +79,40 @@ enum PublishError {
     },
 }
 
-/// Writes this activator's Lease, over and over until it is there.
-pub(crate) async fn publish(client: Client, pod: &Pod, boot: u64, port: u16, fingerprint: Fingerprint) {
-    let api: Api<Lease> = Api::namespaced(client, &pod.namespace);
-    let lease = lease(pod, boot, SocketAddr::new(pod.ip, port), fingerprint);
-    let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
-    while let Err(error) = write(&api, &pod.name, &lease).await {
-        warn!(error = %Causes(&error), "the other activators do not know this one yet");
-        sleep(delay.delay()).await;
+/// This activator's own Lease.
+#[derive(Debug)]
+pub(crate) struct OwnLease {
+    api: Api<Lease>,
+    name: String,
+    contents: serde_json::Value,
+}
+
+impl OwnLease {
+    pub(crate) fn new(client: Client, pod: &Pod, boot: u64, port: u16, fingerprint: Fingerprint) -> Self {
+        Self {
+            api: Api::namespaced(client, &pod.namespace),
+            name: pod.name.clone(),
+            contents: lease(pod, boot, SocketAddr::new(pod.ip, port), fingerprint),
+        }
+    }
+
+    /// Writes it, over and over until it is there.
+    pub(crate) async fn publish(&self) {
+        let mut delay = GrowingDelay::new(FIRST_RETRY, LAST_RETRY);
+        while let Err(error) = write(&self.api, &self.name, &self.contents).await {
+            warn!(error = %Causes(&error), "the other activators do not know this one yet");
+            sleep(delay.delay()).await;
+        }
+    }
+
+    /// Writes it again whenever it is `gone`: one that starts later would not know this activator, and could not own slots.
+    pub(crate) async fn keep(self, gone: Arc<Notify>) {
+        loop {
+            gone.notified().await;
+            warn!("somebody deleted this activator's lease: writing it again");
+            self.publish().await;
+            sleep(WRITTEN_AGAIN).await;
+        }
     }
 }
 
@@ -128,7 +158,11 @@ pub(crate) fn follow(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
     use catnap_runtime::tls::SelfMade;
+    use http::{Request, Response};
+    use kube::client::Body;
 
     use super::*;
 
@@ -162,4 +196,36 @@ mod tests {
             assert_eq!(Advertisement::trim(serde_json::from_value(partial).unwrap()), None, "{path}");
         }
     }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lease_that_somebody_deleted_is_written_again() {
+        let writes = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&writes);
+        let service = tower::service_fn(move |request: Request<Body>| {
+            // The first one is refused.
+            let refused = counted.fetch_add(1, SeqCst) == 0;
+            assert_eq!((request.method(), request.uri().path()), (&http::Method::PATCH, PATH));
+            let answer = if refused { "{}" } else { r#"{"metadata": {}}"# };
+            let status = if refused { 500 } else { 200 };
+            let response = Response::builder().status(status).body(Body::from(answer.as_bytes().to_vec()));
+            std::future::ready(response)
+        });
+        let fingerprint = SelfMade::generate("a").unwrap().fingerprint();
+        let own = OwnLease::new(Client::new(service, "default"), &pod(), 77, 8444, fingerprint);
+        own.publish().await;
+        assert_eq!(writes.load(SeqCst), 2);
+        let gone = Arc::new(Notify::new());
+        let keeping = tokio::spawn(own.keep(Arc::clone(&gone)));
+        for written in [3, 4] {
+            gone.notify_one();
+            while writes.load(SeqCst) < written {
+                assert!(!keeping.is_finished());
+                tokio::task::yield_now().await;
+            }
+        }
+        keeping.abort();
+    }
+
+    const PATH: &str =
+        "/apis/coordination.k8s.io/v1/namespaces/catnap-system/leases/catnap-activator-7d9c4f2b10-x2x4z";
 }

@@ -126,6 +126,20 @@ async fn two_that_know_each_other_talk_over_one_stream_until_one_hangs_up() {
 }
 
 #[tokio::test]
+async fn the_end_of_a_stream_to_one_that_is_gone_is_told() {
+    let (mut a, mut b) = (One::start("a"), One::start("b"));
+    a.learns_of(&b);
+    b.learns_of(&a);
+    let _dialing = a.dials();
+    let (_, to_b) = a.connected().await;
+    b.connected().await;
+    // Its pod was deleted by force; the core then ends what it has with it.
+    a.forgets_all();
+    drop(to_b);
+    assert!(matches!(a.event().await, PeerEvent::Lost { .. }));
+}
+
+#[tokio::test]
 async fn one_that_learns_of_the_other_later_lets_it_in_then() {
     let (mut a, mut b) = (One::start("a"), One::start("b"));
     a.learns_of(&b);
