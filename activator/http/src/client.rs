@@ -40,7 +40,7 @@ pub(crate) struct Client {
     pub(crate) socket: Arc<Socket>,
     pub(crate) listener: Listener,
     pub(crate) protocol: Protocol,
-    pub(crate) caller: Caller,
+    pub(crate) caller: Arc<Caller>,
     /// Requests of an HTTP/2 connection that wait, by function.
     held: Mutex<HashMap<FunctionName, u32>>,
     requested: AtomicBool,
@@ -94,7 +94,7 @@ async fn serve_tls(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>,
 impl Client {
     fn new(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, protocol: Protocol) -> Arc<Self> {
         Arc::new(Self {
-            caller: Caller::new(socket.peer.ip(), endpoint.tls, &worker.config.trusted_proxies),
+            caller: Arc::new(Caller::new(socket.peer.ip(), endpoint.tls, &worker.config.trusted_proxies)),
             worker,
             socket,
             listener: endpoint.listener,

@@ -62,6 +62,7 @@ type Answered = (Response<PodBody>, Lease);
 /// A request under way.
 struct Exchange {
     client: Arc<Client>,
+    function: Arc<Function>,
     head: Head,
     body: Replay,
     record: Record,
@@ -77,40 +78,15 @@ pub(crate) async fn serve(
     client: Arc<Client>,
     request: Request<ClientBody>,
 ) -> Result<Response<ResponseBody>, ClientLeft> {
-    let mut record = Record::begin(Arc::clone(&client));
-    let (mut parts, body) = request.into_parts();
-    let checked = Head::check(&parts);
-    let request_id = forwarded::identify(&mut parts.headers);
-    let asker = Asker::new(&parts.method, &parts.headers, request_id);
-    let version = parts.version;
-    let line = Line::of(&parts);
-    // Whoever asks for a tunnel may have sent the first bytes in it already.
-    let mut last = parts.method == Method::CONNECT;
-    let routed = checked.and_then(|()| Head::host(&parts)).and_then(|host| {
-        // A valid authority is ASCII.
-        let function = client.worker.activator.route(client.listener, host.to_str().unwrap_or_default())?;
-        Ok((function, host))
-    });
-    let mut response = match routed {
-        Ok((function, host)) => {
-            record.routed(&function);
-            let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
-            let body = Replay::new(body, Arc::clone(&record.progress), socket);
-            let (head, trace) = Head::new(parts, host, &client.caller, client.worker.config.sampling);
-            record.describe(line, &asker.request_id, trace);
-            last = head.asks_to_switch();
-            let deadline =
-                headers::grpc_timeout(head.headers()).map(|timeout| tokio::time::Instant::now() + timeout);
-            let client = Arc::clone(&client);
-            let limits = None;
-            Exchange { client, head, body, record, asker, deadline, limits }.run(&function).await?
+    let version = request.version();
+    let (mut response, last) = match Exchange::begin(&client, request) {
+        Ok(mut exchange) => {
+            let sent = exchange.send().await;
+            // Whoever asks for a tunnel may have sent the first bytes in it already.
+            let last = exchange.head.asks_to_switch();
+            (exchange.end(sent)?, last)
         }
-        Err(refusal) => {
-            // Where its next request begins is not certain.
-            last |= refusal.reason == Reason::BadRequest;
-            record.describe(line, &asker.request_id, None);
-            refuse(record, &refusal, &asker)
-        }
+        Err(refused) => (refused.response, refused.last),
     };
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     if client.protocol == Protocol::Http1 && !switching && (last || client.worker.draining()) {
@@ -120,17 +96,63 @@ pub(crate) async fn serve(
     Ok(response)
 }
 
+/// A request that no function is asked for.
+struct Refused {
+    response: Response<ResponseBody>,
+    /// The connection should end with it (HTTP/1.1).
+    last: bool,
+}
+
 impl Exchange {
-    async fn run(mut self, function: &Arc<Function>) -> Result<Response<ResponseBody>, ClientLeft> {
-        match self.send(function).await {
+    /// Finds the function. What this needs is not kept while a pod is awaited, and what is kept is not moved.
+    fn begin(client: &Arc<Client>, request: Request<ClientBody>) -> Result<Box<Self>, Box<Refused>> {
+        let mut record = Record::begin(Arc::clone(client));
+        let (mut parts, body) = request.into_parts();
+        let checked = Head::check(&parts);
+        let request_id = forwarded::identify(&mut parts.headers);
+        let asker = Asker::new(&parts.method, &parts.headers, request_id);
+        let line = Line::of(&parts);
+        let routed = checked.and_then(|()| Head::host(&parts)).and_then(|host| {
+            // A valid authority is ASCII.
+            let authority = host.to_str().unwrap_or_default();
+            let function = client.worker.activator.route(client.listener, authority)?;
+            Ok((function, host))
+        });
+        match routed {
+            Ok((function, host)) => {
+                record.routed(&function);
+                let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
+                let body = Replay::new(body, Arc::clone(&record.progress), socket);
+                let (head, trace) = Head::new(parts, host, &client.caller, client.worker.config.sampling);
+                record.describe(line, &asker.request_id, trace);
+                let deadline = headers::grpc_timeout(head.headers())
+                    .map(|timeout| tokio::time::Instant::now() + timeout);
+                let (client, limits) = (Arc::clone(client), None);
+                Ok(Box::new(Self { client, function, head, body, record, asker, deadline, limits }))
+            }
+            Err(refusal) => {
+                // Where its next request begins is not certain, or what comes next is no request.
+                let last = parts.method == Method::CONNECT || refusal.reason == Reason::BadRequest;
+                record.describe(line, &asker.request_id, None);
+                Err(Box::new(Refused { response: refuse(record, &refusal, &asker), last }))
+            }
+        }
+    }
+
+    fn end(self: Box<Self>, sent: Result<Answered, End>) -> Result<Response<ResponseBody>, ClientLeft> {
+        match sent {
             Ok((response, lease)) => Ok(self.answer(response, lease)),
-            Err(End::Refused(refusal)) => Ok(refuse(self.record, &refusal, &self.asker)),
+            Err(End::Refused(refusal)) => {
+                let Self { record, asker, .. } = *self;
+                Ok(refuse(record, &refusal, &asker))
+            }
             Err(End::ClientLeft) => Err(ClientLeft),
         }
     }
 
     /// Sends the request until a pod answers, or nothing more may be tried.
-    async fn send(&mut self, function: &Arc<Function>) -> Result<Answered, End> {
+    async fn send(&mut self) -> Result<Answered, End> {
+        let function = &Arc::clone(&self.function);
         let mut admission = self.client.worker.load.admit(function, self.record.started());
         let mut resent = false;
         loop {
@@ -319,7 +341,11 @@ impl Exchange {
     }
 
     /// The response as the client gets it.
-    fn answer(mut self, mut response: Response<PodBody>, mut lease: Lease) -> Response<ResponseBody> {
+    fn answer(
+        mut self: Box<Self>,
+        mut response: Response<PodBody>,
+        mut lease: Lease,
+    ) -> Response<ResponseBody> {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return self.switch(response, lease);
         }
@@ -334,20 +360,21 @@ impl Exchange {
             timing::report(response.headers_mut(), phases);
         }
         self.record.head_sent(response.status().as_u16());
-        self.body.release();
-        let record = self.record;
+        let Self { body, record, .. } = *self;
+        body.release();
         response.map(|incoming| ResponseBody::pod(incoming, chunked, endless, lease, record))
     }
 
     /// The pod takes up the protocol that the client asked for.
-    fn switch(mut self, response: Response<PodBody>, lease: Lease) -> Response<ResponseBody> {
+    fn switch(mut self: Box<Self>, response: Response<PodBody>, lease: Lease) -> Response<ResponseBody> {
         let (mut head, body) = response.into_parts();
         let protocol = head.headers.get(http::header::UPGRADE).cloned();
         let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
         let (Some(protocol), Some(pod), true) = (protocol, body.into_stream(), asked) else {
             let refusal =
                 Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
-            return refuse(self.record, &refusal, &self.asker);
+            let Self { record, asker, .. } = *self;
+            return refuse(record, &refusal, &asker);
         };
         headers::clean_response(&mut head.headers);
         headers::switching(&mut head.headers, protocol);

@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use http::header::{FORWARDED, HeaderMap, HeaderName, HeaderValue};
 
 use crate::config::Network;
+use crate::http1::write_field;
 use crate::trace::{plain_value, write_hex};
 
 const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -63,6 +64,26 @@ impl Caller {
         self.extend(headers, FORWARDED_FOR, self.address.clone());
         self.keep(headers, FORWARDED_PROTO, self.scheme.clone());
         self.keep(headers, FORWARDED_HOST, host.clone());
+    }
+
+    /// True for a field of a client that is not believed: what `write` says comes in its place.
+    pub(crate) fn replaces(&self, name: &HeaderName) -> bool {
+        let told = [FORWARDED, FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST];
+        !self.trusted && told.contains(name)
+    }
+
+    /// As `describe`, written behind those fields of the head that are not replaced.
+    pub(crate) fn write(&self, buffer: &mut Vec<u8>, headers: &HeaderMap, host: &HeaderValue) {
+        buffer.extend_from_slice(FORWARDED.as_str().as_bytes());
+        for piece in [b": ", &*self.forwarded, b"\"", host.as_bytes(), b"\"\r\n"] {
+            buffer.extend_from_slice(piece);
+        }
+        write_field(buffer, FORWARDED_FOR.as_str(), self.address.as_bytes());
+        for (name, value) in [(FORWARDED_PROTO, &self.scheme), (FORWARDED_HOST, host)] {
+            if !self.trusted || !headers.contains_key(&name) {
+                write_field(buffer, name.as_str(), value.as_bytes());
+            }
+        }
     }
 
     /// A list to which every proxy adds an element.

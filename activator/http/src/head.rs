@@ -1,7 +1,9 @@
 //! The head of a request: checked, cleaned, and written again for each pod that it is sent to.
 
+use std::sync::Arc;
+
 use catnap_activator_core::{Protocol, Reason, Refusal};
-use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Method, Request, Uri, Version};
@@ -28,6 +30,8 @@ pub(crate) struct Head {
     headers: HeaderMap,
     removed: Removed,
     version: Version,
+    /// Who sent it; `None`: we.
+    caller: Option<Arc<Caller>>,
 }
 
 impl Head {
@@ -68,7 +72,7 @@ impl Head {
         match (parts.uri.authority(), host) {
             (None, None) => bad("no Host"),
             (None, Some(host)) => match host.to_str() {
-                Ok(text) if !text.contains('@') && text.parse::<Authority>().is_ok() => Ok(host.clone()),
+                Ok(text) if is_host(text) => Ok(host.clone()),
                 _ => bad("Host is no host"),
             },
             (Some(authority), _) if authority.as_str().contains('@') => bad("the authority names a user"),
@@ -85,11 +89,11 @@ impl Head {
         }
     }
 
-    /// Takes the head over, cleaned and with what the function is told of its caller. Gives the trace too, when it is sampled.
+    /// Takes the head over, cleaned. Gives the trace too, when it is sampled.
     pub(crate) fn new(
         parts: Parts,
         host: HeaderValue,
-        caller: &Caller,
+        caller: &Arc<Caller>,
         sampling: Option<Sampling>,
     ) -> (Self, Option<Box<Trace>>) {
         let Parts { method, uri, version, mut headers, .. } = parts;
@@ -98,15 +102,15 @@ impl Head {
             removed.upgrade = None;
         }
         let trace = trace::pass_on(&mut headers, sampling);
-        caller.describe(&mut headers, &host);
         let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        (Self { method, path, host, headers, removed, version }, trace)
+        let caller = Some(Arc::clone(caller));
+        (Self { method, path, host, headers, removed, version, caller }, trace)
     }
 
     /// A GET of our own.
     pub(crate) fn get(path: PathAndQuery, host: HeaderValue, headers: HeaderMap) -> Self {
         let (method, version) = (Method::GET, Version::HTTP_11);
-        Self { method, path, host, headers, removed: Removed::default(), version }
+        Self { method, path, host, headers, removed: Removed::default(), version, caller: None }
     }
 
     /// True when sending it twice does what sending it once does (RFC 9110 9.2.2).
@@ -146,7 +150,12 @@ impl Head {
         buffer.extend_from_slice(self.path.as_str().as_bytes());
         buffer.extend_from_slice(b" HTTP/1.1\r\n");
         write_field(buffer, HOST.as_str(), self.host.as_bytes());
-        headers::write_for_http1_pod(buffer, &self.headers, &self.removed, self.version == Version::HTTP_2);
+        let replaced = |name: &HeaderName| self.caller.as_ref().is_some_and(|caller| caller.replaces(name));
+        let from_http2 = self.version == Version::HTTP_2;
+        headers::write_for_http1_pod(buffer, &self.headers, &self.removed, from_http2, replaced);
+        if let Some(caller) = &self.caller {
+            caller.write(buffer, &self.headers, &self.host);
+        }
         // What the body is counts, not what the client said of it: it may have had the field removed by naming it in `Connection`.
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
         match length {
@@ -169,10 +178,31 @@ impl Head {
         *request.uri_mut() = Uri::from_parts(uri).unwrap_or_default();
         *request.version_mut() = Version::HTTP_2;
         let mut headers = self.headers.clone();
+        if let Some(caller) = &self.caller {
+            caller.describe(&mut headers, &self.host);
+        }
         headers::for_http2_pod(&mut headers, &self.removed);
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// A host and perhaps a port (RFC 3986 3.2.2, 3.2.3), without escapes and without a user; looked at where it is.
+fn is_host(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((address, port))) => (address, port),
+        Some(None) => return false,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let literal = text.starts_with('[');
+    let of_a_host = |byte: u8| match byte {
+        b':' | b'.' => literal || byte == b'.',
+        _ if literal => byte.is_ascii_hexdigit(),
+        _ => byte.is_ascii_alphanumeric() || b"-_~!$&'()*+,;=".contains(&byte),
+    };
+    let is_port = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|digit| digit.is_ascii_digit()));
+    !host.is_empty() && host.bytes().all(of_a_host) && is_port
 }
 
 /// What is wrong with the request's target (RFC 9112 3.2): each form belongs to its methods.

@@ -101,16 +101,18 @@ pub(crate) fn clean_response(headers: &mut HeaderMap) -> Option<Duration> {
 }
 
 /// Writes the fields that a request to an HTTP/1.1 pod has, but for the host and the length. `from_http2`: the client may have split its cookies,
-/// which HTTP/1.1 may not (RFC 9113 8.2.3).
+/// which HTTP/1.1 may not (RFC 9113 8.2.3). `replaced`: the fields that are left out.
 pub(crate) fn write_for_http1_pod(
     buffer: &mut Vec<u8>,
     headers: &HeaderMap,
     removed: &Removed,
     from_http2: bool,
+    replaced: impl Fn(&HeaderName) -> bool,
 ) {
     let join_cookies = from_http2 && headers.get_all(COOKIE).iter().nth(1).is_some();
     for (name, value) in headers {
-        if *name != HOST && *name != CONTENT_LENGTH && !(join_cookies && *name == COOKIE) {
+        let apart = *name == HOST || *name == CONTENT_LENGTH || (join_cookies && *name == COOKIE);
+        if !apart && !replaced(name) {
             write_field(buffer, name.as_str(), value.as_bytes());
         }
     }

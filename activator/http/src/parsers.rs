@@ -119,7 +119,7 @@ fn passes_nothing_of_the_connection(fields: &HeaderMap) {
         assert!(headers.keys().all(|name| !name.as_str().starts_with("catnap-")));
     }
     let mut written = Vec::new();
-    headers::write_for_http1_pod(&mut written, &request, &removed, true);
+    headers::write_for_http1_pod(&mut written, &request, &removed, true, |_| false);
     written.extend_from_slice(b"\r\n");
     assert!(http1::parsers::fields(&Bytes::from(written)).is_ok(), "a pod reads what is written to it");
     headers::announce_trailers(&mut response);

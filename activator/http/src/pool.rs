@@ -81,7 +81,8 @@ impl Pool {
         if let Some(link) = self.take(slot, want) {
             return Ok(link);
         }
-        Link::connect(slot.address(), Protocol::Http1, timeout).await
+        // Not often needed, and large: it is not to be in every exchange.
+        Box::pin(Link::connect(slot.address(), Protocol::Http1, timeout)).await
     }
 
     /// Takes an idle connection. When there is none to be used and the pod has a limit, one that is not to be used is

@@ -47,7 +47,7 @@ fn methods_and_sizes_are_limited() {
 
 #[test]
 fn each_protocol_names_the_host_in_its_way() {
-    let caller = Caller::new("192.0.2.1".parse().unwrap(), false, &[]);
+    let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
     let parts = parts("GET", "http://hello.default/a?b=c", &[]);
     let host = Head::host(&parts).unwrap();
     let (head, _) = Head::new(parts, host, &caller, None);
@@ -64,7 +64,7 @@ fn each_protocol_names_the_host_in_its_way() {
 
 #[test]
 fn only_methods_that_may_be_repeated_are() {
-    let caller = Caller::new("192.0.2.1".parse().unwrap(), false, &[]);
+    let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
     for (method, repeated) in [
         ("GET", true),
         ("HEAD", true),
@@ -77,5 +77,64 @@ fn only_methods_that_may_be_repeated_are() {
     ] {
         let (head, _) = Head::new(parts(method, "/", &[]), HeaderValue::from_static("a"), &caller, None);
         assert_eq!(head.idempotent(), repeated, "{method}");
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn what_is_a_host_is_one_for_every_library(text in "[]a-z0-9.:%@/\\[ ,_~-]{0,16}") {
+        if is_host(&text) {
+            let authority: Authority = text.parse().unwrap();
+            proptest::prop_assert!(!authority.host().is_empty() && !text.contains('@'));
+        }
+    }
+}
+
+#[test]
+fn hosts_are_names_and_addresses_with_or_without_a_port() {
+    for host in
+        ["hello.default", "A_b.c:80", "a:", "192.0.2.1:8080", "[2001:db8::1]", "[::ffff:192.0.2.1]:80"]
+    {
+        assert!(is_host(host) && host.parse::<Authority>().is_ok(), "{host}");
+    }
+    for other in ["", ":80", "a b", "me@a", "a/b", "a:80:90", "[a", "[::1]80", "[]", "a%20b", "a:8o", "\"a\""]
+    {
+        assert!(!is_host(other), "{other}");
+    }
+}
+
+#[test]
+fn a_pod_is_told_of_the_caller_in_either_protocol() {
+    let fields = [
+        ("x-forwarded-for", "6.6.6.6"),
+        ("x-forwarded-proto", "https"),
+        ("forwarded", "for=6.6.6.6"),
+        ("x-kept", "1"),
+    ];
+    let trusted = ["192.0.2.0/24".parse().unwrap()];
+    for (trusted, lists) in [(&[][..], 1), (&trusted[..], 2)] {
+        let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, trusted));
+        let parts = parts("GET", "http://hello.default/", &fields);
+        let host = Head::host(&parts).unwrap();
+        let head = Head::new(parts, host, &caller);
+        let http2 = head.http2_request(RequestBody::empty());
+        let mut http1 = Vec::new();
+        head.write(&mut http1, &RequestBody::empty());
+        let http1 = String::from_utf8(http1).unwrap();
+        for (name, count) in [
+            ("forwarded", lists),
+            ("x-forwarded-for", lists),
+            ("x-forwarded-proto", 1),
+            ("x-forwarded-host", 1),
+        ] {
+            let lines: Vec<&str> =
+                http1.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect();
+            let values: Vec<&HeaderValue> = http2.headers().get_all(name).iter().collect();
+            assert_eq!(
+                (lines.len(), &lines),
+                (count, &values.iter().map(|value| value.to_str().unwrap()).collect())
+            );
+        }
+        assert!(http1.contains("\r\nx-kept: 1\r\n"), "{http1}");
     }
 }

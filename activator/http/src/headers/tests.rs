@@ -58,7 +58,7 @@ fn split_cookies_are_joined_for_http1() {
 
 fn written(headers: &HeaderMap, removed: &Removed, from_http2: bool) -> String {
     let mut buffer = Vec::new();
-    write_for_http1_pod(&mut buffer, headers, removed, from_http2);
+    write_for_http1_pod(&mut buffer, headers, removed, from_http2, |_| false);
     String::from_utf8(buffer).unwrap()
 }
 

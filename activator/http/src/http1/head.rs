@@ -91,7 +91,7 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
 /// The values share the bytes that were read.
 pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, &'static str> {
     // Room for what a proxy adds.
-    let mut headers = HeaderMap::with_capacity(fields.len() + 4);
+    let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "a field's name is malformed")?;
