@@ -116,7 +116,7 @@ fn a_pod_is_told_of_the_caller_in_either_protocol() {
         let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, trusted));
         let parts = parts("GET", "http://hello.default/", &fields);
         let host = Head::host(&parts).unwrap();
-        let head = Head::new(parts, host, &caller);
+        let (head, _) = Head::new(parts, host, &caller, None);
         let http2 = head.http2_request(RequestBody::empty());
         let mut http1 = Vec::new();
         head.write(&mut http1, &RequestBody::empty());
