@@ -39,12 +39,18 @@ check: deps-build ## Format, lint, and every test that needs no cluster.
 loom: deps-build ## The queue, the slots and the gate under every order of their threads that matters.
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package catnap-activator-core --test loom --target-dir "$${CARGO_TARGET_DIR:-target}/loom"
 
+.PHONY: counts
+counts: deps-build ## System calls, allocations and instructions of a request, held against their bounds.
+	@deploy/dependencies.sh counts
+	$(CARGO) build --profile image --package catnap-activator --package catnap-bench
+	"$${CARGO_TARGET_DIR:-target}/image/catnap-bench" counts --activator "$${CARGO_TARGET_DIR:-target}/image/catnap-activator"
+
 .PHONY: peers
 peers: deps-peers ## Clients, load generators and conformance checkers of other people, without a cluster.
 	$(CARGO) test --package catnap-e2e --test third_party
 
 .PHONY: test
-test: check peers e2e ## Everything: `check`, `peers`, then `e2e`.
+test: check counts peers e2e ## Everything: `check`, `counts`, `peers`, then `e2e`.
 
 .PHONY: e2e
 e2e: deps-cluster images-all ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.

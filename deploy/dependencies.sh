@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs what building (`build`), the demonstration (`demo`), the test cluster (`cluster`), benchmarks (`bench`) and tests with
-# third parties (`peers`) need on Debian, as root; as anybody else, says what is missing and how to get it. Rust and Go are
-# taken as given and only looked for.
+# Installs what building (`build`), the demonstration (`demo`), the test cluster (`cluster`), benchmarks (`bench`), counts of
+# what a request costs (`counts`) and tests with third parties (`peers`) need on Debian, as root; as anybody else, says what
+# is missing and how to get it. Rust and Go are taken as given and only looked for.
 set -eu
 
 missing=""
@@ -57,6 +57,11 @@ for group in "$@"; do
         need nginx nginx-light
         need haproxy haproxy
         ;;
+    counts)
+        need taskset util-linux
+        need strace strace
+        need valgrind valgrind
+        ;;
     peers)
         tool go "https://go.dev/dl, 1.26 or later"
         need curl curl
@@ -70,7 +75,7 @@ for group in "$@"; do
         need /usr/lib/python3/dist-packages/websockets python3-websockets
         ;;
     *)
-        echo "usage: $0 [build] [demo] [cluster] [bench] [peers]" >&2
+        echo "usage: $0 [build] [demo] [cluster] [bench] [counts] [peers]" >&2
         exit 2
         ;;
     esac

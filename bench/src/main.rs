@@ -5,6 +5,7 @@
 mod burst;
 mod cluster;
 mod cold;
+mod counts;
 mod decide;
 mod fairness;
 mod held;
@@ -53,6 +54,11 @@ enum Benchmark {
     Decide(decide::DecideArgs),
     /// Ways to scale to zero on a recorded trace; needs no cluster.
     Policy(policy::PolicyArgs),
+    /// What a request costs in system calls, allocations and instructions, held against bounds; needs no cluster.
+    Counts(counts::CountsArgs),
+    /// A part of `counts`, in a process of its own.
+    #[command(hide = true)]
+    Piece(counts::pieces::PieceArgs),
     /// The backend of others, in a process of its own.
     #[command(hide = true)]
     Backend(subject::backend::BackendArgs),
@@ -85,6 +91,8 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Held(arguments) => held::run(arguments).await?,
         Benchmark::Decide(arguments) => decide::run(&arguments)?,
         Benchmark::Policy(arguments) => policy::run(&arguments)?,
+        Benchmark::Counts(arguments) => return counts::run(&arguments).await,
+        Benchmark::Piece(arguments) => return counts::pieces::run(arguments),
         Benchmark::Backend(arguments) => return subject::backend::serve(&arguments),
         Benchmark::Grpc(arguments) => return subject::grpc::serve(&arguments).await,
         Benchmark::Bare(arguments) => return subject::bare::serve(&arguments).await,

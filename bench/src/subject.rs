@@ -7,6 +7,7 @@ pub(crate) mod bare;
 pub(crate) mod grpc;
 pub(crate) mod peers;
 pub(crate) mod process;
+pub(crate) mod tracer;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;

@@ -67,8 +67,12 @@ const LAYERS: &[Layer] = &[
     Layer { package: "catnap-example-slow-start", may_use: &[], without: KUBERNETES },
     // Its tests call the example as any client would, by the types of its protocol.
     Layer { package: "catnap-e2e", may_use: &["catnap-crds", "catnap-example-grpc"], without: &[] },
-    // Recorded traces are run through the autoscaler's own decisions.
-    Layer { package: "catnap-bench", may_use: &["catnap-autoscaler-core", "catnap-wire"], without: &[] },
+    // It runs recorded traces through the autoscaler's simulator, and counts the instructions of parts of the activator's core.
+    Layer {
+        package: "catnap-bench",
+        may_use: &["catnap-activator-core", "catnap-autoscaler-core", "catnap-wire"],
+        without: &[],
+    },
     Layer { package: "xtask", may_use: &["catnap-crds"], without: &[] },
 ];
 

@@ -1,0 +1,29 @@
+//! The most that a request may cost. Whoever lowers a count lowers its bound; each is a little above what was counted, for what
+//! happens once a second and for how arrivals fall together.
+
+/// A count and the most that it may be.
+pub(super) struct Bound {
+    pub(super) what: &'static str,
+    pub(super) most: f64,
+}
+
+pub(super) const SYSTEM_CALLS_1: &str = "system calls, 1 connection";
+pub(super) const SYSTEM_CALLS_32: &str = "system calls, 32 connections";
+pub(super) const ALLOCATIONS: &str = "allocations, 1 connection";
+pub(super) const INSTRUCTIONS: &str = "instructions, 1 connection";
+pub(super) const INSTRUCTIONS_FIELD: &str = "instructions for each header field that is passed on";
+pub(super) const ROUTE: &str = "instructions to find the route";
+pub(super) const SLOT: &str = "instructions for a slot, taken and given back";
+pub(super) const LIMITED_SLOT: &str = "the same with a limit";
+
+pub(super) const BOUNDS: &[Bound] = &[
+    Bound { what: SYSTEM_CALLS_1, most: 10.0 },
+    // The bar of the design is 4.3.
+    Bound { what: SYSTEM_CALLS_32, most: 4.3 },
+    Bound { what: ALLOCATIONS, most: 100.0 },
+    Bound { what: INSTRUCTIONS, most: 100_000.0 },
+    Bound { what: INSTRUCTIONS_FIELD, most: 10_000.0 },
+    Bound { what: ROUTE, most: 10_000.0 },
+    Bound { what: SLOT, most: 10_000.0 },
+    Bound { what: LIMITED_SLOT, most: 10_000.0 },
+];

@@ -1,0 +1,123 @@
+//! Parts of a request's way that are counted alone, each done many times in a process of its own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use catnap_activator_core::{
+    Activator, Admission, Function, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol,
+    RevisionRoute, Settings, SystemClock,
+};
+use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
+
+use super::{bounds, callgrind};
+
+/// Done once more than another time by this often: the difference is free of what is done once.
+const TIMES: u64 = 10_000;
+const NAMESPACES: usize = 10;
+const FUNCTIONS: usize = 10;
+const PODS: u16 = 3;
+
+/// What the process of a part is told.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct PieceArgs {
+    /// Which one.
+    piece: Piece,
+    /// How often.
+    times: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Piece {
+    Route,
+    Slot,
+    LimitedSlot,
+}
+
+/// Instructions of each part.
+pub(super) fn all(directory: &Path) -> anyhow::Result<Vec<(&'static str, f64)>> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    // A relative path of the output would be of no use there.
+    let output = directory.to_string_lossy().into_owned();
+    let mut counts = Vec::new();
+    for (what, piece) in
+        [(bounds::ROUTE, "route"), (bounds::SLOT, "slot"), (bounds::LIMITED_SLOT, "limited-slot")]
+    {
+        let count = |times: u64| {
+            callgrind::instructions(&program, &["--output", &output, "piece", piece, &times.to_string()])
+        };
+        let difference = count(2 * TIMES)?.saturating_sub(count(TIMES)?);
+        counts.push((what, difference as f64 / TIMES as f64));
+    }
+    Ok(counts)
+}
+
+/// Does one part so many times.
+pub(crate) fn run(arguments: PieceArgs) -> anyhow::Result<()> {
+    let PieceArgs { piece, times } = arguments;
+    let limit = if piece == Piece::LimitedSlot { 4 } else { 0 };
+    // The driver's end stays: nothing is to be dropped on the way.
+    let (activator, _commands) =
+        Activator::new(Settings::new(1, "activator"), Arc::new(SystemClock::start()));
+    let connection = activator.leader_connected();
+    let welcome = Welcome { term: Term::default(), closed: Vec::new(), more: false };
+    activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
+    for namespace in 0..NAMESPACES {
+        for number in 0..FUNCTIONS {
+            let name = FunctionName {
+                namespace: format!("team-{namespace}").into(),
+                name: format!("function-{number}").into(),
+            };
+            add(&activator, name, limit);
+        }
+    }
+    let function = route(&activator)?;
+    for _ in 0..times {
+        if piece == Piece::Route {
+            route(&activator)?;
+        } else {
+            match function.admit() {
+                Admission::Dispatch(slot) => slot.finished(),
+                other => bail!("not dispatched: {other:?}"),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn route(activator: &Activator) -> anyhow::Result<Arc<Function>> {
+    let found = activator.route(Listener::InCluster, "function-7.team-3.svc.cluster.local:80");
+    found.map_err(|refusal| anyhow::anyhow!("no route: {refusal:?}"))
+}
+
+fn add(activator: &Activator, name: FunctionName, limit: u32) {
+    let revision: Arc<str> = format!("{}-1", name.name).into();
+    let id = RevisionId {
+        namespace: Arc::clone(&name.namespace),
+        name: Arc::clone(&revision),
+        function_uid: name.to_string().into(),
+    };
+    activator.upsert_function(FunctionRoute {
+        uid: Arc::clone(&id.function_uid),
+        name,
+        routed: Some(Arc::clone(&revision)),
+        revisions: vec![RevisionRoute {
+            name: revision,
+            port: 8080,
+            protocol: Protocol::Http1,
+            readiness_path: "".into(),
+            concurrency_limit: limit,
+        }],
+        policy: FunctionPolicy::default(),
+        stalled: None,
+    });
+    let pod = |port: u16| Pod {
+        uid: format!("pod-{port}").into(),
+        address: Some(([10, 0, 0, 1], port).into()),
+        started: true,
+        ready: true,
+        terminating: false,
+        trouble: None,
+    };
+    activator.set_pods(&id, (0..PODS).map(pod).collect());
+}
