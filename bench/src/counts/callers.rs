@@ -26,13 +26,12 @@ impl Callers {
             stream.set_read_timeout(Some(SOON))?;
             Ok(stream)
         };
-        let mut request =
-            "GET /some/path HTTP/1.1\r\nhost: bench.default\r\nuser-agent: catnap-bench\r\naccept: */*\r\n"
-                .to_owned();
-        for number in 0..fields {
-            request += &format!("x-field-{number:02}: a value of thirty-two bytes, {number:09}\r\n");
-        }
-        request += "\r\n";
+        let field =
+            |number: usize| format!("x-field-{number:02}: a value of thirty-two bytes, {number:09}\r\n");
+        let more: String = (0..fields).map(field).collect();
+        let request = format!(
+            "GET /some/path HTTP/1.1\r\nhost: bench.default\r\nuser-agent: catnap-bench\r\naccept: */*\r\n{more}\r\n"
+        );
         let connections = (0..connections).map(connect).collect::<anyhow::Result<_>>()?;
         Ok(Self { connections, request: request.into_bytes(), buffer: vec![0; 64 * 1024] })
     }
