@@ -16,6 +16,9 @@ use anyhow::Context;
 
 use self::process::Process;
 
+/// Longest time from the start of a process until it listens: under valgrind it is slow.
+const STARTED: Duration = Duration::from_secs(60);
+
 /// Something that answers HTTP, and the processes that do it.
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
@@ -56,9 +59,9 @@ async fn answers(address: SocketAddr) -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), connected)
+    tokio::time::timeout(STARTED, connected)
         .await
-        .with_context(|| format!("nothing listens on {address} after 10 s"))
+        .with_context(|| format!("nothing listens on {address} after {STARTED:?}"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use crate::authority::{Host, Meaning};
 use crate::function::Function;
 use crate::reason::{FunctionName, Reason, Refusal};
 use arc_swap::ArcSwap;
-use std::collections::HashMap;
+use foldhash::HashMap;
 use std::sync::Arc;
 
 /// Where a request came in.
@@ -31,7 +31,7 @@ pub(crate) struct Routes {
 impl Routes {
     /// Replaces everything.
     pub(crate) fn replace<'a>(&self, functions: impl Iterator<Item = &'a Arc<Function>>) {
-        let mut names: HashMap<Arc<str>, Names> = HashMap::new();
+        let mut names: HashMap<Arc<str>, Names> = HashMap::default();
         for function in functions {
             let FunctionName { namespace, name } = function.name().clone();
             names.entry(namespace).or_default().insert(name, Arc::clone(function));

@@ -3,13 +3,13 @@
 //! Every worker has a pool of its own; pods with a concurrency limit share one per process, so that open connections to
 //! such a pod never exceed its limit.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_activator_core::{Protocol, Slot};
 use catnap_wire::message::PodUid;
+use foldhash::HashMap;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
 use parking_lot::Mutex;

@@ -31,11 +31,12 @@ pub(crate) struct Record {
 
 impl Record {
     pub(crate) fn begin(client: Arc<Client>) -> Self {
-        client.socket.exchange_began();
+        let started = Instant::now();
+        client.socket.exchange_began(started);
         client.worker.observer.began();
         Self {
             client,
-            started: Instant::now(),
+            started,
             function: None,
             revision: None,
             phases: None,
@@ -109,13 +110,14 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.client.worker.deadlines.forget(&self.progress);
-        self.client.socket.exchange_ended();
+        let ended = Instant::now();
+        self.client.socket.exchange_ended(ended);
         self.client.worker.observer.ended(&Ended {
             function: self.function.as_deref(),
             revision: self.revision.as_ref(),
             status: self.status,
             outcome: self.outcome,
-            duration: self.started.elapsed(),
+            duration: ended.saturating_duration_since(self.started),
             first_byte: self.first_byte,
             phases: self.phases,
             attempts: self.attempts,

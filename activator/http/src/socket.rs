@@ -119,19 +119,19 @@ impl Socket {
         (quiet && !self.is_leaving()).then(|| self.opened + since)
     }
 
-    fn age_milliseconds(&self) -> u64 {
-        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX)
+    fn age_milliseconds(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.opened).as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn enter(&self, phase: Phase) {
-        self.phase_since.store(self.age_milliseconds(), Relaxed);
+    fn enter(&self, phase: Phase, now: Instant) {
+        self.phase_since.store(self.age_milliseconds(now), Relaxed);
         self.phase.store(phase as u8, Relaxed);
     }
 
     /// The client speaks HTTP/2. No head is awaited then: its frames say when a request begins.
     pub(crate) fn multiplex(&self) {
         self.multiplexed.store(true, Relaxed);
-        self.enter(Phase::Idle);
+        self.enter(Phase::Idle, Instant::now());
     }
 
     pub(crate) fn is_multiplexed(&self) -> bool {
@@ -140,7 +140,7 @@ impl Socket {
 
     /// A head began to arrive over HTTP/2, or ended: there it is no phase of the connection.
     pub(crate) fn head_under_way(&self, under_way: bool) {
-        self.head_since.store(if under_way { self.age_milliseconds() + 1 } else { 0 }, Relaxed);
+        self.head_since.store(if under_way { self.age_milliseconds(Instant::now()) + 1 } else { 0 }, Relaxed);
     }
 
     /// For how long a head has been arriving over HTTP/2.
@@ -166,16 +166,16 @@ impl Socket {
     }
 
     /// A request of this connection began.
-    pub(crate) fn exchange_began(&self) {
+    pub(crate) fn exchange_began(&self, now: Instant) {
         if self.exchanges.fetch_add(1, Relaxed) == 0 {
-            self.enter(Phase::Busy);
+            self.enter(Phase::Busy, now);
         }
     }
 
     /// A request of this connection ended.
-    pub(crate) fn exchange_ended(&self) {
+    pub(crate) fn exchange_ended(&self, now: Instant) {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
-            self.enter(Phase::Idle);
+            self.enter(Phase::Idle, now);
         }
     }
 
@@ -183,7 +183,7 @@ impl Socket {
     pub(crate) fn count_received(&self, bytes: usize, starts_head: bool) {
         self.received.fetch_add(bytes as u64, Relaxed);
         if starts_head && self.phase() == Phase::Idle {
-            self.enter(Phase::Head);
+            self.enter(Phase::Head, Instant::now());
         }
     }
 

@@ -45,7 +45,7 @@ async fn the_longest_quiet_one_goes_first() {
         all.push(open(&workers[number % 2]).await);
     }
     assert!(all.iter().all(|open| !open.socket.is_leaving()), "there was room");
-    all[0].socket.exchange_began();
+    all[0].socket.exchange_began(Instant::now());
     for gone in 1..4 {
         assert!(room.admits());
         let leaving: Vec<bool> = all.iter().map(|open| open.socket.is_leaving()).collect();
@@ -62,9 +62,9 @@ async fn one_that_became_busy_stays() {
     let (first, second) = (open(&workers[0]).await, open(&workers[0]).await);
     assert!(room.admits());
     assert!(first.socket.is_leaving(), "both were found, and this one was quiet for longer");
-    second.socket.exchange_began();
+    second.socket.exchange_began(Instant::now());
     assert!(!room.admits());
-    second.socket.exchange_ended();
+    second.socket.exchange_ended(Instant::now());
     assert!(room.admits());
     assert!(second.socket.is_leaving());
 }

@@ -39,11 +39,11 @@ async fn a_reset_is_noticed() {
 async fn phases_follow_the_requests() {
     let (_client, socket) = pair().await;
     assert_eq!(socket.phase(), Phase::Head);
-    socket.exchange_began();
-    socket.exchange_began();
-    socket.exchange_ended();
+    socket.exchange_began(Instant::now());
+    socket.exchange_began(Instant::now());
+    socket.exchange_ended(Instant::now());
     assert_eq!(socket.phase(), Phase::Busy, "one stream of two is still open");
-    socket.exchange_ended();
+    socket.exchange_ended(Instant::now());
     assert_eq!(socket.phase(), Phase::Idle);
     socket.count_received(3, false);
     assert_eq!(socket.phase(), Phase::Idle, "HTTP/2 frames on an idle connection begin no head");
