@@ -121,7 +121,7 @@ async fn a_storm_costs_a_newcomer_as_much_as_a_calm() {
         let quiet = [60, size - 20, size - 1];
         for (number, open) in all.iter().enumerate().filter(|(number, _)| !quiet.contains(number)) {
             assert!(number < 50 || !open.socket.is_leaving());
-            open.socket.exchange_began();
+            open.socket.exchange_began(Instant::now());
         }
         let tries: Vec<_> = (0..size / LOOKS + 2 + quiet.len()).map(|_| newcomer()).collect();
         assert!(tries.iter().all(|(_, looks)| *looks <= LOOKS));
