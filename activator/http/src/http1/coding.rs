@@ -46,6 +46,14 @@ impl Coding {
         }
     }
 
+    /// Bytes that are left, when that is known.
+    pub(super) fn left(&self) -> Option<u64> {
+        match self {
+            Self::Length(left) => Some(*left),
+            Self::Chunked(_) | Self::UntilClose => None,
+        }
+    }
+
     /// Bytes that are known to come.
     pub(super) fn expected(&self) -> u64 {
         match self {

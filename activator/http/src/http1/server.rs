@@ -14,6 +14,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use http::{Method, Response};
@@ -30,6 +31,7 @@ use crate::client::Client;
 use crate::client_body::ClientBody;
 use crate::exchange;
 use crate::io::{Stream, Transport, poll_read_some};
+use crate::pace::{AwaitedUpload, Upload};
 use crate::response_body::ResponseBody;
 use crate::tunnel::Tunnel;
 pub(crate) use body::{Http1RequestBody, Http1RequestBodyError};
@@ -41,7 +43,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const LARGE: u64 = 4 * 1024;
 /// Most room for one read.
 const READ_MOST: u64 = 64 * 1024;
-/// Of a body that nobody wants so much is read, if it is here, to keep the connection.
+/// Of a body that nobody wants so much is read, if it is here or known to come, to keep the connection.
 const UNWANTED_BYTES: usize = 64 * 1024;
 /// How much of a head is expected, more or less.
 const HEAD_ROOM: usize = 512;
@@ -58,10 +60,16 @@ struct Downstream {
     body: Coding,
     /// What is left to say before the body is read.
     interim: &'static [u8],
+    /// It was said, and may not have left yet.
+    interim_unflushed: bool,
+    /// The client was not told to send the body, and may not.
+    uninvited: bool,
     /// Nobody wants the rest of the body.
     abandoned: bool,
-    /// Nothing is certain about what comes next.
+    /// The body cannot be read to its end.
     broken: bool,
+    /// Waits for more of the body.
+    reader: Option<Waker>,
     /// Waits for the end of the body.
     waiting: Option<Waker>,
 }
@@ -99,6 +107,7 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
             Ok(Some(head)) => head,
             Ok(None) => return Ending::Linger,
             Err(error) => {
+                client.socket.exchange_began(Instant::now());
                 client.worker.observer.unparsable(error.reason());
                 tracing::debug!(peer = %client.socket.peer, %error, "no request");
                 let mut bytes = Vec::with_capacity(HEAD_ROOM);
@@ -107,28 +116,37 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
                 break;
             }
         };
+        // Longer than the exchange itself: a connection whose request is still read, or which is about to end, is not quiet.
+        client.socket.exchange_began(Instant::now());
         // In the heap for as long as it lasts: a connection is small while nothing is asked of it.
         match Box::pin(exchange(client, &downstream, head)).await {
-            After::Next => {}
+            After::Next => client.socket.exchange_ended(Instant::now()),
             After::End => break,
-            After::BrokenOff { until_close: true } => return Ending::Reset,
-            After::BrokenOff { until_close: false } => return Ending::Linger,
+            After::BrokenOff { until_close } => {
+                downstream.lock().give_up_body();
+                return if until_close { Ending::Reset } else { Ending::Linger };
+            }
             After::ClientLeft => return Ending::Close,
             After::Switched(tunnel) => match Arc::try_unwrap(downstream) {
                 Ok(downstream) => {
                     let Downstream { transport, read, .. } = downstream.into_inner();
                     Box::pin(tunnel.run(Stream::new(read, transport))).await;
-                    return Ending::Close;
+                    // What the pod said last is not to be lost to what the client sends meanwhile.
+                    return Ending::Linger;
                 }
                 Err(shared) => {
                     // A part of the request is still being read, by somebody who must not get bytes of the other protocol.
                     downstream = shared;
+                    downstream.lock().give_up_body();
                     break;
                 }
             },
         }
     }
     let _ = poll_fn(|context| Pin::new(&mut downstream.lock().transport).poll_shutdown(context)).await;
+    // A pod may still be getting the request, which nobody else may read meanwhile.
+    poll_fn(|context| downstream.lock().poll_let_go(context)).await;
+    downstream.lock().give_up_body();
     Ending::Linger
 }
 
@@ -172,7 +190,7 @@ async fn respond(
     if let Some(rest) = interim {
         write_all(downstream, rest).await;
     }
-    asked.keeps_alive &= !downstream.lock().broken;
+    asked.keeps_alive &= poll_fn(|context| Poll::Ready(downstream.lock().may_reach_end(context))).await;
     let tunnel = body.take_tunnel();
     let size = body.size_hint();
     let shape = Shape::new(&head, &size, asked);
@@ -182,7 +200,11 @@ async fn respond(
         shape.write(buffer, &head, &size, asked, &client.worker.date);
         shape.delimited
     };
-    outgoing.begin(write_head, if shape.bodiless { ResponseBody::nothing() } else { body });
+    if shape.bodiless {
+        // The pod may take its time with an end that nobody waits for.
+        body = ResponseBody::nothing();
+    }
+    outgoing.begin(write_head, body);
     drop(head);
     let sent = poll_fn(|context| {
         let sent = outgoing.poll(context, |context, pieces| downstream.lock().poll_write(context, pieces));
@@ -203,11 +225,18 @@ async fn respond(
     if let Some(tunnel) = tunnel {
         return After::Switched(tunnel);
     }
-    if shape.keeps_alive && poll_fn(|context| downstream.lock().poll_body_end(context)).await {
-        After::Next
-    } else {
-        After::End
+    if !shape.keeps_alive {
+        return After::End;
     }
+    let mut awaited = AwaitedUpload::new(Some(Arc::clone(&client.socket)), Upload::Sized);
+    let ended = poll_fn(|context| {
+        let mut downstream = downstream.lock();
+        let ended = downstream.poll_body_end(context);
+        // Who else reads it notes for itself whether the client is waited for.
+        awaited.note(ended.is_pending() && downstream.abandoned);
+        ended
+    });
+    if ended.await { After::Next } else { After::End }
 }
 
 async fn write_all(downstream: &Mutex<Downstream>, mut bytes: &[u8]) {
@@ -230,8 +259,11 @@ impl Downstream {
             seen: 0,
             body: Coding::new(Length::Known(0)),
             interim: &[],
+            interim_unflushed: false,
+            uninvited: false,
             abandoned: false,
             broken: false,
+            reader: None,
             waiting: None,
         }
     }
@@ -269,6 +301,7 @@ impl Downstream {
         let size = body.size_hint();
         downstream.body = body;
         downstream.abandoned = false;
+        downstream.uninvited = false;
         downstream.interim = if expects_continue { CONTINUE } else { &[] };
         drop(downstream);
         (Http1RequestBody::new(Arc::clone(this), size), here)
@@ -285,7 +318,12 @@ impl Downstream {
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Result<Decoded, Http1RequestBodyError>> {
         let polled = self.poll_decoded(context);
         let ended = match &polled {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
+                    self.reader = Some(context.waker().clone());
+                }
+                return Poll::Pending;
+            }
             Poll::Ready(Ok(_)) => self.body.ended(),
             Poll::Ready(Err(_)) => {
                 self.broken = true;
@@ -293,6 +331,7 @@ impl Downstream {
             }
         };
         if ended {
+            self.reader = None;
             self.release();
             self.wake();
         }
@@ -300,10 +339,18 @@ impl Downstream {
     }
 
     fn poll_decoded(&mut self, context: &mut Context<'_>) -> Poll<Result<Decoded, Http1RequestBodyError>> {
+        if self.broken {
+            return Poll::Ready(Err(Http1RequestBodyError::Closed));
+        }
         while !self.interim.is_empty() {
             let interim = self.interim;
             let written = ready!(Pin::new(&mut self.transport).poll_write(context, interim));
             self.interim = &interim[written.map_err(Http1RequestBodyError::Io)?..];
+            self.interim_unflushed = true;
+        }
+        if self.interim_unflushed {
+            ready!(Pin::new(&mut self.transport).poll_flush(context)).map_err(Http1RequestBodyError::Io)?;
+            self.interim_unflushed = false;
         }
         loop {
             let decoded = self.body.decode(&mut self.read).map_err(Http1RequestBodyError::Malformed)?;
@@ -339,6 +386,14 @@ impl Downstream {
         self.wake();
     }
 
+    /// Nobody may read the body from now on: what comes is not for whoever wanted it.
+    fn give_up_body(&mut self) {
+        self.broken |= !self.body.ended();
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waiting.take() {
             waker.wake();
@@ -348,11 +403,18 @@ impl Downstream {
     /// The response begins: nothing may be said before it any more, but the rest of what was begun.
     fn end_interim(&mut self) -> Option<&'static [u8]> {
         let rest = std::mem::take(&mut self.interim);
-        if rest.len() == CONTINUE.len() {
-            // The client was not told to send the body, and may not.
-            self.broken = true;
+        self.uninvited = rest.len() == CONTINUE.len();
+        if let Some(reader) = self.reader.take().filter(|_| !rest.is_empty()) {
+            // It waited for the client to take the interim response.
+            reader.wake();
         }
         Some(rest).filter(|rest| (1..CONTINUE.len()).contains(&rest.len()))
+    }
+
+    /// False when it is known before the response that the connection will not come to the next request.
+    fn may_reach_end(&mut self, context: &mut Context<'_>) -> bool {
+        let unwanted = self.abandoned && !self.body_is_over();
+        !self.uninvited && !self.broken && (!unwanted || self.poll_body_end(context) != Poll::Ready(false))
     }
 
     /// Waits until the body was read to its end. False: it was not, and nobody wants the rest.
@@ -369,6 +431,10 @@ impl Downstream {
             match self.poll_body(context) {
                 Poll::Ready(Ok(Decoded::Data(data))) => read += data.len(),
                 Poll::Ready(Ok(_)) => {}
+                // It is on its way, and short: a client may send its head and its body apart.
+                Poll::Pending if self.body.left().is_some_and(|left| left <= UNWANTED_BYTES as u64) => {
+                    return Poll::Pending;
+                }
                 // Whoever would send more would have to send it before the next request.
                 Poll::Ready(Err(_)) | Poll::Pending => return Poll::Ready(false),
             }
@@ -376,6 +442,15 @@ impl Downstream {
                 return Poll::Ready(false);
             }
         }
+    }
+
+    /// Waits until nobody reads the body any more, who might.
+    fn poll_let_go(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.body_is_over() || self.abandoned || self.uninvited {
+            return Poll::Ready(());
+        }
+        self.waiting = Some(context.waker().clone());
+        Poll::Pending
     }
 
     fn poll_write(
@@ -390,3 +465,6 @@ impl Downstream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -263,3 +263,76 @@ async fn what_is_no_request_is_refused_before_it_ends() {
     assert!(client.rest().await.starts_with(b"HTTP/1.1 400 "));
     assert_eq!(get(bed.address(), "nobody.default", "/").await.status, 404);
 }
+
+/// Every byte says where it is.
+fn pattern(length: usize) -> Vec<u8> {
+    (0..length).map(|place| (place / 251 + place) as u8).collect()
+}
+
+#[tokio::test]
+async fn a_pod_gets_the_rest_of_a_request_that_it_answered_early() {
+    const LENGTH: usize = 8 << 20;
+    for connection in ["close", "keep-alive"] {
+        let bed = Bed::start();
+        let answered = Arc::new(Notify::new());
+        let (got, mut body) = tokio::sync::mpsc::unbounded_channel();
+        let go_on = Arc::clone(&answered);
+        let pod = Pod::raw(move |_, mut stream| {
+            let (go_on, got) = (Arc::clone(&go_on), got.clone());
+            async move {
+                let mut read = Vec::new();
+                while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+                    stream.read_buf(&mut read).await.unwrap();
+                }
+                let head = read.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+                go_on.notified().await;
+                while read.len() < head + LENGTH && stream.read_buf(&mut read).await.unwrap() > 0 {}
+                got.send(read.split_off(head)).unwrap();
+            }
+        })
+        .await;
+        bed.function_with("hello", Setup::default(), &[pod.address]);
+        let client = Raw::connect(bed.address()).await;
+        let (from, mut to) = client.stream.into_split();
+        let sending = tokio::spawn(async move {
+            let head = format!("Connection: {connection}\r\nContent-Length: {LENGTH}\r\n\r\n");
+            to.write_all(format!("POST / HTTP/1.1\r\nHost: hello.default\r\n{head}").as_bytes())
+                .await
+                .unwrap();
+            to.write_all(&pattern(LENGTH)).await.unwrap();
+            to
+        });
+        let mut answers = Raw::over(tokio::io::join(from, tokio::io::sink()));
+        assert_eq!(answers.answer().await.text(), "ok");
+        answered.notify_one();
+        let body = within("the body", body.recv()).await.unwrap();
+        assert!(body == pattern(LENGTH), "{} of {LENGTH} bytes arrived", body.len());
+        within("the client", sending).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_may_send_its_body_later() {
+    let (bed, _pod) = bed().await;
+    let mut client = Raw::connect(bed.address()).await;
+    for _ in 0..2 {
+        client.send("POST / HTTP/1.1\r\nHost: nobody.default\r\nContent-Length: 5\r\n\r\n").await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (404, None));
+        client.send("hello").await;
+    }
+    client.get("hello.default", "/next").await;
+    assert_eq!(client.answer().await.text(), "GET /next ");
+}
+
+#[tokio::test]
+async fn a_refused_request_with_much_to_come_is_told_that_it_is_the_last() {
+    let (bed, _pod) = bed().await;
+    for framing in ["Content-Length: 65537", "Transfer-Encoding: chunked"] {
+        let mut client = Raw::connect(bed.address()).await;
+        client.send(format!("POST / HTTP/1.1\r\nHost: nobody.default\r\n{framing}\r\n\r\n")).await;
+        let answer = client.answer().await;
+        assert_eq!((answer.status, answer.header("connection")), (404, Some("close")), "{framing}");
+    }
+}

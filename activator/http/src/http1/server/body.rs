@@ -57,7 +57,9 @@ impl Body for Http1RequestBody {
         let (decoded, over) = {
             let mut downstream = downstream.lock();
             let decoded = ready!(downstream.poll_body(context));
-            (decoded, downstream.body_is_over())
+            // That the connection is of no more use says nothing of the body: only its own end ends it.
+            let over = downstream.body.ended() || decoded.is_err();
+            (decoded, over)
         };
         if over {
             this.downstream = None;
