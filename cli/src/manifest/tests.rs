@@ -21,7 +21,7 @@ fn the_defaults_are_filled_in() {
 #[rstest]
 #[case(
     "  scale: {idel: {after: 5s}}\n",
-    "spec.scale.idel does not exist; what may stand here is: downDelay, idle, initial, max, metric, min, panic, target, utilization, wake, window"
+    "spec.scale.idel does not exist; what may stand here is: downDelay, idle, initial, max, metric, min, panic, schedules, target, utilization, wake, window"
 )]
 #[case(
     "  env: [{name: A, vlaue: b}]\n",
