@@ -102,7 +102,7 @@ impl Head {
             removed.upgrade = None;
         }
         let trace = trace::pass_on(&mut headers, sampling);
-        let path = uri.into_parts().path_and_query.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = uri.into_parts().path_and_query.map_or_else(|| PathAndQuery::from_static("/"), rooted);
         let caller = Some(Arc::clone(caller));
         (Self { method, path, host, headers, removed, version, caller }, trace)
     }
@@ -185,6 +185,14 @@ impl Head {
         *request.headers_mut() = headers;
         request
     }
+}
+
+/// A target in absolute form may have a query and no path; that of the pod's request has one (RFC 9112 3.2.1).
+fn rooted(path: PathAndQuery) -> PathAndQuery {
+    if path.as_str().starts_with('?') {
+        return PathAndQuery::try_from(format!("/{}", path.as_str())).unwrap_or(path);
+    }
+    path
 }
 
 /// A host and perhaps a port (RFC 3986 3.2.2, 3.2.3), without escapes and without a user; looked at where it is.

@@ -63,6 +63,23 @@ fn each_protocol_names_the_host_in_its_way() {
 }
 
 #[test]
+fn a_query_alone_gets_a_path() {
+    let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
+    for (target, path) in [("http://a.b?x=/1?y", "/?x=/1?y"), ("http://a.b?", "/?"), ("http://a.b", "/")] {
+        let parts = parts("GET", target, &[]);
+        assert!(Head::check(&parts).is_ok(), "{target}");
+        let host = Head::host(&parts).unwrap();
+        let (head, _) = Head::new(parts, host, &caller, None);
+        let mut http1 = Vec::new();
+        head.write(&mut http1, &RequestBody::empty());
+        let http1 = String::from_utf8(http1).unwrap();
+        assert!(http1.starts_with(&format!("GET {path} HTTP/1.1\r\n")), "{http1}");
+        let http2 = head.http2_request(RequestBody::empty());
+        assert_eq!(http2.uri().path_and_query().unwrap().as_str(), path);
+    }
+}
+
+#[test]
 fn only_methods_that_may_be_repeated_are() {
     let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
     for (method, repeated) in [

@@ -14,9 +14,11 @@ enum Expect {
     One(&'static str),
     /// One request with this body, and the end of its connection.
     OneAndEnd(&'static str),
+    /// One request for this target, with this body; its connection goes on.
+    OneFor(&'static str, &'static str),
 }
 
-use Expect::{One, OneAndEnd, Refused};
+use Expect::{One, OneAndEnd, OneFor, Refused};
 
 /// The request that must never be seen as one.
 const EVIL: &str = "GET /evil HTTP/1.1\r\nHost: hello.default\r\n\r\n";
@@ -183,6 +185,7 @@ fn heads() -> Vec<(String, Expect)> {
         (format!("\r\n\r\n{}", post("Content-Length: 5\r\n", "hello")), One("hello")),
         (post("Content-Length:5\r\n", "hello"), One("hello")),
         ("POST http://hello.default/good HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 5\r\n\r\nhello".into(), One("hello")),
+        ("POST http://hello.default?x=/1 HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 5\r\n\r\nhello".into(), OneFor("/?x=/1", "hello")),
         // A lone LF may end a line (RFC 9112 2.2); whoever reads it so sees one request, too.
         (format!("POST /good HTTP/1.1\nHost: hello.default\nContent-Length: {EVIL_LENGTH}\n\n{EVIL}"), One(EVIL)),
     ];
@@ -304,7 +307,7 @@ async fn check(rows: Vec<(String, Expect)>) {
                 assert!(matches!(first.status, 400 | 405 | 413 | 431), "{row} got {}", first.status);
                 true
             }
-            One(_) => {
+            One(_) | OneFor(..) => {
                 assert_eq!(first.status, 200, "{row}");
                 false
             }
@@ -325,8 +328,9 @@ async fn check(rows: Vec<(String, Expect)>) {
         let lines: Vec<&str> = seen.iter().map(|request| request.line.as_str()).collect();
         match expect {
             Refused => assert!(lines.is_empty(), "{row} reached the pod: {lines:?}"),
-            One(body) => {
-                assert_eq!(lines, ["POST /good HTTP/1.1", "GET /next HTTP/1.1"], "{row}");
+            One(body) | OneFor(_, body) => {
+                let target = if let OneFor(target, _) = expect { target } else { "/good" };
+                assert_eq!(lines, [&*format!("POST {target} HTTP/1.1"), "GET /next HTTP/1.1"], "{row}");
                 assert_eq!(String::from_utf8_lossy(&seen[0].body), body, "{row}");
             }
             OneAndEnd(body) => {
