@@ -1,6 +1,8 @@
 //! The chunked transfer coding (RFC 9112 7.1), decoded as strictly as it is defined: extensions are dropped, and a line ends with
 //! CR LF and nothing else.
 
+use std::ops::Range;
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 
@@ -10,6 +12,8 @@ use super::head::{self, fields_end};
 const LINE_BYTES: usize = 4 * 1024;
 /// Longest trailer section.
 const TRAILER_BYTES: usize = 16 * 1024;
+/// A chunk of less is rather copied than a piece, and later a write, of its own.
+const SMALL_BYTES: usize = 1024;
 
 /// How far the body is.
 #[derive(Debug, Default)]
@@ -87,8 +91,22 @@ impl Chunked {
         }
     }
 
+    /// As `decode`; a piece comes with what is here whole behind it: other small chunks when it is a small one, and the end of a
+    /// body without trailers. What is wrong behind it is found the next time.
+    pub(super) fn decode_ahead(&mut self, read: &mut BytesMut) -> Result<Decoded, &'static str> {
+        let mut data = match self.decode(read)? {
+            Decoded::Data(data) => data,
+            other => return Ok(other),
+        };
+        if data.len() < SMALL_BYTES && matches!(self, Self::DataEnd) {
+            data = join_small(data, read);
+        }
+        self.skip_to_end(read);
+        Ok(Decoded::Data(data))
+    }
+
     /// Takes the end of a body without trailers, when it is here whole: most often it came with the last chunk.
-    pub(super) fn skip_to_end(&mut self, read: &mut BytesMut) {
+    fn skip_to_end(&mut self, read: &mut BytesMut) {
         const END: &[u8] = b"\r\n0\r\n\r\n";
         if matches!(self, Self::DataEnd) && read.starts_with(END) {
             read.advance(END.len());
@@ -109,8 +127,38 @@ impl Chunked {
     }
 }
 
+/// A small chunk with the small ones behind it that are here whole. `read` begins with the line break behind it, as afterwards.
+fn join_small(first: Bytes, read: &mut BytesMut) -> Bytes {
+    let mut joined = BytesMut::new();
+    while let Some(chunk) = small_chunk(read) {
+        if joined.is_empty() {
+            joined.reserve(SMALL_BYTES);
+            joined.extend_from_slice(&first);
+        }
+        joined.extend_from_slice(&read[chunk.clone()]);
+        read.advance(chunk.end);
+    }
+    if joined.is_empty() { first } else { joined.freeze() }
+}
+
+/// Where the data of the next chunk is, behind a line break and the line with its size, if it is a small one and here whole.
+fn small_chunk(read: &[u8]) -> Option<Range<usize>> {
+    const BREAK: &[u8] = b"\r\n";
+    let (size, line) = size_line(read.strip_prefix(BREAK)?).ok()??;
+    let size = usize::try_from(size).ok().filter(|size| (1..SMALL_BYTES).contains(size))?;
+    let begin = BREAK.len() + line;
+    Some(begin..begin + size).filter(|chunk| chunk.end <= read.len())
+}
+
 /// Takes the line with a size. `None`: it is not complete.
 fn take_size(read: &mut BytesMut) -> Result<Option<u64>, &'static str> {
+    let Some((size, line)) = size_line(read)? else { return Ok(None) };
+    read.advance(line);
+    Ok(Some(size))
+}
+
+/// The size that the first line says, and the length of the line with its end. `None`: it is not complete.
+fn size_line(read: &[u8]) -> Result<Option<(u64, usize)>, &'static str> {
     let Some(end) = read.iter().position(|byte| *byte == b'\n') else {
         return if read.len() > LINE_BYTES { Err("a chunk's size is too long") } else { Ok(None) };
     };
@@ -130,106 +178,8 @@ fn take_size(read: &mut BytesMut) -> Result<Option<u64>, &'static str> {
     }
     let size = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
     let size = size.ok_or("a chunk's size is no hexadecimal number")?;
-    read.advance(end + 1);
-    Ok(Some(size))
+    Ok(Some((size, end + 1)))
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    /// A body, its trailers, and what came after it.
-    type Whole = (Vec<u8>, Option<HeaderMap>, Vec<u8>);
-
-    /// Decodes what comes in pieces of this length.
-    fn decode(body: &[u8], pieces: usize) -> Result<Whole, &'static str> {
-        let (mut chunked, mut read) = (Chunked::default(), BytesMut::new());
-        let (mut data, mut trailers) = (Vec::new(), None);
-        let mut rest = body.chunks(pieces);
-        loop {
-            match chunked.decode(&mut read)? {
-                Decoded::Data(bytes) => data.extend_from_slice(&bytes),
-                Decoded::Trailers(fields) => trailers = Some(fields),
-                Decoded::End => {
-                    let left = rest.flatten().copied();
-                    return Ok((data, trailers, read.iter().copied().chain(left).collect()));
-                }
-                Decoded::Missing => read.extend_from_slice(rest.next().ok_or("incomplete")?),
-            }
-        }
-    }
-
-    #[rstest]
-    fn a_body_is_the_same_however_it_arrives(#[values(1, 2, 3, 7, 1000)] pieces: usize) {
-        let body = b"5\r\nhello\r\n1;name=\"v\"\r\n \r\n000a ;x\r\n0123456789\r\n0\r\n\r\nHTTP";
-        let (data, trailers, rest) = decode(body, pieces).unwrap();
-        assert_eq!(data, b"hello 0123456789");
-        assert!(trailers.is_none());
-        assert_eq!(rest, b"HTTP", "what follows is another's");
-    }
-
-    #[rstest]
-    fn trailers_are_given(#[values(1, 4, 1000)] pieces: usize) {
-        let (data, trailers, rest) =
-            decode(b"1\r\na\r\n0\r\ngrpc-status: 0\r\nX-Sum:  7 \r\n\r\n", pieces).unwrap();
-        let trailers = trailers.unwrap();
-        assert_eq!((data.as_slice(), rest.len()), (&b"a"[..], 0));
-        assert_eq!(
-            (&trailers["grpc-status"], &trailers["x-sum"]),
-            (&"0".parse().unwrap(), &"7".parse().unwrap())
-        );
-    }
-
-    #[rstest]
-    #[case(b"5\nhello\r\n0\r\n\r\n", "a chunk's size does not end with CR LF")]
-    #[case(b"5\r\nhelloo\r\n0\r\n\r\n", "a chunk is longer than its size")]
-    #[case(b"5\r\nhello\n0\r\n\r\n", "a chunk is longer than its size")]
-    #[case(b"\r\nhello", "a chunk's size is no hexadecimal number")]
-    #[case(b"+5\r\nhello\r\n", "a chunk's size is no hexadecimal number")]
-    #[case(b"0x5\r\nhello\r\n", "a chunk's size is no hexadecimal number")]
-    #[case(b"5 5\r\nhello\r\n", "a chunk's size is no hexadecimal number")]
-    #[case(b"-1\r\n", "a chunk's size is no hexadecimal number")]
-    #[case(b"11111111111111111\r\n", "a chunk's size is no hexadecimal number")]
-    #[case(b"5\r;\r\nhello\r\n", "a chunk's size is no line")]
-    #[case(b"0\r\nno field\r\n\r\n", "a field is malformed")]
-    #[case(b"0\r\n\r\r\n\r\n", "a field is malformed")]
-    #[case(b"0\r\n\nHTTP/1.1 200 OK\r\nx: y\r\n\r\n", "a field does not end with CR LF")]
-    #[case(b"0\r\nx: y\n\r\n", "a field does not end with CR LF")]
-    #[case(b"5\r\nhel", "incomplete")]
-    fn what_is_not_chunked_is_refused(#[case] body: &[u8], #[case] expected: &str) {
-        for pieces in [1, 3, 1000] {
-            assert_eq!(decode(body, pieces).unwrap_err(), expected, "in pieces of {pieces}");
-        }
-    }
-
-    #[test]
-    fn an_endless_line_is_refused() {
-        let mut size = b"5;".to_vec();
-        size.resize(LINE_BYTES + 10, b'x');
-        assert_eq!(decode(&size, 100).unwrap_err(), "a chunk's size is too long");
-        let mut trailer = b"0\r\nx: ".to_vec();
-        trailer.resize(TRAILER_BYTES + 100, b'x');
-        assert_eq!(decode(&trailer, 1000).unwrap_err(), "the trailers are too long");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn arbitrary_bytes_never_panic(body: Vec<u8>, pieces in 1_usize..9) {
-            let _ = decode(&body, pieces);
-        }
-
-        #[test]
-        fn what_is_encoded_is_decoded(chunks in proptest::collection::vec(proptest::collection::vec(0_u8.., 1..50), 0..8)) {
-            let mut body = Vec::new();
-            for chunk in &chunks {
-                body.extend_from_slice(format!("{:X}\r\n", chunk.len()).as_bytes());
-                body.extend_from_slice(chunk);
-                body.extend_from_slice(b"\r\n");
-            }
-            body.extend_from_slice(b"0\r\n\r\n");
-            proptest::prop_assert_eq!(decode(&body, 3).unwrap().0, chunks.concat());
-        }
-    }
-}
+mod tests;

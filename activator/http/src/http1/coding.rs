@@ -28,14 +28,7 @@ impl Coding {
     pub(super) fn decode(&mut self, read: &mut BytesMut) -> Result<Decoded, &'static str> {
         match self {
             Self::Length(0) => Ok(Decoded::End),
-            Self::Chunked(chunked) => {
-                let decoded = chunked.decode(read)?;
-                if matches!(decoded, Decoded::Data(_)) {
-                    // The end often came with the last chunk: then it is known with it.
-                    chunked.skip_to_end(read);
-                }
-                Ok(decoded)
-            }
+            Self::Chunked(chunked) => chunked.decode_ahead(read),
             Self::Length(_) | Self::UntilClose if read.is_empty() => Ok(Decoded::Missing),
             Self::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(read.len());

@@ -27,19 +27,17 @@ pub(crate) fn chunked(bytes: &[u8]) {
     }
 }
 
-/// Decodes what comes in pieces of this length. `hurried`: the end of a body is taken with its last chunk.
+/// Decodes what comes in pieces of this length. `hurried`: small chunks are taken together, and the end with the last one.
 fn decode(body: &[u8], length: usize, hurried: bool) -> Result<Whole, &'static str> {
     let (mut chunked, mut read) = (Chunked::default(), BytesMut::new());
     let (mut data, mut trailers) = (Vec::new(), None);
     let mut rest = body.chunks(length);
     loop {
-        match chunked.decode(&mut read)? {
+        let decoded = if hurried { chunked.decode_ahead(&mut read) } else { chunked.decode(&mut read) };
+        match decoded? {
             Decoded::Data(bytes) => {
                 assert!(!bytes.is_empty(), "an empty piece would be the last chunk where it goes");
                 data.extend_from_slice(&bytes);
-                if hurried {
-                    chunked.skip_to_end(&mut read);
-                }
             }
             Decoded::Trailers(fields) => trailers = Some(fields),
             Decoded::End => {
