@@ -52,6 +52,8 @@ pub(crate) struct Socket {
     head_since: AtomicU64,
     leave: Notify,
     leaving: AtomicBool,
+    /// The end of the connection would say that a response is whole which is not.
+    delimited_by_close: AtomicBool,
     received: AtomicU64,
     sent: AtomicU64,
     pub(crate) pace: Pace,
@@ -77,6 +79,7 @@ impl Socket {
             head_since: AtomicU64::new(0),
             leave: Notify::new(),
             leaving: AtomicBool::new(false),
+            delimited_by_close: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
             pace: Pace::default(),
@@ -271,11 +274,25 @@ impl Socket {
         }
     }
 
-    /// Ends the connection in both directions at once. Whoever reads it gets the end of stream.
+    /// A response begins. `delimited`: only the end of the connection says where it ends, so that a close before [`Self::finish`]
+    /// has to be a reset.
+    pub(crate) fn delimit_by_close(&self, delimited: bool) {
+        self.delimited_by_close.store(delimited, Relaxed);
+    }
+
+    /// Ends the connection in both directions at once. Whoever reads it gets the end of stream. What would be taken for the end
+    /// of a response is a reset instead, which comes once nobody has the connection any more.
     pub(crate) fn close(&self) {
         self.leaving.store(true, Relaxed);
+        let ways = if self.delimited_by_close.load(Relaxed) {
+            self.reset_when_dropped();
+            // This one tells the peer nothing, and wakes whoever waits for it.
+            Shutdown::Read
+        } else {
+            Shutdown::Both
+        };
         // It fails when the peer already closed it, which is what was wanted.
-        let _ = SockRef::from(&self.stream).shutdown(Shutdown::Both);
+        let _ = SockRef::from(&self.stream).shutdown(ways);
     }
 
     /// Ends the connection, with a reset once its codec has let it go. Without one a peer that is sending to us hears of the
@@ -292,6 +309,7 @@ impl Socket {
 
     /// Ends the sending side.
     pub(crate) fn finish(&self) -> io::Result<()> {
+        self.delimit_by_close(false);
         SockRef::from(&self.stream).shutdown(Shutdown::Write)
     }
 

@@ -1,6 +1,6 @@
 use super::*;
 use futures::FutureExt;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -36,6 +36,28 @@ async fn a_reset_is_noticed() {
 }
 
 #[tokio::test]
+async fn a_close_is_no_end_of_a_response_that_is_not_whole() {
+    for (delimited, finished) in [(true, false), (true, true), (false, false)] {
+        let (mut client, socket) = pair().await;
+        socket.delimit_by_close(delimited);
+        socket.stream.writable().await.unwrap();
+        socket.stream.try_write(b"hello").unwrap();
+        let mut begun = [0; 5];
+        client.read_exact(&mut begun).await.unwrap();
+        if finished {
+            socket.finish().unwrap();
+        }
+        socket.close();
+        tokio::time::timeout(SOON, socket.hang_up()).await.expect("whoever waits is told");
+        assert!(socket.hung_up() && socket.is_leaving());
+        drop(socket);
+        let end = tokio::time::timeout(SOON, client.read(&mut begun)).await.unwrap();
+        let expected = if delimited && !finished { Err(io::ErrorKind::ConnectionReset) } else { Ok(0) };
+        assert_eq!(end.map_err(|error| error.kind()), expected, "{delimited} {finished}");
+    }
+}
+
+#[tokio::test]
 async fn phases_follow_the_requests() {
     let (_client, socket) = pair().await;
     assert_eq!(socket.phase(), Phase::Head);
@@ -58,7 +80,7 @@ async fn lingering_ends_with_the_peer() {
     client.write_all(&vec![7; 20_000]).await.unwrap();
     let peer = async {
         let mut rest = Vec::new();
-        tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await.unwrap();
+        client.read_to_end(&mut rest).await.unwrap();
         drop(client);
     };
     let both = async { tokio::join!(socket.linger(Duration::from_secs(60)), peer) };
