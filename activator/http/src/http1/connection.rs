@@ -18,7 +18,7 @@ use crate::socket::Socket;
 /// Room for a read while nothing is known of its length.
 const READ_LEAST: usize = 8 * 1024;
 /// With less room than this there is more made before a read.
-const READ_AGAIN: usize = 4 * 1024;
+pub(super) const READ_AGAIN: usize = 4 * 1024;
 /// Most room for one read.
 const READ_MOST: usize = 64 * 1024;
 
@@ -88,7 +88,14 @@ impl Connection {
 
     /// As `is_quiet`; wakes when that may change.
     pub(super) fn poll_quiet(&self, context: &mut Context<'_>) -> bool {
-        self.socket.stream.poll_read_ready(context).is_pending() || self.is_quiet()
+        loop {
+            match self.socket.stream.poll_read_ready(context) {
+                Poll::Pending => return true,
+                // What the event loop heard of was read already. Now it knows, and only now it will wake us.
+                Poll::Ready(Ok(())) if self.is_quiet() => {}
+                Poll::Ready(_) => return false,
+            }
+        }
     }
 
     /// Gives back a large buffer, which an idle connection would keep.
@@ -167,4 +174,40 @@ fn poll_upload(
         OutgoingError::Body(error) => Http1Error::Request(error),
         OutgoingError::Io(error) => Http1Error::Io(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::MaybeUninit;
+    use std::time::Duration;
+
+    use socket2::SockRef;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_after_a_rumour_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut pod = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let socket = Arc::new(Socket::new(stream, peer).unwrap());
+        pod.write_all(b"x").await.unwrap();
+        socket.stream.readable().await.unwrap();
+        // Behind the event loop's back: it goes on believing that there is something to read.
+        assert_eq!(SockRef::from(&socket.stream).recv(&mut [MaybeUninit::uninit()]).unwrap(), 1);
+        let connection = Connection::new(socket);
+        let looked = Arc::new(Notify::new());
+        let looking = Arc::clone(&looked);
+        let noticed = tokio::spawn(poll_fn(move |context| {
+            let quiet = connection.poll_quiet(context);
+            looking.notify_one();
+            if quiet { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        looked.notified().await;
+        pod.write_all(b"y").await.unwrap();
+        tokio::time::timeout(Duration::from_secs(5), noticed).await.unwrap().unwrap();
+    }
 }
