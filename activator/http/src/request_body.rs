@@ -3,6 +3,7 @@
 //!
 //! It is not read before a pod asks for it: what a held client sends stays in the kernel or in its stream's window.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -33,19 +34,20 @@ pub(crate) enum RequestBodyError {
 /// Where the body comes from, with what was read of it.
 struct Source<B> {
     incoming: B,
-    kept: Vec<Kept>,
-    kept_bytes: usize,
-    keeping: bool,
-    /// Something was read and not kept.
+    kept: Kept,
+    /// Nothing is kept: it was too much, or will not be sent again.
     lost: bool,
     /// The attempt that may read.
     attempt: u32,
 }
 
-#[derive(Clone)]
-enum Kept {
-    Data(Bytes),
-    Trailers(HeaderMap),
+/// What was read of a body. A piece may be one byte of a large buffer and hold all of that: only the first one is shared, and most
+/// bodies have no other; the others are copied.
+#[derive(Default)]
+struct Kept {
+    first: Bytes,
+    others: Vec<u8>,
+    trailers: Option<HeaderMap>,
 }
 
 /// What the exchange keeps of a request's body.
@@ -62,7 +64,8 @@ pub(crate) struct RequestBody<B = ClientBody> {
     source: Option<Arc<Mutex<Source<B>>>>,
     size: SizeHint,
     attempt: u32,
-    next: usize,
+    /// What an earlier attempt has read.
+    again: VecDeque<Frame<Bytes>>,
     ended: bool,
     progress: Arc<Progress>,
     awaited: AwaitedUpload,
@@ -73,14 +76,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
     pub(crate) fn new(incoming: B, progress: Arc<Progress>, socket: Option<Arc<Socket>>) -> Self {
         let size = incoming.size_hint();
         let source = (!incoming.is_end_stream()).then(|| {
-            Arc::new(Mutex::new(Source {
-                incoming,
-                kept: Vec::new(),
-                kept_bytes: 0,
-                keeping: true,
-                lost: false,
-                attempt: 0,
-            }))
+            Arc::new(Mutex::new(Source { incoming, kept: Kept::default(), lost: false, attempt: 0 }))
         });
         Self { source, size, progress, socket }
     }
@@ -108,15 +104,15 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
 
     /// The body from its beginning, for one more attempt; an earlier one can read no more. `None`: some of it is gone.
     pub(crate) fn attempt(&self) -> Option<RequestBody<B>> {
-        let attempt = match &self.source {
-            None => 0,
+        let (attempt, again) = match &self.source {
+            None => (0, VecDeque::new()),
             Some(source) => {
                 let mut source = source.lock();
                 if source.lost {
                     return None;
                 }
                 source.attempt += 1;
-                source.attempt
+                (source.attempt, source.kept.frames())
             }
         };
         let upload = if self.size.exact().is_some() { Upload::Sized } else { Upload::Unsized };
@@ -124,7 +120,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
             source: self.source.clone(),
             size: self.size,
             attempt,
-            next: 0,
+            again,
             ended: self.source.is_none(),
             progress: Arc::clone(&self.progress),
             awaited: AwaitedUpload::new(self.socket.clone(), upload),
@@ -134,7 +130,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
     /// The response began: nothing will be sent again.
     pub(crate) fn release(self) {
         if let Some(source) = &self.source {
-            source.lock().keeping = false;
+            source.lock().lose();
         }
     }
 }
@@ -144,7 +140,8 @@ impl RequestBody {
     pub(crate) fn empty() -> Self {
         let size = SizeHint::with_exact(0);
         let awaited = AwaitedUpload::new(None, Upload::Sized);
-        Self { source: None, size, attempt: 0, next: 0, ended: true, progress: Arc::default(), awaited }
+        let again = VecDeque::new();
+        Self { source: None, size, attempt: 0, again, ended: true, progress: Arc::default(), awaited }
     }
 }
 
@@ -162,13 +159,8 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
         if source.attempt != this.attempt {
             return Poll::Ready(Some(Err(RequestBodyError::Superseded)));
         }
-        if let Some(kept) = source.kept.get(this.next) {
-            this.next += 1;
-            let frame = match kept.clone() {
-                Kept::Data(data) => Frame::data(data),
-                Kept::Trailers(trailers) => Frame::trailers(trailers),
-            };
-            this.ended = this.next == source.kept.len() && source.incoming.is_end_stream();
+        if let Some(frame) = this.again.pop_front() {
+            this.ended = this.again.is_empty() && source.incoming.is_end_stream();
             return Poll::Ready(Some(Ok(frame)));
         }
         let polled = Pin::new(&mut source.incoming).poll_frame(context);
@@ -180,7 +172,6 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
                     headers::clean_trailers(trailers);
                 }
                 source.keep(&frame);
-                this.next = source.kept.len();
                 this.ended = source.incoming.is_end_stream();
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.progress.count_request(length);
@@ -188,7 +179,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
             }
             Poll::Ready(Some(Err(error))) => {
                 this.progress.break_request(error.is_malformed());
-                source.lost = true;
+                source.lose();
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }
             Poll::Ready(None) => {
@@ -210,20 +201,38 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
 
 impl<B> Source<B> {
     fn keep(&mut self, frame: &Frame<Bytes>) {
-        let kept = match (frame.data_ref(), frame.trailers_ref()) {
-            (Some(data), _) => Kept::Data(data.clone()),
-            (_, Some(trailers)) => Kept::Trailers(trailers.clone()),
-            _ => return,
-        };
-        if let Kept::Data(data) = &kept {
-            self.kept_bytes += data.len();
-        }
-        if self.keeping && !self.lost && self.kept_bytes <= REPLAY_BYTES {
-            self.kept.push(kept);
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        if self.lost || self.kept.bytes() + length > REPLAY_BYTES {
+            self.lose();
         } else {
-            self.kept.clear();
-            self.lost = true;
+            self.kept.add(frame);
         }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.kept = Kept::default();
+    }
+}
+
+impl Kept {
+    /// Length of the data.
+    fn bytes(&self) -> usize {
+        self.first.len() + self.others.len()
+    }
+
+    fn add(&mut self, frame: &Frame<Bytes>) {
+        match frame.data_ref() {
+            Some(data) if self.first.is_empty() => self.first = data.clone(),
+            Some(data) => self.others.extend_from_slice(data),
+            None => self.trailers = frame.trailers_ref().cloned(),
+        }
+    }
+
+    fn frames(&self) -> VecDeque<Frame<Bytes>> {
+        let data = [self.first.clone(), Bytes::copy_from_slice(&self.others)];
+        let data = data.into_iter().filter(|data| !data.is_empty()).map(Frame::data);
+        data.chain(self.trailers.clone().map(Frame::trailers)).collect()
     }
 }
 

@@ -25,6 +25,7 @@ use tokio_util::io::poll_read_buf;
 
 use super::chunked::Decoded;
 use super::coding::Coding;
+use super::connection::READ_AGAIN;
 use super::head::Length;
 use super::outgoing::{Outgoing, OutgoingError};
 use crate::client::Client;
@@ -372,7 +373,10 @@ impl Downstream {
         ready!(self.transport.poll_readable(context))?;
         // One more than what is to come: a read that fills the buffer leaves open whether there is more.
         let room = usize::try_from(expected.saturating_add(1).min(READ_MOST)).unwrap_or_default();
-        self.read.reserve(room);
+        // A piece of what was read may be kept: making room after each would take a buffer for each.
+        if self.read.capacity() - self.read.len() < READ_AGAIN {
+            self.read.reserve(room);
+        }
         poll_read_buf(Pin::new(&mut self.transport), context, &mut self.read)
     }
 

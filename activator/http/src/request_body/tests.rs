@@ -1,6 +1,5 @@
 use super::*;
 use http_body_util::BodyExt;
-use std::collections::VecDeque;
 
 /// Frames that a client sends, and its end.
 struct Client(VecDeque<Bytes>);
@@ -65,6 +64,36 @@ async fn a_large_body_is_not_kept() {
     assert!(replay.attempt().is_none(), "one byte more is not");
 }
 
+/// One byte of a buffer, which lives as long as somebody has the byte.
+struct Piece {
+    byte: [u8; 1],
+    _buffer: Arc<()>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.byte
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_of_small_pieces_holds_no_buffers_of_theirs() {
+    let buffers = Arc::new(());
+    let bytes = (0..=u8::MAX).cycle().take(REPLAY_BYTES);
+    let pieces =
+        bytes.clone().map(|byte| Bytes::from_owner(Piece { byte: [byte], _buffer: Arc::clone(&buffers) }));
+    let replay = Replay::new(Client(pieces.collect()), Arc::default(), None);
+    let body = replay.attempt().unwrap();
+    let source = Arc::clone(body.source.as_ref().unwrap());
+    assert!(read(body).await.iter().copied().eq(bytes.clone()));
+    assert_eq!(Arc::strong_count(&buffers) - 1, 1, "the first one's");
+    assert!(source.lock().kept.others.capacity() <= 2 * REPLAY_BYTES);
+    let mut again = replay.attempt().expect("64 KiB are kept, however they came");
+    assert!(again.again.len() <= 2);
+    let first = again.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.iter().copied().chain(read(again).await).eq(bytes));
+}
+
 #[tokio::test]
 async fn nothing_is_kept_once_the_response_began() {
     let replay = Client::sends(&[10, 10]);
@@ -72,8 +101,9 @@ async fn nothing_is_kept_once_the_response_began() {
     body.frame().await.unwrap().unwrap();
     let source = Arc::clone(body.source.as_ref().unwrap());
     replay.release();
+    assert_eq!(source.lock().kept.bytes(), 0, "what was kept is given back at once");
     body.frame().await.unwrap().unwrap();
-    assert!(source.lock().kept.is_empty());
+    assert_eq!(source.lock().kept.bytes(), 0);
     assert!(body.frame().await.is_none());
 }
 
