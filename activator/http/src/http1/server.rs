@@ -65,14 +65,22 @@ struct Downstream {
     interim_unflushed: bool,
     /// The client was not told to send the body, and may not.
     uninvited: bool,
-    /// Nobody wants the rest of the body.
-    abandoned: bool,
-    /// The body cannot be read to its end.
-    broken: bool,
+    reading: Reading,
     /// Waits for more of the body.
     reader: Option<Waker>,
     /// Waits for the end of the body.
     waiting: Option<Waker>,
+}
+
+/// What becomes of the rest of a request's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// Somebody reads it, or may.
+    Wanted,
+    /// Nobody wants it.
+    Abandoned,
+    /// It cannot be read to its end.
+    Broken,
 }
 
 /// What becomes of a connection after an exchange.
@@ -195,6 +203,9 @@ async fn respond(
     let tunnel = body.take_tunnel();
     let size = body.size_hint();
     let shape = Shape::new(&head, &size, asked);
+    if shape.until_close {
+        client.socket.delimit_by_close(true);
+    }
     let mut outgoing = Outgoing::default();
     let write_head = |buffer: &mut Vec<u8>, _: &ResponseBody| {
         buffer.reserve(HEAD_ROOM);
@@ -234,7 +245,7 @@ async fn respond(
         let mut downstream = downstream.lock();
         let ended = downstream.poll_body_end(context);
         // Who else reads it notes for itself whether the client is waited for.
-        awaited.note(ended.is_pending() && downstream.abandoned);
+        awaited.note(ended.is_pending() && downstream.reading == Reading::Abandoned);
         ended
     });
     if ended.await { After::Next } else { After::End }
@@ -262,8 +273,7 @@ impl Downstream {
             interim: &[],
             interim_unflushed: false,
             uninvited: false,
-            abandoned: false,
-            broken: false,
+            reading: Reading::Wanted,
             reader: None,
             waiting: None,
         }
@@ -301,7 +311,7 @@ impl Downstream {
         let here = matches!(length, Length::Known(length) if length <= downstream.read.len() as u64);
         let size = body.size_hint();
         downstream.body = body;
-        downstream.abandoned = false;
+        downstream.reading = Reading::Wanted;
         downstream.uninvited = false;
         downstream.interim = if expects_continue { CONTINUE } else { &[] };
         drop(downstream);
@@ -327,7 +337,7 @@ impl Downstream {
             }
             Poll::Ready(Ok(_)) => self.body.ended(),
             Poll::Ready(Err(_)) => {
-                self.broken = true;
+                self.reading = Reading::Broken;
                 true
             }
         };
@@ -340,7 +350,7 @@ impl Downstream {
     }
 
     fn poll_decoded(&mut self, context: &mut Context<'_>) -> Poll<Result<Decoded, Http1RequestBodyError>> {
-        if self.broken {
+        if self.reading == Reading::Broken {
             return Poll::Ready(Err(Http1RequestBodyError::Closed));
         }
         while !self.interim.is_empty() {
@@ -382,17 +392,21 @@ impl Downstream {
 
     /// True when the body will give nothing more.
     fn body_is_over(&self) -> bool {
-        self.broken || self.body.ended()
+        self.reading == Reading::Broken || self.body.ended()
     }
 
     fn abandon_body(&mut self) {
-        self.abandoned = true;
+        if self.reading == Reading::Wanted {
+            self.reading = Reading::Abandoned;
+        }
         self.wake();
     }
 
     /// Nobody may read the body from now on: what comes is not for whoever wanted it.
     fn give_up_body(&mut self) {
-        self.broken |= !self.body.ended();
+        if !self.body.ended() {
+            self.reading = Reading::Broken;
+        }
         if let Some(reader) = self.reader.take() {
             reader.wake();
         }
@@ -417,8 +431,12 @@ impl Downstream {
 
     /// False when it is known before the response that the connection will not come to the next request.
     fn may_reach_end(&mut self, context: &mut Context<'_>) -> bool {
-        let unwanted = self.abandoned && !self.body_is_over();
-        !self.uninvited && !self.broken && (!unwanted || self.poll_body_end(context) != Poll::Ready(false))
+        let ends = match self.reading {
+            Reading::Wanted => true,
+            Reading::Abandoned => self.poll_body_end(context) != Poll::Ready(false),
+            Reading::Broken => false,
+        };
+        ends && !self.uninvited
     }
 
     /// Waits until the body was read to its end. False: it was not, and nobody wants the rest.
@@ -426,9 +444,9 @@ impl Downstream {
         let mut read = 0;
         loop {
             if self.body_is_over() {
-                return Poll::Ready(!self.broken);
+                return Poll::Ready(self.reading != Reading::Broken);
             }
-            if !self.abandoned {
+            if self.reading == Reading::Wanted {
                 self.waiting = Some(context.waker().clone());
                 return Poll::Pending;
             }
@@ -450,7 +468,7 @@ impl Downstream {
 
     /// Waits until nobody reads the body any more, who might.
     fn poll_let_go(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if self.body_is_over() || self.abandoned || self.uninvited {
+        if self.body_is_over() || self.reading == Reading::Abandoned || self.uninvited {
             return Poll::Ready(());
         }
         self.waiting = Some(context.waker().clone());

@@ -266,7 +266,7 @@ async fn what_is_no_request_is_refused_before_it_ends() {
 
 /// Every byte says where it is.
 fn pattern(length: usize) -> Vec<u8> {
-    (0..length).map(|place| (place / 251 + place) as u8).collect()
+    (0..length).map(|place| u8::try_from((place / 251 + place) % 256).unwrap()).collect()
 }
 
 #[tokio::test]

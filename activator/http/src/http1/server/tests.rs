@@ -21,7 +21,7 @@ async fn unread() -> (TcpStream, Arc<Mutex<Downstream>>) {
     let (stream, peer) = listener.accept().await.unwrap();
     let socket = Arc::new(Socket::new(stream, peer).unwrap());
     socket.stream.writable().await.unwrap();
-    while socket.stream.try_write(&[0; 65_536]).is_ok() {}
+    while socket.stream.try_write(&[0; 4_096]).is_ok() {}
     let transport = Transport::Plain(Io::upstream(socket));
     (client, Arc::new(Mutex::new(Downstream::new(transport, BytesMut::from(&b"0123456789"[..])))))
 }
