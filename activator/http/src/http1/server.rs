@@ -216,6 +216,7 @@ async fn respond(
         // The pod may take its time with an end that nobody waits for.
         body = ResponseBody::nothing();
     }
+    client.socket.delimit_by_close(shape.until_close);
     outgoing.begin(write_head, body);
     drop(head);
     let sent = poll_fn(|context| {

@@ -1,6 +1,7 @@
 //! Ending without losing anything that arrived.
 
 use crate::bed::{Bed, Setup, until, within};
+use crate::broken::read_request;
 use crate::client::{Raw, empty, http2, request};
 use crate::pod::{Pod, describe, reply};
 use catnap_activator_http::{Drained, Server};
@@ -112,6 +113,27 @@ async fn what_does_not_end_is_cut_off() {
     let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::from_millis(50))).await;
     assert_eq!(drained, Drained { cut_off: 1 });
     assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_cut_off_does_not_look_whole_to_an_old_client() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, mut stream| async move {
+        let begun = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+        if read_request(&mut stream, 0).await {
+            stream.write_all(begun).await.unwrap();
+            let _ = stream.read(&mut [0; 16]).await;
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send("GET / HTTP/1.0\r\nHost: hello.default\r\n\r\n").await;
+    client.through(b"hello").await;
+    let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::from_millis(50))).await;
+    assert_eq!(drained, Drained { cut_off: 1 });
+    let end = within("the end", client.stream.read(&mut [0; 16])).await;
+    assert_eq!(end.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
 }
 
 #[tokio::test]

@@ -220,6 +220,23 @@ async fn a_client_that_does_not_read_keeps_no_slot() {
 }
 
 #[tokio::test]
+async fn what_takes_too_long_does_not_look_whole_to_an_old_client() {
+    const CUT: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    for (bytes, end) in [(CUT, Err(std::io::ErrorKind::ConnectionReset)), (WHOLE, Ok(0))] {
+        let bed = Bed::start();
+        let pod = begins(bytes).await;
+        bed.function_with("hello", limited(0, whole(SHORT)), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        client.send("GET / HTTP/1.0\r\nHost: hello.default\r\n\r\n").await;
+        client.through(b"hello").await;
+        let read = within("the end", client.stream.read(&mut [0; 16])).await;
+        assert_eq!(read.map_err(|error| error.kind()), end);
+        slots_are_free(&bed).await;
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_takes_too_long_is_reset_and_its_connection_goes_on() {
     let bed = Bed::start();
     let pod = begins(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhello").await;

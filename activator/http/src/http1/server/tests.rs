@@ -1,5 +1,6 @@
-//! A connection whose kernel takes nothing, which no test from outside can arrange to the byte.
+//! What no test from outside can arrange, or see: a connection whose kernel takes nothing, and where what is read lies.
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -7,9 +8,12 @@ use futures::FutureExt;
 use http_body::Body;
 use http_body_util::BodyExt;
 use parking_lot::Mutex;
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Downstream, Http1RequestBodyError};
+use crate::http1::chunked::Decoded;
+use crate::http1::coding::Coding;
 use crate::http1::head::Length;
 use crate::io::{Io, Transport};
 use crate::socket::Socket;
@@ -53,4 +57,25 @@ async fn whoever_waits_for_a_body_hears_that_it_will_not_come() {
     downstream.lock().give_up_body();
     let ended = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap().unwrap();
     assert!(matches!(ended, Some(Err(Http1RequestBodyError::Closed))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn small_pieces_of_a_large_body_share_a_buffer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, peer) = listener.accept().await.unwrap();
+    let socket = Arc::new(Socket::new(stream, peer).unwrap());
+    let mut downstream = Downstream::new(Transport::Plain(Io::upstream(socket)), BytesMut::new());
+    downstream.body = Coding::new(Length::Known(1_000_000));
+    let mut pieces = Vec::new();
+    for byte in 0..100 {
+        client.write_all(&[byte]).await.unwrap();
+        match poll_fn(|context| downstream.poll_body(context)).await {
+            Ok(Decoded::Data(piece)) => pieces.push(piece),
+            other => panic!("{other:?}"),
+        }
+    }
+    let beginning = pieces[0].as_ptr().addr();
+    let places = pieces.iter().map(|piece| piece.as_ptr().addr().wrapping_sub(beginning));
+    assert!(places.eq(0..100), "each lies behind the one before");
 }
