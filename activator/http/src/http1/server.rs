@@ -203,9 +203,6 @@ async fn respond(
     let tunnel = body.take_tunnel();
     let size = body.size_hint();
     let shape = Shape::new(&head, &size, asked);
-    if shape.until_close {
-        client.socket.delimit_by_close(true);
-    }
     let mut outgoing = Outgoing::default();
     let write_head = |buffer: &mut Vec<u8>, _: &ResponseBody| {
         buffer.reserve(HEAD_ROOM);
