@@ -14,7 +14,8 @@ program=$target/$host/fuzz/catnap-fuzz
 
 parsers=("$@")
 if ((${#parsers[@]} == 0)); then
-    mapfile -t parsers < <(PARSER=list "$program" 2>/dev/null)
+    # It takes the exit for a crash, and would leave a note of it here.
+    mapfile -t parsers < <(PARSER=list "$program" -artifact_prefix="$target/" 2>/dev/null)
 fi
 for parser in "${parsers[@]}"; do
     found=$target/fuzz-corpus/$parser
