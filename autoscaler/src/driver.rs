@@ -6,13 +6,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use catnap_autoscaler_api::state::{Explained, LeadingTerm, State};
 use catnap_autoscaler_core::{Effect, Explanation, Leader, Settings, StreamId, Token};
 use catnap_runtime::admin::Readiness;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
 use k8s_openapi::jiff::Timestamp;
-use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::DropGuard;
@@ -51,7 +51,7 @@ pub(crate) enum Input {
     /// The API server answered the leader of this term.
     Answered(Term, Answer),
     /// Somebody asks for the state.
-    Debug(oneshot::Sender<Value>),
+    Debug(oneshot::Sender<State>),
 }
 
 /// An activator that wants to talk.
@@ -352,23 +352,23 @@ impl Driver {
         closing
     }
 
-    fn describe(&self) -> Value {
+    fn describe(&self) -> State {
         let Some(reign) = &self.reign else {
-            return json!({ "leading": false, "synced": self.cluster.is_synced() });
+            return State { synced: Some(self.cluster.is_synced()), ..State::default() };
         };
         let now = self.now();
         let describe = |explanation: &Explanation| {
             let function = self.cluster.function(&explanation.revision).map(|function| &*function.name);
-            notice::describe(explanation, function, now)
+            Explained::of(explanation, function, now)
         };
-        let revisions: Vec<_> = reign.leader.explain().iter().map(describe).collect();
         let Term { transitions, boot } = reign.leader.term();
-        json!({
-            "leading": true,
-            "term": { "transitions": transitions, "boot": format!("{boot:016x}") },
-            "streams": self.streams.len(),
-            "revisions": revisions,
-        })
+        State {
+            leading: true,
+            synced: None,
+            term: Some(LeadingTerm { transitions, boot: format!("{boot:016x}") }),
+            streams: self.streams.len(),
+            revisions: reign.leader.explain().iter().map(describe).collect(),
+        }
     }
 }
 

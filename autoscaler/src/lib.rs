@@ -124,5 +124,5 @@ async fn describe(inputs: mpsc::Sender<Input>) -> serde_json::Value {
     if inputs.send(Input::Debug(ask)).await.is_err() {
         return serde_json::Value::Null;
     }
-    asked.await.unwrap_or_default()
+    asked.await.ok().and_then(|state| serde_json::to_value(state).ok()).unwrap_or_default()
 }

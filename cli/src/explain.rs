@@ -4,12 +4,12 @@
 //! address that somebody else forwards.
 
 mod forward;
-mod state;
 
 use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
+use catnap_autoscaler_api::state::State;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper::header::HOST;
@@ -19,7 +19,6 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use forward::{Forward, ForwardError};
-use state::State;
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -2,7 +2,6 @@
 
 mod dev;
 mod explain;
-mod policy;
 mod replay;
 
 use std::process::ExitCode;

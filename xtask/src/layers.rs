@@ -23,6 +23,12 @@ const LAYERS: &[Layer] = &[
     Layer { package: "catnap-runtime", may_use: &[], without: &[] },
     Layer { package: "catnap-testkit", may_use: &["catnap-crds"], without: &[] },
     Layer { package: "catnap-autoscaler-core", may_use: &["catnap-wire"], without: KUBERNETES_AND_HYPER },
+    // What joins the API to the autoscaler's core: between the two, without a client.
+    Layer {
+        package: "catnap-autoscaler-api",
+        may_use: &["catnap-autoscaler-core", "catnap-crds"],
+        without: &["hyper", "kube-client"],
+    },
     Layer { package: "catnap-activator-core", may_use: &["catnap-wire"], without: KUBERNETES_AND_HYPER },
     Layer {
         package: "catnap-activator-http",
@@ -48,7 +54,13 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         package: "catnap-autoscaler",
-        may_use: &["catnap-autoscaler-core", "catnap-crds", "catnap-runtime", "catnap-wire"],
+        may_use: &[
+            "catnap-autoscaler-api",
+            "catnap-autoscaler-core",
+            "catnap-crds",
+            "catnap-runtime",
+            "catnap-wire",
+        ],
         without: &[],
     },
     Layer {
@@ -56,6 +68,7 @@ const LAYERS: &[Layer] = &[
         may_use: &[
             "catnap-activator-core",
             "catnap-activator-http",
+            "catnap-autoscaler-api",
             "catnap-autoscaler-core",
             "catnap-crds",
             "catnap-wire",

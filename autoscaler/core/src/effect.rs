@@ -132,6 +132,8 @@ pub enum Event {
         revision: RevisionId,
         /// From this count.
         from: u32,
+        /// Why.
+        decision: Box<Decision>,
     },
     /// Somebody else wrote a count that was not asked for.
     ForeignScale {

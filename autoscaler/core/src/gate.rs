@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use catnap_wire::{GateId, PodUid, RevisionId, Term, Verdict};
 
+use crate::decide::Decision;
 use crate::effect::StreamId;
 use crate::leader::PodFact;
 
@@ -50,6 +51,8 @@ pub(crate) struct Round {
     pub(crate) base: Arc<str>,
     /// Count at that version.
     pub(crate) replicas: u32,
+    /// What it follows from; a later one may be about requests that came after the write.
+    pub(crate) decision: Decision,
     pub(crate) named: Vec<PodUid>,
     /// When the write of zero was last sent with an outcome that is unknown: it may have landed, or still land.
     pub(crate) unknown: Option<Duration>,

@@ -5,11 +5,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use catnap_autoscaler_core::{IdlePolicy, Metric, OpenSchedule, PodFact, Policy, Stage};
-use catnap_crds::{
-    Function as FunctionObject, IdlePolicy as SpecIdlePolicy, Metric as SpecMetric, PodOwner, RevisionState,
-    RevisionStatus, Schedule, labels,
-};
+use catnap_autoscaler_api::policy;
+use catnap_autoscaler_core::{OpenSchedule, PodFact, Policy, Stage};
+use catnap_crds::{Function as FunctionObject, PodOwner, RevisionState, RevisionStatus, Schedule, labels};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
@@ -87,30 +85,7 @@ impl Function {
 
 impl Revision {
     fn of(function: &FunctionObject, revision: &RevisionStatus) -> Self {
-        let scale = &function.spec.scale;
-        let policy = Policy {
-            min: count(scale.min),
-            max: count(scale.max),
-            initial: count(scale.initial),
-            wake: count(scale.wake),
-            metric: match scale.metric {
-                SpecMetric::Concurrency => Metric::Concurrency,
-                SpecMetric::RequestRate => Metric::RequestRate,
-            },
-            target: count(scale.target),
-            limit: count(revision.concurrency_limit),
-            utilization: count(scale.utilization),
-            window: scale.window.get(),
-            panic_window: scale.panic.window.get(),
-            panic_threshold: count(scale.panic.threshold),
-            down_delay: scale.down_delay.get(),
-            idle_after: scale.idle.after.get(),
-            idle_policy: match scale.idle.policy {
-                SpecIdlePolicy::Fixed => IdlePolicy::Fixed,
-                SpecIdlePolicy::Learned => IdlePolicy::Learned { budget: count(scale.idle.budget) },
-            },
-            schedule: None,
-        };
+        let policy = policy(&function.spec.scale, revision.concurrency_limit);
         let stage = match revision.state {
             RevisionState::Proving => Stage::Proving,
             RevisionState::Routed => Stage::Routed,

@@ -5,64 +5,32 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use catnap_autoscaler_api::Windows;
 use catnap_autoscaler_core::OpenSchedule;
-use catnap_crds::{Schedule, Window};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
-
-/// Every schedule is looked at this often, however far away its next change: clocks are set.
-const LONGEST: SignedDuration = SignedDuration::from_secs(60);
+use catnap_crds::Schedule;
+use k8s_openapi::jiff::Timestamp;
 
 /// The schedules of the Functions that have some, by UID.
 #[derive(Debug, Default)]
 pub(crate) struct Schedules {
-    functions: HashMap<Arc<str>, Planned>,
+    functions: HashMap<Arc<str>, Windows>,
     /// The earliest of all looks.
     next_look: Option<Timestamp>,
     now: Timestamp,
 }
 
-#[derive(Debug)]
-struct Planned {
-    windows: Vec<(OpenSchedule, Window)>,
-    next_look: Timestamp,
-}
-
-impl Planned {
-    /// The open one with the highest floor. Notes when to look again.
-    fn look(&mut self, now: Timestamp) -> Option<OpenSchedule> {
-        self.next_look = now.saturating_add(LONGEST).unwrap_or(Timestamp::MAX);
-        let mut highest: Option<&OpenSchedule> = None;
-        for (schedule, window) in &self.windows {
-            let closes = window.open_until(now);
-            let change = closes.or_else(|| window.next(now));
-            self.next_look = change.map_or(self.next_look, |change| self.next_look.min(change));
-            let higher = highest.is_none_or(|highest| schedule.min > highest.min);
-            if closes.is_some() && higher {
-                highest = Some(schedule);
-            }
-        }
-        highest.cloned()
-    }
-}
-
 impl Schedules {
     /// Takes in the schedules of a Function; the one that is open now.
     pub(super) fn put(&mut self, uid: &Arc<str>, schedules: &[Schedule]) -> Option<OpenSchedule> {
-        let windows: Vec<_> = schedules
-            .iter()
-            .filter_map(|schedule| {
-                let min = u32::try_from(schedule.min).unwrap_or(0);
-                Some((OpenSchedule { name: schedule.label().into(), min }, schedule.window().ok()?))
-            })
-            .collect();
+        let mut windows = Windows::new(schedules);
         if windows.is_empty() {
             self.functions.remove(uid);
             return None;
         }
-        let mut planned = Planned { windows, next_look: self.now };
-        let open = planned.look(self.now);
-        self.next_look = Some(self.next_look.map_or(planned.next_look, |next| next.min(planned.next_look)));
-        self.functions.insert(Arc::clone(uid), planned);
+        let open = windows.look(self.now);
+        let next = windows.next_look();
+        self.next_look = Some(self.next_look.map_or(next, |earliest| earliest.min(next)));
+        self.functions.insert(Arc::clone(uid), windows);
         open
     }
 
@@ -77,9 +45,9 @@ impl Schedules {
         if !back && self.next_look.is_none_or(|next| now < next) {
             return Vec::new();
         }
-        let due = self.functions.iter_mut().filter(|(_, planned)| back || planned.next_look <= now);
-        let looked = due.map(|(uid, planned)| (Arc::clone(uid), planned.look(now))).collect();
-        self.next_look = self.functions.values().map(|planned| planned.next_look).min();
+        let due = self.functions.iter_mut().filter(|(_, windows)| windows.is_due(now));
+        let looked = due.map(|(uid, windows)| (Arc::clone(uid), windows.look(now))).collect();
+        self.next_look = self.functions.values().map(Windows::next_look).min();
         looked
     }
 }

@@ -176,7 +176,7 @@ impl Process {
     async fn state(&self) -> Value {
         let (ask, asked) = oneshot::channel();
         self.put(Input::Debug(ask)).await;
-        soon(asked).await.unwrap()
+        serde_json::to_value(soon(asked).await.unwrap()).unwrap()
     }
 
     fn metrics(&self) -> String {

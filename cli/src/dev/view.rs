@@ -74,8 +74,8 @@ pub(crate) fn describe(event: &Event) -> String {
             format!("scaled up from {from} to {to}: {}", reasons(&decision.reasons))
         }
         Event::Woken { to, decision, .. } => format!("woken, to {to}: {}", reasons(&decision.reasons)),
-        Event::ScaledToZero { from, .. } => {
-            format!("scaled from {from} to zero: no request for the idle time")
+        Event::ScaledToZero { from, decision, .. } => {
+            format!("scaled from {from} to zero: {}", reasons(&decision.reasons))
         }
         Event::ForeignScale { known, found, .. } => format!("the count was {known}, somebody wrote {found}"),
         Event::WriteRefused { replicas, .. } => format!("a write of {replicas} was refused"),

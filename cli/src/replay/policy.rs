@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use catnap_autoscaler_api::policy;
 use catnap_autoscaler_core::Policy;
 use catnap_cli::manifest::{self, ManifestError};
 use serde_json::{Value, json};
-
-use crate::policy::{count, policy};
 
 /// What a policy may say.
 const BLOCKS: [&str; 2] = ["concurrency", "scale"];
@@ -69,5 +68,5 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Policy, PolicyError> {
         _ => return Err(PolicyError::NoBlocks { path: path() }),
     };
     let function = manifest::function(&path(), object).map_err(manifest)?;
-    Ok(policy(&function.spec.scale, count(function.spec.concurrency_limit())))
+    Ok(policy(&function.spec.scale, function.spec.concurrency_limit()))
 }

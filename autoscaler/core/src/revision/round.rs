@@ -73,6 +73,7 @@ impl Revision {
             members: members.into_iter().map(|stream| (stream, Member::default())).collect(),
             base: Arc::clone(base),
             replicas: scale.replicas,
+            decision: self.decision.as_ref().map(|(_, decision)| decision.clone()).unwrap_or_default(),
             named: self.pods.iter().map(|pod| pod.uid.clone()).collect(),
             unknown: None,
             reading: false,
@@ -199,14 +200,14 @@ impl Revision {
     pub(super) fn zero_written(&mut self, version: Arc<str>, context: &mut Context<'_>) {
         let Some(gate) = &mut self.gate else { return };
         let Phase::Commit(round) = &gate.phase else { return };
-        let (named, from) = (round.named.clone(), round.replicas);
+        let (named, from, decision) = (round.named.clone(), round.replicas, round.decision.clone());
         // A pod seen since the round began was made before the zero, or is pardoned.
         gate.condemn(named.into_iter().chain(self.pods.iter().map(|pod| pod.uid.clone())));
         gate.phase = Phase::Zero;
         context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
-        let reasons = self.decision.as_ref().map_or(&[][..], |(_, decision)| &decision.reasons);
-        self.changes.add(context.now, from, 0, reasons);
-        context.report(Event::ScaledToZero { revision: self.id.clone(), from });
+        self.changes.add(context.now, from, 0, &decision.reasons);
+        let decision = Box::new(decision);
+        context.report(Event::ScaledToZero { revision: self.id.clone(), from, decision });
         // Without a Deployment there is no count to learn.
         if self.scale.as_ref().is_some_and(|known| !older(&version, &known.resource_version)) {
             self.scale = Some(ScaleFact { replicas: 0, resource_version: version, observed: false });

@@ -9,13 +9,13 @@ use std::time::Duration;
 use catnap_activator_core::{
     FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts,
 };
+use catnap_autoscaler_api::policy;
 use catnap_autoscaler_core::{Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
 
 use crate::dev::program::Program;
 use crate::dev::replica::ReadinessCheck;
-use crate::policy::{count, policy};
 
 /// A readiness check of a replica takes at most this long, as kubelet's does by default.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,13 +53,12 @@ impl Local {
             name: program.revision.as_str().into(),
             function_uid: Arc::clone(&uid),
         };
-        let limit = count(spec.concurrency_limit());
         let route = RevisionRoute {
             name: Arc::clone(&revision.name),
             port: u16::try_from(spec.port()).unwrap_or_default(),
             protocol,
             readiness_path: Arc::clone(&readiness_path),
-            concurrency_limit: limit,
+            concurrency_limit: count(spec.concurrency_limit()),
         };
         Self {
             route: FunctionRoute {
@@ -83,7 +82,7 @@ impl Local {
                 stalled: None,
             },
             revision,
-            policy: policy(scale, limit),
+            policy: policy(scale, spec.concurrency_limit()),
             stage: Stage::Routed,
             protocol,
             readiness_path,
@@ -99,4 +98,9 @@ impl Local {
             Box::pin(async move { catnap_activator_http::probe(&probe).await.is_ok() })
         })
     }
+}
+
+/// The manifest was checked: no number is negative.
+fn count(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or_default()
 }

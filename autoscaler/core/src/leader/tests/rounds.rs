@@ -3,6 +3,20 @@
 use rstest::rstest;
 
 use super::*;
+use crate::decide::{Reason, Reasons};
+
+impl Fixture {
+    /// Zeros that were reported, each with the count before it.
+    fn zeros(&self) -> Vec<(u32, Reasons)> {
+        let zero = |effect: &Effect| match effect {
+            Effect::Report(Event::ScaledToZero { from, decision, .. }) => {
+                Some((*from, decision.reasons.clone()))
+            }
+            _ => None,
+        };
+        self.effects.iter().filter_map(zero).collect()
+    }
+}
 
 #[test]
 fn an_idle_revision_goes_to_zero_when_everybody_has_closed() {
@@ -18,8 +32,20 @@ fn an_idle_revision_goes_to_zero_when_everybody_has_closed() {
     assert!(fixture.leader.is_committing());
     fixture.written(WriteOutcome::Written { resource_version: "11".into() });
     assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Zero(verdict(1, &["p", "q"]))));
-    assert!(fixture.effects.contains(&Effect::Report(Event::ScaledToZero { revision: id(), from: 2 })));
+    let [(2, reasons)] = &fixture.zeros()[..] else { panic!("{:?}", fixture.effects) };
+    assert!(reasons.contains(&Reason::Idle), "{reasons:?}");
     assert_eq!(fixture.gate(), "Zero");
+}
+
+#[test]
+fn a_zero_is_reported_with_what_led_to_it_and_not_with_what_came_since() {
+    let mut fixture = Fixture::closing();
+    fixture.ack(A);
+    fixture.ack(B);
+    fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: 3 });
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    let [(2, reasons)] = &fixture.zeros()[..] else { panic!("{:?}", fixture.effects) };
+    assert!(reasons.contains(&Reason::Idle), "{reasons:?}");
 }
 
 #[test]
