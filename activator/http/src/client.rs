@@ -24,6 +24,7 @@ use crate::exchange;
 use crate::forwarded::Caller;
 use crate::frames::Frames;
 use crate::http1::server::{self, Ending};
+use crate::http2_body::Http2Body;
 use crate::io::{Io, Protocol, Transport};
 use crate::listen::Endpoint;
 use crate::server::Stage;
@@ -131,7 +132,10 @@ impl Client {
             let client = Arc::clone(self);
             service_fn(move |request| {
                 client.note_request();
-                exchange::serve(Arc::clone(&client), request.map(ClientBody::Http2))
+                exchange::serve(
+                    Arc::clone(&client),
+                    request.map(|body| ClientBody::Http2(Http2Body::new(body))),
+                )
             })
         };
         let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -1,15 +1,13 @@
 //! The body of a client's request, whichever protocol brought it.
 
-use std::error::Error;
-use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::http1::{Http1RequestBody, Http1RequestBodyError};
+use crate::http2_body::{Http2Body, Http2Error};
 
 /// Why a body could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -19,21 +17,13 @@ pub(crate) enum ClientBodyError {
     Http1(#[source] Http1RequestBodyError),
     /// Over HTTP/2.
     #[error("the client's stream broke off")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] Http2Error),
 }
 
 impl ClientBodyError {
     /// The client is there, but what it sent is no body (RFC 9112 7.1).
     pub(crate) fn is_malformed(&self) -> bool {
-        match self {
-            Self::Http1(error) => matches!(error, Http1RequestBodyError::Malformed(_)),
-            Self::Http2(error) => {
-                let cause = error.source().and_then(|source| source.downcast_ref::<io::Error>());
-                cause.is_some_and(|cause| {
-                    matches!(cause.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
-                })
-            }
-        }
+        matches!(self, Self::Http1(Http1RequestBodyError::Malformed(_)))
     }
 }
 
@@ -41,7 +31,7 @@ impl ClientBodyError {
 #[derive(Debug)]
 pub(crate) enum ClientBody {
     Http1(Http1RequestBody),
-    Http2(Incoming),
+    Http2(Http2Body),
 }
 
 impl Body for ClientBody {

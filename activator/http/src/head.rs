@@ -143,8 +143,8 @@ impl Head {
         self.method == Method::HEAD
     }
 
-    /// Writes the head as a pod gets it over HTTP/1.1. True when the body goes in chunks.
-    pub(crate) fn write(&self, buffer: &mut Vec<u8>, body: &RequestBody) -> bool {
+    /// Writes the head as a pod gets it over HTTP/1.1. Gives the length of the body; `None`: it goes in chunks.
+    pub(crate) fn write(&self, buffer: &mut Vec<u8>, body: &RequestBody) -> Option<u64> {
         buffer.extend_from_slice(self.method.as_str().as_bytes());
         buffer.push(b' ');
         buffer.extend_from_slice(self.path.as_str().as_bytes());
@@ -164,7 +164,7 @@ impl Head {
             None => write_field(buffer, TRANSFER_ENCODING.as_str(), CHUNKED.as_bytes()),
         }
         buffer.extend_from_slice(b"\r\n");
-        length.is_none()
+        length
     }
 
     /// The request as a pod gets it over HTTP/2.

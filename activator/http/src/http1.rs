@@ -48,6 +48,9 @@ pub(crate) enum Http1Error {
     /// The request's own body broke off.
     #[error("the request broke off")]
     Request(#[source] RequestBodyError),
+    /// The request's body is not as long as its head says.
+    #[error("the request is not as long as it says")]
+    RequestLength,
     /// Another exchange uses the connection.
     #[error("the connection is in use")]
     InUse,

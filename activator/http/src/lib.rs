@@ -18,6 +18,7 @@ mod frames;
 mod head;
 mod headers;
 mod http1;
+mod http2_body;
 mod io;
 mod lease;
 mod listen;

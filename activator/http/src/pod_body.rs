@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use crate::http1::{Http1Body, Http1Error};
+use crate::http2_body::{Http2Body, Http2Error};
 use crate::io::{Io, Stream};
 
 /// Why an exchange with a pod broke off.
@@ -18,14 +18,14 @@ pub(crate) enum PodError {
     Http1(#[source] Http1Error),
     /// Over HTTP/2.
     #[error("the stream to the pod broke off")]
-    Http2(#[source] hyper::Error),
+    Http2(#[source] Http2Error),
 }
 
 /// A body on its way from a pod.
 #[derive(Debug)]
 pub(crate) enum PodBody {
     Http1(Http1Body),
-    Http2(Incoming),
+    Http2(Http2Body),
 }
 
 impl PodBody {

@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
 use crate::head::Head;
 use crate::http1::{Connection, Home, Http1Error, Sending};
+use crate::http2_body::{Http2Body, Http2Error};
 use crate::io::Io;
 use crate::pod_body::{PodBody, PodError};
 use crate::request_body::RequestBody;
@@ -230,9 +231,9 @@ impl Link {
                         let returned = error.take_message().is_some();
                         let source = error.into_error();
                         let never_sent = returned || refused_unseen(&source);
-                        SendError { never_sent, source: PodError::Http2(source) }
+                        SendError { never_sent, source: PodError::Http2(Http2Error::Codec(source)) }
                     })?;
-                    Ok(response.map(PodBody::Http2))
+                    Ok(response.map(|body| PodBody::Http2(Http2Body::new(body))))
                 };
                 answered.right_future()
             }
@@ -257,7 +258,8 @@ fn send_http1(
     let answered = async move {
         let response = sending.await.map_err(|source| SendError {
             // A request whose body is none failed through no fault of the pod's.
-            never_sent: !matches!(source, Http1Error::Request(_)) && socket.sent() == sent_before,
+            never_sent: !matches!(source, Http1Error::Request(_) | Http1Error::RequestLength)
+                && socket.sent() == sent_before,
             source: PodError::Http1(source),
         })?;
         Ok(response.map(PodBody::Http1))

@@ -52,7 +52,7 @@ fn each_protocol_names_the_host_in_its_way() {
     let host = Head::host(&parts).unwrap();
     let (head, _) = Head::new(parts, host, &caller, None);
     let mut http1 = Vec::new();
-    assert!(!head.write(&mut http1, &RequestBody::empty()));
+    assert_eq!(head.write(&mut http1, &RequestBody::empty()), Some(0));
     let http1 = String::from_utf8(http1).unwrap();
     assert!(http1.starts_with("GET /a?b=c HTTP/1.1\r\nhost: hello.default\r\n"), "{http1}");
     assert!(http1.ends_with("\r\n\r\n"), "{http1}");

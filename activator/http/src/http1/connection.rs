@@ -58,15 +58,16 @@ impl Connection {
         Self { socket, read: BytesMut::new(), upload: Uploading::Here(Upload::default()) }
     }
 
-    /// Begins a request, which is written as it is polled. `write_head` says whether the body goes in chunks.
+    /// Begins a request, which is written as it is polled. `write_head` says how long the body is; `None`: it goes in chunks.
     pub(crate) fn begin(
         &mut self,
-        write_head: impl FnOnce(&mut Vec<u8>, &RequestBody) -> bool,
+        write_head: impl FnOnce(&mut Vec<u8>, &RequestBody) -> Option<u64>,
         body: RequestBody,
     ) {
         // A connection comes home only when its upload did.
         if let Uploading::Here(upload) = &mut self.upload {
-            let delimited = |chunked| if chunked { Delimited::ChunksAndTrailers } else { Delimited::Bare };
+            let delimited =
+                |length: Option<u64>| length.map_or(Delimited::ChunksAndTrailers, Delimited::Length);
             upload.begin(|buffer, body| delimited(write_head(buffer, body)), body);
         }
     }
@@ -172,6 +173,7 @@ fn poll_upload(
 ) -> Poll<Result<(), Http1Error>> {
     upload.poll(context, |context, slices| poll_write(socket, context, slices)).map_err(|error| match error {
         OutgoingError::Body(error) => Http1Error::Request(error),
+        OutgoingError::Length => Http1Error::RequestLength,
         OutgoingError::Io(error) => Http1Error::Io(error),
     })
 }

@@ -24,15 +24,18 @@ pub(super) struct Outgoing<B> {
     data: Bytes,
     body: Option<B>,
     delimited: Delimited,
+    /// Bytes that the head promises and the body has not brought.
+    promised: u64,
     failed: bool,
 }
 
 /// How the reader knows where the body ends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delimited {
-    /// By its length, or the end of the connection.
-    #[default]
-    Bare,
+    /// By its length, in bytes.
+    Length(u64),
+    /// By the end of the connection.
+    Close,
     /// By the last chunk; trailers are dropped.
     Chunks,
     /// By the last chunk, which may have trailers.
@@ -44,6 +47,8 @@ pub(super) enum Delimited {
 pub(super) enum OutgoingError<E> {
     /// Its body broke off.
     Body(E),
+    /// Its body is not as long as its head says. What follows it would be read as a part of it, or the other way round.
+    Length,
     /// The socket took no more.
     Io(io::Error),
 }
@@ -56,7 +61,8 @@ impl<B> Default for Outgoing<B> {
             behind: 0,
             data: Bytes::new(),
             body: None,
-            delimited: Delimited::default(),
+            delimited: Delimited::Length(0),
+            promised: 0,
             failed: false,
         }
     }
@@ -68,7 +74,8 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.framing.clear();
         self.framing_written = 0;
         self.delimited = write_head(&mut self.framing, &body);
-        self.body = Some(body).filter(|body| self.chunked() || !body.is_end_stream());
+        self.promised = if let Delimited::Length(length) = self.delimited { length } else { 0 };
+        self.body = Some(body).filter(|body| self.chunked() || self.promised > 0 || !body.is_end_stream());
     }
 
     /// One that broke off.
@@ -87,7 +94,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     }
 
     fn chunked(&self) -> bool {
-        self.delimited != Delimited::Bare
+        matches!(self.delimited, Delimited::Chunks | Delimited::ChunksAndTrailers)
     }
 
     fn fail(&mut self) {
@@ -105,7 +112,10 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         mut send: impl FnMut(&mut Context<'_>, &[IoSlice<'_>]) -> Poll<io::Result<usize>>,
     ) -> Poll<Result<(), OutgoingError<B::Error>>> {
         loop {
-            ready!(self.poll_next(context)).map_err(OutgoingError::Body)?;
+            if let Err(error) = ready!(self.poll_next(context)) {
+                self.fail();
+                return Poll::Ready(Err(error));
+            }
             let Some(slices) = self.unwritten() else { return Poll::Ready(Ok(())) };
             match ready!(send(context, &slices)) {
                 Ok(count) => self.written(count),
@@ -118,7 +128,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     }
 
     /// Ready when something is to be written, or nothing will be any more. What is there of the body goes with the head.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), B::Error>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), OutgoingError<B::Error>>> {
         while self.data.is_empty() {
             let Some(body) = &mut self.body else { break };
             let polled =
@@ -128,12 +138,9 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                 self.framing_written = 0;
             }
             match polled {
-                Poll::Ready(Some(Ok(frame))) => self.frame(frame),
-                Poll::Ready(Some(Err(error))) => {
-                    self.fail();
-                    return Poll::Ready(Err(error));
-                }
-                Poll::Ready(None) => self.end(None),
+                Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(OutgoingError::Body(error))),
+                Poll::Ready(None) => self.end(None)?,
                 Poll::Pending if self.nothing_waits() => return Poll::Pending,
                 Poll::Pending => break,
             }
@@ -165,13 +172,14 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.framing_written == self.framing.len() && self.data.is_empty()
     }
 
-    fn frame(&mut self, frame: Frame<Bytes>) {
+    fn frame(&mut self, frame: Frame<Bytes>) -> Result<(), OutgoingError<B::Error>> {
         match frame.into_data() {
             // An empty chunk would be the last one.
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
                 // The end goes with the last piece.
                 self.body = self.body.take().filter(|body| !body.is_end_stream());
+                self.keep_promise(data.len())?;
                 self.behind = 0;
                 if self.chunked() {
                     // Writing to memory cannot fail.
@@ -185,12 +193,26 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                 }
                 self.data = data;
             }
-            Err(frame) => self.end(frame.into_trailers().ok().as_ref()),
+            Err(frame) => return self.end(frame.into_trailers().ok().as_ref()),
         }
+        Ok(())
     }
 
-    fn end(&mut self, trailers: Option<&http::HeaderMap>) {
+    /// So many bytes of the body are here, and more only while there is a body.
+    fn keep_promise(&mut self, bytes: usize) -> Result<(), OutgoingError<B::Error>> {
+        if let Delimited::Length(_) = self.delimited {
+            let left = self.promised.checked_sub(bytes as u64).ok_or(OutgoingError::Length)?;
+            self.promised = left;
+            if left > 0 && self.body.is_none() {
+                return Err(OutgoingError::Length);
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailers: Option<&http::HeaderMap>) -> Result<(), OutgoingError<B::Error>> {
         self.body = None;
+        self.keep_promise(0)?;
         if self.chunked() {
             self.framing.extend_from_slice(b"0\r\n");
             let passed = trailers.filter(|_| self.delimited == Delimited::ChunksAndTrailers);
@@ -201,6 +223,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             }
             self.framing.extend_from_slice(b"\r\n");
         }
+        Ok(())
     }
 }
 
@@ -267,3 +290,6 @@ impl<B> std::fmt::Debug for Outgoing<B> {
         formatter.debug_struct("Outgoing").field("failed", &self.failed).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

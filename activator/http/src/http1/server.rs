@@ -201,12 +201,11 @@ async fn respond(
     }
     asked.keeps_alive &= poll_fn(|context| Poll::Ready(downstream.lock().may_reach_end(context))).await;
     let tunnel = body.take_tunnel();
-    let size = body.size_hint();
-    let shape = Shape::new(&head, &size, asked);
+    let shape = Shape::new(&head, &body.size_hint(), asked);
     let mut outgoing = Outgoing::default();
     let write_head = |buffer: &mut Vec<u8>, _: &ResponseBody| {
         buffer.reserve(HEAD_ROOM);
-        shape.write(buffer, &head, &size, asked, &client.worker.date);
+        shape.write(buffer, &head, asked, &client.worker.date);
         shape.delimited
     };
     if shape.bodiless {
@@ -229,6 +228,10 @@ async fn respond(
         Err(OutgoingError::Body(error)) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "a response broke off");
             return After::BrokenOff { until_close: shape.until_close };
+        }
+        Err(OutgoingError::Length) => {
+            tracing::debug!("a response was not as long as it said");
+            return After::BrokenOff { until_close: false };
         }
     }
     drop(outgoing);

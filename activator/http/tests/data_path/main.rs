@@ -12,6 +12,7 @@ mod pod;
 mod answers;
 mod broken;
 mod connections;
+mod cut_short;
 mod drain;
 mod forwarding;
 mod hardening;

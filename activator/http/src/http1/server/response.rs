@@ -38,23 +38,18 @@ impl Shape {
         let unknown = !bodiless && size.exact().is_none();
         let until_close = unknown && asked.version == Version::HTTP_10;
         let closes = head.headers.get(CONNECTION).is_some_and(|value| value == "close");
-        let delimited = match (unknown && !until_close, asked.takes_trailers) {
-            (false, _) => Delimited::Bare,
-            (true, false) => Delimited::Chunks,
-            (true, true) => Delimited::ChunksAndTrailers,
+        let delimited = match size.exact() {
+            _ if bodiless => Delimited::Length(0),
+            Some(length) => Delimited::Length(length),
+            None if until_close => Delimited::Close,
+            None if asked.takes_trailers => Delimited::ChunksAndTrailers,
+            None => Delimited::Chunks,
         };
         Self { delimited, bodiless, keeps_alive: asked.keeps_alive && !until_close && !closes, until_close }
     }
 
     /// Writes the head.
-    pub(super) fn write(
-        self,
-        buffer: &mut Vec<u8>,
-        head: &response::Parts,
-        size: &SizeHint,
-        asked: Asked,
-        date: &Date,
-    ) {
+    pub(super) fn write(self, buffer: &mut Vec<u8>, head: &response::Parts, asked: Asked, date: &Date) {
         write_status_line(buffer, asked.version, head.status);
         let fields = &head.headers;
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
@@ -66,10 +61,11 @@ impl Shape {
                 write_field(buffer, name.as_str(), value.as_bytes());
             }
         }
-        if !self.bodiless {
-            if let Some(length) = size.exact() {
-                write_length(buffer, length);
-            } else if self.delimited != Delimited::Bare {
+        match self.delimited {
+            Delimited::Length(_) if self.bodiless => {}
+            Delimited::Length(length) => write_length(buffer, length),
+            Delimited::Close => {}
+            Delimited::Chunks | Delimited::ChunksAndTrailers => {
                 write_field(buffer, TRANSFER_ENCODING.as_str(), b"chunked");
             }
         }

@@ -62,7 +62,13 @@ async fn a_stream_that_is_reset_before_its_head_is_asked_again_only_where_that_i
 
 #[tokio::test]
 async fn a_stream_that_is_reset_after_its_head_is_passed_on() {
-    for limit in LIMITS {
+    // Without an error it is not whole either.
+    let resets = [
+        (h2::Reason::INTERNAL_ERROR, None),
+        (h2::Reason::NO_ERROR, None),
+        (h2::Reason::NO_ERROR, Some("100")),
+    ];
+    for (limit, (reason, length)) in LIMITS.into_iter().flat_map(|limit| resets.map(|reset| (limit, reset))) {
         let bed = Bed::start();
         let seen = Arc::new(tokio::sync::Notify::new());
         let told = Arc::clone(&seen);
@@ -73,11 +79,15 @@ async fn a_stream_that_is_reset_after_its_head_is_passed_on() {
                 while let Some(Ok((_, mut answer))) = connection.accept().await {
                     let seen = Arc::clone(&seen);
                     tokio::spawn(async move {
-                        let mut body = answer.send_response(Response::new(()), false).unwrap();
+                        let mut head = Response::builder();
+                        if let Some(length) = length {
+                            head = head.header("content-length", length);
+                        }
+                        let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
                         body.send_data("hello".into(), false).unwrap();
                         // A reset overtakes what was not sent yet.
                         seen.notified().await;
-                        body.send_reset(h2::Reason::INTERNAL_ERROR);
+                        body.send_reset(reason);
                     });
                 }
             }
