@@ -52,6 +52,8 @@ struct Number {
     of: Option<Header>,
     bytes: [u8; 6],
     read: usize,
+    /// The window that streams are to begin with. The last one of a frame counts: each costs a walk through all streams.
+    first: Option<u32>,
 }
 
 impl Received {
@@ -65,7 +67,7 @@ impl Received {
             sent_seen: 0,
             pings: 0,
             windows: Windows::new(),
-            number: Number { of: None, bytes: [0; 6], read: 0 },
+            number: Number { of: None, bytes: [0; 6], read: 0, first: None },
         }
     }
 
@@ -84,7 +86,7 @@ impl Received {
                 Passed::Payload(payload) => return number.read(payload, windows),
                 Passed::End => {
                     *head_open &= !std::mem::take(ends_head);
-                    return;
+                    return number.end(windows);
                 }
             };
             number.begin(header);
@@ -147,10 +149,16 @@ impl Number {
             } else if self.read == 6 {
                 let [high, low, value @ ..] = self.bytes;
                 if u16::from_be_bytes([high, low]) == FIRST_WINDOW {
-                    windows.set_first(u32::from_be_bytes(value));
+                    self.first = Some(u32::from_be_bytes(value));
                 }
                 self.read = 0;
             }
+        }
+    }
+
+    fn end(&mut self, windows: &mut Windows) {
+        if let Some(first) = self.first.take() {
+            windows.set_first(first);
         }
     }
 }

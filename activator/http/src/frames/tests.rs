@@ -83,6 +83,22 @@ fn a_head_is_open_until_its_last_byte() {
 }
 
 #[test]
+fn settings_count_when_all_of_them_are_here() {
+    let (mut client, now) = client();
+    client.read(&frame(HEADERS, END_HEADERS, 4), 0, || now).unwrap();
+    client.windows.answer(1);
+    // `INITIAL_WINDOW_SIZE`, many times, and last 0.
+    let mut bytes = vec![0, 0, 18, SETTINGS, 0, 0, 0, 0, 0];
+    bytes.extend([0, 4, 0, 0, 0, 0, 0, 4, 0, 0, 255, 255, 0, 4, 0, 0, 0, 0]);
+    for byte in &bytes[..bytes.len() - 1] {
+        client.read(&[*byte], 0, || now).unwrap();
+        assert!(!client.windows.waits(1) && !client.windows.want_a_look());
+    }
+    client.read(&bytes[bytes.len() - 1..], 0, || now).unwrap();
+    assert!(client.windows.waits(1));
+}
+
+#[test]
 fn a_stream_is_open_until_its_end_left() {
     let (mut client, now) = client();
     let on = |stream: u8, mut bytes: Vec<u8>| {

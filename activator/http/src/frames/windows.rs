@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::config::STREAMS;
 use crate::pace::least_bytes;
 
 /// What a client lets the connection, and each stream, have until it says otherwise, in bytes.
 const FIRST_WINDOW: i64 = 65_535;
+
+/// Most streams that are followed: more than the codec serves at once, with those that it is about to refuse. Once it said its last
+/// word on new ones (GOAWAY) it passes over them without an answer, so that nothing would ever end them here.
+const MOST: usize = 4 * STREAMS as usize;
 
 /// The windows of one connection's client, and its streams whose answer has not left whole.
 #[derive(Debug, PartialEq, Eq)]
@@ -65,8 +70,10 @@ impl Windows {
     pub(super) fn begin(&mut self, stream: u32) {
         if stream > self.latest {
             self.latest = stream;
-            let begun = Stream { window: self.first, answered: false, sent: 0, mark: None };
-            self.streams.insert(stream, begun);
+            if self.streams.len() < MOST {
+                let begun = Stream { window: self.first, answered: false, sent: 0, mark: None };
+                self.streams.insert(stream, begun);
+            }
         }
     }
 
@@ -214,6 +221,18 @@ mod tests {
         windows.end(7);
         assert!(windows.late(LONGEST, start + 3 * LONGEST).is_empty());
         assert!(!windows.want_a_look());
+    }
+
+    #[test]
+    fn no_more_streams_are_followed_than_there_may_be() {
+        let mut windows = Windows::new();
+        for number in 0..100_000 {
+            windows.begin(2 * number + 1);
+        }
+        assert_eq!(windows.streams(), MOST);
+        windows.end(1);
+        windows.begin(300_001);
+        assert!(windows.has(300_001), "there is room again");
     }
 
     #[test]
