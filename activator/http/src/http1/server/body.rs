@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use super::Downstream;
+use super::downstream::Downstream;
 use crate::http1::chunked::Decoded;
 
 /// Why a body could not be read to its end.

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Downstream, Http1RequestBodyError};
+use super::Http1RequestBodyError;
+use super::downstream::Downstream;
 use crate::http1::chunked::Decoded;
 use crate::http1::coding::Coding;
 use crate::http1::head::Length;
