@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
@@ -128,6 +128,11 @@ impl Downstream {
         if self.read.is_empty() {
             self.read = BytesMut::new();
         }
+    /// What came behind a body is no reason to keep the buffer of that for as long as the next request is held.
+    fn leave_buffer(&mut self) {
+        self.read = BytesMut::from(&self.read[..]);
+    }
+
     }
 
     /// The next piece of the body.
@@ -151,7 +156,7 @@ impl Downstream {
         };
         if ended {
             self.reader = None;
-            self.release();
+            self.leave_buffer();
             self.wake();
         }
         polled
@@ -195,7 +200,8 @@ impl Downstream {
         if self.read.capacity() - self.read.len() < READ_AGAIN {
             self.read.reserve(room);
         }
-        poll_read_buf(Pin::new(&mut self.transport), context, &mut self.read)
+        // The buffer may have more room, which is not for what follows the body.
+        poll_read_buf(Pin::new(&mut self.transport), context, &mut (&mut self.read).limit(room))
     }
 
     /// True when the body will give nothing more.
