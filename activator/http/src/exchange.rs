@@ -132,7 +132,9 @@ impl Exchange {
             }
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.
-                let last = parts.method == Method::CONNECT || refusal.reason == Reason::BadRequest;
+                let last = parts.method == Method::CONNECT
+                    || refusal.reason == Reason::BadRequest
+                    || headers::upgrade(parts.version, &parts.headers).is_some();
                 record.describe(line, &asker.request_id, None);
                 Err(Box::new(Refused { response: refuse(record, &refusal, &asker), last }))
             }

@@ -97,10 +97,7 @@ impl Head {
         sampling: Option<Sampling>,
     ) -> (Self, Option<Box<Trace>>) {
         let Parts { method, uri, version, mut headers, .. } = parts;
-        let mut removed = headers::clean_request(&mut headers);
-        if version != Version::HTTP_11 {
-            removed.upgrade = None;
-        }
+        let removed = headers::clean_request(version, &mut headers);
         let trace = trace::pass_on(&mut headers, sampling);
         let path = uri.into_parts().path_and_query.map_or_else(|| PathAndQuery::from_static("/"), rooted);
         let caller = Some(Arc::clone(caller));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::Version;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, COOKIE, EXPECT,
     FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
@@ -33,15 +34,20 @@ pub(crate) struct Removed {
     pub(crate) takes_trailers: bool,
 }
 
-/// Takes out of a request's head what is for us alone.
-pub(crate) fn clean_request(headers: &mut HeaderMap) -> Removed {
-    let takes_trailers = lists(headers, &TE, "trailers");
-    let upgrade = headers
+/// The protocol that a client asks to switch to (RFC 9110 7.8).
+pub(crate) fn upgrade(version: Version, headers: &HeaderMap) -> Option<&HeaderValue> {
+    headers
         .get(UPGRADE)
+        .filter(|_| version == Version::HTTP_11)
         // A pod that took it up would speak HTTP/2 with the client behind our back (RFC 9113 3.1).
         .filter(|_| !lists(headers, &UPGRADE, "h2c"))
         .filter(|_| lists(headers, &CONNECTION, "upgrade"))
-        .cloned();
+}
+
+/// Takes out of a request's head what is for us alone.
+pub(crate) fn clean_request(version: Version, headers: &mut HeaderMap) -> Removed {
+    let takes_trailers = lists(headers, &TE, "trailers");
+    let upgrade = upgrade(version, headers).cloned();
     remove_hop_by_hop(headers);
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove(HTTP2_SETTINGS);

@@ -107,7 +107,7 @@ fn network(bytes: &[u8]) {
 /// What is for one connection alone, and what only we may say, is gone.
 fn passes_nothing_of_the_connection(fields: &HeaderMap) {
     let (mut request, mut response, mut trailers) = (fields.clone(), fields.clone(), fields.clone());
-    let removed = headers::clean_request(&mut request);
+    let removed = headers::clean_request(Version::HTTP_11, &mut request);
     headers::clean_response(&mut response);
     headers::clean_trailers(&mut trailers);
     for headers in [&request, &response, &trailers] {

@@ -25,24 +25,50 @@ fn hop_by_hop_fields_and_our_own_do_not_pass() {
         ("catnap-revision", "forged"),
         ("accept", "*/*"),
     ]);
-    let removed = clean_request(&mut headers);
+    let removed = clean_request(Version::HTTP_11, &mut headers);
     assert_eq!(headers, map(&[("host", "hello.default"), ("accept", "*/*")]));
     assert!(removed.upgrade.is_none());
     assert!(!removed.takes_trailers);
 }
 
 #[test]
+fn what_another_reader_takes_for_ours_does_not_pass() {
+    let fields = [
+        ("catnap_reason", "QueueFull"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_proto", "https"),
+        ("x_request_id", "1"),
+        ("transfer_encoding", "chunked"),
+        ("content_length", "1"),
+        ("keep_alive", "1"),
+        ("proxy_authorization", "1"),
+        ("http2_settings", "1"),
+        ("x_own", "1"),
+        ("x-own", "2"),
+    ];
+    let (mut head, mut trailers) = (map(&fields), map(&fields));
+    clean_request(Version::HTTP_11, &mut head);
+    clean_trailers(&mut trailers);
+    let passed = map(&[("x_own", "1"), ("x-own", "2")]);
+    assert_eq!((&head, &trailers), (&passed, &passed));
+}
+
+#[test]
 fn an_upgrade_counts_only_when_connection_names_it() {
     let mut asked = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
-    assert_eq!(clean_request(&mut asked).upgrade.unwrap(), "websocket");
+    assert_eq!(clean_request(Version::HTTP_11, &mut asked).upgrade.unwrap(), "websocket");
     let mut alone = map(&[("upgrade", "websocket")]);
-    assert!(clean_request(&mut alone).upgrade.is_none());
+    assert!(clean_request(Version::HTTP_11, &mut alone).upgrade.is_none());
+    for version in [Version::HTTP_10, Version::HTTP_2] {
+        let asked = map(&[("connection", "upgrade"), ("upgrade", "websocket")]);
+        assert!(upgrade(version, &asked).is_none());
+    }
 }
 
 #[test]
 fn trailers_are_asked_for_in_the_way_of_each_protocol() {
     let mut headers = map(&[("te", "gzip, trailers;q=0.5"), ("connection", "te")]);
-    let removed = clean_request(&mut headers);
+    let removed = clean_request(Version::HTTP_11, &mut headers);
     assert!(removed.takes_trailers);
     assert_eq!(written(&headers, &removed, false), "te: trailers\r\nconnection: te\r\n");
     for_http2_pod(&mut headers, &removed);
