@@ -236,8 +236,9 @@ impl Downstream {
     pub(super) fn end_interim(&mut self) -> Option<&'static [u8]> {
         let rest = std::mem::take(&mut self.interim);
         self.uninvited = rest.len() == CONTINUE.len();
-        if let Some(reader) = self.reader.take().filter(|_| !rest.is_empty()) {
-            // It waited for the client to take the interim response.
+        // It leaves with the response. Of two that wait to write only one would be woken.
+        self.interim_unflushed = false;
+        if let Some(reader) = self.reader.take() {
             reader.wake();
         }
         Some(rest).filter(|rest| (1..CONTINUE.len()).contains(&rest.len()))
