@@ -56,6 +56,14 @@ impl ResponseBody {
     }
 
     /// None, for an exchange that goes on in a tunnel.
+    /// Its head was all that the client waits for: what the pod may still send is no part of the answer.
+    pub(crate) fn without_rest(mut self) -> Self {
+        if let Some(record) = self.record.as_mut().filter(|_| self.from_pod) {
+            record.outcome = Outcome::Answered;
+        }
+        Self::nothing()
+    }
+
     pub(crate) fn switched(tunnel: Tunnel) -> Self {
         let mut body = Self::nothing();
         body.tunnel = Some(Box::new(tunnel));

@@ -164,7 +164,7 @@ async fn respond(
     };
     if shape.bodiless {
         // The pod may take its time with an end that nobody waits for.
-        body = ResponseBody::nothing();
+        body = body.without_rest();
     }
     client.socket.delimit_by_close(shape.until_close);
     outgoing.begin(write_head, body);

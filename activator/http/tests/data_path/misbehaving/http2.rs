@@ -189,6 +189,27 @@ async fn a_stream_with_a_wrong_length_is_broken_off() {
     }
 }
 
+#[tokio::test]
+async fn a_stream_whose_end_nobody_waits_for_is_an_answer() {
+    // None of the pods ends its stream.
+    let heads: [Respond; 2] = [
+        |mut answer| answer.send_response(Response::new(()), false).ok(),
+        |mut answer| answer.send_response(Response::builder().status(204).body(()).unwrap(), false).ok(),
+    ];
+    for (respond, (method, status)) in heads.into_iter().zip([("HEAD", 200), ("GET", 204)]) {
+        let bed = Bed::start();
+        let (pod, _) = over_http2(respond).await;
+        bed.function_with("hello", h2c(0), &[pod.address]);
+        let mut client = Raw::connect(bed.address()).await;
+        for count in 1..=2 {
+            client.send(format!("{method} / HTTP/1.1\r\nHost: hello.default\r\n\r\n")).await;
+            assert_eq!(client.head().await.status, status);
+            assert_eq!(bed.until_ended(count).await[count - 1].outcome, Outcome::Answered, "{method}");
+        }
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
+    }
+}
+
 /// Reads a client's frames until a request came, and says hello.
 async fn accept(stream: &mut TcpStream) -> std::io::Result<()> {
     // Our settings, and that we know theirs (RFC 9113 6.5).
