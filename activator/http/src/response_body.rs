@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::headers;
 use crate::lease::Lease;
 use crate::observe::Outcome;
 use crate::pod_body::{PodBody, PodError};
@@ -55,7 +56,6 @@ impl ResponseBody {
         Self { own: None, from_pod: false, failed: None, chunked: false, record: None, tunnel: None }
     }
 
-    /// None, for an exchange that goes on in a tunnel.
     /// Its head was all that the client waits for: what the pod may still send is no part of the answer.
     pub(crate) fn without_rest(mut self) -> Self {
         if let Some(record) = self.record.as_mut().filter(|_| self.from_pod) {
@@ -64,6 +64,7 @@ impl ResponseBody {
         Self::nothing()
     }
 
+    /// None, for an exchange that goes on in a tunnel.
     pub(crate) fn switched(tunnel: Tunnel) -> Self {
         let mut body = Self::nothing();
         body.tunnel = Some(Box::new(tunnel));
@@ -156,12 +157,15 @@ impl Body for ResponseBody {
             return this.fail(ResponseBodyError::TimedOut, context);
         };
         let polled = Pin::new(&mut *incoming).poll_frame(context);
-        let Poll::Ready(frame) = polled else {
+        let Poll::Ready(mut frame) = polled else {
             progress.wake_on_expiry(context);
             return Poll::Pending;
         };
-        let goes_on = match &frame {
+        let goes_on = match &mut frame {
             Some(Ok(frame)) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    headers::clean_trailers(trailers);
+                }
                 progress.count_response(frame.data_ref().map_or(0, Bytes::len) as u64);
                 !incoming.is_end_stream()
             }

@@ -7,7 +7,6 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame};
 
-use crate::headers;
 use crate::socket::Socket;
 
 /// The line break behind a chunk, and the last chunk of a body without trailers behind it.
@@ -217,9 +216,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             self.framing.extend_from_slice(b"0\r\n");
             let passed = trailers.filter(|_| self.delimited == Delimited::ChunksAndTrailers);
             for (name, value) in passed.into_iter().flatten() {
-                if !headers::only_in_a_head(name) {
-                    write_field(&mut self.framing, name.as_str(), value.as_bytes());
-                }
+                write_field(&mut self.framing, name.as_str(), value.as_bytes());
             }
             self.framing.extend_from_slice(b"\r\n");
         }

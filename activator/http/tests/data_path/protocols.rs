@@ -10,7 +10,8 @@ use hyper::body::{Frame, Incoming};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::bed::{Bed, Setup, until};
-use crate::client::{Raw, full, http2, request};
+use crate::broken::read_request;
+use crate::client::{Raw, empty, full, http2, request};
 use crate::pod::{Pod, Reply, describe};
 
 fn h2c() -> Setup {
@@ -57,6 +58,26 @@ async fn trailers_pass_between_versions() {
         let text = std::str::from_utf8(&text).unwrap();
         assert!(text.ends_with("trailer x-check: 7\nbody: 5\n"), "{host}: {text}");
     }
+}
+
+#[tokio::test]
+async fn trailers_of_a_response_say_nothing_of_its_connection() {
+    let bed = Bed::start();
+    let pod = Pod::raw(|_, mut stream| async move {
+        while read_request(&mut stream, 0).await {
+            let head = "HTTP/1.1 200 OK\r\nTrailer: x-sum\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let end = "2\r\nok\r\n0\r\nx-sum: 7\r\nConnection: close\r\nKeep-Alive: timeout=5\r\nUpgrade: x\r\n\r\n";
+            stream.write_all(format!("{head}{end}").as_bytes()).await.unwrap();
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = http2(bed.address()).await;
+    let response = client.send_request(request("GET", "http://hello.default/", empty())).await.unwrap();
+    let body = response.into_body().collect().await.unwrap();
+    let trailers = HeaderMap::from_iter([("x-sum".parse().unwrap(), HeaderValue::from_static("7"))]);
+    assert_eq!(body.trailers(), Some(&trailers));
+    assert_eq!(body.to_bytes(), "ok");
 }
 
 #[tokio::test]
