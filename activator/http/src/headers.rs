@@ -52,9 +52,8 @@ pub(crate) fn clean_request(version: Version, headers: &mut HeaderMap) -> Remove
     headers.remove(PROXY_AUTHORIZATION);
     headers.remove(HTTP2_SETTINGS);
     headers.remove(EXPECT);
-    if headers.keys().any(|name| name.as_str().starts_with(OWN_PREFIX)) {
-        let own: Vec<_> =
-            headers.keys().filter(|name| name.as_str().starts_with(OWN_PREFIX)).cloned().collect();
+    if headers.keys().any(|name| is_ours(name.as_str())) {
+        let own: Vec<_> = headers.keys().filter(|name| is_ours(name.as_str())).cloned().collect();
         for name in own {
             headers.remove(name);
         }
@@ -62,8 +61,28 @@ pub(crate) fn clean_request(version: Version, headers: &mut HeaderMap) -> Remove
     Removed { upgrade, takes_trailers }
 }
 
-/// Takes out of a request's trailers what only a head may say (RFC 9110 6.5.1): whoever merges them into its fields would
-/// believe it of the whole message.
+/// True for a field that nobody outside may set, and for one that another reader may take for a field that we set or remove: CGI
+/// and what came of it tell `_` and `-` not apart.
+fn is_ours(name: &str) -> bool {
+    name.starts_with(OWN_PREFIX) || (name.as_bytes().contains(&b'_') && resembles_ours(name))
+}
+
+fn resembles_ours(name: &str) -> bool {
+    const NAMES: [&str; 7] = [
+        "content-length",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "transfer-encoding",
+        "x-request-id",
+    ];
+    let name = name.replace('_', "-");
+    name.starts_with(OWN_PREFIX) || name.starts_with(FORWARDED_PREFIX) || NAMES.contains(&&*name)
+}
+
+/// Takes out of trailers what only a head may say (RFC 9110 6.5.1): whoever merges them into its fields would believe it of the
+/// whole message.
 pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     let names: Vec<HeaderName> = trailers.keys().filter(|name| only_in_a_head(name)).cloned().collect();
     for name in names {
@@ -72,7 +91,7 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
 }
 
 /// True for a field that means nothing good in trailers.
-pub(crate) fn only_in_a_head(name: &HeaderName) -> bool {
+fn only_in_a_head(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 19] = [
         AUTHORIZATION,
         CONNECTION,
@@ -95,7 +114,7 @@ pub(crate) fn only_in_a_head(name: &HeaderName) -> bool {
         UPGRADE,
     ];
     let text = name.as_str();
-    text.starts_with(OWN_PREFIX) || text.starts_with(FORWARDED_PREFIX) || NAMES.contains(name)
+    is_ours(text) || text.starts_with(FORWARDED_PREFIX) || NAMES.contains(name)
 }
 
 /// Takes out of a response's head what is for us alone. Gives the server's own keep-alive timeout.

@@ -116,7 +116,11 @@ async fn trailers_at_pod(protocol: Protocol) -> HeaderMap {
     for name in [
         "x-sum",
         "catnap-reason",
+        "catnap_reason",
         "x-forwarded-for",
+        "x_forwarded_for",
+        "x_request_id",
+        "content_length",
         "forwarded",
         "host",
         "content-length",
@@ -158,12 +162,18 @@ async fn a_client_cannot_speak_for_catnap_or_a_proxy() {
         ("x-forwarded-host", "bank.example"),
         ("forwarded", "for=6.6.6.6"),
         ("x-request-id", "<script>"),
+        ("catnap_reason", "Mine"),
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_host", "bank.example"),
+        ("x_request_id", "<script>"),
+        ("x_other_field", "kept"),
         ("traceparent", "nonsense"),
     ] {
         call.headers_mut().insert(name, value.parse().unwrap());
     }
     assert_eq!(client.send_request(call).await.unwrap().status(), 200);
     let request = recorder.requests().remove(0);
+    assert!(request.fields.contains(&("x_other_field".into(), "kept".into())), "{request:?}");
     for (name, value) in &request.fields {
         assert!(!name.starts_with("catnap-"), "{request:?}");
         for raw in ["Mine", "6.6.6.6", "bank.example", "<script>", "nonsense"] {
