@@ -74,14 +74,11 @@ impl Chunked {
                     return Ok(Decoded::End);
                 }
                 Self::Trailers(seen) => {
-                    let Some(end) = fields_end(read, seen) else {
-                        let too_long = read.len() > TRAILER_BYTES;
-                        return if too_long {
-                            Err("the trailers are too long")
-                        } else {
-                            Ok(Decoded::Missing)
-                        };
-                    };
+                    let end = fields_end(read, seen);
+                    if end.unwrap_or(read.len()) > TRAILER_BYTES {
+                        return Err("the trailers are too long");
+                    }
+                    let Some(end) = end else { return Ok(Decoded::Missing) };
                     let trailers = head::parse_fields(&read.split_to(end).freeze())?;
                     *self = Self::Ended;
                     return Ok(Decoded::Trailers(trailers));
@@ -160,7 +157,8 @@ fn take_size(read: &mut BytesMut) -> Result<Option<u64>, &'static str> {
 /// The size that the first line says, and the length of the line with its end. `None`: it is not complete.
 fn size_line(read: &[u8]) -> Result<Option<(u64, usize)>, &'static str> {
     let Some(end) = read.iter().position(|byte| *byte == b'\n') else {
-        return if read.len() > LINE_BYTES { Err("a chunk's size is too long") } else { Ok(None) };
+        // The line's end may have begun.
+        return if read.len() > LINE_BYTES + 1 { Err("a chunk's size is too long") } else { Ok(None) };
     };
     let line = read[..end].strip_suffix(b"\r").ok_or("a chunk's size does not end with CR LF")?;
     if line.len() > LINE_BYTES || line.contains(&b'\r') {

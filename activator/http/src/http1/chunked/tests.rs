@@ -75,6 +75,19 @@ fn what_comes_behind_small_chunks_is_not_lost(
 }
 
 #[rstest]
+fn limits_are_the_same_however_it_arrives(#[values(1_000, 1_001, 1_000_000)] pieces: usize) {
+    let trailers = |bytes: usize| format!("0\r\nx: {}\r\n\r\n", "y".repeat(bytes - "x: \r\n\r\n".len()));
+    assert!(decode(trailers(TRAILER_BYTES).as_bytes(), pieces).is_ok());
+    let too_long = decode(trailers(TRAILER_BYTES + 1).as_bytes(), pieces);
+    assert_eq!(too_long, Err("the trailers are too long"));
+    let size = |bytes: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "y".repeat(bytes - "1;".len()));
+    for pieces in [pieces, LINE_BYTES + 1] {
+        assert!(decode(size(LINE_BYTES).as_bytes(), pieces).is_ok());
+        assert!(decode(size(LINE_BYTES + 1).as_bytes(), pieces).is_err());
+    }
+}
+
+#[rstest]
 fn a_body_is_the_same_however_it_arrives(#[values(1, 2, 3, 7, 1000)] pieces: usize) {
     let body = b"5\r\nhello\r\n1;name=\"v\"\r\n \r\n000a ;x\r\n0123456789\r\n0\r\n\r\nHTTP";
     let (data, trailers, rest) = decode(body, pieces).unwrap();
