@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
 
+use bytes::Bytes;
 use http::{Method, Response};
 use http_body::Body;
 use parking_lot::Mutex;
@@ -28,6 +29,7 @@ use crate::exchange;
 use crate::io::{Stream, Transport};
 use crate::pace::{AwaitedUpload, Upload};
 use crate::response_body::ResponseBody;
+use crate::socket::Socket;
 use crate::tunnel::Tunnel;
 pub(crate) use body::{Http1RequestBody, Http1RequestBodyError};
 use downstream::{Downstream, Reading};
@@ -166,17 +168,9 @@ async fn respond(
         // The pod may take its time with an end that nobody waits for.
         body = body.without_rest();
     }
-    client.socket.delimit_by_close(shape.until_close);
     outgoing.begin(write_head, body);
     drop(head);
-    let sent = poll_fn(|context| {
-        let sent = outgoing.poll(context, |context, pieces| downstream.lock().poll_write(context, pieces));
-        // What waits for more of the body must not wait in a buffer of TLS.
-        let flushed = Pin::new(&mut downstream.lock().transport).poll_flush(context);
-        ready!(sent)?;
-        flushed.map_err(OutgoingError::Io)
-    });
-    match sent.await {
+    match send(&client.socket, downstream, &mut outgoing, shape.until_close).await {
         Ok(()) => {}
         Err(OutgoingError::Io(_)) => return After::ClientLeft,
         Err(OutgoingError::Body(error)) => {
@@ -204,6 +198,27 @@ async fn respond(
         ended
     });
     if ended.await { After::Next } else { After::End }
+}
+
+/// Sends what was begun. `until_close`: the end of the connection is its end.
+async fn send<B: Body<Data = Bytes> + Unpin>(
+    socket: &Socket,
+    downstream: &Mutex<Downstream>,
+    outgoing: &mut Outgoing<B>,
+    until_close: bool,
+) -> Result<(), OutgoingError<B::Error>> {
+    socket.delimit_by_close(until_close);
+    let sent = poll_fn(|context| {
+        let sent = outgoing.poll(context, |context, pieces| downstream.lock().poll_write(context, pieces));
+        // What waits for more of the body must not wait in a buffer of TLS.
+        let flushed = Pin::new(&mut downstream.lock().transport).poll_flush(context);
+        ready!(sent)?;
+        flushed.map_err(OutgoingError::Io)
+    });
+    sent.await?;
+    // It is whole: a reset would take back what the client has not read yet.
+    socket.delimit_by_close(false);
+    Ok(())
 }
 
 async fn write_all(downstream: &Mutex<Downstream>, mut bytes: &[u8]) {
