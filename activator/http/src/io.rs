@@ -32,7 +32,6 @@ pub(crate) struct Io {
     _registration: Option<Arc<Registration>>,
     /// What the detection of the protocol read.
     unread: BytesMut,
-    expects_head: bool,
 }
 
 impl Io {
@@ -43,7 +42,7 @@ impl Io {
 
     /// A connection to a pod.
     pub(crate) fn upstream(socket: Arc<Socket>) -> Self {
-        Self { socket, _registration: None, unread: BytesMut::new(), expects_head: false }
+        Self { socket, _registration: None, unread: BytesMut::new() }
     }
 
     /// Reads until it is clear whether the client speaks HTTP/2 with prior knowledge. The bytes are given to the codec
@@ -63,16 +62,10 @@ impl Io {
             }
         };
         self.unread = read;
-        self.speaks(protocol);
-        Ok(Some(protocol))
-    }
-
-    /// It is known what the client speaks.
-    pub(crate) fn speaks(&mut self, protocol: Protocol) {
-        match protocol {
-            Protocol::Http1 => self.expects_head = true,
-            Protocol::Http2 => self.socket.multiplex(),
+        if protocol == Protocol::Http2 {
+            self.socket.multiplex();
         }
+        Ok(Some(protocol))
     }
 }
 
@@ -113,14 +106,9 @@ impl Transport {
         std::mem::take(&mut self.io().unread)
     }
 
-    /// Says what the next bytes are: the beginning of a head, or of something else.
-    pub(crate) fn expect_head(&mut self, expected: bool) {
-        self.io().expects_head = expected;
-    }
-
     /// Bytes of a head are here.
     pub(crate) fn note_head(&mut self) {
-        self.io().socket.count_received(0, true);
+        self.io().socket.head_began();
     }
 
     /// Ready when reading makes sense.
@@ -199,7 +187,7 @@ impl AsyncRead for Io {
             ready!(this.socket.stream.poll_read_ready(context))?;
             match this.socket.try_read(buffer) {
                 Ok(count) => {
-                    this.socket.count_received(count, this.expects_head);
+                    this.socket.count_received(count);
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -182,10 +182,14 @@ impl Socket {
         }
     }
 
-    /// Counts bytes that arrived. `starts_head`: on an idle connection they are the beginning of a head (HTTP/1).
-    pub(crate) fn count_received(&self, bytes: usize, starts_head: bool) {
+    /// Counts bytes that arrived.
+    pub(crate) fn count_received(&self, bytes: usize) {
         self.received.fetch_add(bytes as u64, Relaxed);
-        if starts_head && self.phase() == Phase::Idle {
+    }
+
+    /// On an idle connection the beginning of a head is here (HTTP/1.1).
+    pub(crate) fn head_began(&self) {
+        if self.phase() == Phase::Idle {
             self.enter(Phase::Head, Instant::now());
         }
     }

@@ -59,10 +59,13 @@ impl Acceptor {
             tokio::task::yield_now().await;
             rest
         };
-        let mut stream = rest.await?;
-        let (io, session) = stream.get_mut();
-        let protocol = if session.alpn_protocol() == Some(HTTP2) { Protocol::Http2 } else { Protocol::Http1 };
-        io.speaks(protocol);
+        let stream = rest.await?;
+        let protocol = if stream.get_ref().1.alpn_protocol() == Some(HTTP2) {
+            socket.multiplex();
+            Protocol::Http2
+        } else {
+            Protocol::Http1
+        };
         Ok((stream, protocol))
     }
 }

@@ -149,7 +149,7 @@ impl Connection {
             }
             match self.socket.try_read(&mut self.read) {
                 Ok(count) => {
-                    self.socket.count_received(count, false);
+                    self.socket.count_received(count);
                     return Poll::Ready(Ok(count));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

@@ -67,11 +67,11 @@ async fn phases_follow_the_requests() {
     assert_eq!(socket.phase(), Phase::Busy, "one stream of two is still open");
     socket.exchange_ended(Instant::now());
     assert_eq!(socket.phase(), Phase::Idle);
-    socket.count_received(3, false);
+    socket.count_received(3);
     assert_eq!(socket.phase(), Phase::Idle, "HTTP/2 frames on an idle connection begin no head");
-    socket.count_received(3, true);
+    socket.head_began();
     assert_eq!(socket.phase(), Phase::Head);
-    assert_eq!(socket.received(), 6);
+    assert_eq!(socket.received(), 3);
 }
 
 #[tokio::test]

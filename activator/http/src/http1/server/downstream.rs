@@ -82,16 +82,15 @@ impl Downstream {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Result<Option<Head>, RequestError>> {
-        self.transport.expect_head(true);
         loop {
             if let Some(head) = request::take(&mut self.read, &mut self.seen)? {
                 return Poll::Ready(Ok(Some(head)));
             }
-            if self.read.is_empty() {
-                self.release();
-            } else {
-                // Some of it came with the request before.
-                self.transport.note_head();
+            match &self.read[..] {
+                [] => self.release(),
+                // Perhaps half of an empty line, which begins no request.
+                b"\r" => {}
+                _ => self.transport.note_head(),
             }
             match ready!(poll_read_some(&mut self.transport, context, &mut self.read)) {
                 Ok(0) | Err(_) => return Poll::Ready(Ok(None)),
@@ -107,7 +106,6 @@ impl Downstream {
         expects_continue: bool,
     ) -> (Http1RequestBody, bool) {
         let mut downstream = this.lock();
-        downstream.transport.expect_head(false);
         downstream.release();
         if length == Length::Known(0) {
             return (Http1RequestBody::empty(), true);
@@ -128,11 +126,11 @@ impl Downstream {
         if self.read.is_empty() {
             self.read = BytesMut::new();
         }
+    }
+
     /// What came behind a body is no reason to keep the buffer of that for as long as the next request is held.
     fn leave_buffer(&mut self) {
         self.read = BytesMut::from(&self.read[..]);
-    }
-
     }
 
     /// The next piece of the body.

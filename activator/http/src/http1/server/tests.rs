@@ -3,28 +3,42 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use std::task::Context;
+use std::time::{Duration, Instant};
 
-use super::Http1RequestBodyError;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
 use super::downstream::Downstream;
+use super::{Http1RequestBodyError, send};
 use crate::http1::chunked::Decoded;
 use crate::http1::coding::Coding;
 use crate::http1::head::Length;
+use crate::http1::outgoing::{Delimited, Outgoing};
 use crate::io::{Io, Transport};
-use crate::socket::Socket;
+use crate::socket::{Phase, Socket};
 
-/// A request whose client waits for 100 (Continue) and reads nothing; a part of its body came all the same.
-async fn unread() -> (TcpStream, Arc<Mutex<Downstream>>) {
+const SOON: Duration = Duration::from_secs(10);
+
+/// A client, and its connection here.
+async fn pair() -> (TcpStream, Arc<Socket>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
-    let socket = Arc::new(Socket::new(stream, peer).unwrap());
+    (client, Arc::new(Socket::new(stream, peer).unwrap()))
+}
+
+/// A request whose client waits for 100 (Continue) and reads nothing; a part of its body came all the same.
+async fn unread() -> (TcpStream, Arc<Mutex<Downstream>>) {
+    let (client, socket) = pair().await;
     socket.stream.writable().await.unwrap();
     while socket.stream.try_write(&[0; 4_096]).is_ok() {}
     let transport = Transport::Plain(Io::upstream(socket));
@@ -56,16 +70,13 @@ async fn whoever_waits_for_a_body_hears_that_it_will_not_come() {
         tokio::task::yield_now().await;
     }
     downstream.lock().give_up_body();
-    let ended = tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    let ended = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
     assert!(matches!(ended, Some(Err(Http1RequestBodyError::Closed))), "{ended:?}");
 }
 
 #[tokio::test]
 async fn small_pieces_of_a_large_body_share_a_buffer() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let (stream, peer) = listener.accept().await.unwrap();
-    let socket = Arc::new(Socket::new(stream, peer).unwrap());
+    let (mut client, socket) = pair().await;
     let mut downstream = Downstream::new(Transport::Plain(Io::upstream(socket)), BytesMut::new());
     downstream.body = Coding::new(Length::Known(1_000_000));
     let mut pieces = Vec::new();
@@ -79,4 +90,115 @@ async fn small_pieces_of_a_large_body_share_a_buffer() {
     let beginning = pieces[0].as_ptr().addr();
     let places = pieces.iter().map(|piece| piece.as_ptr().addr().wrapping_sub(beginning));
     assert!(places.eq(0..100), "each lies behind the one before");
+}
+
+#[tokio::test]
+async fn what_follows_a_large_body_does_not_keep_its_buffer() {
+    let (mut client, socket) = pair().await;
+    let downstream = Downstream::new(Transport::Plain(Io::upstream(socket)), BytesMut::new());
+    let downstream = Arc::new(Mutex::new(downstream));
+    let mut bytes = vec![b'x'; 60_000];
+    bytes.extend(b"GET / HTTP/1.1\r\n".repeat(2_000));
+    let sending = tokio::spawn(async move { client.write_all(&bytes).await.map(|()| client) });
+    let (body, _) = Downstream::begin(&downstream, Length::Known(60_000), false);
+    assert_eq!(body.collect().await.unwrap().to_bytes().len(), 60_000);
+    {
+        let mut downstream = downstream.lock();
+        assert!(downstream.read.is_empty() || downstream.read.starts_with(b"G"));
+        assert!(downstream.read.len() <= 8 * 1024, "{} bytes were read with it", downstream.read.len());
+        assert!(!downstream.read.try_reclaim(16 * 1024), "it lies in the body's buffer");
+    }
+    let _client = sending.await;
+}
+
+/// A certificate for the name, for a server and whoever trusts it alone.
+fn tls(name: &str) -> (TlsAcceptor, TlsConnector) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut roots = RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key);
+    let client = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    (TlsAcceptor::from(Arc::new(server.unwrap())), TlsConnector::from(Arc::new(client)))
+}
+
+#[tokio::test]
+async fn a_body_under_tls_does_not_wait_for_what_was_said_before_its_response() {
+    let (client, socket) = pair().await;
+    let (acceptor, connector) = tls("hello.default");
+    let name = ServerName::try_from("hello.default").unwrap();
+    let (client, stream) =
+        tokio::join!(connector.connect(name, client), acceptor.accept(Io::upstream(Arc::clone(&socket))));
+    let (mut client, stream) = (client.unwrap(), stream.unwrap());
+    // The client reads nothing.
+    socket.stream.writable().await.unwrap();
+    while socket.stream.try_write(&[0; 4_096]).is_ok() {}
+    let transport = Transport::Tls(Box::new(stream));
+    let downstream = Arc::new(Mutex::new(Downstream::new(transport, BytesMut::new())));
+    let (mut body, _) = Downstream::begin(&downstream, Length::Known(5), true);
+    let reading = tokio::spawn(async move { body.frame().await });
+    while downstream.lock().reader.is_none() {
+        tokio::task::yield_now().await;
+    }
+    assert!(downstream.lock().interim.is_empty(), "TLS took it, the kernel did not");
+    // The response begins, written by another task, which waits for the kernel from now on.
+    assert_eq!(downstream.lock().end_interim(), None);
+    let response = [std::io::IoSlice::new(b"HTTP/1.1 200 OK\r\n\r\n")];
+    let writing = Arc::clone(&downstream);
+    let writing = tokio::spawn(poll_fn(move |context: &mut Context<'_>| {
+        let mut downstream = writing.lock();
+        let _ = downstream.poll_write(context, &response);
+        tokio::io::AsyncWrite::poll_flush(std::pin::Pin::new(&mut downstream.transport), context)
+    }));
+    tokio::task::yield_now().await;
+    client.write_all(b"hello").await.unwrap();
+    let frame = tokio::time::timeout(SOON, reading).await.expect("nobody woke it").unwrap();
+    assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "hello");
+    writing.abort();
+}
+
+#[tokio::test]
+async fn empty_lines_between_requests_begin_none() {
+    let (mut client, socket) = pair().await;
+    let mut downstream =
+        Downstream::new(Transport::Plain(Io::upstream(Arc::clone(&socket))), BytesMut::new());
+    socket.exchange_began(Instant::now());
+    socket.exchange_ended(Instant::now());
+    for (bytes, phase) in
+        [("\r\n", Phase::Idle), ("\r", Phase::Idle), ("\n", Phase::Idle), ("G", Phase::Head)]
+    {
+        let before = socket.received();
+        client.write_all(bytes.as_bytes()).await.unwrap();
+        let arrived = poll_fn(|context| {
+            assert!(downstream.poll_head(context).is_pending());
+            if socket.received() > before { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        });
+        tokio::time::timeout(SOON, arrived).await.unwrap();
+        assert_eq!(socket.phase(), phase, "{bytes:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_sent_is_not_taken_back() {
+    let (mut client, socket) = pair().await;
+    let transport = Transport::Plain(Io::upstream(Arc::clone(&socket)));
+    let downstream = Mutex::new(Downstream::new(transport, BytesMut::new()));
+    let mut outgoing = Outgoing::default();
+    outgoing.begin(|_, _| Delimited::Close, Full::new(Bytes::from("hello")));
+    send(&socket, &downstream, &mut outgoing, true).await.unwrap();
+    // The sweep, or the end of a drain, finds the connection before it was ended.
+    socket.close();
+    drop((downstream, socket));
+    let mut response = String::new();
+    tokio::time::timeout(SOON, client.read_to_string(&mut response)).await.unwrap().unwrap();
+    assert_eq!(response, "hello");
 }
