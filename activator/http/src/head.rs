@@ -82,6 +82,8 @@ impl Head {
                 bad("the request's target and Host differ")
             }
             (Some(_), Some(host)) => Ok(host.clone()),
+            // Whoever reads only that would find none (RFC 9112 3.2).
+            (Some(_), None) if parts.version == Version::HTTP_11 => bad("no Host"),
             (Some(authority), None) => match HeaderValue::from_str(authority.as_str()) {
                 Ok(host) => Ok(host),
                 Err(_) => bad("the authority is no host"),

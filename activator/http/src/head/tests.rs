@@ -18,10 +18,15 @@ fn one_authority_is_needed() {
         Head::host(&parts("GET", "/", &[("host", "Hello.default:8080")])).unwrap(),
         "Hello.default:8080"
     );
-    assert_eq!(Head::host(&parts("GET", "http://a.b/", &[])).unwrap(), "a.b");
+    for version in [Version::HTTP_10, Version::HTTP_2] {
+        let mut without = parts("GET", "http://a.b/", &[]);
+        without.version = version;
+        assert_eq!(Head::host(&without).unwrap(), "a.b");
+    }
     assert_eq!(Head::host(&parts("GET", "http://a.b/", &[("host", "A.b")])).unwrap(), "A.b");
     for bad in [
         parts("GET", "/", &[]),
+        parts("GET", "http://a.b/", &[]),
         parts("GET", "/", &[("host", "a"), ("host", "a")]),
         parts("GET", "http://a.b/", &[("host", "c.d")]),
         parts("GET", "http://me@a.b/", &[]),
@@ -48,7 +53,7 @@ fn methods_and_sizes_are_limited() {
 #[test]
 fn each_protocol_names_the_host_in_its_way() {
     let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
-    let parts = parts("GET", "http://hello.default/a?b=c", &[]);
+    let parts = parts("GET", "http://hello.default/a?b=c", &[("host", "hello.default")]);
     let host = Head::host(&parts).unwrap();
     let (head, _) = Head::new(parts, host, &caller, None);
     let mut http1 = Vec::new();
@@ -66,7 +71,7 @@ fn each_protocol_names_the_host_in_its_way() {
 fn a_query_alone_gets_a_path() {
     let caller = Arc::new(Caller::new("192.0.2.1".parse().unwrap(), false, &[]));
     for (target, path) in [("http://a.b?x=/1?y", "/?x=/1?y"), ("http://a.b?", "/?"), ("http://a.b", "/")] {
-        let parts = parts("GET", target, &[]);
+        let parts = parts("GET", target, &[("host", "a.b")]);
         assert!(Head::check(&parts).is_ok(), "{target}");
         let host = Head::host(&parts).unwrap();
         let (head, _) = Head::new(parts, host, &caller, None);
@@ -123,6 +128,7 @@ fn hosts_are_names_and_addresses_with_or_without_a_port() {
 #[test]
 fn a_pod_is_told_of_the_caller_in_either_protocol() {
     let fields = [
+        ("host", "hello.default"),
         ("x-forwarded-for", "6.6.6.6"),
         ("x-forwarded-proto", "https"),
         ("forwarded", "for=6.6.6.6"),
