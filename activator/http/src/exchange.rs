@@ -256,7 +256,7 @@ impl Exchange {
 
     /// True when the request may be sent again although a pod may have acted on it.
     fn replayable(&self) -> bool {
-        self.head.idempotent() && self.body.attempt().is_some()
+        self.head.idempotent() && self.body.is_kept()
     }
 
     /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.

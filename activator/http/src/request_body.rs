@@ -98,6 +98,11 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
         self.source.as_ref().is_some_and(|source| !source.lock().incoming.is_end_stream())
     }
 
+    /// True when all that was read of it can be sent again.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.source.as_ref().is_none_or(|source| !source.lock().lost)
+    }
+
     pub(crate) fn progress(&self) -> &Arc<Progress> {
         &self.progress
     }

@@ -99,10 +99,15 @@ impl Connection {
         }
     }
 
-    /// Gives back a large buffer, which an idle connection would keep.
+    /// Gives back large buffers, which an idle connection would keep.
     pub(super) fn shrink(&mut self) {
         if self.read.capacity() > READ_LEAST {
             self.read = BytesMut::new();
+        }
+        if let Uploading::Here(upload) = &mut self.upload
+            && upload.capacity() > READ_LEAST
+        {
+            upload.shrink();
         }
     }
 
@@ -189,6 +194,25 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+
+    #[tokio::test]
+    async fn an_idle_connection_has_no_large_buffer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let pod = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let mut connection = Connection::new(Arc::new(Socket::new(stream, peer).unwrap()));
+        let write_head = |buffer: &mut Vec<u8>, _: &RequestBody| {
+            buffer.resize(8 * READ_LEAST, b'x');
+            Some(0)
+        };
+        connection.begin(write_head, RequestBody::empty());
+        poll_fn(|context| connection.poll_upload(context)).await.unwrap();
+        connection.read.reserve(8 * READ_LEAST);
+        connection.shrink();
+        let Uploading::Here(upload) = &connection.upload else { panic!("it is not here") };
+        assert_eq!((connection.read.capacity(), upload.capacity()), (0, 0));
+        drop(pod);
+    }
 
     #[tokio::test]
     async fn what_comes_after_a_rumour_is_noticed() {

@@ -77,6 +77,19 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.body = Some(body).filter(|body| self.chunked() || self.promised > 0 || !body.is_end_stream());
     }
 
+    /// Gives the buffer back, which is not in use.
+    pub(super) fn shrink(&mut self) {
+        if self.nothing_waits() {
+            self.framing = Vec::new();
+            self.framing_written = 0;
+        }
+    }
+
+    /// Bytes that the buffer takes.
+    pub(super) fn capacity(&self) -> usize {
+        self.framing.capacity()
+    }
+
     /// One that broke off.
     pub(super) fn unfinished() -> Self {
         Self { failed: true, ..Self::default() }

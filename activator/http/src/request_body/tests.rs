@@ -47,6 +47,7 @@ async fn a_small_body_is_read_again_from_its_beginning() {
     assert_eq!(second.size_hint().exact(), Some(60));
     assert_eq!(read(second).await.len(), 60);
     assert_eq!(replay.progress().request_bytes(), 60, "what is read again counts once");
+    assert!(replay.is_kept());
     let third = read(replay.attempt().unwrap()).await;
     assert_eq!((third[0], third[10], third[30]), (0, 1, 2));
 }
@@ -61,7 +62,7 @@ async fn a_large_body_is_not_kept() {
     second.frame().await.unwrap().unwrap();
     second.frame().await.unwrap().unwrap();
     assert!(second.is_end_stream());
-    assert!(replay.attempt().is_none(), "one byte more is not");
+    assert!(replay.attempt().is_none() && !replay.is_kept(), "one byte more is not");
 }
 
 /// One byte of a buffer, which lives as long as somebody has the byte.
