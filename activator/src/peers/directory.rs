@@ -64,6 +64,15 @@ pub(crate) struct Directory {
     /// Whom to tell that the own Lease has to be written again.
     own_gone: Arc<Notify>,
     own_missing: bool,
+    own_pod: OwnPod,
+}
+
+/// What the watch of pods has shown of this activator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OwnPod {
+    NotYet,
+    There,
+    Gone,
 }
 
 impl Directory {
@@ -71,7 +80,7 @@ impl Directory {
     pub(crate) fn new(own: PodUid) -> (Self, KnownPeers) {
         let (known, receiver) = watch::channel(Arc::from([]));
         let own_gone = Arc::new(Notify::new());
-        let directory = Self { own, advertised: HashMap::new(), known, own_gone, own_missing: false };
+        let directory = Self { own, advertised: HashMap::new(), known, own_gone, own_missing: false, own_pod: OwnPod::NotYet };
         (directory, KnownPeers(receiver))
     }
 
@@ -106,9 +115,19 @@ impl Directory {
         self.advertised.insert(said.pod.clone(), Seen { said, gone: false });
     }
 
+    /// The API server had a pod of this activator, and has none any more.
+    pub(crate) fn own_pod_gone(&self) -> bool {
+        self.own_pod == OwnPod::Gone
+    }
+
     /// The other activators now, for the core; publishes how to reach them.
     pub(crate) fn members(&mut self, pods: &Members) -> Vec<Member> {
         self.advertised.retain(|uid, seen| !seen.gone || pods.get(uid).is_some());
+        self.own_pod = match (pods.get(&self.own), self.own_pod) {
+            (Some(_), _) => OwnPod::There,
+            (None, OwnPod::NotYet) => OwnPod::NotYet,
+            (None, OwnPod::There | OwnPod::Gone) => OwnPod::Gone,
+        };
         // With its pod it goes for good.
         if self.own_missing && pods.get(&self.own).is_some_and(|pod| pod.live) {
             self.own_missing = false;
@@ -221,5 +240,20 @@ mod tests {
         pods.apply(Change::Deleted(pod("own", "10.0.0.1")));
         change(Change::Deleted(own), &pods);
         assert!(!told(), "nobody is left whom it would name");
+    }
+
+    #[test]
+    fn the_own_pod_is_gone_once_it_was_there() {
+        let (mut directory, _known) = Directory::new("own".into());
+        let mut pods = Members::default();
+        let mut gone = |pods: &Members| {
+            directory.members(pods);
+            directory.own_pod_gone()
+        };
+        assert!(!gone(&pods), "no list came yet");
+        pods.apply(Change::Applied(pod("own", "10.0.0.1")));
+        assert!(!gone(&pods));
+        pods.apply(Change::Deleted(pod("own", "10.0.0.1")));
+        assert!(gone(&pods));
     }
 }

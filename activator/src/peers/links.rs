@@ -35,7 +35,8 @@ impl PeerLinks {
 
     /// Activators' pods are others now.
     pub(crate) fn pods_changed(&mut self, pods: &Members) {
-        self.activator.set_peers(&self.directory.members(pods));
+        let members = self.directory.members(pods);
+        self.activator.set_peers(&members, self.directory.own_pod_gone());
     }
 
     /// Takes in what happened on a stream. One that is not wanted ends by being dropped.

@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Activator {
-    /// All other activators that can be talked to, whenever one of them changes. Before the first request, if there are any.
-    pub fn set_peers(&self, members: &[Member]) {
+    /// All other activators that can be talked to, and whether the pod of this one was there and is not any more, whenever any
+    /// of it changes. Before the first request, if there are others.
+    pub fn set_peers(&self, members: &[Member], own_gone: bool) {
         let mut control = self.control.lock();
-        control.links.set_members(members, self.process.now());
+        control.links.set_members(members, own_gone, self.process.now());
         self.view_changed(&mut control);
         // Contact is looked after by ticks.
         self.process.send(Command::Tick);

@@ -17,11 +17,14 @@ use std::time::Duration;
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(5);
 /// One that never was in contact: it may be that it has not heard of this one yet, and owns slots.
 const STRANGER_GIVEN_UP_AFTER: Duration = Duration::from_secs(30);
-/// An owner stops this long after it asked for the last sign of life that was answered.
-const OWNED_FOR: Duration = Duration::from_secs(3);
+/// An owner stops this long after it asked for the last sign of life that was answered. The other heard it ask later than that,
+/// so what lies between this and [`GIVEN_UP_AFTER`] is for clocks that do not run equally fast.
+const OWNED_FOR: Duration = Duration::from_millis(4_500);
 const OWNED_FOR_BESIDE_STRANGER: Duration = Duration::from_secs(20);
 /// Each link is pinged this often.
 const PING: Duration = Duration::from_secs(1);
+/// The others may have given this activator up when it did not run for this long.
+const MISSED_AFTER: Duration = Duration::from_secs(3);
 /// When more time than this lies between two ticks, the process did not run: silence in that time was its own.
 const LONGEST_BETWEEN_TICKS: Duration = Duration::from_millis(1_500);
 
@@ -159,6 +162,8 @@ pub struct Links {
     contacts: BTreeMap<PeerId, Contact>,
     fence: Arc<Fence>,
     leaving: bool,
+    /// The API server has no pod of this process any more, so none of the others counts on it.
+    own_gone: bool,
     last_link: u64,
     ticked_at: Duration,
     effects: Vec<LinkEffect>,
@@ -184,21 +189,23 @@ impl Links {
             candidate: contact.live && contact.runs && !contact.leaving && !contact.done,
             counts: !contact.done,
         });
-        View { leaving: self.leaving, peers: peers.collect() }
+        View { leaving: self.leaving || self.own_gone, peers: peers.collect() }
     }
 
-    /// The other activators that there are. An earlier start of one is over.
-    pub fn set_members(&mut self, members: &[Member], now: Duration) {
+    /// The other activators that there are, and whether the pod of this one still is. An earlier start of one is over.
+    pub fn set_members(&mut self, members: &[Member], own_gone: bool, now: Duration) {
+        self.own_gone = own_gone;
         let pods: HashSet<&PodUid> = members.iter().map(|member| &member.id.pod).collect();
         let effects = &mut self.effects;
         self.contacts.retain(|id, contact| {
-            let stays = pods.contains(&id.pod);
-            if !stays {
-                effects.extend(contact.link.take().map(LinkEffect::Close));
-            }
-            // The process is gone, but what it had open may not be: until it would have been given up anyway.
+            // The process is gone, or will be, but what it had open may not be: until it would have been given up anyway.
             (contact.listed, contact.live, contact.runs) = (false, false, false);
-            stays
+            if pods.contains(&id.pod) {
+                return true;
+            }
+            // A pod object that somebody deletes by force can be outlived by its process.
+            effects.extend(contact.link.take().map(LinkEffect::Close));
+            !contact.done && !contact.given_up
         });
         for member in members {
             let contact = self.contacts.entry(member.id.clone()).or_insert_with(|| Contact::new(now));
@@ -209,7 +216,7 @@ impl Links {
 
     /// There is a connection to this one, in the stead of an earlier one. `None`: nobody knows it (any more).
     pub fn connected(&mut self, id: &PeerId, now: Duration) -> Option<LinkId> {
-        let contact = self.contacts.get_mut(id)?;
+        let contact = self.contacts.get_mut(id).filter(|contact| contact.listed)?;
         self.effects.extend(contact.link.take().map(LinkEffect::Close));
         self.last_link += 1;
         let link = LinkId(self.last_link);
@@ -315,7 +322,7 @@ impl Links {
         let mut due: Vec<PeerId> = Vec::new();
         for (id, contact) in &mut self.contacts {
             contact.heard = (contact.heard + stopped).min(now);
-            if contact.runs && gap >= OWNED_FOR {
+            if contact.runs && gap >= MISSED_AFTER {
                 // In the meantime it may have taken over what was owned here. It gets its whole time to say so.
                 contact.heard = now;
                 changed |= std::mem::take(&mut contact.given_up);
@@ -336,8 +343,9 @@ impl Links {
         self.contacts.retain(|_, contact| contact.listed || !contact.given_up);
         changed |= self.refresh(now);
         let next = self.contacts.values().flat_map(|contact| {
+            let look = Some(now + OWNED_FOR_BESIDE_STRANGER / 2);
             let ping = contact.link.and(contact.pinged).map(|sent| sent + PING);
-            [ping, (!contact.given_up).then(|| contact.given_up_at())]
+            [look, ping, (!contact.given_up).then(|| contact.given_up_at())]
         });
         (next.flatten().min(), changed)
     }
@@ -358,7 +366,11 @@ impl Links {
 
     /// True when owning was not allowed until now.
     fn refresh(&self, now: Duration) -> bool {
-        let until = self.contacts.values().map(|contact| contact.owned_until(self.ticked_at)).min();
-        self.fence.set(until.unwrap_or(Duration::MAX), now)
+        let contacts = self.contacts.values().map(|contact| contact.owned_until(self.ticked_at));
+        let until = contacts.min().map_or(Duration::MAX, |until| {
+            // One that does not run now may have come, waited and taken over by the time that this process runs again.
+            until.min(self.ticked_at.max(now) + OWNED_FOR_BESIDE_STRANGER)
+        });
+        self.fence.set(if self.own_gone { Duration::ZERO } else { until }, now)
     }
 }

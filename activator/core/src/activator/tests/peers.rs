@@ -45,7 +45,7 @@ impl Several {
         for one in &all {
             let others = all.iter().filter(|other| *other != one);
             let members = others.map(|other| Member { id: name(*other), live: true, runs: true });
-            self.activators[*one].0.set_peers(&members.collect::<Vec<_>>());
+            self.activators[*one].0.set_peers(&members.collect::<Vec<_>>(), false);
         }
         for one in &all {
             for other in &all[..*one] {

@@ -32,7 +32,7 @@ fn owns(links: &Links, now: Duration) -> bool {
 
 /// In contact at `now`: each has answered the other.
 fn meet(links: &mut Links, now: Duration) -> LinkId {
-    links.set_members(&[member(true)], now);
+    links.set_members(&[member(true)], false, now);
     let link = links.connected(&other(), now).expect("known");
     links.heard(link, &PeerFrame::Ping { number: 7, met: true }, now);
     answer_pings(links, link, now);
@@ -57,7 +57,7 @@ fn alone_nothing_ever_ends() {
 fn one_that_was_never_met_is_given_up_after_thirty_seconds_and_one_that_does_not_run_after_five() {
     for (runs, until) in [(true, 30_000), (false, 5_000)] {
         let mut links = Links::default();
-        links.set_members(&[member(runs)], ms(0));
+        links.set_members(&[member(runs)], false, ms(0));
         pass(&mut links, ms(0), ms(until - 100));
         assert!(is_known(&links), "{runs}");
         pass(&mut links, ms(until - 100), ms(until));
@@ -66,14 +66,14 @@ fn one_that_was_never_met_is_given_up_after_thirty_seconds_and_one_that_does_not
 }
 
 #[test]
-fn owning_ends_three_seconds_after_the_last_ping_that_was_answered_and_begins_anew_when_it_is_given_up() {
+fn owning_stands_still_for_half_a_second_when_another_falls_silent_and_begins_anew_when_it_is_given_up() {
     let mut links = Links::default();
     meet(&mut links, ms(1_000));
     let before = links.fence().open(ms(1_000));
-    pass(&mut links, ms(1_000), ms(3_900));
-    assert_eq!(links.fence().open(ms(3_999)), before);
-    assert!(!owns(&links, ms(4_000)));
-    pass(&mut links, ms(3_900), ms(5_900));
+    pass(&mut links, ms(1_000), ms(5_400));
+    assert_eq!(links.fence().open(ms(5_499)), before);
+    assert!(!owns(&links, ms(5_500)));
+    pass(&mut links, ms(5_400), ms(5_900));
     assert!(is_known(&links) && !owns(&links, ms(5_900)));
     pass(&mut links, ms(5_900), ms(6_000));
     assert!(!is_known(&links));
@@ -95,10 +95,10 @@ fn a_pong_counts_from_when_its_ping_was_sent() {
     let first = first.expect("pings go on");
     links.heard(link, &PeerFrame::Pong { number: first }, ms(2_900));
     let sent = Duration::from_nanos(first);
-    assert!(owns(&links, sent + ms(2_999)) && !owns(&links, sent + ms(3_000)));
+    assert!(owns(&links, sent + ms(4_499)) && !owns(&links, sent + ms(4_500)));
     let made_up = PeerFrame::Pong { number: u64::MAX };
     links.heard(link, &made_up, ms(2_900));
-    assert!(!owns(&links, sent + ms(3_000)), "nobody answers what was not asked yet");
+    assert!(!owns(&links, sent + ms(4_500)), "nobody answers what was not asked yet");
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn another_start_of_the_same_pod_is_another_one() {
     let mut links = Links::default();
     meet(&mut links, ms(0));
     let next = Member { id: PeerId { boot: 2, ..other() }, live: true, runs: true };
-    links.set_members(std::slice::from_ref(&next), ms(1_000));
+    links.set_members(std::slice::from_ref(&next), false, ms(1_000));
     let candidates = |links: &Links| {
         let peers = links.view().peers.into_iter().filter(|peer| peer.candidate);
         peers.map(|peer| peer.id.boot).collect::<Vec<_>>()
@@ -157,6 +157,36 @@ fn another_start_of_the_same_pod_is_another_one() {
     assert_eq!(links.view().peers.len(), 2, "what the first one had open still counts");
     pass(&mut links, ms(1_000), ms(6_000));
     assert_eq!(links.view().peers.len(), 1);
-    links.set_members(&[], ms(6_100));
+    links.set_members(&[], false, ms(6_100));
+    assert!(links.connected(&next.id, ms(6_200)).is_none(), "its pod is gone");
+    assert!(is_known(&links), "its process may not be");
+    pass(&mut links, ms(6_100), ms(11_100));
     assert!(!is_known(&links) && !links.knows(&next.id));
+}
+
+#[test]
+fn one_that_said_good_bye_is_forgotten_with_its_pod() {
+    let mut links = Links::default();
+    let link = meet(&mut links, ms(0));
+    links.heard(link, &PeerFrame::Bye, ms(10));
+    links.set_members(&[], false, ms(20));
+    assert!(!links.knows(&other()));
+}
+
+#[test]
+fn whose_own_pod_is_gone_owns_nothing_whoever_answers() {
+    let mut links = Links::default();
+    meet(&mut links, ms(0));
+    links.set_members(&[member(true)], true, ms(100));
+    assert!(!owns(&links, ms(100)) && links.view().leaving);
+    pass(&mut links, ms(100), ms(20_000));
+    assert!(!is_known(&links) && !owns(&links, ms(20_000)));
+}
+
+#[test]
+fn a_process_that_stood_still_for_long_owns_nothing_even_if_nobody_else_ran_before() {
+    let mut links = Links::default();
+    links.set_members(&[member(false)], false, ms(0));
+    pass(&mut links, ms(0), ms(10_000));
+    assert!(owns(&links, ms(29_999)) && !owns(&links, ms(30_000)));
 }

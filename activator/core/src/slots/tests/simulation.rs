@@ -58,7 +58,13 @@ fn activators_are_cut_off_from_each_other() {
 }
 
 #[test]
+fn pod_objects_are_deleted_before_their_processes_end() {
+    run(0..300, Faults { expulsions: true, ..Faults::default() });
+}
+
+#[test]
 fn everything_at_once() {
-    run(0..1_200, Faults { joins: true, links: true, kills: true, pauses: true, partitions: false });
-    run(1_200..1_500, Faults { joins: true, links: true, kills: true, pauses: true, partitions: true });
+    let all = Faults { joins: true, links: true, kills: true, pauses: true, expulsions: true, partitions: false };
+    run(0..1_200, all);
+    run(1_200..1_500, Faults { partitions: true, ..all });
 }

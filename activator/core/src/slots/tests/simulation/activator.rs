@@ -25,6 +25,8 @@ pub(super) struct Activator {
     pub(super) alive: bool,
     pub(super) stopped_until: Duration,
     pub(super) leaving: bool,
+    /// Its pod object is gone, it is not.
+    pub(super) expelled: bool,
     pub(super) links: Links,
     pub(super) slots: Slots,
     pub(super) waiting: VecDeque<Duration>,
@@ -48,6 +50,7 @@ impl Activator {
             alive: true,
             stopped_until: Duration::ZERO,
             leaving: false,
+            expelled: false,
             links,
             slots,
             waiting: VecDeque::new(),
@@ -65,10 +68,16 @@ impl Activator {
         self.alive && now >= self.stopped_until
     }
 
+    /// It is there, and its requests are to be served.
+    pub(super) fn serves(&self) -> bool {
+        self.alive && !self.expelled
+    }
+
     pub(super) fn set_members(&mut self, members: &[Member], now: Duration) {
         let others: Vec<Member> =
             members.iter().filter(|member| member.id.pod != self.id.pod).cloned().collect();
-        self.links.set_members(&others, now);
+        let own_gone = others.len() == members.len();
+        self.links.set_members(&others, own_gone, now);
         self.view_changed(now);
     }
 

@@ -24,7 +24,7 @@ impl World {
     /// All that run know exactly each other, and talk to each other.
     fn agree(&self) -> bool {
         let alive: Vec<usize> =
-            (0..self.activators.len()).filter(|index| self.activators[*index].alive).collect();
+            (0..self.activators.len()).filter(|index| self.activators[*index].serves()).collect();
         alive.iter().all(|index| {
             let one = &self.activators[*index];
             let view = one.links.view();
@@ -52,7 +52,7 @@ impl World {
         self.sides &= self.cut_off.iter().any(|(_, until)| *until > self.now);
         let agreed = *self.agreed_since.get_or_insert(self.now);
         for pod in self.pods.last().expect("at least one").clone() {
-            let alive = self.activators.iter().filter(|one| one.alive);
+            let alive = self.activators.iter().filter(|one| one.serves());
             let wanted = alive.into_iter().any(|one| !one.waiting.is_empty() && one.usable.contains(&pod));
             if !wanted || self.count(&pod, true) >= self.limit {
                 self.free_since.remove(&pod);

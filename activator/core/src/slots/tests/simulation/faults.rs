@@ -13,7 +13,7 @@ impl World {
         let index = self.random.below(self.activators.len());
         let runs = self.activators[index].runs(self.now);
         let many = self.activators.iter().filter(|one| one.alive).count();
-        match self.random.below(6) {
+        match self.random.below(7) {
             0 if self.faults.joins && many < 5 => self.join(),
             1 if self.faults.joins && runs && many > 1 && !self.activators[index].leaving => {
                 self.leave(index);
@@ -37,12 +37,26 @@ impl World {
                 }
             }
             5 if self.faults.partitions && index > 0 => self.cut_off(index),
+            6 if self.faults.expulsions && runs && many > 1 => self.expel(index),
             _ => {}
         }
         if self.now < BUSY_UNTIL {
             let after = if self.chance(2) { self.between(0, 300) } else { self.between(300, 3_000) };
             self.at(after, Event::Fault);
         }
+    }
+
+    /// Somebody deletes its pod by force, and its process goes on.
+    fn expel(&mut self, index: usize) {
+        if std::mem::replace(&mut self.activators[index].expelled, true) {
+            return;
+        }
+        self.tell(&format!("{index} is expelled"));
+        let pod = PodUid::clone(&self.activators[index].id.pod);
+        self.change_members(|members| members.retain(|member| member.id.pod != pod));
+        // Documented, as for one that is killed.
+        let its = self.open.iter_mut().filter(|((of, _), _)| *of == index);
+        its.for_each(|(_, (_, given_up))| *given_up = true);
     }
 
     fn cut_off(&mut self, one: usize) {
@@ -132,7 +146,7 @@ impl World {
                 self.break_off(connection);
             }
         }
-        if self.chance(2) {
+        if self.chance(2) && !self.activators[index].expelled {
             let seen = self.between(100, 1_000);
             self.at(seen, Event::Dead(index));
             let restarts = self.between(500, 2_500);

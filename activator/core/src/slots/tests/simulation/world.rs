@@ -29,6 +29,8 @@ pub(super) struct Faults {
     /// Two activators do not reach each other for so long that each gives the other up. Documented: until they do again, the
     /// limit holds on each side.
     pub(super) partitions: bool,
+    /// Pod objects go before their processes.
+    pub(super) expulsions: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -131,13 +133,13 @@ impl World {
             self.check_limit()?;
             if at > BUSY_UNTIL
                 && at > ms(16_000)
-                && self.activators.iter().all(|one| !one.alive || one.waiting.is_empty())
+                && self.activators.iter().all(|one| !one.serves() || one.waiting.is_empty())
             {
                 break;
             }
             self.check_waiting()?;
         }
-        let waiting = self.activators.iter().filter(|one| one.alive).map(|one| one.waiting.len()).sum();
+        let waiting = self.activators.iter().filter(|one| one.serves()).map(|one| one.waiting.len()).sum();
         if waiting > 0 { Err(Violation::Forever { waiting, who: self.who() }) } else { Ok(()) }
     }
 
