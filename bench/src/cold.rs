@@ -26,8 +26,8 @@ pub(crate) struct ColdArgs {
     cluster: ClusterArgs,
 }
 
-/// Largest ratio of the medians that was agreed on for this stage.
-const MEDIAN_BAR: f64 = 1.10;
+/// Largest ratio of the medians.
+const MEDIAN_BAR: f64 = 1.05;
 /// Largest ratio of the 99th percentiles.
 const TAIL_BAR: f64 = 1.20;
 

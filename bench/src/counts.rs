@@ -114,9 +114,13 @@ async fn whole_requests(
     .await?
 }
 
-/// Prints the counts. An error: one is above its bound.
+/// Below this share of its bound a count is more likely to have missed what it counts: another allocator, other names.
+const LEAST: f64 = 0.5;
+
+/// Prints the counts. An error: one is above its bound, or too far below it to be believed.
 fn judge(counts: &[(&'static str, f64)]) -> anyhow::Result<()> {
     let mut above = Vec::new();
+    let mut missed = Vec::new();
     println!("{:<58} {:>10} {:>10}", "a request", "count", "bound");
     for Bound { what, most } in BOUNDS {
         let counted = counts.iter().find(|(counted, _)| counted == what).map(|(_, count)| *count);
@@ -126,10 +130,21 @@ fn judge(counts: &[(&'static str, f64)]) -> anyhow::Result<()> {
                 above.push(format!("{what}: {count:.2}, at most {most}"));
                 "  TOO MANY"
             }
+            () if count < *most * LEAST => {
+                missed.push(format!("{what}: {count:.2} beside {most}"));
+                "  TOO FEW"
+            }
             () if count < *most * 0.9 => "  the bound can be lowered",
             () => "",
         };
         println!("{what:<58} {count:>10.2} {most:>10}{remark}");
+    }
+    if !missed.is_empty() {
+        bail!(
+            "counted less than half of a bound: {}. Either what is counted goes by another name now, or the bound has to be \
+             lowered",
+            missed.join("; ")
+        );
     }
     if above.is_empty() {
         return Ok(());

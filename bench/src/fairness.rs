@@ -103,7 +103,8 @@ pub(crate) async fn run(arguments: FairnessArgs) -> anyhow::Result<Report> {
     let slow_clients = format!("{} slow clients", 4 * arguments.slow);
     let mut rows = measure(&targets, Disturbance::Flood, &arguments).await?.rows(&flood)?;
     rows.extend(measure(&targets, Disturbance::SlowClients, &arguments).await?.rows(&slow_clients)?);
-    Report::new("fairness", rows)
+    let cores = format!("callers and the functions on core {CALLERS}, the proxy on core {PROXY}");
+    Ok(Report::new("fairness", rows)?.pinned(cores))
 }
 
 /// nginx with the same functions and the same bounds.
@@ -186,7 +187,7 @@ impl Measured {
         p99.floor = Some(self.disturbed.median(YARDSTICK)?);
         p99.peers.insert("alone".to_owned(), self.alone.median("catnap")?);
         p99.peers.insert("nginx".to_owned(), self.disturbed.median("nginx")?);
-        p99.hold(self.ratios.median("catnap")?, BAR);
+        p99.hold(self.ratios.ratios("catnap")?, BAR);
         let mut ratio = Row::plain(format!("{what}: ratio to alone"), "x", self.ratios.median("catnap")?);
         ratio.floor = Some(self.ratios.median(YARDSTICK)?);
         ratio.peers.insert("nginx".to_owned(), self.ratios.median("nginx")?);

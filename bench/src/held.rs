@@ -62,7 +62,8 @@ pub(crate) async fn run(arguments: HeldArgs) -> anyhow::Result<Report> {
     rows.extend(on_connections(place, held).await?);
     rows.extend(on_streams(place, connections).await?);
     rows.extend(in_order(place, ordered).await?);
-    Report::new("held", rows)
+    let cores = format!("the function on core {BACKEND}, what is measured on core {SUBJECT}");
+    Ok(Report::new("held", rows)?.pinned(cores))
 }
 
 async fn idle_row(place: Place<'_>, count: usize) -> anyhow::Result<Row> {

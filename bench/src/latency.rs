@@ -70,7 +70,8 @@ pub(crate) async fn run(arguments: LatencyArgs) -> anyhow::Result<Report> {
     let haproxy = peers::haproxy(PROXY, peers::PLAIN, direct.address, directory).await?;
     let subjects = [&direct, &nginx, &catnap.subject, &haproxy];
     let measured = measure(&subjects, &nginx, rounds, Duration::from_secs_f64(seconds), connections).await?;
-    Report::new("latency", measured.rows()?)
+    let cores = format!("callers and the function on core {CALLERS}, the proxy on core {PROXY}");
+    Ok(Report::new("latency", measured.rows()?)?.pinned(cores))
 }
 
 /// All figures, those of each quantile of each share apart.
@@ -147,7 +148,7 @@ impl Measured {
             let bar = QUANTILES.iter().find(|(name, ..)| name == quantile).map(|(.., bar)| *bar);
             match bar.filter(|_| *share == BARRED) {
                 Some(bar) => row.hold(ratio, bar),
-                None => row.ratio = Some(ratio),
+                None => (row.ratio, row.spread) = (Some(ratio.median), ratio.spread),
             }
             rows.push(row);
         }

@@ -21,7 +21,7 @@ const INTRODUCTION: &str = "# Performance
 
 Made by `catnap-bench page` from the newest result of each benchmark. A figure is held against what the platform alone
 needs (the floor) or against others that do the same, measured in turns in the same run: absolute times move with the
-machine, ratios hardly do. A missed bar stays here until it is met.
+machine, ratios hardly do. The spread is the least and the most of single rounds. A missed bar stays here until it is met.
 ";
 
 /// Writes the page about all results of a directory.
@@ -43,10 +43,16 @@ pub(crate) fn write(arguments: &PageArgs, results: &Path) -> anyhow::Result<()> 
 }
 
 fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
-    let Report { name, commit, unix_seconds, rows } = report;
+    let Report { name, commit, unix_seconds, cores, rows } = report;
     let date = Timestamp::from_second(i64::try_from(*unix_seconds)?)?.to_zoned(TimeZone::UTC).date();
     writeln!(page, "\n## {name}\n\n`make bench-{name}`, {date}, commit `{commit}`.{}\n", method(name))?;
-    writeln!(page, "| | Catnap | floor | others | ratio | bar | holds |\n|---|---|---|---|---|---|---|")?;
+    if !cores.is_empty() {
+        writeln!(page, "Pinned: {cores}.\n")?;
+    }
+    writeln!(
+        page,
+        "| | Catnap | floor | others | ratio | spread | bar | holds |\n|---|---|---|---|---|---|---|---|"
+    )?;
     for row in rows {
         writeln!(page, "{}", line(row))?;
     }
@@ -81,15 +87,16 @@ release is that of arrival at a pod that takes one request at a time."
 }
 
 fn line(row: &Row) -> String {
-    let Row { what, unit, ours, floor, peers, ratio, bar, holds } = row;
+    let Row { what, unit, ours, floor, peers, ratio, spread, bar, holds } = row;
     let figure = |value: f64| format!("{} {unit}", (value * 100.0).round() / 100.0).trim_end().to_owned();
     let optional = |value: Option<f64>| value.map(|value| format!("{value:.2}")).unwrap_or_default();
     let holds = holds.map_or("", |holds| if holds { "yes" } else { "**no**" });
     let floor = floor.map(figure).unwrap_or_default();
     let others: Vec<String> =
         peers.iter().map(|(name, value)| format!("{name} {}", figure(*value))).collect();
+    let spread = spread.map(|(least, most)| format!("{least:.2} to {most:.2}")).unwrap_or_default();
     format!(
-        "| {what} | {} | {floor} | {} | {} | {} | {holds} |",
+        "| {what} | {} | {floor} | {} | {} | {spread} | {} | {holds} |",
         figure(*ours),
         others.join(", "),
         optional(*ratio),
@@ -104,8 +111,11 @@ mod tests {
     #[test]
     fn a_missed_bar_is_shown() {
         let row = Row::against("cold request p50", "ms", 266.0, 200.0, 1.33, 1.1);
-        assert_eq!(line(&row), "| cold request p50 | 266 ms | 200 ms |  | 1.33 | 1.10 | **no** |");
-        assert_eq!(line(&Row::plain("rounds counted", "", 40.0)), "| rounds counted | 40 |  |  |  |  |  |");
+        assert_eq!(line(&row), "| cold request p50 | 266 ms | 200 ms |  | 1.33 |  | 1.10 | **no** |");
+        assert_eq!(
+            line(&Row::plain("rounds counted", "", 40.0)),
+            "| rounds counted | 40 |  |  |  |  |  |  |"
+        );
     }
 
     #[test]
@@ -114,6 +124,7 @@ mod tests {
             name: "cold".into(),
             commit: "abc".into(),
             unix_seconds: 1_795_275_478,
+            cores: "callers on 0".into(),
             rows: Vec::new(),
         };
         let mut page = String::new();

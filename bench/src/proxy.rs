@@ -80,7 +80,8 @@ pub(crate) async fn run(arguments: ProxyArgs) -> anyhow::Result<Report> {
     let (two_hops, thrown) = two_hops(place, rounds, slot).await?;
     rows.extend(two_hops);
     rows.push(Row::plain("rounds thrown away", "", (thrown_away + thrown) as f64));
-    Report::new("proxy", rows)
+    let cores = format!("callers and the function on core {CALLERS}, the proxy on core {PROXY}");
+    Ok(Report::new("proxy", rows)?.pinned(cores))
 }
 
 /// A function with a limit, called at the activator that does not own its slots: CPU of both activators.
@@ -149,11 +150,11 @@ async fn measure(
     row.floor = Some(costs.median("backend")?);
     row.hold(costs.ratio("catnap", against)?, NGINX_BAR);
     let mut in_yardsticks =
-        Row::plain(format!("{name}: in yardsticks"), "x", costs.ratio("catnap", "backend")?);
+        Row::plain(format!("{name}: in yardsticks"), "x", costs.ratio("catnap", "backend")?.median);
     let mut rate = Row::plain(format!("{name}: requests a second"), "", rates.median("catnap")?);
     for peer in peers() {
         row.peers.insert(peer.to_owned(), costs.median(peer)?);
-        in_yardsticks.peers.insert(peer.to_owned(), costs.ratio(peer, "backend")?);
+        in_yardsticks.peers.insert(peer.to_owned(), costs.ratio(peer, "backend")?.median);
         rate.peers.insert(peer.to_owned(), rates.median(peer)?);
     }
     Ok((vec![row, in_yardsticks, rate], thrown_away))

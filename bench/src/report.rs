@@ -8,6 +8,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::rounds::Ratio;
+
 /// All that one benchmark found.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Report {
@@ -17,6 +19,9 @@ pub(crate) struct Report {
     pub(crate) commit: String,
     /// When it ended.
     pub(crate) unix_seconds: u64,
+    /// What ran on which core; empty where nothing was pinned.
+    #[serde(default)]
+    pub(crate) cores: String,
     /// One row a figure.
     pub(crate) rows: Vec<Row>,
 }
@@ -36,6 +41,9 @@ pub(crate) struct Row {
     pub(crate) peers: BTreeMap<String, f64>,
     /// `ours / floor`, or to what the row's name says.
     pub(crate) ratio: Option<f64>,
+    /// Least and most of the ratios of single rounds.
+    #[serde(default)]
+    pub(crate) spread: Option<(f64, f64)>,
     /// The largest ratio that counts as holding.
     pub(crate) bar: Option<f64>,
     /// Whether it does.
@@ -52,6 +60,7 @@ impl Row {
             floor: None,
             peers: BTreeMap::new(),
             ratio: None,
+            spread: None,
             bar: None,
             holds: None,
         }
@@ -65,8 +74,10 @@ impl Row {
     }
 
     /// Holds the figure to a ratio that was agreed on.
-    pub(crate) fn hold(&mut self, ratio: f64, bar: f64) {
-        (self.ratio, self.bar, self.holds) = (Some(ratio), Some(bar), Some(ratio <= bar));
+    pub(crate) fn hold(&mut self, ratio: impl Into<Ratio>, bar: f64) {
+        let Ratio { median, spread } = ratio.into();
+        (self.ratio, self.spread) = (Some(median), spread);
+        (self.bar, self.holds) = (Some(bar), Some(median <= bar));
     }
 
     /// A figure against the floor, with the ratio that was agreed on.
@@ -75,16 +86,12 @@ impl Row {
         unit: &str,
         ours: f64,
         floor: f64,
-        ratio: f64,
+        ratio: impl Into<Ratio>,
         bar: f64,
     ) -> Self {
-        Self {
-            floor: Some(floor),
-            ratio: Some(ratio),
-            bar: Some(bar),
-            holds: Some(ratio <= bar),
-            ..Self::plain(what, unit, ours)
-        }
+        let mut row = Self { floor: Some(floor), ..Self::plain(what, unit, ours) };
+        row.hold(ratio, bar);
+        row
     }
 }
 
@@ -93,23 +100,29 @@ impl Report {
     pub(crate) fn new(name: &str, rows: Vec<Row>) -> anyhow::Result<Self> {
         let unix_seconds =
             SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
-        Ok(Self { name: name.to_owned(), commit: commit()?, unix_seconds, rows })
+        Ok(Self { name: name.to_owned(), commit: commit()?, unix_seconds, cores: String::new(), rows })
+    }
+
+    /// With what ran on which core.
+    pub(crate) fn pinned(self, cores: impl Into<String>) -> Self {
+        Self { cores: cores.into(), ..self }
     }
 
     /// The table for people.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.what.chars().count()).max().unwrap_or_default();
         let mut lines = vec![format!(
-            "{:<width$} {:>10} {:>10} {:>7} {:>6}  {}",
-            "what", "ours", "floor", "ratio", "bar", "holds"
+            "{:<width$} {:>10} {:>10} {:>7} {:>11} {:>6}  {}",
+            "what", "ours", "floor", "ratio", "spread", "bar", "holds"
         )];
         for row in &self.rows {
             lines.push(format!(
-                "{:<width$} {:>10} {:>10} {:>7} {:>6}  {}",
+                "{:<width$} {:>10} {:>10} {:>7} {:>11} {:>6}  {}",
                 row.what,
                 format!("{:.1} {}", row.ours, row.unit),
                 row.floor.map_or(String::new(), |floor| format!("{floor:.1} {}", row.unit)),
                 row.ratio.map_or(String::new(), |ratio| format!("{ratio:.3}")),
+                row.spread.map_or(String::new(), |(least, most)| format!("{least:.2}-{most:.2}")),
                 row.bar.map_or(String::new(), |bar| format!("{bar:.2}")),
                 match row.holds {
                     Some(true) => "yes",

@@ -6,6 +6,28 @@ use anyhow::Context;
 
 use crate::statistics::quantile;
 
+/// How two figures of a round compare, over all rounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Ratio {
+    /// Half of the rounds lie below.
+    pub(crate) median: f64,
+    /// Least and most of all rounds; `None` where there were no rounds to compare.
+    pub(crate) spread: Option<(f64, f64)>,
+}
+
+impl From<f64> for Ratio {
+    fn from(median: f64) -> Self {
+        Self { median, spread: None }
+    }
+}
+
+impl Ratio {
+    fn of(ratios: &[f64]) -> Option<Self> {
+        let spread = quantile(ratios, 0.0).zip(quantile(ratios, 1.0));
+        Some(Self { median: quantile(ratios, 0.5)?, spread })
+    }
+}
+
 /// Figures of one kind, by subject, a map for each round.
 #[derive(Debug, Default)]
 pub(crate) struct Rounds(Vec<BTreeMap<&'static str, f64>>);
@@ -32,11 +54,17 @@ impl Rounds {
         quantile(&figures, 0.5).with_context(|| format!("no round of {subject} was counted"))
     }
 
-    /// Median of the ratios within a round: what two subjects share, a slow second of the machine, cancels out.
-    pub(crate) fn ratio(&self, left: &str, right: &str) -> anyhow::Result<f64> {
+    /// A subject's figures where each is a ratio already.
+    pub(crate) fn ratios(&self, subject: &str) -> anyhow::Result<Ratio> {
+        let ratios: Vec<f64> = self.0.iter().filter_map(|round| round.get(subject)).copied().collect();
+        Ratio::of(&ratios).with_context(|| format!("no round of {subject} was counted"))
+    }
+
+    /// Ratios within a round: what two subjects share, a slow second of the machine, cancels out.
+    pub(crate) fn ratio(&self, left: &str, right: &str) -> anyhow::Result<Ratio> {
         let ratio = |round: &BTreeMap<&str, f64>| Some(round.get(left)? / round.get(right)?);
         let ratios: Vec<f64> = self.0.iter().filter_map(ratio).collect();
-        quantile(&ratios, 0.5).with_context(|| format!("no round of {left} and {right} was counted"))
+        Ratio::of(&ratios).with_context(|| format!("no round of {left} and {right} was counted"))
     }
 }
 
@@ -51,7 +79,9 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_a_round() {
         let rounds = rounds(&[(2.0, 1.0), (30.0, 10.0), (8.0, 4.0)]);
-        assert_eq!(rounds.ratio("ours", "direct").ok(), Some(2.0));
+        let ratio = Ratio { median: 2.0, spread: Some((2.0, 3.0)) };
+        assert_eq!(rounds.ratio("ours", "direct").ok(), Some(ratio));
+        assert_eq!(rounds.ratios("ours").ok().and_then(|ratio| ratio.spread), Some((2.0, 30.0)));
         assert_eq!(rounds.median("ours").ok(), Some(8.0));
         assert!(rounds.median("nobody").is_err());
     }

@@ -1,9 +1,10 @@
 //! What all revisions of the process share: how many requests are held and how many bytes of them, how many wakes and probes
 //! are under way.
 //!
-//! Places and bytes for held requests are divided between namespaces by a dynamic threshold (Choudhury and Hahne, "Dynamic
-//! queue length thresholds for shared-memory packet switches", 1998, with alpha 1): a namespace may have as many as are free.
-//! One alone gets half of all, and whoever comes later always finds some.
+//! Places and bytes for held requests are divided by dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds
+//! for shared-memory packet switches", 1998, with alpha 1), twice: a namespace may have as many as are free, and a function as
+//! many as its namespace may have beyond what it has. A function alone gets a third of all, a namespace half, and whoever
+//! comes later always finds some.
 
 use crate::reason::Trouble;
 use crate::sync::Mutex;
@@ -19,14 +20,30 @@ pub struct Budgets {
     bytes: Count,
     wakes: Count,
     probes: Mutex<Bucket>,
-    /// By namespace; only those that are in use.
-    shares: Mutex<HashMap<Arc<str>, Weak<Share>>>,
+    shares: Mutex<Shares>,
 }
 
-/// What one namespace has of the places and bytes for held requests.
+/// Those that are in use.
+#[derive(Debug, Default)]
+struct Shares {
+    /// By namespace and UID.
+    functions: HashMap<(Arc<str>, Arc<str>), Weak<Share>>,
+    namespaces: HashMap<Arc<str>, Weak<Namespace>>,
+}
+
+/// What one function has of the places and bytes for held requests.
 #[derive(Debug)]
 pub(crate) struct Share {
-    namespace: Arc<str>,
+    function_uid: Arc<str>,
+    held: AtomicUsize,
+    bytes: AtomicUsize,
+    namespace: Arc<Namespace>,
+}
+
+/// What all functions of a namespace have of them.
+#[derive(Debug)]
+struct Namespace {
+    name: Arc<str>,
     held: AtomicUsize,
     bytes: AtomicUsize,
     budgets: Arc<Budgets>,
@@ -58,20 +75,31 @@ impl Budgets {
         })
     }
 
-    /// The share of a namespace, to be kept by whoever holds requests for it: looking it up takes a lock.
-    pub(crate) fn share(self: &Arc<Self>, namespace: &Arc<str>) -> Arc<Share> {
+    /// The share of a function, to be kept by whoever holds requests for it: looking it up takes a lock.
+    pub(crate) fn share(self: &Arc<Self>, namespace: &Arc<str>, function_uid: &Arc<str>) -> Arc<Share> {
         let mut shares = self.shares.lock();
-        if let Some(share) = shares.get(namespace).and_then(Weak::upgrade) {
+        let key = (Arc::clone(namespace), Arc::clone(function_uid));
+        if let Some(share) = shares.functions.get(&key).and_then(Weak::upgrade) {
             return share;
         }
-        let namespace = Arc::clone(namespace);
+        let known = shares.namespaces.get(namespace).and_then(Weak::upgrade);
+        let namespace = known.unwrap_or_else(|| {
+            let made = Arc::new(Namespace {
+                name: Arc::clone(namespace),
+                held: AtomicUsize::new(0),
+                bytes: AtomicUsize::new(0),
+                budgets: Arc::clone(self),
+            });
+            shares.namespaces.insert(Arc::clone(namespace), Arc::downgrade(&made));
+            made
+        });
         let share = Arc::new(Share {
-            namespace: Arc::clone(&namespace),
+            function_uid: Arc::clone(function_uid),
             held: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            budgets: Arc::clone(self),
+            namespace,
         });
-        shares.insert(namespace, Arc::downgrade(&share));
+        shares.functions.insert(key, Arc::downgrade(&share));
         share
     }
 
@@ -98,14 +126,21 @@ impl Budgets {
 impl Share {
     /// A place for one more held request.
     pub(crate) fn hold(self: &Arc<Self>, standing: Standing) -> Result<HeldPermit, Trouble> {
-        // Counted first, so that no two requests of the namespace see the same count.
+        // Counted first, so that no two requests see the same counts.
         let held = self.held.fetch_add(1, Ordering::Relaxed);
-        let allowed = |free: usize| free > 0 && (standing == Standing::Admitted || held < free);
-        match self.budgets.held.take(1, allowed) {
+        let of_all = self.namespace.held.fetch_add(1, Ordering::Relaxed);
+        let allowed =
+            |free: usize| free > 0 && (standing == Standing::Admitted || held < free.saturating_sub(of_all));
+        match self.namespace.budgets.held.take(1, allowed) {
             Ok(()) => Ok(HeldPermit(Arc::clone(self))),
             Err(free) => {
                 self.held.fetch_sub(1, Ordering::Relaxed);
-                Err(if free == 0 { Trouble::overloaded() } else { Trouble::share_used(held, free) })
+                self.namespace.held.fetch_sub(1, Ordering::Relaxed);
+                Err(match () {
+                    () if free == 0 => Trouble::overloaded(),
+                    () if of_all >= free => Trouble::share_used(of_all, free),
+                    () => Trouble::function_share_used(held, free - of_all),
+                })
             }
         }
     }
@@ -113,13 +148,17 @@ impl Share {
     /// Memory for a request that is held.
     pub(crate) fn hold_bytes(self: &Arc<Self>, bytes: usize) -> Result<HeldBytes, Trouble> {
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        // Both after the taking: a large request must not leave less than its namespace has.
-        let allowed = |free: usize| held.saturating_add(bytes) <= free.saturating_sub(bytes);
-        match self.budgets.bytes.take(bytes, allowed) {
+        let of_all = self.namespace.bytes.fetch_add(bytes, Ordering::Relaxed);
+        // All after the taking: a large request must not leave less than its function and its namespace have.
+        let after = |had: usize| had.saturating_add(bytes);
+        let left = |free: usize| free.saturating_sub(bytes).checked_sub(after(of_all));
+        let allowed = |free: usize| left(free).is_some_and(|left| after(held) <= left);
+        match self.namespace.budgets.bytes.take(bytes, allowed) {
             Ok(()) => Ok(HeldBytes { bytes, share: Arc::clone(self) }),
             Err(free) => {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                Err(Trouble::bytes_used(held, free))
+                self.namespace.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                Err(Trouble::bytes_used(held, of_all, free))
             }
         }
     }
@@ -127,10 +166,21 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut shares = self.budgets.shares.lock();
+        let Namespace { name, budgets, .. } = &*self.namespace;
+        let shares = &mut budgets.shares.lock().functions;
+        let key = (Arc::clone(name), Arc::clone(&self.function_uid));
         // A new one may have taken its place by now.
-        if shares.get(&self.namespace).is_some_and(|share| share.strong_count() == 0) {
-            shares.remove(&self.namespace);
+        if shares.get(&key).is_some_and(|share| share.strong_count() == 0) {
+            shares.remove(&key);
+        }
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        let namespaces = &mut self.budgets.shares.lock().namespaces;
+        if namespaces.get(&self.name).is_some_and(|namespace| namespace.strong_count() == 0) {
+            namespaces.remove(&self.name);
         }
     }
 }
@@ -142,7 +192,8 @@ pub(crate) struct HeldPermit(Arc<Share>);
 impl Drop for HeldPermit {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::Relaxed);
-        self.0.budgets.held.give(1);
+        self.0.namespace.held.fetch_sub(1, Ordering::Relaxed);
+        self.0.namespace.budgets.held.give(1);
     }
 }
 
@@ -156,7 +207,8 @@ pub struct HeldBytes {
 impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.share.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
-        self.share.budgets.bytes.give(self.bytes);
+        self.share.namespace.bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.share.namespace.budgets.bytes.give(self.bytes);
     }
 }
 
@@ -227,127 +279,4 @@ impl Bucket {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_permit_is_free_again_when_dropped() {
-        let budgets = Budgets::new(1, 1_000, 1, 1);
-        let share = budgets.share(&"a".into());
-        let permit = share.hold(Standing::New).expect("a place");
-        assert_eq!(budgets.held(), 1);
-        assert_eq!(share.hold(Standing::New).expect_err("full"), Trouble::overloaded());
-        drop(permit);
-        assert_eq!(budgets.held(), 0);
-        share.hold(Standing::New).expect("the place that is free again");
-    }
-
-    /// Permits of the namespace until one is refused, and why that one is.
-    fn fill(budgets: &Arc<Budgets>, namespace: &str) -> (Vec<HeldPermit>, Trouble) {
-        let mut permits = Vec::new();
-        loop {
-            // Asked for anew each time, as each queue of the namespace does.
-            match budgets.share(&namespace.into()).hold(Standing::New) {
-                Ok(permit) => permits.push(permit),
-                Err(trouble) => return (permits, trouble),
-            }
-        }
-    }
-
-    #[test]
-    fn a_namespace_holds_no_more_than_what_is_free() {
-        let budgets = Budgets::new(1_000, 1_000, 1, 1);
-        let (first, refused) = fill(&budgets, "a");
-        assert_eq!((first.len(), refused), (500, Trouble::share_used(500, 500)));
-        let (second, _) = fill(&budgets, "b");
-        assert_eq!(second.len(), 250);
-        let (third, _) = fill(&budgets, "c");
-        assert_eq!(third.len(), 125);
-        assert!(fill(&budgets, "a").0.is_empty(), "it has more than its share by now");
-        drop(first);
-        assert_eq!(fill(&budgets, "c").0.len(), 250, "what is given back is for all");
-    }
-
-    #[test]
-    fn bytes_are_shared_like_places() {
-        let budgets = Budgets::new(1, 1_000, 1, 1);
-        let (first, second) = (budgets.share(&"a".into()), budgets.share(&"b".into()));
-        let permit = first.hold_bytes(400).expect("less than half");
-        assert_eq!(first.hold_bytes(200).expect_err("more than half"), Trouble::bytes_used(400, 600));
-        let small = first.hold_bytes(100).expect("half of all");
-        assert!(first.hold_bytes(1).is_err());
-        let other = second.hold_bytes(250).expect("half of what is left");
-        assert!(second.hold_bytes(1).is_err());
-        assert_eq!(budgets.held_bytes(), 750);
-        drop((permit, other));
-        assert_eq!(budgets.held_bytes(), 100);
-        second.hold_bytes(450).expect("half of what is free");
-        drop(small);
-        assert!(first.hold_bytes(usize::MAX).is_err());
-        assert_eq!(budgets.held_bytes(), 0);
-    }
-
-    #[test]
-    fn who_was_admitted_before_is_not_refused_for_the_share() {
-        let budgets = Budgets::new(10, 1_000, 1, 1);
-        let (first, _) = fill(&budgets, "a");
-        let share = budgets.share(&"a".into());
-        let again: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
-        assert_eq!((first.len(), again.len()), (5, 5));
-        assert_eq!(share.hold(Standing::Admitted).expect_err("full"), Trouble::overloaded());
-    }
-
-    #[test]
-    fn a_namespace_without_queues_is_forgotten() {
-        let budgets = Budgets::new(10, 1_000, 1, 1);
-        let (permits, _) = fill(&budgets, "a");
-        assert_eq!(budgets.shares.lock().len(), 1);
-        drop(permits);
-        assert!(budgets.shares.lock().is_empty());
-    }
-
-    #[test]
-    fn threads_never_hold_more_than_there_are_places() {
-        let budgets = Budgets::new(100, 1_000, 1, 1);
-        std::thread::scope(|scope| {
-            for namespace in ["a", "a", "b", "b"] {
-                let share = budgets.share(&namespace.into());
-                scope.spawn(move || {
-                    for _ in 0..1_000 {
-                        let permits: Vec<_> = (0..60).map_while(|_| share.hold(Standing::New).ok()).collect();
-                        assert!(share.budgets.held() <= 100);
-                        drop(permits);
-                    }
-                });
-            }
-        });
-        assert_eq!(budgets.held(), 0);
-        assert_eq!(fill(&budgets, "a").0.len(), 50, "nothing is lost or counted twice");
-    }
-
-    #[test]
-    fn who_finds_no_token_is_told_when_there_is_one() {
-        let budgets = Budgets::new(1, 1_000, 1, 3);
-        let mut now = Duration::ZERO;
-        for _ in 0..10 {
-            if budgets.probe(now).is_ok() {
-                now = budgets.probe(now).expect_err("the only one is taken");
-            } else {
-                now = budgets.probe(now).expect_err("none yet");
-            }
-            assert!(now <= Duration::from_secs(5), "{now:?}");
-        }
-        assert!(now >= Duration::from_secs(3), "{now:?}");
-    }
-
-    #[test]
-    fn probes_are_limited_by_the_second() {
-        let budgets = Budgets::new(1, 1_000, 1, 2_000);
-        let allowed = |milliseconds: u64| {
-            (0..1_000).take_while(|_| budgets.probe(Duration::from_millis(milliseconds)).is_ok()).count()
-        };
-        assert_eq!(allowed(0), 200);
-        assert_eq!(allowed(10), 20);
-        assert_eq!(allowed(5_000), 200);
-    }
-}
+mod tests;

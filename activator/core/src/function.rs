@@ -60,7 +60,7 @@ impl Function {
         Arc::new(Self {
             name: route.name.clone(),
             uid: Arc::clone(&route.uid),
-            share: process.budgets.share(&route.name.namespace),
+            share: process.budgets.share(&route.name.namespace, &route.uid),
             process,
             timeouts: LiveTimeouts::new(route.policy.timeouts),
             companion: OnceLock::new(),
@@ -190,16 +190,15 @@ impl Function {
 
     /// The client of a held request went away.
     pub(crate) fn leave(&self, ticket: Ticket) {
-        let revisions = {
-            let mut state = self.state.lock();
-            if state.pending.leave(ticket).is_some() {
-                return;
-            }
-            state.revisions.clone()
-        };
-        // Most often the only one. A request that is moved in this moment is granted later, and its slot comes back unused.
-        let _found =
-            revisions.iter().any(|revision| revision.with(|machine, now, _| machine.leave(ticket, now)));
+        let mut state = self.state.lock();
+        if state.pending.leave(ticket).is_some() {
+            return;
+        }
+        // Under the mutex, so that the request cannot be moved meanwhile. Most often there is one revision.
+        let _found = state
+            .revisions
+            .iter()
+            .any(|revision| revision.with(|machine, now, _| machine.leave(ticket, now)));
     }
 
     /// Takes over what the Function is now. `revisions` are those of its route, in the same order. Returns the revisions

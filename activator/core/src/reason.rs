@@ -222,10 +222,18 @@ impl Trouble {
         Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
     }
 
-    /// A namespace that holds this many bytes wants more than it may have.
-    pub(crate) fn bytes_used(held: usize, free: usize) -> Self {
+    /// Its namespace may have more, but not a function that holds this many requests.
+    pub(crate) fn function_share_used(held: usize, free: usize) -> Self {
+        let detail =
+            format!("{held} requests of this function are waiting; the last {free} places are for others");
+        Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
+    }
+
+    /// A function and its namespace that hold this many bytes want more than they may have.
+    pub(crate) fn bytes_used(held: usize, of_all: usize, free: usize) -> Self {
         let detail = format!(
-            "waiting requests of this namespace have {held} bytes, and this one is too large for what is free, {free}"
+            "waiting requests of this function have {held} bytes, of this namespace {of_all}; for this one not enough of the \
+             free {free} is left"
         );
         Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
     }

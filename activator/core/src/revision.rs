@@ -94,7 +94,7 @@ struct Link {
 pub struct Revision<W> {
     id: RevisionId,
     budgets: Arc<Budgets>,
-    /// What its namespace has of the budget for held requests.
+    /// What its function has of the budget for held requests.
     share: Arc<Share>,
     route: Route,
     gate: Gate,
@@ -122,7 +122,7 @@ impl<W> Revision<W> {
     /// A revision without pods or requests. `seed` spreads random choices.
     pub fn new(id: RevisionId, budgets: Arc<Budgets>, start: Start, seed: u64) -> Self {
         Self {
-            share: budgets.share(&id.namespace),
+            share: budgets.share(&id.namespace, &id.function_uid),
             id,
             budgets,
             route: Route::default(),

@@ -80,7 +80,14 @@ impl Directory {
     pub(crate) fn new(own: PodUid) -> (Self, KnownPeers) {
         let (known, receiver) = watch::channel(Arc::from([]));
         let own_gone = Arc::new(Notify::new());
-        let directory = Self { own, advertised: HashMap::new(), known, own_gone, own_missing: false, own_pod: OwnPod::NotYet };
+        let directory = Self {
+            own,
+            advertised: HashMap::new(),
+            known,
+            own_gone,
+            own_missing: false,
+            own_pod: OwnPod::NotYet,
+        };
         (directory, KnownPeers(receiver))
     }
 

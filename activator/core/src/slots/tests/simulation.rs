@@ -64,7 +64,8 @@ fn pod_objects_are_deleted_before_their_processes_end() {
 
 #[test]
 fn everything_at_once() {
-    let all = Faults { joins: true, links: true, kills: true, pauses: true, expulsions: true, partitions: false };
+    let all =
+        Faults { joins: true, links: true, kills: true, pauses: true, expulsions: true, partitions: false };
     run(0..1_200, all);
     run(1_200..1_500, Faults { partitions: true, ..all });
 }
