@@ -146,9 +146,10 @@ impl Measured {
             }
             let ratio = rounds.ratio("catnap", "nginx")?;
             let bar = QUANTILES.iter().find(|(name, ..)| name == quantile).map(|(.., bar)| *bar);
-            match bar.filter(|_| *share == BARRED) {
-                Some(bar) => row.hold(ratio, bar),
-                None => (row.ratio, row.spread) = (Some(ratio.median), ratio.spread),
+            if let Some(bar) = bar.filter(|_| *share == BARRED) {
+                row.hold(ratio, bar);
+            } else {
+                (row.ratio, row.spread) = (Some(ratio.median), ratio.spread);
             }
             rows.push(row);
         }

@@ -20,33 +20,28 @@ pub struct Budgets {
     bytes: Count,
     wakes: Count,
     probes: Mutex<Bucket>,
-    shares: Mutex<Shares>,
+    /// Only those with functions.
+    namespaces: Mutex<HashMap<Arc<str>, Weak<Namespace>>>,
 }
 
-/// Those that are in use.
-#[derive(Debug, Default)]
-struct Shares {
-    /// By namespace and UID.
-    functions: HashMap<(Arc<str>, Arc<str>), Weak<Share>>,
-    namespaces: HashMap<Arc<str>, Weak<Namespace>>,
+/// What all functions of a namespace have of the places and bytes for held requests.
+#[derive(Debug)]
+pub(crate) struct Namespace {
+    name: Arc<str>,
+    held: AtomicUsize,
+    bytes: AtomicUsize,
+    /// By UID of the function; only of those that hold something.
+    shares: Mutex<HashMap<Arc<str>, Weak<Share>>>,
+    budgets: Arc<Budgets>,
 }
 
-/// What one function has of the places and bytes for held requests.
+/// What one function has of them.
 #[derive(Debug)]
 pub(crate) struct Share {
     function_uid: Arc<str>,
     held: AtomicUsize,
     bytes: AtomicUsize,
     namespace: Arc<Namespace>,
-}
-
-/// What all functions of a namespace have of them.
-#[derive(Debug)]
-struct Namespace {
-    name: Arc<str>,
-    held: AtomicUsize,
-    bytes: AtomicUsize,
-    budgets: Arc<Budgets>,
 }
 
 /// Whether a request was let in before.
@@ -71,36 +66,25 @@ impl Budgets {
             bytes: Count::new(max_held_bytes),
             wakes: Count::new(max_wakes),
             probes: Mutex::new(Bucket::new(max_probes_per_second)),
-            shares: Mutex::default(),
+            namespaces: Mutex::default(),
         })
     }
 
-    /// The share of a function, to be kept by whoever holds requests for it: looking it up takes a lock.
-    pub(crate) fn share(self: &Arc<Self>, namespace: &Arc<str>, function_uid: &Arc<str>) -> Arc<Share> {
-        let mut shares = self.shares.lock();
-        let key = (Arc::clone(namespace), Arc::clone(function_uid));
-        if let Some(share) = shares.functions.get(&key).and_then(Weak::upgrade) {
-            return share;
+    /// What a namespace has, to be kept by whoever holds requests for its functions.
+    pub(crate) fn namespace(self: &Arc<Self>, name: &Arc<str>) -> Arc<Namespace> {
+        let mut namespaces = self.namespaces.lock();
+        if let Some(namespace) = namespaces.get(name).and_then(Weak::upgrade) {
+            return namespace;
         }
-        let known = shares.namespaces.get(namespace).and_then(Weak::upgrade);
-        let namespace = known.unwrap_or_else(|| {
-            let made = Arc::new(Namespace {
-                name: Arc::clone(namespace),
-                held: AtomicUsize::new(0),
-                bytes: AtomicUsize::new(0),
-                budgets: Arc::clone(self),
-            });
-            shares.namespaces.insert(Arc::clone(namespace), Arc::downgrade(&made));
-            made
-        });
-        let share = Arc::new(Share {
-            function_uid: Arc::clone(function_uid),
+        let namespace = Arc::new(Namespace {
+            name: Arc::clone(name),
             held: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            namespace,
+            shares: Mutex::default(),
+            budgets: Arc::clone(self),
         });
-        shares.functions.insert(key, Arc::downgrade(&share));
-        share
+        namespaces.insert(Arc::clone(name), Arc::downgrade(&namespace));
+        namespace
     }
 
     pub(crate) fn wake(self: &Arc<Self>) -> Option<WakePermit> {
@@ -120,6 +104,24 @@ impl Budgets {
     /// Bytes of held requests in the whole process.
     pub fn held_bytes(&self) -> usize {
         self.bytes.value.load(Ordering::Relaxed)
+    }
+}
+
+impl Namespace {
+    /// What a function of it has, or nothing yet.
+    pub(crate) fn share(self: &Arc<Self>, function_uid: &Arc<str>) -> Arc<Share> {
+        let mut shares = self.shares.lock();
+        if let Some(share) = shares.get(function_uid).and_then(Weak::upgrade) {
+            return share;
+        }
+        let share = Arc::new(Share {
+            function_uid: Arc::clone(function_uid),
+            held: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            namespace: Arc::clone(self),
+        });
+        shares.insert(Arc::clone(function_uid), Arc::downgrade(&share));
+        share
     }
 }
 
@@ -166,19 +168,17 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let Namespace { name, budgets, .. } = &*self.namespace;
-        let shares = &mut budgets.shares.lock().functions;
-        let key = (Arc::clone(name), Arc::clone(&self.function_uid));
+        let mut shares = self.namespace.shares.lock();
         // A new one may have taken its place by now.
-        if shares.get(&key).is_some_and(|share| share.strong_count() == 0) {
-            shares.remove(&key);
+        if shares.get(&self.function_uid).is_some_and(|share| share.strong_count() == 0) {
+            shares.remove(&self.function_uid);
         }
     }
 }
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        let namespaces = &mut self.budgets.shares.lock().namespaces;
+        let mut namespaces = self.budgets.namespaces.lock();
         if namespaces.get(&self.name).is_some_and(|namespace| namespace.strong_count() == 0) {
             namespaces.remove(&self.name);
         }

@@ -1,6 +1,6 @@
 //! A Function as requests see it: the revision that has its traffic, or a queue of its own until there is one.
 
-use crate::budget::{HeldBytes, Share, Standing};
+use crate::budget::{HeldBytes, Namespace, Standing};
 use crate::effect::Grant;
 use crate::process::Process;
 use crate::queue::{Held, Queue, Ticket};
@@ -22,7 +22,7 @@ pub struct Function {
     name: FunctionName,
     uid: Arc<str>,
     process: Arc<Process>,
-    share: Arc<Share>,
+    namespace: Arc<Namespace>,
     timeouts: LiveTimeouts,
     companion: OnceLock<Arc<dyn Any + Send + Sync>>,
     state: Mutex<State>,
@@ -60,7 +60,7 @@ impl Function {
         Arc::new(Self {
             name: route.name.clone(),
             uid: Arc::clone(&route.uid),
-            share: process.budgets.share(&route.name.namespace, &route.uid),
+            namespace: process.budgets.namespace(&route.name.namespace),
             process,
             timeouts: LiveTimeouts::new(route.policy.timeouts),
             companion: OnceLock::new(),
@@ -129,7 +129,10 @@ impl Function {
 
     /// Memory for a request of this Function that is held, or about to be.
     pub fn hold_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
-        self.share.hold_bytes(bytes).map_err(|Trouble { reason, detail }| self.refusal(reason, detail))
+        self.namespace
+            .share(&self.uid)
+            .hold_bytes(bytes)
+            .map_err(|Trouble { reason, detail }| self.refusal(reason, detail))
     }
 
     /// An answer that names this Function.
@@ -152,7 +155,7 @@ impl Function {
         let Some(routed) = state.routed.clone() else {
             return self.hold_pending(&mut state, grant.ticket, grant.arrived, Standing::Admitted);
         };
-        let permit = match self.share.hold(Standing::Admitted) {
+        let permit = match self.namespace.share(&self.uid).hold(Standing::Admitted) {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };
@@ -178,7 +181,7 @@ impl Function {
         if standing == Standing::New && state.pending.len() >= state.waits.max_requests {
             return self.refused(Trouble::queue_full(state.pending.len()));
         }
-        let permit = match self.share.hold(standing) {
+        let permit = match self.namespace.share(&self.uid).hold(standing) {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };

@@ -11,7 +11,7 @@ mod ticking;
 mod waking;
 
 use crate::activator::{PodSnapshot, RevisionState};
-use crate::budget::{Budgets, Share, Standing};
+use crate::budget::{Budgets, HeldPermit, Namespace, Standing};
 use crate::capacity::Capacity;
 use crate::effect::{Arrival, Effect, Grant};
 use crate::gate::Gate;
@@ -94,8 +94,8 @@ struct Link {
 pub struct Revision<W> {
     id: RevisionId,
     budgets: Arc<Budgets>,
-    /// What its function has of the budget for held requests.
-    share: Arc<Share>,
+    /// What its namespace has of the budget for held requests.
+    namespace: Arc<Namespace>,
     route: Route,
     gate: Gate,
     queue: Queue<W>,
@@ -122,7 +122,7 @@ impl<W> Revision<W> {
     /// A revision without pods or requests. `seed` spreads random choices.
     pub fn new(id: RevisionId, budgets: Arc<Budgets>, start: Start, seed: u64) -> Self {
         Self {
-            share: budgets.share(&id.namespace, &id.function_uid),
+            namespace: budgets.namespace(&id.namespace),
             id,
             budgets,
             route: Route::default(),
@@ -195,7 +195,7 @@ impl<W> Revision<W> {
         if standing == Standing::New && self.queue.len() >= most {
             return Arrival::Refused(Trouble::queue_full(self.queue.len()));
         }
-        let permit = match self.share.hold(standing) {
+        let permit = match self.permit(standing) {
             Ok(permit) => permit,
             Err(trouble) => return Arrival::Refused(trouble),
         };
@@ -251,12 +251,17 @@ impl<W> Revision<W> {
         {
             return Arrival::Dispatched(Grant { phases: grant.phases, ..again });
         }
-        let permit = match self.share.hold(Standing::Admitted) {
+        let permit = match self.permit(Standing::Admitted) {
             Ok(permit) => permit,
             Err(trouble) => return Arrival::Refused(trouble),
         };
         self.hold(grant.ticket, Held::new(waiter(), grant.arrived, false, permit), now);
         Arrival::Held
+    }
+
+    /// A place for one more request of its function.
+    fn permit(&self, standing: Standing) -> Result<HeldPermit, Trouble> {
+        self.namespace.share(&self.id.function_uid).hold(standing)
     }
 
     /// The client of a held request went away. False: the request is not held here.

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_permit_is_free_again_when_dropped() {
     let budgets = Budgets::new(1, 1_000, 1, 1);
-    let share = budgets.share(&"a".into(), &"one".into());
+    let share = budgets.namespace(&"a".into()).share(&"one".into());
     let permit = share.hold(Standing::New).expect("a place");
     assert_eq!(budgets.held(), 1);
     assert_eq!(share.hold(Standing::New).expect_err("full"), Trouble::overloaded());
@@ -19,7 +19,7 @@ fn fill(budgets: &Arc<Budgets>, namespace: &str, function: &str) -> (Vec<HeldPer
     let mut permits = Vec::new();
     loop {
         // Asked for anew each time, as each of its queues does.
-        match budgets.share(&namespace.into(), &function.into()).hold(Standing::New) {
+        match budgets.namespace(&namespace.into()).share(&function.into()).hold(Standing::New) {
             Ok(permit) => permits.push(permit),
             Err(trouble) => return (permits, trouble),
         }
@@ -51,9 +51,11 @@ fn a_namespace_of_many_functions_holds_no_more_than_what_is_free() {
 #[test]
 fn bytes_are_shared_like_places() {
     let budgets = Budgets::new(1, 1_000, 1, 1);
-    let (first, second) =
-        (budgets.share(&"a".into(), &"one".into()), budgets.share(&"b".into(), &"one".into()));
-    let neighbour = budgets.share(&"a".into(), &"two".into());
+    let (first, second) = (
+        budgets.namespace(&"a".into()).share(&"one".into()),
+        budgets.namespace(&"b".into()).share(&"one".into()),
+    );
+    let neighbour = budgets.namespace(&"a".into()).share(&"two".into());
     let permit = first.hold_bytes(300).expect("less than a third");
     assert_eq!(first.hold_bytes(100).expect_err("more than a third"), Trouble::bytes_used(300, 300, 700));
     let small = first.hold_bytes(30).expect("a third of all");
@@ -75,23 +77,23 @@ fn bytes_are_shared_like_places() {
 fn who_was_admitted_before_is_not_refused_for_the_share() {
     let budgets = Budgets::new(10, 1_000, 1, 1);
     let (first, _) = fill(&budgets, "a", "one");
-    let share = budgets.share(&"a".into(), &"one".into());
+    let share = budgets.namespace(&"a".into()).share(&"one".into());
     let again: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
     assert_eq!((first.len(), again.len()), (4, 6));
     assert_eq!(share.hold(Standing::Admitted).expect_err("full"), Trouble::overloaded());
 }
 
 #[test]
-fn a_function_without_queues_is_forgotten() {
+fn who_holds_nothing_is_forgotten() {
     let budgets = Budgets::new(10, 1_000, 1, 1);
+    let namespace = budgets.namespace(&"a".into());
     let (permits, _) = fill(&budgets, "a", "one");
-    let known = || {
-        let shares = budgets.shares.lock();
-        (shares.functions.len(), shares.namespaces.len())
-    };
-    assert_eq!(known(), (1, 1));
+    assert_eq!(namespace.shares.lock().len(), 1);
     drop(permits);
-    assert_eq!(known(), (0, 0));
+    assert_eq!(namespace.shares.lock().len(), 0);
+    assert_eq!(budgets.namespaces.lock().len(), 1);
+    drop(namespace);
+    assert_eq!(budgets.namespaces.lock().len(), 0);
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn threads_never_hold_more_than_there_are_places() {
     let budgets = Budgets::new(100, 1_000, 1, 1);
     std::thread::scope(|scope| {
         for (namespace, function) in [("a", "one"), ("a", "one"), ("a", "two"), ("b", "one")] {
-            let share = budgets.share(&namespace.into(), &function.into());
+            let share = budgets.namespace(&namespace.into()).share(&function.into());
             scope.spawn(move || {
                 for _ in 0..1_000 {
                     let permits: Vec<_> = (0..60).map_while(|_| share.hold(Standing::New).ok()).collect();

@@ -33,7 +33,7 @@ fn the_queue_and_the_process_have_a_last_place() {
     let Arrival::Refused(trouble) = fixture.arrive() else { panic!("a full queue") };
     assert_eq!(trouble.reason, Reason::QueueFull);
 
-    let share = fixture.budgets.share(&"other".into(), &"other".into());
+    let share = fixture.budgets.namespace(&"other".into()).share(&"other".into());
     let others: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
     assert_eq!(others.len(), 9_998);
     fixture.configure(Route::default());
