@@ -7,6 +7,7 @@
 mod histogram;
 mod plan;
 mod stored;
+pub(crate) mod times;
 
 use std::fmt;
 use std::time::Duration;

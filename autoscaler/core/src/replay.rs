@@ -1,16 +1,17 @@
 //! A recorded series, decided step by step: what `catnap replay` runs, so that a policy can be tried on yesterday's traffic.
 //!
-//! Either averages are given, and the formulas alone decide; or seconds are, and windows and idle time are kept here. Time is
-//! that of the series. Nothing is checked: whoever reads a series refuses what cannot be.
+//! Either averages are given, and the formulas alone decide; or seconds are, and windows, idle time and what is learned of it
+//! are kept here. Time is that of the series. Nothing is checked: whoever reads a series refuses what cannot be.
 
 use std::time::Duration;
 
 use catnap_wire::Bucket;
 
 use crate::decide::{Decision, History, Observation, decide, formula};
-use crate::learned::Outlook;
+use crate::learned::times::{IdleTime, Times, length};
+use crate::learned::{Learned, Outlook};
 use crate::moment::{Moment, SECOND, moment};
-use crate::policy::{Policy, Stage};
+use crate::policy::{OpenSchedule, Policy, Stage};
 use crate::series::Series;
 use crate::settings::Settings;
 
@@ -37,7 +38,12 @@ pub struct Replay {
     settings: Settings,
     history: History,
     series: Series,
+    times: Times,
+    learned: Learned,
+    /// Since when it has been idle: the beginning, the last request, or the end of a schedule.
     idle_since: Option<Duration>,
+    /// When a schedule ended last: what it has kept waits for a request, whatever the pattern says.
+    granted: Option<Duration>,
     desired: u32,
 }
 
@@ -49,8 +55,21 @@ impl Replay {
             settings: Settings::default(),
             history: History::default(),
             series: Series::default(),
+            times: Times::default(),
+            learned: Learned::default(),
             idle_since: None,
+            granted: None,
             desired: 0,
+        }
+    }
+
+    /// From `now` on this schedule is open, or none. The idle time begins anew when a floor goes.
+    pub fn open(&mut self, schedule: Option<OpenSchedule>, now: Duration) {
+        let floor = self.policy.floor(Stage::Routed);
+        self.policy.schedule = schedule;
+        if self.policy.floor(Stage::Routed) < floor {
+            self.idle_since = self.idle_since.max(Some(now));
+            self.granted = Some(now);
         }
     }
 
@@ -69,14 +88,19 @@ impl Replay {
         let index = (at + Duration::from_millis(500)).as_secs();
         let bucket = Bucket { index, request_microseconds: microseconds(concurrency), arrivals: requests };
         let demand = bucket.request_microseconds > 0 || requests > 0;
+        let end = moment(Duration::from_secs(index));
         if demand {
             self.series.record(BOOT, bucket);
+            let idle_time = self.times.busy(end.saturating_sub(SECOND), end);
+            if let (Some(IdleTime { busy, idle }), Some(terms)) = (idle_time, self.policy.terms()) {
+                self.learned.ended(terms, busy, idle);
+            }
         }
         if demand || self.idle_since.is_none() {
             self.idle_since = Some(at);
         }
-        let idle = at.saturating_sub(self.idle_since.unwrap_or(at));
-        let observation = self.observe(&second, index, idle >= self.policy.idle_after, demand);
+        let idleness = self.idleness(at, end);
+        let observation = self.observe(&second, index, idleness, demand);
         let history = std::mem::take(&mut self.history);
         let (history, decision) =
             decide(&self.policy, Stage::Routed, &self.settings, history, &observation, at);
@@ -89,7 +113,28 @@ impl Replay {
         decision
     }
 
-    fn observe(&mut self, second: &Second, index: u64, idle: bool, demand: bool) -> Observation {
+    /// Whether the idle time has passed, and what the pattern says of this moment of it.
+    fn idleness(&mut self, at: Duration, end: Moment) -> (bool, Outlook) {
+        let Policy { idle_after, .. } = self.policy;
+        let fixed = at.saturating_sub(self.idle_since.unwrap_or(at)) >= idle_after;
+        let (Some(terms), Some(last)) = (self.policy.terms(), self.times.last()) else {
+            return (fixed, Outlook::Unknown);
+        };
+        let idle = length(end - last);
+        let outlook = self.learned.outlook(terms, idle);
+        let waits = self
+            .granted
+            .is_some_and(|granted| moment(granted) > last && at.saturating_sub(granted) < idle_after);
+        (!waits && self.learned.is_over(terms, idle), outlook)
+    }
+
+    fn observe(
+        &mut self,
+        second: &Second,
+        index: u64,
+        (idle, outlook): (bool, Outlook),
+        demand: bool,
+    ) -> Observation {
         let Policy { metric, window, panic_window, .. } = self.policy;
         let end = moment(Duration::from_secs(index)) + SECOND;
         let booted = |_| Some(Moment::default());
@@ -106,7 +151,7 @@ impl Replay {
             pressed: 0,
             busy: held > 0,
             idle,
-            outlook: Outlook::Unknown,
+            outlook,
             incomplete: false,
         }
     }
@@ -165,6 +210,56 @@ mod tests {
                 assert_eq!(sparse.second(second(at, load(at), 4)), decided, "at {at}");
             }
         }
+    }
+
+    /// What is decided at each second of a series in which a request comes at these.
+    fn decided(replay: &mut Replay, seconds: std::ops::Range<u64>, requests: &[u64]) -> Vec<Decision> {
+        let mut ready = 0;
+        let decide = |at| {
+            let concurrency = if requests.contains(&at) { 0.1 } else { 0.0 };
+            let decision = replay.second(second(at, concurrency, ready));
+            ready = decision.desired;
+            decision
+        };
+        seconds.map(decide).collect()
+    }
+
+    #[test]
+    fn what_is_learned_starts_a_replica_ahead_of_a_timer() {
+        let idle_policy = crate::policy::IdlePolicy::Learned { budget: 50 };
+        let policy = Policy { idle_after: Duration::from_secs(30), idle_policy, ..Policy::default() };
+        let timer: Vec<u64> = (0..10).map(|turn| turn * 300).collect();
+        let ahead = |policy: Policy| {
+            let decisions = decided(&mut Replay::new(policy), 0..3_000, &timer);
+            let first = decisions.iter().position(Decision::is_ahead);
+            // Whether each request found a replica.
+            (
+                first,
+                timer[1..]
+                    .iter()
+                    .map(|at| decisions[usize::try_from(*at).unwrap() - 1].desired)
+                    .collect::<Vec<_>>(),
+            )
+        };
+        let (first, found) = ahead(policy.clone());
+        assert!((1_200..1_500).contains(&first.unwrap()), "after four idle times: {first:?}");
+        assert_eq!(found, [0, 0, 0, 0, 1, 1, 1, 1, 1]);
+        let fixed = Policy { idle_policy: crate::policy::IdlePolicy::Fixed, ..policy };
+        assert_eq!(ahead(fixed), (None, vec![0; 9]));
+    }
+
+    #[test]
+    fn an_open_schedule_is_a_floor_and_its_end_begins_the_idle_time_anew() {
+        let mut replay = Replay::new(Policy { idle_after: Duration::from_secs(10), ..Policy::default() });
+        let desired =
+            |decisions: Vec<Decision>| decisions.iter().map(|decision| decision.desired).collect::<Vec<_>>();
+        assert_eq!(desired(decided(&mut replay, 0..5, &[])), [0; 5]);
+        let open = OpenSchedule { name: "mornings".into(), min: 2 };
+        replay.open(Some(open), Duration::from_secs(5));
+        assert_eq!(desired(decided(&mut replay, 5..40, &[])), [2; 35]);
+        replay.open(None, Duration::from_secs(40));
+        let after = desired(decided(&mut replay, 40..60, &[]));
+        assert_eq!(after, [[1; 10], [0; 10]].concat());
     }
 
     #[test]

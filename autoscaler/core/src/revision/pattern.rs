@@ -9,20 +9,18 @@ use std::time::Duration;
 
 use super::Revision;
 use crate::context::Context;
+use crate::learned::times::{IdleTime, Times, length};
 use crate::learned::{Learned, Outlook};
-use crate::moment::{Moment, SECOND, moment, span};
+use crate::moment::{Moment, moment, span};
 use crate::policy::Policy;
 
 /// What was learned, by the UID of the function.
 pub(crate) type Patterns = BTreeMap<Arc<str>, Learned>;
 
-/// When requests were there.
+/// When requests were there, and a replica that none of them asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pulse {
-    /// Since when there has been no idle time worth the name.
-    busy_since: Moment,
-    /// The last moment of a request; `None`: none is known.
-    last: Option<Moment>,
+    times: Times,
     /// A replica came that no request asked for, and waits for one since then.
     granted: Option<Moment>,
 }
@@ -30,10 +28,7 @@ pub(crate) struct Pulse {
 impl Pulse {
     /// A request ended then, which somebody else has measured.
     pub(super) fn ended(&mut self, at: Moment) {
-        if self.last.is_none() {
-            self.busy_since = at;
-        }
-        self.last = self.last.max(Some(at));
+        self.times.ended(at);
     }
 
     /// The time without requests begins anew, whatever the pattern says.
@@ -51,20 +46,13 @@ impl Revision {
     /// Requests were there from then until then. What lies before this leader's start, another has learned from.
     pub(super) fn pulse(&mut self, from: Moment, until: Moment, context: &mut Context<'_>) {
         let terms = self.policy.as_ref().and_then(|(policy, _)| policy.terms());
-        if let Some(last) = self.pulse.last
-            && from >= last.saturating_add(SECOND)
+        let idle_time = self.pulse.times.busy(from, until);
+        if let (Some(IdleTime { busy, idle }), Some(terms)) = (idle_time, terms)
+            && from >= moment(context.started)
         {
-            if let Some(terms) = terms.filter(|_| from >= moment(context.started)) {
-                let uid = Arc::clone(&self.id.function_uid);
-                let busy = length(last - self.pulse.busy_since);
-                context.patterns.entry(uid).or_default().ended(terms, busy, length(from - last));
-            }
-            self.pulse.busy_since = from;
+            let uid = Arc::clone(&self.id.function_uid);
+            context.patterns.entry(uid).or_default().ended(terms, busy, idle);
         }
-        if self.pulse.last.is_none() {
-            self.pulse.busy_since = from;
-        }
-        self.pulse.last = self.pulse.last.max(Some(until));
     }
 
     /// Whether the idle time has passed, and what the pattern says of this moment of it.
@@ -75,7 +63,7 @@ impl Revision {
         context: &mut Context<'_>,
     ) -> (bool, Outlook) {
         let fixed = self.idle.passed(policy.idle_after, youngest, context);
-        let (Some(terms), Some(last)) = (policy.terms(), self.pulse.last) else {
+        let (Some(terms), Some(last)) = (policy.terms(), self.pulse.times.last()) else {
             return (fixed, Outlook::Unknown);
         };
         let Some(learned) = context.patterns.get_mut(&self.id.function_uid) else {
@@ -91,9 +79,4 @@ impl Revision {
         });
         (!waits && learned.is_over(terms, idle), outlook)
     }
-}
-
-/// A length of time that is not negative.
-fn length(span: Moment) -> Duration {
-    Duration::from_micros(u64::try_from(span).unwrap_or(0))
 }
