@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use catnap_crds::Duration;
 use catnap_runtime::admin::AdminArgs;
 use catnap_runtime::identity::Pod;
 use catnap_runtime::telemetry::TelemetryArgs;
@@ -42,4 +43,7 @@ pub struct Args {
     /// Writes of `/scale` under way at once.
     #[arg(long, env = "CATNAP_SCALE_WRITERS", default_value_t = 32)]
     pub scale_writers: usize,
+    /// What was learned of functions is written at most this often.
+    #[arg(long, env = "CATNAP_PATTERNS_INTERVAL", default_value = "5m")]
+    pub patterns_interval: Duration,
 }

@@ -269,7 +269,7 @@ impl Driver {
         let now = self.now();
         let mut leader = Leader::new(term, Settings::default(), now);
         self.cluster.load(&mut leader, now);
-        self.reign = Some(Reign { leader, leadership, shelf: Shelf::new(), wakes: HashMap::new() });
+        self.reign = Some(Reign { leader, leadership, shelf: self.patterns.shelf(), wakes: HashMap::new() });
         self.metrics.leading(true);
         tracing::info!(transitions = term.transitions, "deciding");
     }

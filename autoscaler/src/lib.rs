@@ -53,6 +53,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         token_audience,
         activator_selector,
         scale_writers,
+        patterns_interval,
     } = args;
     telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
@@ -99,7 +100,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let tls = certificate.server_config(&[b"h2"])?;
     tokio::spawn(server::serve(stream_listener, tls, measurements, last.clone()));
 
-    let patterns = PatternClient::new(client.clone(), &pod.namespace);
+    let patterns = PatternClient::new(client.clone(), &pod.namespace, patterns_interval.get());
     let scale = ScaleClient::new(client.clone(), activators.clone(), scale_writers, metrics.clone());
     tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));

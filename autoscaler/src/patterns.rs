@@ -19,8 +19,6 @@ use tokio::time::timeout;
 pub(crate) const SHARDS: usize = 4;
 /// Functions in one of them, at some 130 bytes each: well under a megabyte. Further ones are learned anew by each leader.
 const MOST_FUNCTIONS: usize = 4_000;
-/// A shard is written at most this often, and only when it has changed.
-const WRITE_EVERY: Duration = Duration::from_secs(300);
 /// Pause after a question that was not answered.
 const RETRY: Duration = Duration::from_secs(10);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,6 +44,8 @@ pub(crate) enum Done {
 /// The shards during one term.
 #[derive(Debug)]
 pub(crate) struct Shelf {
+    /// A shard is written at most this often, and only when it has changed.
+    interval: Duration,
     shards: [Shard; SHARDS],
 }
 
@@ -62,8 +62,8 @@ struct Shard {
 }
 
 impl Shelf {
-    pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Shard::default()) }
+    fn new(interval: Duration) -> Self {
+        Self { interval, shards: std::array::from_fn(|_| Shard::default()) }
     }
 
     /// What to ask for now. Answer each with [`Shelf::done`].
@@ -78,7 +78,7 @@ impl Shelf {
                 jobs.push(Job::Read(number));
                 continue;
             };
-            shard.after = now + WRITE_EVERY;
+            shard.after = now + self.interval;
             let own = leader.patterns().filter(|(uid, _)| shard_of(uid) == number);
             let contents: Contents =
                 own.map(|(uid, learned)| (uid.to_string(), learned.stored())).take(MOST_FUNCTIONS).collect();
@@ -108,7 +108,8 @@ impl Shelf {
                 }
                 shard.stored = Some(contents);
                 // Shards are written in turns, not all at once.
-                shard.after = now + WRITE_EVERY + WRITE_EVERY / 4 * u32::try_from(number).unwrap_or(0);
+                let turn = self.interval / 4 * u32::try_from(number).unwrap_or(0);
+                shard.after = now + self.interval + turn;
             }
             Done::Read(_, None) => shard.after = now + RETRY,
             Done::Written(_, true) => shard.stored = shard.writing.take(),
@@ -126,11 +127,18 @@ fn shard_of(uid: &str) -> usize {
 #[derive(Clone)]
 pub(crate) struct PatternClient {
     maps: Api<ConfigMap>,
+    interval: Duration,
 }
 
 impl PatternClient {
-    pub(crate) fn new(client: Client, namespace: &str) -> Self {
-        Self { maps: Api::namespaced(client, namespace) }
+    /// For the install namespace; each `ConfigMap` is written at most once in `interval`.
+    pub(crate) fn new(client: Client, namespace: &str, interval: Duration) -> Self {
+        Self { maps: Api::namespaced(client, namespace), interval }
+    }
+
+    /// The shards of a new term, none of which was read.
+    pub(crate) fn shelf(&self) -> Shelf {
+        Shelf::new(self.interval)
     }
 
     /// Does it; a failure is logged and tried again later.

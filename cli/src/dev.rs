@@ -3,6 +3,7 @@
 //! The activator, its HTTP side and the autoscaler are the ones that run in a cluster; only their surroundings are played:
 //! calls for the stream, [`fleet`] for Deployment, ReplicaSet and kubelet. One revision, routed from the start.
 
+mod admin;
 mod fleet;
 mod output;
 mod program;
@@ -22,6 +23,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use admin::Admin;
 use output::Output;
 use session::{Ending, Session};
 use view::State;
@@ -35,6 +37,9 @@ pub(crate) struct Arguments {
     /// Where to listen. As there is only one function, it answers to every host name.
     #[arg(long, env = "CATNAP_DEV_LISTEN", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
+    /// Where `catnap explain --autoscaler` is answered [default: a free port of this machine].
+    #[arg(long, env = "CATNAP_DEV_ADMIN", default_value = "127.0.0.1:0", hide_default_value = true)]
+    pub(crate) admin: SocketAddr,
 }
 
 /// Runs the Function until Ctrl-C.
@@ -44,22 +49,26 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let ending = Ending::default();
     end_on_signals(&ending)?;
     let output = Arc::new(Output::standard(ending.stop.clone()));
+    let admin = Admin::listen(arguments.admin).await?;
     let session = Session::start(&function, &folder, arguments.listen, Arc::clone(&output), ending)?;
-    greet(&output, &function, session.address());
+    greet(&output, &function, session.address(), admin.address());
     let over = CancellationToken::new();
     let view = tokio::spawn(show(Arc::clone(&output), session.state(), over.clone()));
-    session.run().await;
+    session.run(admin).await;
     over.cancel();
     view.await.context("the view ended badly")?;
     output.line("stopped; nothing is left running");
     Ok(())
 }
 
-fn greet(output: &Output, function: &Function, address: SocketAddr) {
+fn greet(output: &Output, function: &Function, address: SocketAddr, admin: SocketAddr) {
     let name = function.metadata.name.as_deref().unwrap_or_default();
     let namespace = function.metadata.namespace.as_deref().unwrap_or("default");
     output.line(&format!(
         "{name} listens on http://{address} (also as {name}.{namespace}); try: curl {address}"
+    ));
+    output.line(&format!(
+        "why it has its replicas: catnap explain function/{name} --namespace {namespace} --autoscaler http://{admin}"
     ));
 }
 

@@ -10,11 +10,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use catnap_autoscaler_core::Decision;
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Number;
 
 use line::{LineError, Series};
-use policy::PolicyError;
+use policy::{PolicyError, Scaling};
 
 /// Longest line, in bytes: many times what one needs.
 const MAX_LINE: u64 = 64 * 1024;
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// YAML with the `scale` and `concurrency` blocks of a Function, or a Function's manifest.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: PathBuf,
+    /// The time at which t is 0, such as 2026-01-12T06:00:00Z: the schedules of a policy go by it.
+    #[arg(long, value_name = "TIME")]
+    pub(crate) start: Option<Timestamp>,
 }
 
 /// Why a replay ended early. What was decided before is written already.
@@ -41,6 +45,11 @@ pub(crate) enum ReplayError {
         #[source]
         source: PolicyError,
     },
+    /// Nobody said when the series begins.
+    #[error(
+        "scale.schedules go by the clock: --start must say at which time t is 0, such as --start 2026-01-12T06:00:00Z"
+    )]
+    NoStart,
     /// The series cannot be opened.
     #[error("cannot open {}", path.display())]
     Open {
@@ -88,15 +97,25 @@ struct Decided<'a> {
 
 /// Replays the series on standard output.
 pub(crate) fn run(arguments: &Arguments) -> Result<(), ReplayError> {
-    let Arguments { series, policy } = arguments;
+    let Arguments { series, policy, start } = arguments;
     let policy = policy::read(policy).map_err(|source| ReplayError::Policy { source })?;
-    let series_to_decide = Series::new(policy);
+    let series_to_decide = series_of(policy, *start)?;
     let output = io::stdout().lock();
     if series == Path::new("-") {
         return replay(io::stdin().lock(), output, series_to_decide);
     }
     let open = |source| ReplayError::Open { path: series.clone(), source };
     replay(BufReader::new(File::open(series).map_err(open)?), output, series_to_decide)
+}
+
+/// A series that nothing was read of; `start` is the time at which its `t` is 0.
+fn series_of(scaling: Scaling, start: Option<Timestamp>) -> Result<Series, ReplayError> {
+    let Scaling { policy, windows } = scaling;
+    match (windows.is_empty(), start) {
+        (true, _) => Ok(Series::new(policy, None)),
+        (false, Some(start)) => Ok(Series::new(policy, Some((windows, start)))),
+        (false, None) => Err(ReplayError::NoStart),
+    }
 }
 
 fn replay(mut input: impl BufRead, mut output: impl Write, mut series: Series) -> Result<(), ReplayError> {

@@ -43,6 +43,46 @@ fn a_function_wakes_grows_rests_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_run_is_explained_while_it_goes_on() {
+    let mut run = Run::start(manifest("explained", "  command: [hello]\n"));
+    run.await_line(|line| line.starts_with("zero"));
+    let cold = run.explain();
+    assert!(cold.contains("-local: 0 replicas, stage Routed, gate Zero\n"), "{cold}");
+    assert!(cold.contains("bound by Resting") && cold.contains("no change since"), "{cold}");
+    assert_eq!(run.get("/").status, 200);
+    run.await_line(|line| line.starts_with("ready 1 "));
+    let warm = run.explain();
+    assert!(warm.contains("-local: 1 replicas, stage Routed, gate Up\n"), "{warm}");
+    assert!(warm.contains("    Concurrency ") && warm.contains("    1 ready; 0 held"), "{warm}");
+    let change = warm.lines().last().unwrap();
+    assert!(
+        change.contains(" s ago from 0 to 1: ") && change.contains("held without a usable pod"),
+        "{change}"
+    );
+}
+
+/// Waits for the next minute of the wall clock at most, and for its end.
+#[test]
+fn a_schedule_keeps_replicas_while_it_is_open() {
+    let now = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    // One that is open already, unless it would close before anything has started.
+    let opens = if now.second() < 40 { now } else { now.saturating_add(jiff::Span::new().minutes(1)) };
+    let spec = format!(
+        "  command: [hello]\n  scale: {{window: 6s, idle: {{after: 1s}}, schedules: [{{name: now, cron: '{} {} * * *', duration: 1m, min: 2}}]}}\n",
+        opens.minute(),
+        opens.hour()
+    );
+    let mut run = Run::start(manifest("scheduled", &spec));
+    run.await_line(|line| {
+        line.starts_with("scaled up from 0 to 2: ") && line.contains("schedule now is open")
+    });
+    run.await_line(|line| line.starts_with("ready 2 "));
+    assert!(run.explain().contains("bound by Schedule"));
+    run.await_line(|line| line.starts_with("scaled from 2 to zero: "));
+    run.await_no_processes();
+}
+
+#[test]
 fn a_killed_run_leaves_no_replica() {
     let mut run = Run::start(manifest("killed", "  command: [hello]\n"));
     assert_eq!(run.get("/").status, 200);

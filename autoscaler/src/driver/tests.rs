@@ -97,7 +97,8 @@ impl Process {
         let metrics = Metrics::new(&mut registry);
         let activators = Activators { namespace: "catnap-system".into(), selector: "a=b".into() };
         // What was learned has tests of its own: here its store never answers.
-        let patterns = PatternClient::new(client(|_| Reply::Silence), "catnap-system");
+        let patterns =
+            PatternClient::new(client(|_| Reply::Silence), "catnap-system", Duration::from_secs(300));
         let scale = ScaleClient::new(api, activators, 4, metrics.clone());
         let (inputs, received) = mpsc::channel(INPUTS);
         let (told, notices) = mpsc::channel(16);

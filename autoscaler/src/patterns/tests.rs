@@ -10,6 +10,8 @@ use super::*;
 use crate::fixture::{Reply, client, soon};
 
 const UID: &str = "4be5c1ad";
+/// As by default.
+const INTERVAL: Duration = Duration::from_secs(300);
 const START: Duration = Duration::from_secs(100);
 
 /// A leader that learns of one function.
@@ -36,7 +38,7 @@ fn stored(leader: &mut Leader) -> Vec<Vec<u8>> {
 
 /// All shards were read and held nothing.
 fn read_empty(leader: &mut Leader) -> Shelf {
-    let mut shelf = Shelf::new();
+    let mut shelf = Shelf::new(INTERVAL);
     let jobs = shelf.due(leader, START);
     assert_eq!(jobs.len(), SHARDS);
     for (number, job) in jobs.iter().enumerate() {
@@ -79,7 +81,7 @@ fn nothing_is_written_when_nothing_changed_and_again_when_it_failed() {
 #[test]
 fn what_was_not_read_is_not_written() {
     let mut leader = leader();
-    let mut shelf = Shelf::new();
+    let mut shelf = Shelf::new(INTERVAL);
     leader.restore_pattern(UID.into(), taught(300));
     assert_eq!(shelf.due(&mut leader, START).len(), SHARDS);
     for number in 0..SHARDS {
@@ -93,7 +95,7 @@ fn what_was_not_read_is_not_written() {
 #[test]
 fn garbage_is_dropped_and_the_rest_is_used() {
     let mut leader = leader();
-    let mut shelf = Shelf::new();
+    let mut shelf = Shelf::new(INTERVAL);
     shelf.due(&mut leader, START);
     let contents = [(UID.to_owned(), taught(300).stored()), ("x".to_owned(), vec![1, 2, 3])].into();
     shelf.done(Done::Read(shard_of(UID), Some(contents)), &mut leader, START);
@@ -119,10 +121,10 @@ async fn what_one_leader_learned_the_next_one_knows() {
                 .map_or_else(|| Reply::refusal(404, "NotFound"), |object| Reply::Json(200, object.clone())),
         }
     });
-    let patterns = PatternClient::new(api, "catnap-system");
+    let patterns = PatternClient::new(api, "catnap-system", INTERVAL);
     let late = START + Duration::from_secs(900);
 
-    let (mut first, mut shelf) = (leader(), Shelf::new());
+    let (mut first, mut shelf) = (leader(), Shelf::new(INTERVAL));
     for now in [START, late] {
         for job in shelf.due(&mut first, now) {
             let done = soon(patterns.carry_out(job)).await;
@@ -137,7 +139,7 @@ async fn what_one_leader_learned_the_next_one_knows() {
         json!({ "app.kubernetes.io/managed-by": "catnap" })
     );
 
-    let (mut second, mut shelf) = (leader(), Shelf::new());
+    let (mut second, mut shelf) = (leader(), Shelf::new(INTERVAL));
     for job in shelf.due(&mut second, START) {
         let done = soon(patterns.carry_out(job)).await;
         shelf.done(done, &mut second, START);

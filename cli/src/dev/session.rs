@@ -14,6 +14,7 @@ use catnap_activator_core::{
     SystemClock,
 };
 use catnap_activator_http::{Config, Drained, Handle, Server};
+use catnap_autoscaler_api::state::{Explained, LeadingTerm, State as ToldState};
 use catnap_autoscaler_core::{
     Effect, Leader, ReadOutcome, Scale, StreamId, WriteOutcome, leader::Explanation,
 };
@@ -22,11 +23,13 @@ use catnap_wire::{PodUid, RevisionId, Term};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::admin::Admin;
 use super::fleet::Fleet;
 use super::output::Output;
 use super::program::Program;
@@ -155,7 +158,7 @@ impl Session {
     }
 
     /// Runs until it was asked to end and nothing is left.
-    pub(crate) async fn run(mut self) {
+    pub(crate) async fn run(mut self, mut admin: Admin) {
         let mut next_tick = Instant::now();
         let ending = self.ending.clone();
         let mut leader_ticks = tokio::time::interval(LEADER_TICK);
@@ -171,7 +174,14 @@ impl Session {
                     self.activator.probed(&revision, &pod, answered);
                 }
                 () = sleep_until(next_tick) => {}
-                _ = leader_ticks.tick() => self.leader.tick(self.clock.now()),
+                _ = leader_ticks.tick() => {
+                    self.open_schedules(Timestamp::now());
+                    self.leader.tick(self.clock.now());
+                }
+                asked = admin.asked() => {
+                    // Who asked may be gone.
+                    let _ = asked.send(self.explain());
+                }
                 () = ending.stop.cancelled(), if !draining => {
                     draining = true;
                     self.output.line("stopping; a second Ctrl-C does not wait for anything");
@@ -306,6 +316,29 @@ impl Session {
     fn pods_changed(&mut self) {
         self.activator.set_pods(&self.local.revision, self.fleet.pods());
         self.leader.set_pods(&self.local.revision, self.fleet.pod_facts(), self.clock.now());
+    }
+
+    /// Which schedule is open, by the wall clock.
+    fn open_schedules(&mut self, wall: Timestamp) {
+        let Local { windows, policy, revision, stage, .. } = &mut self.local;
+        if windows.is_due(wall) {
+            policy.schedule = windows.look(wall);
+            self.leader.upsert_revision(revision, policy.clone(), *stage, self.clock.now());
+        }
+    }
+
+    /// What the autoscaler thinks, as `/debug/state` tells it.
+    fn explain(&self) -> ToldState {
+        let (function, now) = (&self.local.route.name.name, self.clock.now());
+        let explanations = self.leader.explain();
+        let Term { transitions, boot } = self.leader.term();
+        ToldState {
+            leading: true,
+            synced: None,
+            term: Some(LeadingTerm { transitions, boot: format!("{boot:016x}") }),
+            streams: 1,
+            revisions: explanations.iter().map(|it| Explained::of(it, Some(function), now)).collect(),
+        }
     }
 
     fn show(&self) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catnap_crds::{Function, names};
+use catnap_crds::{Function, Schedule, names};
 
 /// Every rule that `function` breaks, one line each.
 pub(super) fn problems(function: &Function) -> Vec<String> {
@@ -40,7 +40,40 @@ pub(super) fn problems(function: &Function) -> Vec<String> {
             "spec.readiness.path must begin with '/', or be empty for a TCP connect",
         ),
     ];
-    rules.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem.to_owned()).collect()
+    let broken = rules.into_iter().filter(|(holds, _)| !holds).map(|(_, problem)| problem.to_owned());
+    let schedules = scale.schedules.iter().enumerate();
+    broken.chain(schedules.filter_map(|(index, schedule)| in_schedule(index, schedule))).collect()
+}
+
+/// What the API server says of a schedule, and what the operator says of one that can never open: nobody else would here.
+fn in_schedule(index: usize, schedule: &Schedule) -> Option<String> {
+    let field = format!("spec.scale.schedules[{index}]");
+    let duration = schedule.duration.get();
+    if !is_cron(&schedule.cron) {
+        Some(format!("{field}.cron must have five fields, such as 0 7 * * 1-5"))
+    } else if !is_time_zone(&schedule.time_zone) {
+        Some(format!("{field}.timeZone must be the name of a time zone, such as Europe/Paris"))
+    } else if duration < Duration::from_secs(60) || duration > Duration::from_secs(168 * 3600) {
+        Some(format!("{field}.duration must be between 1m and 168h"))
+    } else {
+        schedule.window().err().map(|error| format!("{field}: {error}"))
+    }
+}
+
+/// Five fields with nothing in them that no expression has.
+fn is_cron(text: &str) -> bool {
+    let field = |field: &str| {
+        !field.is_empty() && field.chars().all(|it| it.is_ascii_alphanumeric() || "*/,#?-".contains(it))
+    };
+    text.split(' ').count() == 5 && text.split(' ').all(field)
+}
+
+/// Parts with `/` between them, such as `Europe/Paris`.
+fn is_time_zone(text: &str) -> bool {
+    let part = |part: &str| {
+        !part.is_empty() && part.chars().all(|it| it.is_ascii_alphanumeric() || "_+-".contains(it))
+    };
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.split('/').all(part)
 }
 
 fn is_name(name: &str) -> bool {

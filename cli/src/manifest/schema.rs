@@ -44,6 +44,10 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, problems: &mut Vec
     match (expected, value) {
         ("object", Value::Object(fields)) => check_object(schema, fields, path, problems),
         ("array", Value::Array(items)) => {
+            let count = i64::try_from(items.len()).unwrap_or(i64::MAX);
+            if let Some(most) = schema.max_items.filter(|most| count > *most) {
+                problems.push(format!("{path} may have {most} entries, has {count}"));
+            }
             if let Some(JSONSchemaPropsOrArray::Schema(schema)) = &schema.items {
                 for (index, item) in items.iter().enumerate() {
                     check(schema, item, &format!("{path}[{index}]"), problems);

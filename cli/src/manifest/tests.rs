@@ -45,6 +45,26 @@ fn the_defaults_are_filled_in() {
     "spec.scale.target must be at most spec.concurrency.limit, or 0 for the same, unless spec.scale.metric is RequestRate"
 )]
 #[case("  scale: {downDelay: 61m}\n", "spec.scale.downDelay must be between 0s and 1h")]
+#[case(
+    "  scale: {schedules: [{cron: '0 7 * *', duration: 1h, min: 1}]}\n",
+    "spec.scale.schedules[0].cron must have five fields, such as 0 7 * * 1-5"
+)]
+#[case(
+    "  scale: {schedules: [{cron: '0 7 * * *', timeZone: 'Europe/', duration: 1h, min: 1}]}\n",
+    "spec.scale.schedules[0].timeZone must be the name of a time zone, such as Europe/Paris"
+)]
+#[case(
+    "  scale: {schedules: [{cron: '0 7 * * *', duration: 59s, min: 1}]}\n",
+    "spec.scale.schedules[0].duration must be between 1m and 168h"
+)]
+#[case(
+    "  scale: {schedules: [{cron: '0 7 * * *', duration: 1h, min: 0}]}\n",
+    "spec.scale.schedules[0].min must be at least 1, is 0"
+)]
+#[case(
+    "  scale: {schedules: [{cron: '0 7 * * *', timeZone: Europe/Atlantis, duration: 1h, min: 1}]}\n",
+    "spec.scale.schedules[0]: `Europe/Atlantis` is no time zone"
+)]
 #[case("  scale: {metric: RPS}\n", "spec.scale.metric must be one of Concurrency, RequestRate, is `RPS`")]
 fn a_problem_names_its_field_and_what_is_allowed(#[case] spec: &str, #[case] expected: &str) {
     match parsed(spec) {
@@ -64,6 +84,15 @@ fn all_problems_come_together() {
     let spec = "  scale: {max: 0, idel: 1}\n  port: 99999\n";
     let Err(ManifestError::Invalid { problems, .. }) = parsed(spec) else { panic!("it was accepted") };
     assert_eq!(problems.len(), 3, "{problems:?}");
+}
+
+#[test]
+fn a_list_has_its_bound() {
+    let schedule = "{cron: '0 7 * * *', duration: 1h, min: 1}";
+    let spec = |count| format!("  scale: {{schedules: [{}]}}\n", [schedule].repeat(count).join(", "));
+    assert!(parsed(&spec(16)).is_ok());
+    let Err(ManifestError::Invalid { problems, .. }) = parsed(&spec(17)) else { panic!("it was accepted") };
+    assert_eq!(problems, ["spec.scale.schedules may have 16 entries, has 17"]);
 }
 
 #[test]

@@ -4,8 +4,10 @@
 
 use std::time::Duration;
 
+use catnap_autoscaler_api::Windows;
 use catnap_autoscaler_core::replay::{Replay, Second};
 use catnap_autoscaler_core::{Decision, Metric, Policy};
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Number, Value};
 
 /// Largest time: three hundred years of seconds.
@@ -53,6 +55,14 @@ pub(crate) enum LineError {
         /// Of the other form.
         field: String,
     },
+    /// Averages say nothing of idle times.
+    #[error(
+        "`{field}`: scale.idle.policy is Learned, which needs {{\"t\", \"concurrency\", \"requests\", \"ready\"}}: averages tell no idle times"
+    )]
+    NothingToLearn {
+        /// Of the form with averages.
+        field: String,
+    },
     /// A field that is needed.
     #[error("`{field}` is missing; needed are {FORMS}")]
     Missing {
@@ -94,14 +104,18 @@ enum Form {
 pub(super) struct Series {
     replay: Replay,
     metric: Metric,
+    learns: bool,
+    /// Schedules, and the time at which `t` is 0.
+    clock: Option<(Windows, Timestamp)>,
     form: Option<Form>,
     before: Option<Number>,
 }
 
 impl Series {
-    /// A series that nothing was read of.
-    pub(super) fn new(policy: Policy) -> Self {
-        Self { metric: policy.metric, replay: Replay::new(policy), form: None, before: None }
+    /// A series that nothing was read of; `clock` is its schedules and the time at which `t` is 0.
+    pub(super) fn new(policy: Policy, clock: Option<(Windows, Timestamp)>) -> Self {
+        let (metric, learns) = (policy.metric, policy.terms().is_some());
+        Self { replay: Replay::new(policy), metric, learns, clock, form: None, before: None }
     }
 
     /// Decides one line; tells its time as it was written.
@@ -114,6 +128,7 @@ impl Series {
         let at = Duration::from_secs_f64(seconds);
         let ready = whole(&fields, "ready", MAX_READY)?;
         let ready = u32::try_from(ready).unwrap_or(u32::MAX);
+        self.open_schedules(at);
         let decision = match form {
             Form::Averages => {
                 let stable = number(&fields, "stable", MAX_REQUESTS)?;
@@ -140,6 +155,16 @@ impl Series {
         Ok((t, decision))
     }
 
+    /// What is open at the time of a line is so from that line on.
+    fn open_schedules(&mut self, at: Duration) {
+        let Some((windows, start)) = &mut self.clock else { return };
+        let since = SignedDuration::try_from(at).unwrap_or(SignedDuration::MAX);
+        let now = start.saturating_add(since).unwrap_or(Timestamp::MAX);
+        if windows.is_due(now) {
+            self.replay.open(windows.look(now), at);
+        }
+    }
+
     fn form_of(&self, fields: &Map<String, Value>) -> Result<Form, LineError> {
         let mut found: Option<(Form, &String)> = None;
         for field in fields.keys() {
@@ -159,6 +184,9 @@ impl Series {
         match (found, self.form) {
             (Some((form, field)), Some(before)) if form != before => {
                 Err(LineError::OtherForm { field: field.clone() })
+            }
+            (Some((Form::Averages, field)), _) if self.learns => {
+                Err(LineError::NothingToLearn { field: field.clone() })
             }
             (Some((form, _)), _) => Ok(form),
             (None, Some(Form::Seconds)) => Err(LineError::Missing { field: "concurrency" }),

@@ -2,13 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use catnap_autoscaler_api::policy;
+use catnap_autoscaler_api::{Windows, policy};
 use catnap_autoscaler_core::Policy;
 use catnap_cli::manifest::{self, ManifestError};
 use serde_json::{Value, json};
 
 /// What a policy may say.
 const BLOCKS: [&str; 2] = ["concurrency", "scale"];
+
+/// What decides in a replay.
+#[derive(Debug)]
+pub(super) struct Scaling {
+    /// Without a schedule.
+    pub(super) policy: Policy,
+    /// Its schedules, all of which can be read.
+    pub(super) windows: Windows,
+}
 
 /// Why a file is not a policy. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -36,13 +45,13 @@ pub(crate) enum PolicyError {
 }
 
 /// Reads and checks the policy in `path`.
-pub(super) fn read(path: &Path) -> Result<Policy, PolicyError> {
+pub(super) fn read(path: &Path) -> Result<Scaling, PolicyError> {
     let manifest = |source| PolicyError::Manifest { source };
     let text = manifest::text(path).map_err(manifest)?;
     parse(path, &text)
 }
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Policy, PolicyError> {
+pub(super) fn parse(path: &Path, text: &str) -> Result<Scaling, PolicyError> {
     let manifest = |source| PolicyError::Manifest { source };
     let path = || path.to_owned();
     let object = manifest::object(&path(), text).map_err(manifest)?;
@@ -64,9 +73,13 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Policy, PolicyError> {
             })
         }
         // An empty file: all defaults.
-        Value::Null => return Ok(Policy::default()),
+        Value::Null => return Ok(Scaling { policy: Policy::default(), windows: Windows::new(&[]) }),
         _ => return Err(PolicyError::NoBlocks { path: path() }),
     };
     let function = manifest::function(&path(), object).map_err(manifest)?;
-    Ok(policy(&function.spec.scale, function.spec.concurrency_limit()))
+    let scale = &function.spec.scale;
+    Ok(Scaling {
+        policy: policy(scale, function.spec.concurrency_limit()),
+        windows: Windows::new(&scale.schedules),
+    })
 }

@@ -10,9 +10,16 @@ const TEN: &str = "scale: {target: 10, utilization: 100}\n";
 
 /// Lines written, and the error with its causes.
 fn replayed(policy: &str, series: &str) -> (Vec<String>, Option<String>) {
+    replayed_from(Some("2026-05-05T06:59:50Z"), policy, series)
+}
+
+/// As [`replayed`], with the time at which `t` is 0.
+fn replayed_from(start: Option<&str>, policy: &str, series: &str) -> (Vec<String>, Option<String>) {
     let policy = policy::parse(Path::new("policy.yaml"), policy).unwrap();
+    let start = start.map(|start| start.parse().unwrap());
     let mut output = Vec::new();
-    let result = replay(series.as_bytes(), &mut output, Series::new(policy));
+    let result =
+        series_of(policy, start).and_then(|to_decide| replay(series.as_bytes(), &mut output, to_decide));
     let lines = String::from_utf8(output).unwrap().lines().map(str::to_owned).collect();
     (lines, result.err().map(|error| format!("{:#}", anyhow::Error::from(error))))
 }
@@ -129,6 +136,10 @@ fn a_line_without_an_end_is_not_read_for_ever() {
 #[case("replicas: 3\n", "`replicas` does not exist; a policy has the blocks concurrency and scale")]
 #[case("- 3\n", "is not a policy: it must have the blocks concurrency and scale")]
 #[case("scale: [\n", "is not one YAML object")]
+#[case(
+    "scale: {schedules: [{cron: 61 7 * * *, duration: 1h, min: 1}]}\n",
+    "spec.scale.schedules[0]: `61 7 * * *` is no cron expression"
+)]
 fn a_bad_policy_is_refused_as_the_api_would(#[case] text: &str, #[case] expected: &str) {
     let error = policy::parse(Path::new("policy.yaml"), text).unwrap_err();
     assert!(error.to_string().contains(expected), "{error}");
@@ -136,9 +147,49 @@ fn a_bad_policy_is_refused_as_the_api_would(#[case] text: &str, #[case] expected
 
 #[test]
 fn a_manifest_and_an_empty_file_are_policies_too() {
-    let policy = |text| policy::parse(Path::new("policy.yaml"), text).unwrap();
+    let policy = |text| policy::parse(Path::new("policy.yaml"), text).unwrap().policy;
     let manifest = "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {name: a}\nspec: {image: a, scale: {max: 7}}\n";
     assert_eq!(policy(manifest).max, 7);
     assert_eq!(policy("# nothing\n"), catnap_autoscaler_core::Policy::default());
     assert_eq!(policy("scale:\nconcurrency: {limit: 3}\n").total(), 3);
+}
+
+const SCHEDULED: &str =
+    "scale: {idle: {after: 2s}, schedules: [{name: mornings, cron: 0 7 * * *, duration: 1m, min: 2}]}\n";
+
+#[test]
+fn schedules_open_by_the_start_that_was_given() {
+    let line = |t: u32| format!("{{\"t\": {t}, \"concurrency\": 0, \"ready\": 0}}\n");
+    let series: String = [9, 10, 69, 70, 71, 72, 73].map(line).concat();
+    let (lines, error) = replayed(SCHEDULED, &series);
+    assert_eq!(error, None);
+    let desired: Vec<_> =
+        lines.iter().map(|line| line.split("\"desired\":").nth(1).unwrap().as_bytes()[0]).collect();
+    assert_eq!(desired, *b"0221100", "{lines:#?}");
+    assert!(lines[1].contains("schedule mornings is open: not below 2"), "{}", lines[1]);
+    let averages = r#"{"t": 20, "stable": 0, "panic": 0, "ready": 0}"#;
+    assert!(replayed(SCHEDULED, averages).0[0].contains("\"desired\":2"), "averages, too");
+}
+
+#[test]
+fn schedules_without_a_start_are_not_left_out() {
+    let (lines, error) = replayed_from(None, SCHEDULED, r#"{"t": 1, "concurrency": 0, "ready": 0}"#);
+    assert_eq!(lines, Vec::<String>::new());
+    assert!(error.unwrap().starts_with("scale.schedules go by the clock: --start must say"));
+}
+
+#[test]
+fn what_is_learned_is_replayed_and_averages_are_refused_for_it() {
+    let policy = "scale: {idle: {after: 20s, policy: Learned}}\n";
+    let line = |t| {
+        let concurrency = if t % 100 == 0 { 0.5 } else { 0.0 };
+        format!("{{\"t\": {t}, \"concurrency\": {concurrency}, \"ready\": 0}}\n")
+    };
+    let series: String = (0..600).map(line).collect();
+    let (lines, error) = replayed(policy, &series);
+    assert_eq!(error, None);
+    let ahead = |t: usize| lines[t].contains("\"desired\":1") && lines[t].contains("learned: ");
+    assert!(!ahead(399) && ahead(499) && ahead(599), "{}\n{}", lines[399], lines[499]);
+    let (_, error) = replayed(policy, r#"{"t": 1, "stable": 0, "panic": 0, "ready": 0}"#);
+    assert!(error.unwrap().contains("scale.idle.policy is Learned, which needs {\"t\", \"concurrency\""));
 }

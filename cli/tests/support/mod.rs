@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// Longest that anything here may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A manifest in a folder of its own, of a function with a name that no other test uses, nor another run of this one.
 pub(crate) struct Manifest {
@@ -71,6 +71,7 @@ pub(crate) struct Answer {
 pub(crate) struct Run {
     process: Child,
     address: String,
+    admin: String,
     lines: Receiver<String>,
     seen: Vec<String>,
     manifest: Manifest,
@@ -86,10 +87,13 @@ impl Run {
             // Ends, and closes the pipe, when nobody wants to know any more.
             let _ = output.lines().map_while(Result::ok).try_for_each(|line| tell.send(line));
         });
-        let mut run = Self { process, address: String::new(), lines, seen: Vec::new(), manifest };
+        let mut run =
+            Self { process, address: String::new(), admin: String::new(), lines, seen: Vec::new(), manifest };
         let greeting = run.await_line(|line| line.contains(" listens on http://"));
         let address = greeting.split("http://").nth(1).and_then(|rest| rest.split(' ').next());
         address.unwrap().clone_into(&mut run.address);
+        let explained = run.await_line(|line| line.starts_with("why it has its replicas: catnap explain "));
+        explained.rsplit(' ').next().unwrap().clone_into(&mut run.admin);
         run
     }
 
@@ -118,6 +122,17 @@ impl Run {
             errors.read_to_string(&mut text).unwrap();
             text
         }
+    }
+
+    /// What `catnap explain` prints of it.
+    pub(crate) fn explain(&self) -> String {
+        let function = format!("function/{}", self.name());
+        let explained = Command::new(env!("CARGO_BIN_EXE_catnap"))
+            .args(["explain", &function, "--autoscaler", &self.admin])
+            .output()
+            .unwrap();
+        assert!(explained.status.success(), "{explained:?}");
+        String::from_utf8(explained.stdout).unwrap()
     }
 
     /// GET with the listening address as host.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use catnap_activator_core::{
     FunctionName, FunctionPolicy, FunctionRoute, Probe, Protocol, RevisionRoute, Timeouts,
 };
-use catnap_autoscaler_api::policy;
+use catnap_autoscaler_api::{Windows, policy};
 use catnap_autoscaler_core::{Policy, Stage};
 use catnap_crds::{Function, Protocol as SpecProtocol};
 use catnap_wire::RevisionId;
@@ -28,6 +28,8 @@ pub(super) struct Local {
     pub(super) revision: RevisionId,
     /// For the autoscaler.
     pub(super) policy: Policy,
+    /// When it has a higher floor.
+    pub(super) windows: Windows,
     /// Where the revision is in its life.
     pub(super) stage: Stage,
     protocol: Protocol,
@@ -83,6 +85,7 @@ impl Local {
             },
             revision,
             policy: policy(scale, spec.concurrency_limit()),
+            windows: Windows::new(&scale.schedules),
             stage: Stage::Routed,
             protocol,
             readiness_path,
