@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Duration, defaults};
 
+mod search;
+
 /// A time at which there are at least some replicas.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
@@ -55,6 +57,12 @@ pub enum ScheduleError {
         #[source]
         source: croner::errors::CronError,
     },
+    /// The expression matches no day of any year.
+    #[error("`{cron}` names no day that ever comes")]
+    Never {
+        /// What was written.
+        cron: String,
+    },
     /// No zone has this name.
     #[error("`{time_zone}` is no time zone")]
     TimeZone {
@@ -77,11 +85,16 @@ impl Schedule {
         if self.name.is_empty() { &self.cron } else { &self.name }
     }
 
-    /// Reads the expression and finds the zone.
+    /// Reads the expression and finds the zone. Takes up to some hundred microseconds.
     pub fn window(&self) -> Result<Window, ScheduleError> {
-        let Self { cron, time_zone, duration, .. } = self;
+        let Self { cron: expression, time_zone, duration, .. } = self;
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let cron = parser.parse(cron).map_err(|source| ScheduleError::Cron { cron: cron.clone(), source })?;
+        let cron = parser
+            .parse(expression)
+            .map_err(|source| ScheduleError::Cron { cron: expression.clone(), source })?;
+        if !search::has_days(&cron) {
+            return Err(ScheduleError::Never { cron: expression.clone() });
+        }
         let zone =
             TimeZone::get(time_zone).map_err(|_| ScheduleError::TimeZone { time_zone: time_zone.clone() })?;
         let length = SignedDuration::try_from(duration.get()).unwrap_or(SignedDuration::MAX);
@@ -92,15 +105,14 @@ impl Schedule {
 impl Window {
     /// When the open window closes; `None`: none is open at that time.
     pub fn open_until(&self, at: Timestamp) -> Option<Timestamp> {
-        let opened = self.cron.find_previous_occurrence(&at.to_zoned(self.zone.clone()), true).ok()?;
+        let opened = search::previous(&self.cron, at.to_zoned(self.zone.clone()))?;
         let closes = opened.timestamp().checked_add(self.length).ok()?;
         (closes > at).then_some(closes)
     }
 
-    /// When the next window opens after that time; `None`: never again.
+    /// When the next window opens after that time; `None`: not in the next week.
     pub fn next(&self, at: Timestamp) -> Option<Timestamp> {
-        let next = self.cron.find_next_occurrence(&at.to_zoned(self.zone.clone()), false).ok()?;
-        Some(next.timestamp())
+        Some(search::next(&self.cron, at.to_zoned(self.zone.clone()))?.timestamp())
     }
 }
 
@@ -176,10 +188,37 @@ mod tests {
         assert_eq!(schedule(cron, zone, "1h").window().unwrap_err().to_string(), message);
     }
 
-    #[test]
-    fn a_day_that_never_comes_never_opens() {
-        let window = schedule("0 0 30 2 *", "UTC", "1h").window().unwrap();
+    #[rstest]
+    #[case::no_february_has_it("0 0 30 2 *")]
+    #[case::no_short_month_has_it("0 0 31 2,4,6,9,11 *")]
+    #[case::no_weekday_is_there_either("0 0 31W 4 *")]
+    fn a_day_that_never_comes_is_refused(#[case] cron: &str) {
+        let refused = schedule(cron, "UTC", "1h").window().unwrap_err().to_string();
+        assert_eq!(refused, format!("`{cron}` names no day that ever comes"));
+    }
+
+    #[rstest]
+    #[case::leap_day("0 0 29 2 *", "2028-02-29T00:00:00Z")]
+    #[case::fifth_monday_of_february("0 0 * 2 1#5", "2044-02-29T00:00:00Z")]
+    fn a_day_that_comes_rarely_opens_its_window(#[case] cron: &str, #[case] opens: Timestamp) {
+        let window = schedule(cron, "UTC", "1h").window().unwrap();
+        assert!(window.open_until(opens).is_some());
+        assert_eq!(window.open_until(opens - SignedDuration::from_hours(24)), None);
+    }
+
+    /// A tenant writes it, and the one task that decides for all looks at it.
+    #[rstest]
+    #[case::day_that_comes_rarely("0 0 * 2 1#5", "UTC")]
+    // The clock goes from 02:00 to 03:00 on each of these days.
+    #[case::hour_that_is_always_left_out("*/5 2 * 3 7L", "Europe/Berlin")]
+    fn a_look_ends_soon(#[case] cron: &str, #[case] zone: &str) {
+        let window = schedule(cron, zone, "1h").window().unwrap();
         let at = "2026-05-05T03:30:00Z".parse().unwrap();
-        assert_eq!((window.open_until(at), window.next(at)), (None, None));
+        let start = std::time::Instant::now();
+        for _ in 0..10 {
+            assert_eq!((window.open_until(at), window.next(at)), (None, None));
+        }
+        let took = start.elapsed();
+        assert!(took < std::time::Duration::from_millis(100), "ten looks took {took:?}");
     }
 }

@@ -13,24 +13,39 @@ use k8s_openapi::jiff::Timestamp;
 /// The schedules of the Functions that have some, by UID.
 #[derive(Debug, Default)]
 pub(crate) struct Schedules {
-    functions: HashMap<Arc<str>, Windows>,
+    functions: HashMap<Arc<str>, Planned>,
     /// The earliest of all looks.
     next_look: Option<Timestamp>,
     now: Timestamp,
 }
 
+#[derive(Debug)]
+struct Planned {
+    /// What the windows were read from: reading takes longer than looking, and Functions change for other reasons.
+    schedules: Vec<Schedule>,
+    windows: Windows,
+}
+
+impl Planned {
+    fn read(schedules: &[Schedule]) -> Self {
+        Self { schedules: schedules.to_vec(), windows: Windows::new(schedules) }
+    }
+}
+
 impl Schedules {
     /// Takes in the schedules of a Function; the one that is open now.
     pub(super) fn put(&mut self, uid: &Arc<str>, schedules: &[Schedule]) -> Option<OpenSchedule> {
-        let mut windows = Windows::new(schedules);
-        if windows.is_empty() {
+        if schedules.is_empty() {
             self.functions.remove(uid);
             return None;
         }
-        let open = windows.look(self.now);
-        let next = windows.next_look();
+        let known = self.functions.entry(Arc::clone(uid)).or_insert_with(|| Planned::read(schedules));
+        if known.schedules != schedules {
+            *known = Planned::read(schedules);
+        }
+        let open = known.windows.look(self.now);
+        let next = known.windows.next_look();
         self.next_look = Some(self.next_look.map_or(next, |earliest| earliest.min(next)));
-        self.functions.insert(Arc::clone(uid), windows);
         open
     }
 
@@ -45,9 +60,9 @@ impl Schedules {
         if !back && self.next_look.is_none_or(|next| now < next) {
             return Vec::new();
         }
-        let due = self.functions.iter_mut().filter(|(_, windows)| windows.is_due(now));
-        let looked = due.map(|(uid, windows)| (Arc::clone(uid), windows.look(now))).collect();
-        self.next_look = self.functions.values().map(Windows::next_look).min();
+        let due = self.functions.iter_mut().filter(|(_, planned)| planned.windows.is_due(now));
+        let looked = due.map(|(uid, planned)| (Arc::clone(uid), planned.windows.look(now))).collect();
+        self.next_look = self.functions.values().map(|planned| planned.windows.next_look()).min();
         looked
     }
 }
