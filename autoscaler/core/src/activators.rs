@@ -1,7 +1,10 @@
 //! Which activators exist, which of them are connected, and how far their measurements reach.
 //!
-//! An activator process is known by its boot. Its clock is tied to the leader's by the least delay ever seen; no wall clock
-//! is used.
+//! An activator process is known by its boot. Its clock is tied to the leader's by the least delay seen lately; no wall
+//! clock is used.
+
+mod clock;
+mod health;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,12 +13,17 @@ use catnap_wire::PodUid;
 
 use crate::effect::StreamId;
 use crate::moment::{Moment, SECOND, moment, span};
+use clock::Clock;
+use health::Health;
 
 /// A process that ended long ago is forgotten: twice the longest window.
 const MEMORY: Moment = 2 * 3_600 * SECOND;
-/// How late a Hello may have been read: pings end a stream that is slower than 2 s, and a leader that was paused for longer
-/// than 4 s leads no more. What would prove a longer delay lies in the future.
-const TOLERANCE: Moment = 8 * SECOND;
+/// Processes of one pod that are remembered: more than a container that is started again and again has in that time.
+const PROCESSES: usize = 32;
+/// A connection that keeps up for this long is well: watermarks come every second.
+const STREAM_WELL: Duration = Duration::from_millis(1_500);
+/// An activator that keeps up for this long is well: longer than a Hello alone makes it look so.
+const ACTIVATOR_WELL: Duration = Duration::from_secs(5);
 
 /// One connection.
 #[derive(Clone, Debug)]
@@ -26,18 +34,29 @@ pub(crate) struct Stream {
     pub(crate) boot: Option<u64>,
     /// The whole Hello was received and answered.
     pub(crate) welcomed: bool,
+    health: Health,
 }
 
 /// One activator process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Process {
-    /// When its second 0 began, at the latest, by its hellos alone.
-    greeted: Moment,
-    /// The same by the least delay of all that it said.
-    booted: Moment,
+    pod: PodUid,
+    clock: Clock,
     /// Seconds of it that are complete for all revisions.
     complete: u64,
     heard: Moment,
+}
+
+impl Stream {
+    /// Up to where its process measured.
+    fn watermark(&self, processes: &BTreeMap<u64, Process>) -> Option<Moment> {
+        let process = processes.get(&self.boot?)?;
+        Some(process.clock.second_zero() + end_of(process.complete.checked_sub(1)?)?)
+    }
+
+    fn is_fresh(&self, processes: &BTreeMap<u64, Process>, now: Duration, lag: Duration) -> bool {
+        self.welcomed && self.watermark(processes).is_some_and(|mark| moment(now) - mark <= span(lag))
+    }
 }
 
 /// All activators.
@@ -48,9 +67,10 @@ pub(crate) struct Activators {
     processes: BTreeMap<u64, Process>,
 }
 
+/// A pod that should be connected and keep up.
 #[derive(Clone, Copy, Debug)]
 struct Existence {
-    since: Duration,
+    health: Health,
     reported: bool,
 }
 
@@ -59,13 +79,15 @@ impl Activators {
     pub(crate) fn set_existing(&mut self, pods: &[PodUid], now: Duration) {
         self.existing.retain(|pod, _| pods.contains(pod));
         for pod in pods {
-            self.existing.entry(pod.clone()).or_insert(Existence { since: now, reported: false });
+            self.existing
+                .entry(pod.clone())
+                .or_insert(Existence { health: Health::new(now), reported: false });
         }
     }
 
     /// A connection was accepted.
-    pub(crate) fn opened(&mut self, stream: StreamId, pod: PodUid) {
-        self.streams.insert(stream, Stream { pod, boot: None, welcomed: false });
+    pub(crate) fn opened(&mut self, stream: StreamId, pod: PodUid, now: Duration) {
+        self.streams.insert(stream, Stream { pod, boot: None, welcomed: false, health: Health::new(now) });
     }
 
     /// A connection ended; tells what it was.
@@ -88,22 +110,42 @@ impl Activators {
             .collect()
     }
 
-    /// A part of a Hello: ties the process's clock to ours. What it says was measured before now, so its second 0 began no
-    /// later than this.
-    pub(crate) fn hello(&mut self, stream: StreamId, boot: u64, clock: Duration, now: Duration) {
-        let booted = moment(now) - span(clock);
-        let process = self.processes.entry(boot).or_insert(Process {
-            greeted: booted,
-            booted,
+    /// A part of a Hello: what it says was measured before now, so its process's second 0 began no later than this. The first
+    /// part on a stream ties the clock anew. False: not this pod's process, or not the one that the first part named.
+    pub(crate) fn hello(&mut self, stream: StreamId, boot: u64, clock: Duration, now: Duration) -> bool {
+        let Some(stream) = self.streams.get_mut(&stream) else { return false };
+        let second_zero = moment(now) - span(clock);
+        let first = stream.boot.is_none();
+        let process = self.processes.entry(boot).or_insert_with(|| Process {
+            pod: stream.pod.clone(),
+            clock: Clock::tied(second_zero, moment(now)),
             complete: 0,
             heard: moment(now),
         });
-        process.greeted = process.greeted.min(booted);
-        process.booted = process.booted.min(booted);
+        if process.pod != stream.pod || stream.boot.is_some_and(|named| named != boot) {
+            return false;
+        }
+        if first {
+            process.clock = Clock::tied(second_zero, moment(now));
+        } else {
+            process.clock.observe(second_zero, moment(now));
+        }
         process.complete = process.complete.max(clock.as_secs());
         process.heard = moment(now);
-        if let Some(stream) = self.streams.get_mut(&stream) {
-            stream.boot = Some(boot);
+        stream.boot = Some(boot);
+        let pod = stream.pod.clone();
+        self.forget_oldest(&pod);
+        true
+    }
+
+    /// Of a pod's processes only the last ones are remembered.
+    fn forget_oldest(&mut self, pod: &PodUid) {
+        let of_pod = || self.processes.iter().filter(|(_, process)| process.pod == *pod);
+        if of_pod().count() > PROCESSES
+            && let Some((oldest, _)) = of_pod().min_by_key(|(_, process)| process.heard)
+        {
+            let oldest = *oldest;
+            self.processes.remove(&oldest);
         }
     }
 
@@ -118,11 +160,9 @@ impl Activators {
     pub(crate) fn finished(&mut self, boot: u64, index: u64, now: Duration) -> bool {
         let Some(process) = self.processes.get_mut(&boot) else { return false };
         let Some(end) = end_of(index) else { return false };
-        let booted = moment(now).saturating_sub(end);
-        if booted < process.greeted - TOLERANCE {
+        if !process.clock.observe(moment(now).saturating_sub(end), moment(now)) {
             return false;
         }
-        process.booted = process.booted.min(booted);
         process.heard = moment(now);
         true
     }
@@ -136,13 +176,7 @@ impl Activators {
 
     /// When a process's second 0 began.
     pub(crate) fn booted(&self, boot: u64) -> Option<Moment> {
-        self.processes.get(&boot).map(|process| process.booted)
-    }
-
-    /// Up to where a connected process measured.
-    fn watermark(&self, stream: &Stream) -> Option<Moment> {
-        let process = self.processes.get(&stream.boot?)?;
-        Some(process.booted + end_of(process.complete.checked_sub(1)?)?)
+        self.processes.get(&boot).map(|process| process.clock.second_zero())
     }
 
     /// Connections that are welcomed, in order.
@@ -151,7 +185,7 @@ impl Activators {
     }
 
     fn fresh(&self, stream: &Stream, now: Duration, lag: Duration) -> bool {
-        stream.welcomed && self.watermark(stream).is_some_and(|mark| moment(now) - mark <= span(lag))
+        stream.is_fresh(&self.processes, now, lag)
     }
 
     /// All these pods are connected and fresh, and so is every other connection: a round may be agreed on with them.
@@ -167,7 +201,7 @@ impl Activators {
         self.streams
             .values()
             .filter(|stream| self.fresh(stream, now, lag))
-            .filter_map(|stream| self.watermark(stream))
+            .filter_map(|stream| stream.watermark(&self.processes))
             .min()
     }
 
@@ -182,13 +216,34 @@ impl Activators {
         self.streams.values().filter_map(|stream| self.booted(stream.boot?)).max()
     }
 
-    /// Activators that exist and were not connected for so long; each is told once until it connects.
-    pub(crate) fn silent(&mut self, now: Duration, limit: Duration) -> Vec<PodUid> {
+    /// Connections that have not kept up for so long, or were not welcomed: a new one ties the clock anew. Call it with every
+    /// tick.
+    pub(crate) fn behind(&mut self, now: Duration, lag: Duration, limit: Duration) -> Vec<StreamId> {
+        let Self { streams, processes, .. } = self;
+        let mut behind = Vec::new();
+        for (id, stream) in streams {
+            let fresh = stream.is_fresh(processes, now, lag);
+            stream.health.look(fresh, now, STREAM_WELL);
+            if stream.health.ill(now) >= limit {
+                behind.push(*id);
+            }
+        }
+        behind
+    }
+
+    /// Activators that exist and were not connected, or did not keep up, for so long; each is told once until it is well. Call
+    /// it with every tick.
+    pub(crate) fn silent(&mut self, now: Duration, lag: Duration, limit: Duration) -> Vec<PodUid> {
         let mut silent = Vec::new();
-        for (pod, existence) in &mut self.existing {
-            if self.streams.values().any(|stream| stream.pod == *pod && stream.welcomed) {
-                *existence = Existence { since: now, reported: false };
-            } else if !existence.reported && now.saturating_sub(existence.since) >= limit {
+        let Self { existing, streams, processes } = self;
+        for (pod, existence) in existing {
+            let fresh =
+                streams.values().any(|stream| stream.pod == *pod && stream.is_fresh(processes, now, lag));
+            existence.health.look(fresh, now, ACTIVATOR_WELL);
+            let ill = existence.health.ill(now);
+            if ill.is_zero() {
+                existence.reported = false;
+            } else if !fresh && !existence.reported && ill >= limit {
                 existence.reported = true;
                 silent.push(pod.clone());
             }

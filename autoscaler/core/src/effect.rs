@@ -151,7 +151,7 @@ pub enum Event {
         /// The count that was refused.
         replicas: u32,
     },
-    /// An activator whose pod exists has said nothing for 30 s: nothing can go to zero.
+    /// An activator whose pod exists has said nothing for 30 s, or lags: nothing can go to zero.
     ActivatorSilent {
         /// Its pod.
         pod: PodUid,

@@ -206,7 +206,11 @@ impl Leader {
     /// Lets time pass. Call it every 20 to 50 ms, with a `now` that never goes back.
     pub fn tick(&mut self, now: Duration) {
         self.at(now);
-        for pod in self.activators.silent(now, self.settings.silent) {
+        let Settings { lag, behind, silent, .. } = self.settings;
+        for stream in self.activators.behind(now, lag, behind) {
+            self.disconnect(stream, "measurements lag, or no hello was made");
+        }
+        for pod in self.activators.silent(now, lag, silent) {
             self.effects.push(Effect::Report(Event::ActivatorSilent { pod }));
         }
         self.activators.age_out(now);

@@ -21,6 +21,7 @@ use crate::decide::{Decision, History, Observation, decide};
 use crate::effect::{Event, Scale, StreamId, Token};
 use crate::gate::{Gate, Phase};
 use crate::leader::{Explanation, PodFact, ScaleFact};
+use crate::moment::moment;
 use crate::policy::{Policy, Stage};
 use crate::series::{Averages, Series};
 use crate::version::older;
@@ -255,15 +256,17 @@ impl Revision {
 
     fn observe(&mut self, policy: &Policy, replicas: u32, context: &mut Context<'_>) -> Observation {
         let Context { now, settings, activators, .. } = *context;
-        let averages = match activators.lowest_watermark(now, settings.lag) {
-            Some(watermark) if !self.series.is_empty() => {
-                let booted = |boot| activators.booted(boot);
-                self.series.age_out(watermark, policy.window, booted);
+        let watermark = activators.lowest_watermark(now, settings.lag);
+        let mut averages = Averages::default();
+        if !self.series.is_empty() {
+            let booted = |boot| activators.booted(boot);
+            // Where nobody keeps up nothing is averaged, and yet it gets old.
+            self.series.age_out(watermark.unwrap_or_else(|| moment(now)), policy.window, booted);
+            if let Some(watermark) = watermark {
                 let Policy { metric, window, panic_window, .. } = *policy;
-                self.series.averages(metric, watermark, window, panic_window, booted)
+                averages = self.series.averages(metric, watermark, window, panic_window, booted);
             }
-            _ => Averages::default(),
-        };
+        }
         let youngest = activators.youngest();
         let (idle, outlook) = self.idleness(policy, youngest, context);
         Observation {

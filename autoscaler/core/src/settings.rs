@@ -13,6 +13,8 @@ pub struct Settings {
     pub repeat: Duration,
     /// An activator further behind than this counts as busy.
     pub lag: Duration,
+    /// A stream that is behind for this long, or not welcomed by then, is ended: the next hello ties the clocks anew.
+    pub behind: Duration,
     /// A write to zero whose outcome stays unknown is repeated for this long, then given up.
     pub commit: Duration,
     /// A write that was sent has landed or died by then: longer than any request is allowed to take.
@@ -28,7 +30,7 @@ pub struct Settings {
     pub pressure: Duration,
     /// Pause after a round or a write that failed.
     pub pause: Duration,
-    /// An activator silent for this long is reported.
+    /// An activator that is silent or behind for this long is reported.
     pub silent: Duration,
     /// Most growth in one decision, as a multiple of the ready pods.
     pub up_rate: f64,
@@ -42,6 +44,7 @@ impl Default for Settings {
             closing: Duration::from_millis(500),
             repeat: Duration::from_millis(100),
             lag: Duration::from_secs(2),
+            behind: Duration::from_secs(10),
             commit: Duration::from_secs(10),
             landing: Duration::from_secs(3),
             settle: Duration::from_secs(4),

@@ -30,7 +30,7 @@ pub(super) fn of(event: &Event, cluster: &Cluster) -> Option<Notice> {
             (revision, "WriteRefused", true, note)
         }
         Event::ActivatorSilent { pod } => {
-            tracing::error!(%pod, "an activator says nothing though its pod exists: nothing can go to zero");
+            tracing::error!(%pod, "an activator says nothing, or lags, though its pod exists: nothing can go to zero");
             return None;
         }
     };

@@ -15,8 +15,8 @@ fn connected(stream: u64, pod: &str, clock: u64, now: u64) -> Activators {
 }
 
 fn join(activators: &mut Activators, stream: u64, pod: &str, clock: u64, now: u64) {
-    activators.opened(StreamId(stream), pod.into());
-    activators.hello(StreamId(stream), stream, at(clock), at(now));
+    activators.opened(StreamId(stream), pod.into(), at(now));
+    assert!(activators.hello(StreamId(stream), stream, at(clock), at(now)));
     activators.welcomed(StreamId(stream));
 }
 
@@ -76,7 +76,7 @@ fn a_round_needs_everybody_listed_and_everybody_connected() {
     let mut activators = connected(1, "a", 10_000, 10_000);
     assert!(activators.quorum(&["a".into()], at(10_000), LAG).is_some());
     assert!(activators.quorum(&["a".into(), "b".into()], at(10_000), LAG).is_none(), "b is not connected");
-    activators.opened(StreamId(2), "b".into());
+    activators.opened(StreamId(2), "b".into(), at(10_000));
     assert!(activators.quorum(&["a".into()], at(10_000), LAG).is_none(), "b has said nothing yet");
     join(&mut activators, 2, "b", 1_000, 10_000);
     assert_eq!(activators.quorum(&["a".into()], at(10_000), LAG).map(|all| all.len()), Some(2));
@@ -91,16 +91,117 @@ fn the_older_stream_of_a_pod_is_replaced() {
     assert_eq!(activators.replaced_by(StreamId(3)), [StreamId(1)]);
 }
 
+/// Lets a second pass in which `behind` and `silent` are asked as often as the leader does; what both told.
+fn second(activators: &mut Activators, from: u64) -> (Vec<StreamId>, Vec<PodUid>) {
+    let (mut behind, mut silent) = (Vec::new(), Vec::new());
+    for now in (from..from + 1_000).step_by(20).map(at) {
+        behind.extend(activators.behind(now, LAG, Duration::from_secs(10)));
+        silent.extend(activators.silent(now, LAG, Duration::from_secs(30)));
+    }
+    (behind, silent)
+}
+
+#[test]
+fn a_clock_that_stood_still_is_tied_anew() {
+    const DAY: u64 = 86_400_000;
+    let mut activators = connected(1, "a", DAY, DAY);
+    activators.set_existing(&["a".into()], at(DAY));
+    let mut ended = None;
+    for now in (DAY..DAY + 20_000).step_by(1_000) {
+        // It loses three seconds after the fourth.
+        let clock = if now < DAY + 4_000 { now } else { now - 3_000 };
+        assert!(activators.finished(1, clock / 1_000 - 1, at(now)));
+        activators.through(1, clock / 1_000 - 1);
+        let (behind, _) = second(&mut activators, now);
+        ended = ended.or((!behind.is_empty()).then_some(now));
+    }
+    let ended = ended.expect("the stream is ended, for nothing else would tell the activator");
+    assert!(!activators.complete(at(DAY + 20_000), LAG));
+    activators.closed(StreamId(1));
+    activators.opened(StreamId(2), "a".into(), at(ended + 1_000));
+    assert!(activators.hello(StreamId(2), 1, at(ended - 2_000), at(ended + 1_000)), "the same process");
+    activators.welcomed(StreamId(2));
+    assert!(activators.complete(at(ended + 1_000), LAG));
+}
+
+#[rstest::rstest]
+#[case::slow(-100)]
+#[case::fast(100)]
+fn a_clock_that_drifts_is_followed(#[case] parts_per_million: i64) {
+    let clock =
+        |now: u64| now.checked_add_signed(i64::try_from(now).unwrap() * parts_per_million / 1_000_000);
+    let mut activators = connected(1, "a", 0, 0);
+    activators.set_existing(&["a".into()], at(0));
+    for now in (2_000..2 * 86_400_000).step_by(1_000) {
+        let over = clock(now).unwrap() / 1_000 - 1;
+        assert!(activators.finished(1, over, at(now)), "refused at {now}");
+        activators.through(1, over);
+        assert!(activators.complete(at(now), LAG), "behind at {now}");
+    }
+}
+
+#[test]
+fn who_is_not_welcomed_or_does_not_keep_up_is_ended() {
+    let mut activators = connected(1, "a", 1_000, 0);
+    activators.opened(StreamId(2), "b".into(), at(0));
+    activators.hello(StreamId(2), 2, at(1_000), at(0));
+    let ended: Vec<_> =
+        (0..13).map(|elapsed| second(&mut activators, elapsed * 1_000).0.into_iter().min()).collect();
+    let first = |stream| ended.iter().position(|ended| *ended == Some(StreamId(stream)));
+    assert_eq!(first(2), Some(10), "its hello never ended");
+    assert_eq!(first(1), Some(12), "it was fresh for two seconds, and has said nothing more");
+}
+
+#[test]
+fn one_that_lags_again_and_again_is_told() {
+    let mut activators = Activators::default();
+    activators.set_existing(&["a".into()], at(0));
+    let mut told = Vec::new();
+    for now in 0..60 {
+        // Its hello is all that it ever says.
+        if now % 12 == 0 {
+            activators.closed(StreamId(now / 12));
+            join(&mut activators, now / 12 + 1, "a", 1_000, now * 1_000);
+        }
+        told.extend(second(&mut activators, now * 1_000).1.into_iter().map(|pod| (now, pod)));
+    }
+    assert_eq!(told, [(30, "a".into())]);
+}
+
+#[test]
+fn a_process_belongs_to_its_pod() {
+    let mut activators = connected(1, "a", 0, 0);
+    activators.opened(StreamId(2), "b".into(), at(0));
+    assert!(!activators.hello(StreamId(2), 1, at(0), at(0)), "the boot of another pod's process");
+    activators.opened(StreamId(3), "a".into(), at(0));
+    assert!(activators.hello(StreamId(3), 3, at(0), at(0)));
+    assert!(!activators.hello(StreamId(3), 4, at(0), at(0)), "a stream is that of one process");
+}
+
+#[test]
+fn of_a_pod_that_starts_again_and_again_the_last_processes_are_remembered() {
+    let mut activators = Activators::default();
+    for boot in 0..100 {
+        join(&mut activators, boot, "a", 0, boot);
+    }
+    assert_eq!(activators.processes.len(), PROCESSES);
+    assert!(activators.booted(99).is_some());
+}
+
 #[test]
 fn silence_is_told_once() {
     let mut activators = connected(1, "a", 0, 0);
     activators.set_existing(&["a".into(), "b".into()], at(0));
-    let limit = Duration::from_secs(30);
-    assert!(activators.silent(at(29_000), limit).is_empty());
-    assert_eq!(activators.silent(at(30_000), limit), [PodUid::from("b")]);
-    assert!(activators.silent(at(90_000), limit).is_empty());
-    activators.closed(StreamId(1));
-    assert_eq!(activators.silent(at(120_000), limit), [PodUid::from("a")]);
+    let mut told = Vec::new();
+    for now in 0..121 {
+        if now == 90 {
+            activators.closed(StreamId(1));
+        } else if now < 90 {
+            activators.through(1, now);
+        }
+        told.extend(second(&mut activators, now * 1_000).1.into_iter().map(|pod| (now, pod)));
+    }
+    assert_eq!(told, [(30, PodUid::from("b")), (119, "a".into())]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ use crate::revision::{Revision, Said};
 
 /// Most in one second: a million requests at once.
 const MOST_REQUEST_MICROSECONDS: u64 = 1_000_000_000_000;
+/// Parts of a Hello: a million revisions, or 8 GB.
+const MOST_PARTS: usize = 1_000;
 /// No process runs this long, so no clock shows it.
 const LONGEST_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
 
@@ -41,6 +43,7 @@ impl fmt::Display for Refusal {
 /// A Hello of which not all parts have come.
 #[derive(Debug, Default)]
 pub(super) struct Greeting {
+    parts: usize,
     said: BTreeMap<RevisionId, Said>,
 }
 
@@ -48,7 +51,7 @@ impl Leader {
     /// An authenticated activator connected. Its first frame must be a Hello.
     pub fn stream_opened(&mut self, stream: StreamId, pod: PodUid, now: Duration) {
         self.at(now);
-        self.activators.opened(stream, pod);
+        self.activators.opened(stream, pod, now);
     }
 
     /// A stream ended, whoever ended it.
@@ -124,14 +127,28 @@ impl Leader {
             self.disconnect(stream, "hello out of bounds");
             return;
         }
-        for old in self.activators.replaced_by(stream) {
-            self.disconnect(old, "the activator connected anew");
+        if !self.activators.hello(stream, hello.boot, clock, now) {
+            self.refuse(Refusal::Protocol);
+            self.disconnect(stream, "hello of another process");
+            return;
         }
-        self.activators.hello(stream, hello.boot, clock, now);
-        self.each(|revision, context| {
-            revision.take_over(context);
-            revision.stranger(context);
-        });
+        let greeting = self.greetings.entry(stream).or_default();
+        greeting.parts += 1;
+        if greeting.parts > MOST_PARTS || (hello.more && hello.revisions.is_empty()) {
+            self.refuse(Refusal::Oversized);
+            self.disconnect(stream, "hello in too many parts");
+            return;
+        }
+        // Until it is welcomed no round begins, so that once is enough.
+        if greeting.parts == 1 {
+            for old in self.activators.replaced_by(stream) {
+                self.disconnect(old, "the activator connected anew");
+            }
+            self.each(|revision, context| {
+                revision.take_over(context);
+                revision.stranger(context);
+            });
+        }
         for report in hello.revisions {
             let id = report.revision.clone();
             if report.pods.len() > MAX_PODS {
@@ -153,6 +170,7 @@ impl Leader {
         let said = self.greetings.remove(&stream).unwrap_or_default().said;
         let (mut closed, nothing) = (Vec::new(), Said::default());
         self.each(|revision, context| {
+            revision.take_over(context);
             let said = said.get(revision.id()).unwrap_or(&nothing);
             closed.extend(revision.welcome(stream, said, context));
         });
@@ -203,7 +221,7 @@ impl Leader {
         *self.refused.entry(refusal).or_default() += 1;
     }
 
-    fn disconnect(&mut self, stream: StreamId, reason: &'static str) {
+    pub(super) fn disconnect(&mut self, stream: StreamId, reason: &'static str) {
         self.stream_closed(stream, self.now);
         self.effects.push(Effect::Disconnect { stream, reason });
     }

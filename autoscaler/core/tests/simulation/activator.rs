@@ -6,6 +6,7 @@ use catnap_activator_core::invariants::{self, Ledger};
 use catnap_activator_core::{Budgets, Effect, Pod, Policy, Revision, Route, Start, Ticket, through};
 use catnap_wire::{ActivatorFrame, Closed, GateId, Hello, LeaderFrame, PodUid, WakeAnswer, Welcome};
 
+use crate::clock::Clock;
 use crate::event::{Event, Message, Process, Question};
 use crate::options::Rule;
 use crate::world::World;
@@ -13,8 +14,7 @@ use crate::world::World;
 pub(crate) struct Activator {
     pub(crate) pod: PodUid,
     boot: u64,
-    /// When the process started; its clock counts from here.
-    started: Duration,
+    pub(crate) clock: Clock,
     pub(crate) alive: bool,
     /// Told to end: no new requests come.
     draining: bool,
@@ -78,12 +78,14 @@ impl World {
             Start::Unanswered { since: Duration::ZERO }
         };
         let boot = self.options.seed.wrapping_mul(1_000) + index as u64;
+        // Up to 100 microseconds a second, as bad quartz has it; not by the random numbers, so that the rest of the run stays.
+        let drift = if self.options.clocks { i64::try_from(boot % 3).unwrap() * 100 - 100 } else { 0 };
         let budgets = Budgets::new(10_000, 1 << 30, 16, 2_000);
         let revision = Revision::new(self.revision.clone(), budgets, start, boot);
         self.activators.push(Activator {
             pod,
             boot,
-            started: now,
+            clock: Clock::new(now, drift),
             alive: true,
             draining: false,
             paused_until: Duration::ZERO,
@@ -178,7 +180,7 @@ impl World {
         if !activator.alive {
             return None;
         }
-        let now = world_now.saturating_sub(activator.started);
+        let now = activator.clock.shows(world_now);
         let mut effects = Vec::new();
         let before: Option<Ticket> = activator.revision.held_tickets().last();
         let result = step(&mut activator.revision, now, &mut effects);
@@ -192,7 +194,7 @@ impl World {
             .and_then(|()| activator.ledger.observe(&activator.revision, &ticked))
             .and_then(|()| invariants::check(&activator.revision));
         if let Some(next) = next {
-            let at = (activator.started + next).max(world_now + Duration::from_micros(100));
+            let at = activator.clock.when(next).max(world_now + Duration::from_micros(100));
             if at < activator.next_tick {
                 activator.next_tick = at;
                 self.agenda.at(at, Event::To(Process::Activator(index), Message::Tick));
@@ -248,7 +250,7 @@ impl World {
     fn beat(&mut self, index: usize) {
         self.agenda.after(Duration::from_millis(100), Event::To(Process::Activator(index), Message::Beat));
         self.act(index, |_, _, _| ());
-        let now = self.now().saturating_sub(self.activators[index].started);
+        let now = self.activators[index].clock.shows(self.now());
         if let Some(pressure) = self.activators[index].revision.pressure(now) {
             self.send_frame(index, ActivatorFrame::Pressure(vec![pressure]));
         }
@@ -288,7 +290,7 @@ impl World {
             return;
         };
         let link = self.open_link(index, leader);
-        let now = self.now().saturating_sub(self.activators[index].started);
+        let now = self.activators[index].clock.shows(self.now());
         let activator = &mut self.activators[index];
         activator.link = Some(link);
         activator.welcome.clear();

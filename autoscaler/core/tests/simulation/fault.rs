@@ -8,6 +8,8 @@ use crate::world::World;
 
 /// A pause counts as lag of the watches, which is bounded: not one right after the other.
 const BETWEEN_PAUSES: Duration = Duration::from_secs(3);
+/// How long a clock stands still: longer than measurements may lag.
+const STUN: Duration = Duration::from_secs(3);
 
 impl World {
     /// A fault, and the next one later.
@@ -54,6 +56,10 @@ impl World {
                 let length = self.random.milliseconds(10, 2_000);
                 self.note(|| format!("activator {activator} is paused for {length:?}"));
                 self.activators[activator].paused_until = self.now() + length;
+                if self.options.clocks && length.as_millis().is_multiple_of(3) {
+                    let now = self.now();
+                    self.activators[activator].clock.stand_still(now, STUN);
+                }
             }
             6 if alive => {
                 self.kill_activator(activator);

@@ -7,6 +7,7 @@
 mod activator;
 mod agenda;
 mod api;
+mod clock;
 mod cluster;
 mod event;
 mod fault;
@@ -65,7 +66,7 @@ fn assert_telling(total: Summary) {
 
 fn options(seed: u64, activators: usize, faults: Faults) -> Options {
     let refused = faults != Faults::None && seed % 5 == 4;
-    Options { seed, activators, joiner: seed.is_multiple_of(2), faults, refused, without: None }
+    Options { seed, activators, joiner: seed.is_multiple_of(2), faults, clocks: true, refused, without: None }
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn two_activators_among_failing_processes_lose_nothing() {
 // What the protocol cannot see is bounded: watches that lag for longer than the lame-duck time lose something.
 #[case(Rule::WatchLag, Faults::None, 0)]
 fn every_rule_is_missed(#[case] rule: Rule, #[case] faults: Faults, #[case] first: u64) {
-    let complete = |seed| options(seed, 2, faults);
+    let complete = |seed| Options { clocks: false, ..options(seed, 2, faults) };
     let found = (first..first + 40_000).find_map(|seed| {
         let options = Options { without: Some(rule), ..complete(seed) };
         World::new(options, false).run().err().map(|(violation, _)| (seed, violation))

@@ -9,6 +9,8 @@ pub(crate) struct Options {
     /// Another one starts in the middle.
     pub(crate) joiner: bool,
     pub(crate) faults: Faults,
+    /// The activators' clocks drift, and stand still for seconds where processes fail; else all show the time of the world.
+    pub(crate) clocks: bool,
     /// The API server refuses every raise by a leader, as an admission policy may: the activators are on their own.
     pub(crate) refused: bool,
     /// The rule that this run does without.

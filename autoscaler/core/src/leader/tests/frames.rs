@@ -61,20 +61,64 @@ fn what_is_too_much_or_cannot_be_is_refused_and_counted() {
     assert!(!disconnected(&fixture, A));
 }
 
+/// A part with one revision.
+fn hello(boot: u64, more: bool) -> ActivatorFrame {
+    let report = RevisionReport {
+        revision: id(),
+        closed: None,
+        held: 0,
+        in_flight: 0,
+        idle_milliseconds: None,
+        buckets: Vec::new(),
+        pods: Vec::new(),
+    };
+    let revisions = vec![report];
+    ActivatorFrame::Hello(Hello { boot, pod_uid: "a".into(), clock_milliseconds: 100_000, revisions, more })
+}
+
+#[test]
+fn a_hello_of_another_process_than_it_began_with_is_refused() {
+    let mut fixture = Fixture::unconnected(fact(1, 10, true), &["p"]);
+    fixture.step(|leader, now| leader.stream_opened(A, "a".into(), now));
+    fixture.frame(A, hello(1, true));
+    assert!(!disconnected(&fixture, A));
+    fixture.frame(A, hello(2, true));
+    assert!(disconnected(&fixture, A));
+    assert_eq!(refused(&fixture, Refusal::Protocol), 1);
+}
+
+#[test]
+fn a_hello_without_end_is_ended() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    let stream = StreamId(9);
+    fixture.step(|leader, now| leader.stream_opened(stream, "a".into(), now));
+    let parts = (0..2_000).take_while(|_| {
+        fixture.frame(stream, hello(1, true));
+        !disconnected(&fixture, stream)
+    });
+    assert_eq!(parts.count(), 1_000);
+    assert_eq!(refused(&fixture, Refusal::Oversized), 1);
+}
+
+#[test]
+fn an_activator_that_lags_must_connect_anew() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    while !disconnected(&fixture, A) {
+        assert!(fixture.now < ms(80_000), "A says nothing, and nobody minds");
+        fixture.now += ms(25);
+        let index = (fixture.now + ms(40_000)).as_secs() - 1;
+        fixture.frame(B, ActivatorFrame::Through { index });
+        fixture.tick();
+    }
+    assert!(!disconnected(&fixture, B));
+}
+
 #[test]
 fn a_hello_in_parts_is_answered_after_the_last() {
     let mut fixture = Fixture::unconnected(fact(0, 10, true), &["p"]);
     fixture.tick();
     fixture.step(|leader, now| leader.stream_opened(A, "a".into(), now));
-    let part = |more| {
-        ActivatorFrame::Hello(Hello {
-            boot: 1,
-            pod_uid: "a".into(),
-            clock_milliseconds: 100_000,
-            revisions: Vec::new(),
-            more,
-        })
-    };
+    let part = |more| hello(1, more);
     fixture.frame(A, part(true));
     assert!(fixture.sent(A).is_empty());
     fixture.frame(A, part(false));
