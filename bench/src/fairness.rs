@@ -2,7 +2,8 @@
 //! clients hang on.
 //!
 //! Alone and disturbed take turns. The yardstick are the same callers when they call the function directly while Catnap is disturbed:
-//! what the machine alone does to them. Callers, floods and pods share one core, the proxies have the other.
+//! what the machine alone does to them. Callers, floods and pods share one core, the proxies have the other. Floods and slow
+//! clients stand back behind the callers there, and no slow client keeps in step with another.
 
 mod slow;
 
@@ -10,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 
 use crate::load::{Arrivals, OpenLoop, get};
 use crate::report::{Report, Row};
@@ -219,7 +220,9 @@ async fn turn(
             seed: seed + 1_000_000,
         };
         let connections = arguments.flood_connections;
-        tokio::task::spawn_blocking(move || {
+        std::thread::spawn(move || {
+            // The callers share its core, and must not wait for it there: only in the proxy.
+            process::stand_back()?;
             OpenLoop::connect(address, connections, get(&host("flooded"), bare::HOLD))?.run(arrivals)
         })
     });
@@ -243,7 +246,8 @@ async fn turn(
     let spent = target.disturbed.cpu()?.saturating_sub(before);
     let busy = spent.as_secs_f64() / started.elapsed().as_secs_f64() * 100.0;
     if let Some(flood) = flood {
-        let flood = flood.await?.context("flooding")?;
+        let ended = tokio::task::spawn_blocking(move || flood.join()).await?;
+        let flood = ended.map_err(|_| anyhow!("the flood broke off"))?.context("flooding")?;
         if flood.refused == 0 {
             bail!("the flooded function never refused a request: it was not full");
         }

@@ -3,16 +3,19 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::load::get;
-use crate::subject::bare;
+use crate::subject::{bare, process};
 
 /// Between two pieces of anything.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -34,9 +37,10 @@ enum Kind {
     Idle,
 }
 
-/// Slow clients, for as long as they are not stopped.
+/// Slow clients, for as long as they are not stopped: on a thread that stands back behind the callers.
 pub(super) struct SlowClients {
-    clients: JoinSet<()>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<anyhow::Result<()>>,
     count: usize,
     there: Arc<AtomicUsize>,
 }
@@ -45,23 +49,19 @@ impl SlowClients {
     /// `count` of each kind; returns when all have begun. Who is cut off comes back.
     pub(super) async fn start(address: SocketAddr, host: &str, count: usize) -> anyhow::Result<Self> {
         let there = Arc::new(AtomicUsize::new(0));
-        let mut clients = JoinSet::new();
-        for kind in [Kind::Head, Kind::Upload, Kind::Reader, Kind::Idle] {
-            for _ in 0..count {
-                let (host, there) = (host.to_owned(), Arc::clone(&there));
-                clients.spawn(async move {
-                    loop {
-                        if let Ok(stream) = connect(address, kind).await {
-                            there.fetch_add(1, Relaxed);
-                            // However it ends, the next one comes.
-                            let _ = hang_on(stream, &host, kind).await;
-                            there.fetch_sub(1, Relaxed);
-                        }
-                        sleep(PAUSE).await;
-                    }
-                });
-            }
-        }
+        let (stop, stopped) = oneshot::channel();
+        let (host, counted) = (host.to_owned(), Arc::clone(&there));
+        let thread = std::thread::spawn(move || {
+            process::stand_back()?;
+            let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+            runtime.block_on(async {
+                let mut clients = all(address, &host, count, &counted);
+                // Nobody stops them: the benchmark failed.
+                let _ = stopped.await;
+                clients.shutdown().await;
+            });
+            Ok(())
+        });
         let count = 4 * count;
         let begun = async {
             while there.load(Relaxed) < count {
@@ -71,18 +71,44 @@ impl SlowClients {
         timeout(SOON, begun).await.context("the slow clients cannot connect")?;
         // Buffers are full, pods have answered.
         sleep(SETTLING).await;
-        Ok(Self { clients, count, there })
+        Ok(Self { stop, thread, count, there })
     }
 
     /// Ends them. An error when fewer than nine in ten hung on at that moment: then nothing was disturbed.
-    pub(super) async fn stop(mut self) -> anyhow::Result<()> {
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
         let there = self.there.load(Relaxed);
-        self.clients.shutdown().await;
+        drop(self.stop);
+        let ended = tokio::task::spawn_blocking(|| self.thread.join()).await?;
+        ended.map_err(|_| anyhow!("the slow clients broke off"))??;
         if there * 10 < self.count * 9 {
             bail!("only {there} of {} slow clients hung on", self.count);
         }
         Ok(())
     }
+}
+
+/// All of them, evenly spread over the time between two of their pieces: they know nothing of each other.
+fn all(address: SocketAddr, host: &str, count: usize, there: &Arc<AtomicUsize>) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    let kinds = [Kind::Head, Kind::Upload, Kind::Reader, Kind::Idle];
+    let everybody = (0..count).flat_map(|_| kinds).zip(0_u32..);
+    let total = u32::try_from(4 * count).unwrap_or(u32::MAX).max(1);
+    for (kind, number) in everybody {
+        let (host, there) = (host.to_owned(), Arc::clone(there));
+        clients.spawn(async move {
+            sleep(PAUSE * number / total).await;
+            loop {
+                if let Ok(stream) = connect(address, kind).await {
+                    there.fetch_add(1, Relaxed);
+                    // However it ends, the next one comes.
+                    let _ = hang_on(stream, &host, kind).await;
+                    there.fetch_sub(1, Relaxed);
+                }
+                sleep(PAUSE).await;
+            }
+        });
+    }
+    clients
 }
 
 async fn connect(address: SocketAddr, kind: Kind) -> anyhow::Result<TcpStream> {

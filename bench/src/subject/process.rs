@@ -6,7 +6,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::process::setpriority_process;
+use rustix::thread::{CpuSet, gettid, sched_setaffinity};
 
 /// A running process, which is ended when this is dropped.
 #[derive(Debug)]
@@ -63,6 +64,12 @@ impl Drop for Process {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// Lets everything else on its core go before the calling thread.
+pub(crate) fn stand_back() -> anyhow::Result<()> {
+    // Linux counts priorities for each thread.
+    setpriority_process(Some(gettid()), 19).context("cannot lower the priority of a thread")
 }
 
 /// Keeps the calling thread, and those that it starts, on one core.
