@@ -111,6 +111,7 @@ impl Client {
         match self.protocol {
             Protocol::Http1 => match server::serve(&self, transport).await {
                 Ending::Linger if !self.socket.hung_up() => {
+                    self.socket.let_go();
                     self.socket.linger(LINGER).await;
                     self.socket.close();
                 }
@@ -119,15 +120,25 @@ impl Client {
                 Ending::Reset => self.socket.reset_when_dropped(),
             },
             // What HTTP/2 needs of a task is not to be in those of HTTP/1.1.
-            Protocol::Http2 => {
-                if let Err(error) = Box::pin(self.serve_http2(transport)).await {
-                    tracing::debug!(peer = %self.socket.peer, error = &error as &dyn Error, "client connection ended");
-                }
+            Protocol::Http2 => Box::pin(self.serve_http2(transport)).await,
+        }
+    }
+
+    async fn serve_http2(self: &Arc<Self>, transport: Transport) {
+        match self.drive_http2(transport).await {
+            Ok(()) if !self.socket.is_closed() => {
+                self.socket.linger_until_sent(self.worker.config.idle_timeout).await;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                // Perhaps a flood: nothing more of it is read.
+                tracing::debug!(peer = %self.socket.peer, error = &error as &dyn Error, "client connection ended");
             }
         }
     }
 
-    async fn serve_http2(self: &Arc<Self>, transport: Transport) -> Result<(), hyper::Error> {
+    /// Has the codec serve requests until one side ends the connection.
+    async fn drive_http2(self: &Arc<Self>, transport: Transport) -> Result<(), hyper::Error> {
         let service = {
             let client = Arc::clone(self);
             service_fn(move |request| {
@@ -157,7 +168,12 @@ impl Client {
             () = self.time_to_go() => connection.as_mut().graceful_shutdown(),
             () = self.socket.asked_to_leave() => connection.as_mut().graceful_shutdown(),
         }
-        connection.await
+        tokio::select! {
+            biased;
+            served = connection.as_mut() => served,
+            // Its client does not answer.
+            () = self.socket.told_to_go() => Ok(()),
+        }
     }
 
     /// A connection that was opened while draining still gets its first request served.

@@ -13,6 +13,9 @@ use crate::socket::{Phase, Socket};
 /// How long a connection counts as new.
 const NEW: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 client that was asked to leave may be silent before it is taken for one that knows.
+const SILENT: Duration = Duration::from_secs(1);
+
 /// How long a client's connection may stay in a phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PhaseLimits {
@@ -121,15 +124,8 @@ impl Connections {
             }
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
-                // It was asked to leave before, and has nothing to finish.
-                Phase::Idle if socket.is_leaving() && !socket.pace.unsent() => socket.close(),
-                Phase::Idle if socket.phase_age() > limits.idle => {
-                    if socket.is_multiplexed() {
-                        socket.ask_to_leave();
-                    } else if !socket.has_unread() {
-                        socket.close();
-                    }
-                }
+                Phase::Idle if socket.is_multiplexed() => send_off(socket, limits.idle),
+                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => socket.close(),
                 Phase::Head | Phase::Idle | Phase::Busy => {}
             }
         }
@@ -142,9 +138,12 @@ impl Connections {
     }
 
     /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and
-    /// a new one gets a moment to say what it was opened for. HTTP/2 connections end by themselves, once told to.
+    /// a new one gets a moment to say what it was opened for. HTTP/2 connections are asked to leave.
     pub(crate) fn close_quiet(&self) {
         for socket in self.sockets.lock().all() {
+            if socket.is_multiplexed() && !socket.is_leaving() {
+                socket.ask_to_leave();
+            }
             let quiet = match socket.phase() {
                 Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
                 Phase::Idle => !socket.is_multiplexed() && !socket.pace.unsent(),
@@ -156,11 +155,20 @@ impl Connections {
         }
     }
 
-    /// Closes everything. Gives how many connections there were.
+    /// Closes everything. Gives how many connections had a request on them, or the rest of a response.
     pub(crate) fn close_all(&self) -> usize {
         let sockets = self.sockets.lock();
-        sockets.all().for_each(|socket| socket.close());
-        sockets.known.len()
+        let mut cut_off = 0;
+        for socket in sockets.all() {
+            let under_way = match socket.phase() {
+                Phase::Head => socket.received() > 0,
+                Phase::Idle => socket.pace.unsent(),
+                Phase::Busy => true,
+            };
+            cut_off += usize::from(under_way && !socket.is_let_go());
+            socket.close();
+        }
+        cut_off
     }
 
     /// Waits until no connection is left.
@@ -172,6 +180,20 @@ impl Connections {
             }
             emptied.await;
         }
+    }
+}
+
+/// An idle HTTP/2 client is asked to leave, and let go when it does not answer: a request that it sent before it heard of that is
+/// here by then.
+fn send_off(socket: &Socket, longest: Duration) {
+    match socket.leaving_for() {
+        None if !socket.is_leaving() && socket.phase_age() > longest => socket.ask_to_leave(),
+        Some(age) if age >= SILENT => {
+            if !socket.pace.unsent() && socket.head_age().is_none() && !socket.has_unread() {
+                socket.let_go();
+            }
+        }
+        None | Some(_) => {}
     }
 }
 
@@ -201,3 +223,6 @@ impl Drop for Registration {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -254,6 +254,10 @@ impl AsyncWrite for Io {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.is_multiplexed() {
+            // When all of it left: see `Socket::linger_until_sent`.
+            return Poll::Ready(Ok(()));
+        }
         Poll::Ready(self.socket.finish())
     }
 }

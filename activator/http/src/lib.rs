@@ -21,6 +21,7 @@ mod http1;
 mod http2_body;
 mod io;
 mod lease;
+mod linger;
 mod listen;
 mod load;
 mod observe;

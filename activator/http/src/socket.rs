@@ -24,6 +24,11 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(30);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// How far a connection is on its way to its end, next to the moment at which it was asked to leave.
+const STAYS: u64 = 0;
+const LET_GO: u64 = u64::MAX - 1;
+const CLOSED: u64 = u64::MAX;
+
 /// What a client's connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -51,7 +56,8 @@ pub(crate) struct Socket {
     /// Milliseconds after `opened` at which a head began to arrive over HTTP/2, plus 1; 0 while none does.
     head_since: AtomicU64,
     leave: Notify,
-    leaving: AtomicBool,
+    /// Milliseconds after `opened` at which it was asked to leave, plus 1, or one of the constants above. It only grows.
+    leaving: AtomicU64,
     /// The end of the connection would say that a response is whole which is not.
     delimited_by_close: AtomicBool,
     received: AtomicU64,
@@ -78,7 +84,7 @@ impl Socket {
             multiplexed: AtomicBool::new(false),
             head_since: AtomicU64::new(0),
             leave: Notify::new(),
-            leaving: AtomicBool::new(false),
+            leaving: AtomicU64::new(STAYS),
             delimited_by_close: AtomicBool::new(false),
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
@@ -154,18 +160,50 @@ impl Socket {
 
     /// Asks the codec to end the connection in the way of its protocol.
     pub(crate) fn ask_to_leave(&self) {
-        self.leaving.store(true, Relaxed);
+        let now = self.age_milliseconds(Instant::now()) + 1;
+        // The first time counts.
+        let _ = self.leaving.compare_exchange(STAYS, now, Relaxed, Relaxed);
         self.leave.notify_one();
     }
 
-    /// The connection was asked to end, or closed.
+    /// There is nothing for the codec to do any more, or its client does not end the connection in the way of its protocol.
+    pub(crate) fn let_go(&self) {
+        self.leaving.fetch_max(LET_GO, Relaxed);
+        self.leave.notify_one();
+    }
+
+    /// The connection was asked to end, or is ending.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.leaving.load(Relaxed)
+        self.leaving.load(Relaxed) != STAYS
+    }
+
+    /// For how long the codec has been asked to end the connection, while it is at it.
+    pub(crate) fn leaving_for(&self) -> Option<Duration> {
+        let since = Some(self.leaving.load(Relaxed)).filter(|since| (1..LET_GO).contains(since))?;
+        Some(self.opened.elapsed().saturating_sub(Duration::from_millis(since - 1)))
+    }
+
+    /// The codec has nothing to do any more.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.leaving.load(Relaxed) >= LET_GO
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.leaving.load(Relaxed) == CLOSED
     }
 
     /// Waits until the codec is asked to end the connection.
     pub(crate) async fn asked_to_leave(&self) {
-        self.leave.notified().await;
+        while !self.is_leaving() {
+            self.leave.notified().await;
+        }
+    }
+
+    /// Waits until the codec is to have nothing to do any more.
+    pub(crate) async fn told_to_go(&self) {
+        while !self.is_let_go() {
+            self.leave.notified().await;
+        }
     }
 
     /// A request of this connection began.
@@ -241,6 +279,16 @@ impl Socket {
         self.poll_now(PollFlags::RDHUP).intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)
     }
 
+    /// True once the kernel has nothing left that it did not send at least once. To be asked after [`Self::watch_unsent`].
+    pub(crate) fn all_sent(&self) -> bool {
+        self.poll_now(PollFlags::OUT).contains(PollFlags::OUT)
+    }
+
+    /// From now on the kernel says that there is room only when it has nothing left to send.
+    pub(crate) fn watch_unsent(&self) -> io::Result<()> {
+        SockRef::from(&self.stream).set_tcp_notsent_lowat(1)
+    }
+
     /// True when bytes (or the end) wait in the kernel.
     pub(crate) fn has_unread(&self) -> bool {
         self.poll_now(PollFlags::IN).contains(PollFlags::IN)
@@ -287,7 +335,7 @@ impl Socket {
     /// Ends the connection in both directions at once. Whoever reads it gets the end of stream. What would be taken for the end
     /// of a response is a reset instead, which comes once nobody has the connection any more.
     pub(crate) fn close(&self) {
-        self.leaving.store(true, Relaxed);
+        self.leaving.store(CLOSED, Relaxed);
         let ways = if self.delimited_by_close.load(Relaxed) {
             self.reset_when_dropped();
             // This one tells the peer nothing, and wakes whoever waits for it.

@@ -3,7 +3,7 @@
 
 mod alone;
 mod floods;
-mod frames;
+pub(crate) mod frames;
 mod idle;
 mod limits;
 mod overload;

@@ -14,6 +14,7 @@ mod broken;
 mod connections;
 mod cut_short;
 mod drain;
+mod drain_http2;
 mod forwarding;
 mod hardening;
 mod holding;

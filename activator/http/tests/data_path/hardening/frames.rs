@@ -8,45 +8,45 @@ use tokio::net::TcpStream;
 use crate::bed::within;
 
 /// Types of frames (RFC 9113 6).
-pub(super) const DATA: u8 = 0;
-pub(super) const HEADERS: u8 = 1;
-pub(super) const PRIORITY: u8 = 2;
-pub(super) const RST_STREAM: u8 = 3;
-pub(super) const SETTINGS: u8 = 4;
-pub(super) const PING: u8 = 6;
-pub(super) const GOAWAY: u8 = 7;
-pub(super) const WINDOW_UPDATE: u8 = 8;
-pub(super) const CONTINUATION: u8 = 9;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
+pub(crate) const PRIORITY: u8 = 2;
+pub(crate) const RST_STREAM: u8 = 3;
+pub(crate) const SETTINGS: u8 = 4;
+pub(crate) const PING: u8 = 6;
+pub(crate) const GOAWAY: u8 = 7;
+pub(crate) const WINDOW_UPDATE: u8 = 8;
+pub(crate) const CONTINUATION: u8 = 9;
 
-pub(super) const END_STREAM: u8 = 1;
-pub(super) const ACK: u8 = 1;
-pub(super) const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const ACK: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 #[derive(Debug)]
-pub(super) struct Frame {
-    pub(super) kind: u8,
-    pub(super) flags: u8,
-    pub(super) stream: u32,
-    pub(super) payload: Vec<u8>,
+pub(crate) struct Frame {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) stream: u32,
+    pub(crate) payload: Vec<u8>,
 }
 
 /// How the server ended a connection.
 #[derive(Debug, Default)]
-pub(super) struct Ending {
+pub(crate) struct Ending {
     /// Error codes of GOAWAY frames.
-    pub(super) goaway: Vec<u32>,
+    pub(crate) goaway: Vec<u32>,
     /// Streams that were reset.
-    pub(super) resets: Vec<u32>,
+    pub(crate) resets: Vec<u32>,
     /// First bytes of the heads of responses, with their streams: 0x88 is status 200 (RFC 7541 appendix A).
-    pub(super) heads: Vec<(u32, Vec<u8>)>,
+    pub(crate) heads: Vec<(u32, Vec<u8>)>,
 }
 
-pub(super) struct Frames<S = TcpStream> {
-    pub(super) stream: S,
+pub(crate) struct Frames<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
 /// One frame's bytes.
-pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
     bytes.extend(stream.to_be_bytes());
@@ -55,7 +55,7 @@ pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 }
 
 /// Header fields as literals that are not indexed (RFC 7541 6.2.2), whatever they contain.
-pub(super) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn block(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (name, value) in fields {
         bytes.push(0);
@@ -83,24 +83,24 @@ fn integer(bytes: &mut Vec<u8>, mut value: usize) {
 }
 
 /// The head of a plain request.
-pub(super) fn get(host: &str, path: &str) -> Vec<u8> {
+pub(crate) fn get(host: &str, path: &str) -> Vec<u8> {
     block(&[(":method", "GET"), (":scheme", "http"), (":authority", host), (":path", path)])
 }
 
-pub(super) fn post(host: &str) -> Vec<u8> {
+pub(crate) fn post(host: &str) -> Vec<u8> {
     block(&[(":method", "POST"), (":scheme", "http"), (":authority", host), (":path", "/")])
 }
 
 impl Frames {
     /// Connects and sends the preface and these settings.
-    pub(super) async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn connect(address: SocketAddr, settings: &[(u16, u32)]) -> Self {
         Self::over(TcpStream::connect(address).await.unwrap(), settings).await
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     /// Sends the preface and these settings.
-    pub(super) async fn over(stream: S, settings: &[(u16, u32)]) -> Self {
+    pub(crate) async fn over(stream: S, settings: &[(u16, u32)]) -> Self {
         let mut frames = Self { stream };
         let mut payload = Vec::new();
         for (name, value) in settings {
@@ -114,12 +114,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     /// False once the server closed the connection.
-    pub(super) async fn send(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) async fn send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
 
     /// The next frame; `None` at the end of the connection.
-    pub(super) async fn next(&mut self) -> Option<Frame> {
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
         let mut header = [0; 9];
         within("a frame", self.stream.read_exact(&mut header)).await.ok()?;
         let [high, middle, low, kind, flags, stream @ ..] = header;
@@ -129,7 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     /// Reads to the end of the connection, answering nothing but settings and pings.
-    pub(super) async fn ending(&mut self) -> Ending {
+    pub(crate) async fn ending(&mut self) -> Ending {
         let mut ending = Ending::default();
         while let Some(frame) = self.next().await {
             self.note(&mut ending, frame).await;
@@ -138,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     /// Reads until so many streams are reset, or the connection ended.
-    pub(super) async fn until_reset(&mut self, streams: usize) -> Ending {
+    pub(crate) async fn until_reset(&mut self, streams: usize) -> Ending {
         let mut ending = Ending::default();
         while ending.resets.len() < streams
             && let Some(frame) = self.next().await
@@ -149,7 +149,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
     }
 
     /// Reads until the stream has a response or is reset, or the connection ended.
-    pub(super) async fn until_answered(&mut self, stream: u32) -> Ending {
+    pub(crate) async fn until_answered(&mut self, stream: u32) -> Ending {
         let mut ending = Ending::default();
         while let Some(frame) = self.next().await {
             let last = frame.stream == stream && matches!(frame.kind, HEADERS | RST_STREAM);
@@ -178,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Frames<S> {
 
     /// Sends the same bytes again and again until the server closes the connection, and reads what it says meanwhile.
     /// Gives how often they were sent.
-    pub(super) async fn flood(self, bytes: impl Fn(u32) -> Vec<u8>) -> (u32, Ending) {
+    pub(crate) async fn flood(self, bytes: impl Fn(u32) -> Vec<u8>) -> (u32, Ending) {
         let (mut reading, mut writing) = tokio::io::split(self.stream);
         let sending = async {
             let mut sent = 0;
