@@ -1,15 +1,15 @@
 //! Leadership by a Lease: one process of several acts, the others stand by.
 //!
 //! No wall clock is trusted: a candidate takes a Lease over after it saw it unchanged for its whole duration on its own clock, and
-//! a leader stops acting two thirds into the duration after it sent the last renewal that was accepted. Every write carries the
-//! resourceVersion it is based on.
+//! a leader stops acting two thirds into the duration after it sent the last renewal that was accepted. Candidates watch, so a
+//! Lease that is given back is taken at once. Every write carries the resourceVersion it is based on.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::{Api, Client};
+use kube::Client;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::Causes;
 
 mod advertised;
+mod candidate;
 mod object;
 
 pub use advertised::{ADDRESS_ANNOTATION, Advertised, FINGERPRINT_ANNOTATION, advertised};
@@ -29,8 +30,9 @@ pub const DURATION: Duration = Duration::from_secs(6);
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
 /// How long a leader acts after it sent the last renewal that was accepted.
 pub const ACT_WITHIN: Duration = Duration::from_secs(4);
-/// How often a candidate looks, and how soon a leader tries again after a failure.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Pause of a process that lost the Lease before it campaigns again.
+const BETWEEN_TERMS: Duration = Duration::from_secs(1);
+/// How soon something is tried again that failed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -102,12 +104,6 @@ pub struct Election {
     leadership: watch::Sender<Option<Leadership>>,
 }
 
-/// A Lease as a candidate saw it, and since when.
-struct Sighting {
-    resource_version: Option<String>,
-    since: Instant,
-}
-
 /// A Lease that this process holds.
 struct Held {
     lease: Lease,
@@ -119,47 +115,19 @@ impl Election {
     /// A campaign that begins with [`Election::run`], and the channel that tells who leads: `Some` while this process does.
     pub fn new(client: Client, settings: LeaseSettings) -> (Self, watch::Receiver<Option<Leadership>>) {
         let (leadership, watched) = watch::channel(None);
-        let api = Api::namespaced(client, &settings.namespace);
-        (Self { object: LeaseObject { api, settings }, leadership }, watched)
+        (Self { object: LeaseObject::new(client, settings), leadership }, watched)
     }
 
     /// Campaigns and leads until `release` is cancelled, then gives the Lease back.
     ///
     /// Whoever leads must have stopped acting, writes in flight included, before it cancels `release`.
     pub async fn run(self, release: CancellationToken) {
-        let mut sighting = None;
         let mut transitions = 0;
-        while !release.is_cancelled() {
-            match self.try_acquire(&mut sighting, &mut transitions).await {
-                Ok(Some(held)) => self.lead(held, &release).await,
-                Ok(None) => {}
-                Err(error) => tracing::warn!(error = %Causes(&error), "cannot campaign"),
-            }
-            // After a loss too, so that whoever watches sees it before the next term begins.
-            wait_until(Instant::now() + LOOK_EVERY, &release).await;
+        while let Some(held) = self.stand_by(&mut transitions, &release).await {
+            self.lead(held, &release).await;
+            // After a loss, so that whoever watches sees it before the next term begins.
+            wait_until(Instant::now() + BETWEEN_TERMS, &release).await;
         }
-    }
-
-    /// `transitions` are the most seen so far: terms rise even when somebody deletes the Lease.
-    async fn try_acquire(
-        &self,
-        sighting: &mut Option<Sighting>,
-        transitions: &mut i32,
-    ) -> Result<Option<Held>, LeaseError> {
-        let until = Instant::now() + REQUEST_TIMEOUT;
-        let Some(lease) = self.object.read(until).await? else {
-            let sent = Instant::now();
-            let created = self.object.create(*transitions, sent + REQUEST_TIMEOUT).await?;
-            return Ok(created.map(|lease| Held { lease, sent }));
-        };
-        *transitions = object::transitions(&lease).max(*transitions);
-        let now = Instant::now();
-        if !self.object.is_free(&lease) && !is_expired(&lease, sighting, now) {
-            return Ok(None);
-        }
-        let taken = self.object.taken(lease, *transitions);
-        let written = self.object.write(&taken, now + REQUEST_TIMEOUT).await?;
-        Ok(written.map(|lease| Held { lease, sent: now }))
     }
 
     /// Acts as the leader until the Lease is lost or released.
@@ -224,20 +192,6 @@ impl Election {
             self.object.write(&self.object.released(lease), until).await?;
         }
         Ok(())
-    }
-}
-
-/// True when the Lease has not changed for its whole duration while this process looked.
-fn is_expired(lease: &Lease, sighting: &mut Option<Sighting>, now: Instant) -> bool {
-    let resource_version = lease.metadata.resource_version.clone();
-    match sighting {
-        Some(seen) if seen.resource_version == resource_version => {
-            now >= seen.since + object::duration(lease)
-        }
-        _ => {
-            *sighting = Some(Sighting { resource_version, since: now });
-            false
-        }
     }
 }
 

@@ -1,26 +1,40 @@
-//! The Lease object: reading, creating and writing it with bounds in time, and what it looks like in each state.
+//! The Lease object: following it, reading, creating and writing it with bounds in time, and what it looks like in each state.
 
 use std::time::Duration;
 
+use futures::Stream;
 use http::StatusCode;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
+use kube::runtime::watcher::Config;
+use kube::{Api, Client};
 use tokio::time::{Instant, timeout_at};
 
 use super::{DURATION, LeaseError, LeaseSettings};
+use crate::watch::{self, Change};
 
 const DURATION_SECONDS: i32 = 6;
 const _: () = assert!(DURATION.as_secs() == DURATION_SECONDS.unsigned_abs() as u64);
 
 pub(super) struct LeaseObject {
-    pub(super) api: Api<Lease>,
+    client: Client,
+    api: Api<Lease>,
     pub(super) settings: LeaseSettings,
 }
 
 impl LeaseObject {
+    pub(super) fn new(client: Client, settings: LeaseSettings) -> Self {
+        Self { api: Api::namespaced(client.clone(), &settings.namespace), client, settings }
+    }
+
+    /// What becomes of it, for ever.
+    pub(super) fn follow(&self) -> impl Stream<Item = Change<Lease>> + Send + 'static {
+        let config = Config::default().fields(&format!("metadata.name={}", self.settings.name));
+        watch::follow(Api::namespaced(self.client.clone(), &self.settings.namespace), config, Some, || ())
+    }
+
     pub(super) async fn read(&self, until: Instant) -> Result<Option<Lease>, LeaseError> {
         let name = || self.settings.name.clone();
         match timeout_at(until, self.api.get_opt(&self.settings.name)).await {

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::stream;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::client::Body;
 use kube::{Client, core::Status};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
@@ -18,19 +21,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ACT_WITHIN, ADDRESS_ANNOTATION, DURATION, Election, FINGERPRINT_ANNOTATION, Leadership, LeaseSettings,
+    RENEW_EVERY,
 };
 use crate::tls::SelfMade;
 
+type Answer = UnsyncBoxBody<Bytes, Infallible>;
+
 #[derive(Clone, Default)]
 struct Server {
-    lease: Arc<Mutex<Option<Lease>>>,
+    lease: Arc<watch::Sender<Option<Lease>>>,
     /// Nothing is answered, though writes land.
     mute: Arc<AtomicBool>,
     /// Nothing is answered, and nothing lands.
     down: Arc<AtomicBool>,
+    /// Watches say nothing.
+    blind: Arc<AtomicBool>,
 }
 
 impl Server {
+    /// The same Lease over a network of its own.
+    fn elsewhere(&self) -> Self {
+        Self { lease: Arc::clone(&self.lease), ..Self::default() }
+    }
+
     fn client(&self) -> Client {
         let server = self.clone();
         Client::new(
@@ -39,11 +52,11 @@ impl Server {
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect().await.unwrap().to_bytes();
-                    let answer = if server.down.load(Ordering::SeqCst) {
+                    let answer = if server.is(&server.down) {
                         None
                     } else {
-                        let answer = server.answer(&parts.method, &body);
-                        (!server.mute.load(Ordering::SeqCst)).then_some(answer)
+                        let answer = server.answer(&parts, &body);
+                        (!server.is(&server.mute)).then_some(answer)
                     };
                     match answer {
                         Some(answer) => Ok::<_, Infallible>(answer),
@@ -55,34 +68,88 @@ impl Server {
         )
     }
 
-    fn answer(&self, method: &Method, body: &[u8]) -> Response<Body> {
-        let mut kept = self.lease.lock();
-        if *method == Method::GET {
-            return kept
-                .as_ref()
-                .map_or_else(|| refusal(StatusCode::NOT_FOUND), |lease| json(StatusCode::OK, lease));
+    fn is(&self, flag: &AtomicBool) -> bool {
+        flag.load(Ordering::SeqCst)
+    }
+
+    fn answer(&self, request: &http::request::Parts, body: &[u8]) -> Response<Answer> {
+        let kept = self.lease.borrow().clone();
+        if request.method == Method::GET {
+            let query = request.uri.query().unwrap_or_default();
+            return match (request.uri.path().ends_with("/leases"), query.contains("watch=true")) {
+                (true, true) => self.changes(),
+                (true, false) => json(
+                    StatusCode::OK,
+                    &serde_json::json!({
+                        "kind": "LeaseList",
+                        "apiVersion": "coordination.k8s.io/v1",
+                        "metadata": { "resourceVersion": "1" },
+                        "items": kept.as_slice(),
+                    }),
+                ),
+                _ => {
+                    kept.map_or_else(|| refusal(StatusCode::NOT_FOUND), |lease| json(StatusCode::OK, &lease))
+                }
+            };
         }
         let mut sent: Lease = serde_json::from_slice(body).unwrap();
-        let version = kept.as_ref().and_then(|lease| lease.metadata.resource_version.clone());
+        let version = kept.and_then(|lease| lease.metadata.resource_version);
         if sent.metadata.resource_version != version {
             return refusal(StatusCode::CONFLICT);
         }
         let next = version.map_or(1, |version| version.parse::<u64>().unwrap() + 1);
         sent.metadata.resource_version = Some(next.to_string());
-        json(StatusCode::OK, kept.insert(sent))
+        self.lease.send_replace(Some(sent.clone()));
+        json(StatusCode::OK, &sent)
+    }
+
+    /// A watch: what there is, and every change of it that the network lets through.
+    fn changes(&self) -> Response<Answer> {
+        let mut lease = self.lease.subscribe();
+        lease.mark_changed();
+        let events =
+            stream::unfold((self.clone(), lease, None), |(server, mut lease, mut known)| async move {
+                loop {
+                    lease.changed().await.unwrap();
+                    let now = lease.borrow_and_update().clone();
+                    let (kind, object) = match (&now, &known) {
+                        (Some(now), _) => ("MODIFIED", now.clone()),
+                        (None, Some(known)) => ("DELETED", Lease::clone(known)),
+                        (None, None) => continue,
+                    };
+                    known = now;
+                    if server.is(&server.down) || server.is(&server.blind) {
+                        continue;
+                    }
+                    let line = format!("{}\n", serde_json::json!({ "type": kind, "object": object }));
+                    let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(line)));
+                    return Some((frame, (server, lease, known)));
+                }
+            });
+        Response::new(StreamBody::new(events).boxed_unsync())
     }
 
     fn holder(&self) -> Option<String> {
-        self.lease.lock().as_ref()?.spec.as_ref()?.holder_identity.clone()
+        self.lease.borrow().as_ref()?.spec.as_ref()?.holder_identity.clone()
+    }
+
+    /// Somebody writes something into it.
+    fn edit(&self, change: impl FnOnce(&mut Lease)) {
+        self.lease.send_modify(|kept| {
+            let lease = kept.as_mut().unwrap();
+            let version = lease.metadata.resource_version.as_ref().unwrap().parse::<u64>().unwrap();
+            lease.metadata.resource_version = Some((version + 100).to_string());
+            change(lease);
+        });
     }
 }
 
-fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Body> {
+fn json(status: StatusCode, body: &impl serde::Serialize) -> Response<Answer> {
     let body = serde_json::to_vec(body).unwrap();
-    Response::builder().status(status).body(Body::from(body)).unwrap()
+    Response::builder().status(status).body(Full::from(body).boxed_unsync()).unwrap()
 }
 
-fn refusal(code: StatusCode) -> Response<Body> {
+fn refusal(code: StatusCode) -> Response<Answer> {
     let reason = code.canonical_reason().unwrap().replace(' ', "");
     let status = Status::failure("refused", &reason).with_code(code.as_u16());
     json(code, &status)
@@ -115,6 +182,9 @@ impl Candidate {
     }
 }
 
+/// More than the events at one moment of the paused clock may be apart.
+const LATENCY: Duration = Duration::from_millis(50);
+
 /// Moves the paused clock on, through every timer on the way.
 async fn pass(time: Duration) {
     tokio::time::sleep(time).await;
@@ -139,13 +209,93 @@ async fn a_released_lease_is_taken_at_once_with_another_term() {
     let mut first = Candidate::start(&server, "a");
     let leadership = first.wait_for(true).await.unwrap();
     let mut second = Candidate::start(&server, "b");
+    pass(RENEW_EVERY / 2).await;
+    let begin = Instant::now();
+    first.release.cancel();
+    let next = second.wait_for(true).await.unwrap();
+    assert_eq!(begin.elapsed(), Duration::ZERO, "nothing waited for a timer");
+    assert!(first.leadership.borrow().is_none());
+    assert_eq!(next.transitions, leadership.transitions + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_candidates_one_takes_what_is_released() {
+    let server = Server::default();
+    let mut first = Candidate::start(&server, "a");
+    first.wait_for(true).await;
+    let others = ["b", "c", "d"].map(|holder| Candidate::start(&server, holder));
+    pass(RENEW_EVERY / 2).await;
     first.release.cancel();
     first.run.await.unwrap();
-    assert!(first.leadership.borrow().is_none());
+    for _ in 0..20 {
+        pass(DURATION / 4).await;
+        let leaders = others.iter().filter(|other| other.leadership.borrow().is_some()).count();
+        assert_eq!(leaders, 1);
+    }
+    let transitions = |lease: &Lease| super::object::transitions(lease);
+    assert_eq!(server.lease.borrow().as_ref().map(transitions), Some(2), "and nobody took it again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_of_a_leader_that_died_is_taken_within_its_duration() {
+    let server = Server::default();
+    let mut first = Candidate::start(&server, "a");
+    let lost = first.wait_for(true).await.unwrap();
+    let mut second = Candidate::start(&server, "b");
+    // Right after a renewal is the worst moment.
+    pass(RENEW_EVERY + LATENCY).await;
+    first.run.abort();
     let begin = Instant::now();
     let next = second.wait_for(true).await.unwrap();
-    assert!(begin.elapsed() <= super::LOOK_EVERY, "{:?}", begin.elapsed());
-    assert_eq!(next.transitions, leadership.transitions + 1);
+    assert!((DURATION - 2 * LATENCY..=DURATION).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    assert!(!lost.is_valid(Instant::now()), "it had stopped long before");
+    assert_eq!(next.transitions, lost.transitions + 1);
+}
+
+/// Nothing is told by the watch: what a candidate does by its own clock alone is late, but neither wrong nor for ever.
+#[rstest::rstest]
+#[case::released(true)]
+#[case::died(false)]
+#[tokio::test(start_paused = true)]
+async fn a_silent_watch_delays_by_one_duration_at_most(#[case] released: bool) {
+    let server = Server::default();
+    let mut first = Candidate::start(&server, "a");
+    let leadership = first.wait_for(true).await.unwrap();
+    let others = server.elsewhere();
+    let mut second = Candidate::start(&others, "b");
+    pass(RENEW_EVERY / 2).await;
+    others.blind.store(true, Ordering::SeqCst);
+    pass(5 * DURATION).await;
+    assert!(leadership.is_valid(Instant::now()), "whoever renews is not taken for dead");
+    assert!(second.leadership.borrow().is_none());
+    if released {
+        first.release.cancel();
+    } else {
+        first.run.abort();
+    }
+    let begin = Instant::now();
+    second.wait_for(true).await;
+    assert!(begin.elapsed() <= 2 * DURATION + RENEW_EVERY, "{:?}", begin.elapsed());
+}
+
+/// A take-over that got no answer has landed: whoever holds the Lease then leads.
+#[tokio::test(start_paused = true)]
+async fn a_take_over_without_an_answer_is_a_term_all_the_same() {
+    let server = Server::default();
+    let mut first = Candidate::start(&server, "a");
+    first.wait_for(true).await;
+    let others = server.elsewhere();
+    let mut second = Candidate::start(&others, "b");
+    pass(RENEW_EVERY / 2).await;
+    others.mute.store(true, Ordering::SeqCst);
+    first.release.cancel();
+    pass(LATENCY).await;
+    assert_eq!(server.holder().as_deref(), Some("b"), "its write landed");
+    assert!(second.leadership.borrow().is_none());
+    others.mute.store(false, Ordering::SeqCst);
+    let next = second.wait_for(true).await.unwrap();
+    assert!(next.transitions > 2, "whatever came of the first, this is another term");
+    assert!(next.is_valid(Instant::now()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -153,7 +303,7 @@ async fn release_takes_the_annotations_away() {
     let server = Server::default();
     let mut first = Candidate::start(&server, "a");
     first.wait_for(true).await;
-    let annotations = |server: &Server| server.lease.lock().clone().unwrap().metadata.annotations.unwrap();
+    let annotations = |server: &Server| server.lease.borrow().clone().unwrap().metadata.annotations.unwrap();
     assert!(annotations(&server).contains_key(ADDRESS_ANNOTATION));
     first.release.cancel();
     first.run.await.unwrap();
@@ -166,8 +316,7 @@ async fn a_leader_stops_acting_before_another_may_take_over() {
     let server = Server::default();
     let mut first = Candidate::start(&server, "a");
     let leadership = first.wait_for(true).await.unwrap();
-    let cut_off = Arc::new(AtomicBool::new(false));
-    let others = Server { lease: Arc::clone(&server.lease), down: Arc::clone(&cut_off), ..Server::default() };
+    let others = server.elsewhere();
     let mut second = Candidate::start(&others, "b");
     server.down.store(true, Ordering::SeqCst);
     let begin = Instant::now();
@@ -176,7 +325,7 @@ async fn a_leader_stops_acting_before_another_may_take_over() {
     assert!(!leadership.is_valid(Instant::now()));
     assert!(second.leadership.borrow().is_none());
     second.wait_for(true).await;
-    assert!(begin.elapsed() >= DURATION);
+    assert!((DURATION - RENEW_EVERY..=DURATION).contains(&begin.elapsed()), "{:?}", begin.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,7 +343,7 @@ async fn a_renewal_that_landed_without_an_answer_is_not_a_loss() {
     let mut first = Candidate::start(&server, "a");
     first.wait_for(true).await;
     server.mute.store(true, Ordering::SeqCst);
-    pass(super::RENEW_EVERY + super::REQUEST_TIMEOUT / 2).await;
+    pass(RENEW_EVERY + super::REQUEST_TIMEOUT / 2).await;
     server.mute.store(false, Ordering::SeqCst);
     pass(2 * DURATION).await;
     assert!(first.leadership.borrow().as_ref().unwrap().is_valid(Instant::now()));
@@ -206,12 +355,7 @@ async fn a_leader_that_was_replaced_stops_at_its_next_renewal() {
     let server = Server::default();
     let mut first = Candidate::start(&server, "a");
     let leadership = first.wait_for(true).await.unwrap();
-    {
-        let mut kept = server.lease.lock();
-        let lease = kept.as_mut().unwrap();
-        lease.metadata.resource_version = Some("100".into());
-        lease.spec.as_mut().unwrap().holder_identity = Some("b".into());
-    }
+    server.edit(|lease| lease.spec.as_mut().unwrap().holder_identity = Some("b".into()));
     first.wait_for(false).await;
     assert!(!leadership.is_valid(Instant::now()));
     assert_eq!(server.holder().as_deref(), Some("b"));
@@ -223,11 +367,12 @@ async fn a_deleted_lease_is_created_again_with_a_later_term() {
     let mut first = Candidate::start(&server, "a");
     let lost = first.wait_for(true).await.unwrap();
     let mut second = Candidate::start(&server, "b");
-    pass(super::LOOK_EVERY).await;
-    first.release.cancel();
-    first.run.await.unwrap();
-    *server.lease.lock() = None;
+    pass(RENEW_EVERY / 2).await;
+    first.run.abort();
+    let begin = Instant::now();
+    server.lease.send_replace(None);
     let created = second.wait_for(true).await.unwrap();
+    assert!(begin.elapsed() <= LATENCY, "{:?}", begin.elapsed());
     assert!(created.transitions > lost.transitions);
 }
 
