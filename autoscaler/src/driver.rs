@@ -14,7 +14,7 @@ use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -34,8 +34,11 @@ pub(crate) const INPUTS: usize = 4_096;
 /// Frames that may wait for one activator; one that is so far behind is disconnected and says hello again. Enough for a gate to
 /// be closed and its round to end in each of 10,000 functions at once, and 5 MB when none is read.
 pub(crate) const OUTGOING_FRAMES: usize = 32_768;
-/// Longest wait for writes under way when the process stops; longer than their own timeout.
-const LAST_WRITES: Duration = Duration::from_millis(1_500);
+/// How long a process that stops waits for answers that nobody's safety depends on. The next leader has decided within a
+/// second of the signal.
+const LAST_ANSWERS: Duration = Duration::from_millis(300);
+/// How long it waits until every write of zero is settled: as long as the leader itself tries, and longer than any lease lasts.
+const LAST_ZEROS: Duration = Duration::from_secs(15);
 
 /// Something that happened.
 #[derive(Debug)]
@@ -142,8 +145,9 @@ impl Driver {
         }
     }
 
-    /// Runs until `stop`; then it leads no more and its last write has been answered. False when the outcome of a write of
-    /// zero is not settled: the Lease must then expire, so that the next leader opens nothing before the write has landed.
+    /// Runs until `stop`, and then for as long as a write is under way, which is no time at all in most cases. When it returns
+    /// nothing acts any more. False when the outcome of a write of zero is not settled: the Lease must then expire, so that the
+    /// next leader opens nothing before the write has landed.
     pub(crate) async fn run(
         mut self,
         mut inputs: mpsc::Receiver<Input>,
@@ -153,11 +157,18 @@ impl Driver {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut electing = true;
+        let mut stopping = None;
         loop {
             let mut woken_at = None;
             tokio::select! {
                 biased;
-                () = stop.cancelled() => break,
+                () = stop.cancelled(), if stopping.is_none() => {
+                    stopping = Some(Instant::now());
+                    let now = self.now();
+                    if let Some(reign) = &mut self.reign {
+                        reign.leader.resign(now);
+                    }
+                }
                 changed = leadership.changed(), if electing => electing = changed.is_ok(),
                 // Before the inputs, which may never end while activators are busy.
                 _ = tick.tick() => {
@@ -179,21 +190,28 @@ impl Driver {
                 Some(input) = inputs.recv() => woken_at = self.take_in(input),
             }
             let current = leadership.borrow_and_update().clone();
-            self.follow_election(current);
+            // Who stops takes up nothing new.
+            self.follow_election(current.filter(|_| stopping.is_none() || self.reign.is_some()));
             if self.carry_out(woken_at) {
                 failpoint::reach("idle-sent").await;
+            }
+            if stopping.is_some_and(|since| self.may_stop(since.elapsed())) {
+                break;
             }
         }
         let settled = self.reign.as_ref().is_none_or(|reign| !reign.leader.is_committing());
         self.abdicate("this process stops");
-        // Answers have nobody to go to any more, and must not wait for a place in the queue.
-        drop(inputs);
-        self.requests.close();
-        if timeout(LAST_WRITES, self.requests.wait()).await.is_err() {
-            tracing::warn!("writes of /scale are still under way");
-            return false;
-        }
         settled
+    }
+
+    /// Nothing is under way any more that the next leader should not meet, or it has taken too long.
+    fn may_stop(&self, stopping: Duration) -> bool {
+        let Some(reign) = &self.reign else { return true };
+        if reign.leader.is_committing() {
+            return stopping >= LAST_ZEROS;
+        }
+        // A raise that lands later does no harm.
+        self.requests.is_empty() || stopping >= LAST_ANSWERS
     }
 
     fn now(&self) -> Duration {

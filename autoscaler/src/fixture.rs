@@ -21,6 +21,8 @@ pub(crate) struct Call {
 /// What becomes of it.
 pub(crate) enum Reply {
     Json(u16, Value),
+    /// After some time.
+    Later(Duration, u16, Value),
     /// No answer at all.
     Silence,
     /// The connection breaks.
@@ -46,8 +48,12 @@ pub(crate) fn client(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> 
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-            match answer(Call { method: parts.method.to_string(), path, body }) {
-                Reply::Json(code, value) => {
+            let reply = answer(Call { method: parts.method.to_string(), path, body });
+            if let Reply::Later(delay, ..) = reply {
+                tokio::time::sleep(delay).await;
+            }
+            match reply {
+                Reply::Json(code, value) | Reply::Later(_, code, value) => {
                     let body = Body::from(serde_json::to_vec(&value).map_err(io::Error::other)?);
                     Response::builder().status(code).body(body).map_err(io::Error::other)
                 }

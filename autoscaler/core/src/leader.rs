@@ -91,6 +91,8 @@ pub struct Leader {
     patterns: Patterns,
     questions: Questions,
     refused: BTreeMap<Refusal, u64>,
+    /// It hands over: no round begins any more.
+    resigning: bool,
     effects: Vec<Effect>,
 }
 
@@ -111,6 +113,7 @@ impl Leader {
             patterns: Patterns::new(),
             questions: Questions::default(),
             refused: BTreeMap::new(),
+            resigning: false,
             effects: Vec::new(),
         }
     }
@@ -197,9 +200,13 @@ impl Leader {
             self.list_after = now + self.settings.pause;
             return;
         };
+        let (asked, resigning) = (listing.asked, self.resigning);
         for (id, base) in listing.waiting {
-            let asked = listing.asked;
-            self.with_revision(&id, |revision, context| revision.listed(&base, pods, asked, context));
+            self.with_revision(&id, |revision, context| {
+                if !resigning || revision.is_committing() {
+                    revision.listed(&base, pods, asked, context);
+                }
+            });
         }
     }
 
@@ -223,8 +230,16 @@ impl Leader {
         std::mem::take(&mut self.effects)
     }
 
+    /// The process is about to hand over: rounds that are not committed are given up, and none begins. Everything else goes
+    /// on until the lease is given back, so that nobody waits for the next leader without need.
+    pub fn resign(&mut self, now: Duration) {
+        self.at(now);
+        self.resigning = true;
+        self.each(Revision::stranger);
+    }
+
     /// A write of zero is under way, or its outcome is unknown: another leader could open a gate before it lands. Give the
-    /// lease back only while this is false; else let it expire.
+    /// lease back only while this is false; else let it expire. After [`Leader::resign`] it does not become true again.
     pub fn is_committing(&self) -> bool {
         self.revisions.values().any(Revision::is_committing)
     }
@@ -242,6 +257,7 @@ impl Leader {
         let waiting: Vec<_> = self
             .revisions
             .iter()
+            .filter(|(_, revision)| !self.resigning || revision.is_committing())
             .filter_map(|(id, revision)| Some((id.clone(), Arc::clone(revision.candidate()?))))
             .collect();
         if !waiting.is_empty() {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
-use super::{Driver, INPUTS, Input, Opening, Outgoing, Refusal, Tools};
+use super::{Driver, INPUTS, Input, LAST_ANSWERS, LAST_ZEROS, Opening, Outgoing, Refusal, TICK, Tools};
 use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
 use crate::events::Notice;
@@ -27,6 +27,8 @@ use crate::metrics::Metrics;
 use crate::patterns::PatternClient;
 use crate::scale::ScaleClient;
 use crate::watch::Activators;
+
+mod stopping;
 
 struct Process {
     inputs: mpsc::Sender<Input>,
@@ -310,57 +312,4 @@ async fn an_activator_that_does_not_take_its_frames_is_disconnected() {
         }
     })
     .await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopping_waits_for_the_write_under_way() {
-    let process = Process::start(|_| Reply::Silence);
-    process.sync().await;
-    process.elect(1, LONG);
-    let mut activated = process.greet().await;
-    process.wake(&activated).await;
-    answer_of(&mut activated, |answer| *answer == WakeAnswer::Queued).await;
-    let begin = Instant::now();
-    process.stop.cancel();
-    assert!(timeout(Duration::from_secs(5), process.run).await.unwrap().unwrap(), "nothing was committing");
-    // The API server never answers, so it is the write's own timeout that ended it.
-    assert_eq!(begin.elapsed().as_secs(), 1);
-    let ended = soon(activated.frames.recv()).await.unwrap().unwrap_err();
-    assert_eq!(ended.code(), Code::Unavailable);
-}
-
-#[tokio::test(start_paused = true)]
-async fn stopping_with_an_unanswered_write_of_zero_is_not_settled() {
-    let process = Process::start(|call| {
-        if call.method == "PUT" {
-            return Reply::Silence;
-        }
-        let metadata = json!({ "name": "a1", "uid": "a1" });
-        let pods = [json!({ "metadata": metadata, "status": { "phase": "Running", "podIP": "10.0.0.1" } })];
-        Reply::Json(200, json!({ "kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": pods }))
-    });
-    process.sync_with(Stage::Retiring, 1).await;
-    process.elect(1, LONG);
-    let mut activated = process.greet().await;
-    let gate = soon(async {
-        loop {
-            if let LeaderFrame::Close { gate, .. } = activated.frames.recv().await.unwrap().unwrap() {
-                return gate;
-            }
-        }
-    })
-    .await;
-    process.put(Input::Frame(activated.id, ActivatorFrame::Ack { revision: revision(), gate })).await;
-    soon(async {
-        // Time passes until the write is on its way; it is paused, so each turn is one question.
-        while !process.calls.lock().iter().any(|call| call.method == "PUT") {
-            process.state().await;
-        }
-    })
-    .await;
-    let zero = process.calls.lock().last().unwrap().body["spec"]["replicas"].clone();
-    assert_eq!(zero, json!(0));
-    process.stop.cancel();
-    let settled = timeout(Duration::from_secs(5), process.run).await.unwrap().unwrap();
-    assert!(!settled, "the zero may still land");
 }

@@ -120,7 +120,8 @@ impl Election {
 
     /// Campaigns and leads until `release` is cancelled, then gives the Lease back.
     ///
-    /// Whoever leads must have stopped acting, writes in flight included, before it cancels `release`.
+    /// Whoever leads must have stopped acting before it cancels `release`, and no write may be in flight that another leader
+    /// could not bear. What waits for its turn finds that its [`Leadership`] is not valid any more.
     pub async fn run(self, release: CancellationToken) {
         let mut transitions = 0;
         while let Some(held) = self.stand_by(&mut transitions, &release).await {
@@ -141,6 +142,8 @@ impl Election {
             let valid_until = held.sent + ACT_WITHIN;
             wait_until(next.min(valid_until), release).await;
             if release.is_cancelled() {
+                // What still waits for its turn must not begin any more.
+                *deadline.lock() = held.sent;
                 self.leadership.send_replace(None);
                 if let Err(error) = self.release().await {
                     tracing::warn!(error = %Causes(&error), "cannot release; it will expire");

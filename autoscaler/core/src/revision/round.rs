@@ -106,7 +106,7 @@ impl Revision {
         }
     }
 
-    /// Somebody connected who was not asked.
+    /// Somebody connected who was not asked, or this leader hands over.
     pub(crate) fn stranger(&mut self, context: &mut Context<'_>) {
         if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);

@@ -214,6 +214,7 @@ async fn a_released_lease_is_taken_at_once_with_another_term() {
     first.release.cancel();
     let next = second.wait_for(true).await.unwrap();
     assert_eq!(begin.elapsed(), Duration::ZERO, "nothing waited for a timer");
+    assert!(!leadership.is_valid(Instant::now()), "two lead at once");
     assert!(first.leadership.borrow().is_none());
     assert_eq!(next.transitions, leadership.transitions + 1);
 }
