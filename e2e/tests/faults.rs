@@ -4,6 +4,8 @@
 mod activators;
 #[path = "faults/kubelet.rs"]
 mod kubelet;
+#[path = "faults/leaders.rs"]
+mod leaders;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/mixed/mod.rs"]

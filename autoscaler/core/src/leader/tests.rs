@@ -1,6 +1,7 @@
 //! The leader step by step: what goes in, what comes out.
 
 mod frames;
+mod history;
 mod learning;
 mod rounds;
 mod waking;

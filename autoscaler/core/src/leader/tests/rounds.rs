@@ -338,3 +338,49 @@ fn a_revision_that_comes_back_before_its_zero_is_settled_stays_closed() {
     fixture.written(WriteOutcome::Written { resource_version: "11".into() });
     assert_eq!(fixture.gate(), "Zero");
 }
+
+/// A leader that hands over begins nothing that the next one would have to wait for.
+#[test]
+fn who_resigns_opens_what_is_not_committed_and_begins_no_round() {
+    let mut fixture = Fixture::closing();
+    fixture.step(|leader, now| leader.resign(now));
+    assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Open(verdict(1, &[]))));
+    fixture.ack(A);
+    fixture.ack(B);
+    fixture.effects.clear();
+    fixture.pass(ms(10_000));
+    assert!(!fixture.asks_for_list() && fixture.puts().is_empty(), "{:?}", fixture.effects);
+    assert!(!fixture.leader.is_committing());
+}
+
+#[test]
+fn a_list_that_comes_after_resigning_begins_no_round() {
+    let mut fixture = Fixture::idle();
+    fixture.step(|leader, now| leader.resign(now));
+    fixture.list(&["a", "b"]);
+    assert!(fixture.sent(A).is_empty());
+    assert_eq!(fixture.gate(), "Up");
+}
+
+#[test]
+fn who_resigns_settles_what_is_committed() {
+    let mut fixture = Fixture::committing();
+    fixture.step(|leader, now| leader.resign(now));
+    assert!(fixture.leader.is_committing());
+    fixture.written(WriteOutcome::Unknown);
+    fixture.effects.clear();
+    fixture.pass(ms(300));
+    assert!(fixture.asks_for_list(), "the same write again");
+    fixture.list(&["a", "b"]);
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert!(!fixture.leader.is_committing());
+    assert_eq!(fixture.gate(), "Zero");
+}
+
+#[test]
+fn who_resigns_still_wakes() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.step(|leader, now| leader.resign(now));
+    fixture.wake(A, 1);
+    assert_eq!(fixture.puts().len(), 1);
+}
