@@ -41,25 +41,28 @@ async fn a_leader_that_is_told_to_end_hands_over_within_a_second() {
         deploy_resting(test, &hello("cold", json!({}))).await?;
         let (leader, next) = leader_and_candidate(test).await?;
         let admin = Forward::to(test, &next).await?;
-        let begin = Instant::now();
+        let (deployments, cold) = (test.api::<Deployment>(), deployment_name(test, "cold").await?);
         let led = watched_lease(test, &next).await?;
+        let begin = Instant::now();
         kill(process_of(&leader)?, Signal::SIGTERM)?;
-        let woken = async {
-            let asked = Instant::now();
+        let woken = Box::pin(async {
             let response = get(test, "cold", "/").await?;
             anyhow::ensure!(is_cold(&response), "{response:?}");
             body(response).await?;
-            anyhow::Ok(asked.elapsed())
-        };
-        let raised = within(HAND_OVER, &test.api::<Deployment>(), &deployment_name(test, "cold").await?, |it| {
-            it.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default() > 0
+            anyhow::Ok(begin.elapsed())
         });
-        let raised = async { raised.await.map(|_| begin.elapsed()) };
-        let decided = async { decided(test, &admin, begin).await };
-        let (leads, raised, decided, woken) =
-            tokio::try_join!(async { timeout(HAND_OVER, led).await.context("nobody leads")? }, raised, decided, woken)?;
-        println!("from SIGTERM: {leads:?} to the Lease, {decided:?} to a decision, {raised:?} to a cold function's count; its request took {woken:?}");
-        anyhow::ensure!(leads <= HAND_OVER && decided <= HAND_OVER, "the Lease after {leads:?}, a decision after {decided:?}");
+        let raised = Box::pin(async {
+            let wanted = |it: &Deployment| it.spec.as_ref().and_then(|spec| spec.replicas) > Some(0);
+            within(HAND_OVER, &deployments, &cold, wanted).await.map(|_| begin.elapsed())
+        });
+        let leads = async { timeout(HAND_OVER, led).await.context("nobody leads")? };
+        let decided = Box::pin(decided(test, &admin, begin));
+        let (leads, raised, decided, woken) = tokio::try_join!(leads, raised, decided, woken)?;
+        println!(
+            "from SIGTERM: {leads:?} to the Lease, {decided:?} to a decision from all history; a cold function's count \
+             after {raised:?}, its answer after {woken:?}"
+        );
+        anyhow::ensure!(leads <= HAND_OVER, "{leads:?}");
         resting(test, "cold").await
     })
     .await;
@@ -120,7 +123,8 @@ async fn restarting_all_autoscalers_changes_no_count() {
 async fn under_steady_load(name: &str, fault: impl AsyncFnOnce(&Context) -> anyhow::Result<()>) {
     run(name, Needs::Launcher, async |test| {
         test.installation().install(&["autoscaler.replicas=2"]).await?;
-        let outcome = async {
+        // On the heap: what each step waits for adds up to more than a thread's stack.
+        let outcome = Box::pin(async {
             let window = format!("{}s", WINDOW.as_secs());
             let scale = json!({"window": window, "panic": {"window": window}});
             deploy(test, &hello("steady", json!({"concurrency": {"limit": 2}, "scale": scale}))).await?;
@@ -131,7 +135,7 @@ async fn under_steady_load(name: &str, fault: impl AsyncFnOnce(&Context) -> anyh
                 #[expect(unreachable_code, reason = "says of what type nothing is")]
                 anyhow::Ok(())
             }));
-            let steady = async {
+            let steady = Box::pin(async {
                 eventually("as many replicas as the load needs", PATIENCE, async || {
                     Ok((replicas(test, "steady").await? == REPLICAS).then_some(()))
                 })
@@ -142,18 +146,18 @@ async fn under_steady_load(name: &str, fault: impl AsyncFnOnce(&Context) -> anyh
                     Ok(())
                 };
                 unchanged(test, "steady", settled).await.context("before anything happened")?;
-                let watched = async {
+                let watched = Box::pin(async {
                     fault(test).await?;
                     stays(2 * WINDOW).await;
                     Ok(())
-                };
+                });
                 unchanged(test, "steady", watched).await
-            };
+            });
             tokio::select! {
                 ended = load => ended.map(drop).context("the load"),
                 done = steady => done,
             }
-        }
+        })
         .await;
         test.installation().install(&[]).await?;
         outcome

@@ -12,6 +12,7 @@ mod cluster;
 mod event;
 mod fault;
 mod leader;
+mod measuring;
 mod network;
 mod options;
 mod random;
