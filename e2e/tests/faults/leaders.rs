@@ -194,7 +194,7 @@ async fn unchanged(
         anyhow::bail!("the watch ended")
     };
     tokio::select! {
-        changed = changes => changed,
+        other = changes => other,
         done = work => done,
     }
 }

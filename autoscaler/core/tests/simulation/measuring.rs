@@ -14,7 +14,8 @@ use rstest::rstest;
 
 use crate::random::Random;
 
-const STEP: Duration = Duration::from_millis(20);
+const STEP_MICROSECONDS: u64 = 20_000;
+const STEP: Duration = Duration::from_micros(STEP_MICROSECONDS);
 const RUN: Duration = Duration::from_secs(60);
 const WINDOW: u64 = 12;
 const PANIC_WINDOW: u64 = 6;
@@ -56,6 +57,8 @@ struct Told {
 struct World {
     random: Random,
     now: Duration,
+    /// A step ago.
+    before: Duration,
     metric: Metric,
     leader: Leader,
     terms: u64,
@@ -84,6 +87,7 @@ impl World {
             random: Random::new(seed),
             // No process may have started before the beginning of time.
             now: Duration::from_secs(100),
+            before: Duration::from_secs(100),
             metric,
             leader: Leader::new(Term { transitions: 0, boot: 0 }, Settings::default(), Duration::ZERO),
             terms: 0,
@@ -162,6 +166,7 @@ impl World {
     }
 
     fn step(&mut self) {
+        self.before = self.now;
         self.now += STEP;
         for process in 0..self.processes.len() {
             self.load(process);
@@ -178,10 +183,10 @@ impl World {
         let arrivals = if self.random.once_in(15) { self.random.below(4) } else { 0 };
         // Now and then nobody is there for a while.
         let leaving = if (self.now.as_secs() / 9).is_multiple_of(3) { 3 } else { 25 };
-        let (second, requests) = ((self.now - STEP).as_secs(), self.processes[process].held.len() as u64);
+        let (second, requests) = (self.before.as_secs(), self.processes[process].held.len() as u64);
         let process = &mut self.processes[process];
         if requests > 0 {
-            process.truth.entry(second).or_default().0 += requests * STEP.as_micros() as u64;
+            process.truth.entry(second).or_default().0 += requests * STEP_MICROSECONDS;
         }
         let own = self.now.saturating_sub(Duration::from_secs(process.started));
         if !process.held.is_empty()

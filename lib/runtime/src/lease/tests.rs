@@ -52,11 +52,11 @@ impl Server {
                 async move {
                     let (parts, body) = request.into_parts();
                     let body = body.collect().await.unwrap().to_bytes();
-                    let answer = if server.is(&server.down) {
+                    let answer = if server.down.load(Ordering::SeqCst) {
                         None
                     } else {
                         let answer = server.answer(&parts, &body);
-                        (!server.is(&server.mute)).then_some(answer)
+                        (!server.mute.load(Ordering::SeqCst)).then_some(answer)
                     };
                     match answer {
                         Some(answer) => Ok::<_, Infallible>(answer),
@@ -66,10 +66,6 @@ impl Server {
             }),
             "catnap-system",
         )
-    }
-
-    fn is(&self, flag: &AtomicBool) -> bool {
-        flag.load(Ordering::SeqCst)
     }
 
     fn answer(&self, request: &http::request::Parts, body: &[u8]) -> Response<Answer> {
@@ -118,7 +114,7 @@ impl Server {
                         (None, None) => continue,
                     };
                     known = now;
-                    if server.is(&server.down) || server.is(&server.blind) {
+                    if server.down.load(Ordering::SeqCst) || server.blind.load(Ordering::SeqCst) {
                         continue;
                     }
                     let line = format!("{}\n", serde_json::json!({ "type": kind, "object": object }));
@@ -248,7 +244,8 @@ async fn a_lease_of_a_leader_that_died_is_taken_within_its_duration() {
     first.run.abort();
     let begin = Instant::now();
     let next = second.wait_for(true).await.unwrap();
-    assert!((DURATION - 2 * LATENCY..=DURATION).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    let took = begin.elapsed();
+    assert!(took <= DURATION && took + 2 * LATENCY >= DURATION, "{took:?}");
     assert!(!lost.is_valid(Instant::now()), "it had stopped long before");
     assert_eq!(next.transitions, lost.transitions + 1);
 }
@@ -326,7 +323,8 @@ async fn a_leader_stops_acting_before_another_may_take_over() {
     assert!(!leadership.is_valid(Instant::now()));
     assert!(second.leadership.borrow().is_none());
     second.wait_for(true).await;
-    assert!((DURATION - RENEW_EVERY..=DURATION).contains(&begin.elapsed()), "{:?}", begin.elapsed());
+    let took = begin.elapsed();
+    assert!(took <= DURATION && took + RENEW_EVERY >= DURATION, "{took:?}");
 }
 
 #[tokio::test(start_paused = true)]

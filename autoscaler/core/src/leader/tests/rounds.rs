@@ -343,7 +343,7 @@ fn a_revision_that_comes_back_before_its_zero_is_settled_stays_closed() {
 #[test]
 fn who_resigns_opens_what_is_not_committed_and_begins_no_round() {
     let mut fixture = Fixture::closing();
-    fixture.step(|leader, now| leader.resign(now));
+    fixture.step(Leader::resign);
     assert_eq!(fixture.sent(A).last(), Some(&LeaderFrame::Open(verdict(1, &[]))));
     fixture.ack(A);
     fixture.ack(B);
@@ -356,7 +356,7 @@ fn who_resigns_opens_what_is_not_committed_and_begins_no_round() {
 #[test]
 fn a_list_that_comes_after_resigning_begins_no_round() {
     let mut fixture = Fixture::idle();
-    fixture.step(|leader, now| leader.resign(now));
+    fixture.step(Leader::resign);
     fixture.list(&["a", "b"]);
     assert!(fixture.sent(A).is_empty());
     assert_eq!(fixture.gate(), "Up");
@@ -365,7 +365,7 @@ fn a_list_that_comes_after_resigning_begins_no_round() {
 #[test]
 fn who_resigns_settles_what_is_committed() {
     let mut fixture = Fixture::committing();
-    fixture.step(|leader, now| leader.resign(now));
+    fixture.step(Leader::resign);
     assert!(fixture.leader.is_committing());
     fixture.written(WriteOutcome::Unknown);
     fixture.effects.clear();
@@ -380,7 +380,7 @@ fn who_resigns_settles_what_is_committed() {
 #[test]
 fn who_resigns_still_wakes() {
     let mut fixture = Fixture::new(fact(0, 10, true), &[]);
-    fixture.step(|leader, now| leader.resign(now));
+    fixture.step(Leader::resign);
     fixture.wake(A, 1);
     assert_eq!(fixture.puts().len(), 1);
 }
