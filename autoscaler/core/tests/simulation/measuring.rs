@@ -1,8 +1,8 @@
 //! What the leader averages, held against the exact integral of a world in which streams lag, break and begin anew, and
 //! activators and leaders are restarted: no second is lost, none counts twice.
 //!
-//! The measurements are those of the real activator, of one revision. All clocks are the world's and every process is first
-//! heard without delay, so the leader knows exactly when each second was, and the averages must be equal to the last bit.
+//! The measurements are those of the real activator, of one revision. All clocks are the world's and every Hello, which ties
+//! them, comes without delay, so the leader knows exactly when each second was, and the averages must be exactly equal.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -237,7 +237,7 @@ impl World {
         let Some(link) = &mut process.link else { return };
         for frame in frames {
             let delay = match self.random.below(40) {
-                _ if !self.told.contains_key(&process.boot) => Duration::ZERO,
+                _ if matches!(frame, ActivatorFrame::Hello(_)) => Duration::ZERO,
                 0 => self.random.milliseconds(0, 2_500),
                 _ => self.random.milliseconds(0, 80),
             };
