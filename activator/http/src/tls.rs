@@ -69,3 +69,6 @@ impl Acceptor {
         Ok((stream, protocol))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

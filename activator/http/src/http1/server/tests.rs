@@ -2,20 +2,17 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Context;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use parking_lot::Mutex;
-use std::task::Context;
-use std::time::{Duration, Instant};
-
-use rustls::pki_types::{PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio_rustls::TlsAcceptor;
 
 use super::downstream::Downstream;
 use super::{Http1RequestBodyError, send};
@@ -25,6 +22,7 @@ use crate::http1::head::Length;
 use crate::http1::outgoing::{Delimited, Outgoing};
 use crate::io::{Io, Transport};
 use crate::socket::{Phase, Socket};
+use crate::tls;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -111,31 +109,11 @@ async fn what_follows_a_large_body_does_not_keep_its_buffer() {
     let _client = sending.await;
 }
 
-/// A certificate for the name, for a server and whoever trusts it alone.
-fn tls(name: &str) -> (TlsAcceptor, TlsConnector) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(made.cert.der().clone()).unwrap();
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
-    let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![made.cert.der().clone()], key);
-    let client = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    (TlsAcceptor::from(Arc::new(server.unwrap())), TlsConnector::from(Arc::new(client)))
-}
-
 #[tokio::test]
 async fn a_body_under_tls_does_not_wait_for_what_was_said_before_its_response() {
     let (client, socket) = pair().await;
-    let (acceptor, connector) = tls("hello.default");
-    let name = ServerName::try_from("hello.default").unwrap();
+    let (server, connector, name) = tls::tests::pair();
+    let acceptor = TlsAcceptor::from(server);
     let (client, stream) =
         tokio::join!(connector.connect(name, client), acceptor.accept(Io::upstream(Arc::clone(&socket))));
     let (mut client, stream) = (client.unwrap(), stream.unwrap());
