@@ -1,5 +1,6 @@
 //! A running server with a driver that has a leader at hand which wakes everything at once.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) turned_away: AtomicUsize,
     pub(crate) under_way: AtomicI64,
     pub(crate) held: AtomicI64,
+    /// Requests by the thread that began them.
+    pub(crate) threads: Mutex<BTreeMap<String, usize>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +59,8 @@ pub(crate) struct Summary {
 impl Observer for Counts {
     fn began(&self) {
         self.under_way.fetch_add(1, SeqCst);
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        *self.threads.lock().entry(thread).or_default() += 1;
     }
 
     fn ended(&self, exchange: &Ended<'_>) {
