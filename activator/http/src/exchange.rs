@@ -164,6 +164,10 @@ impl Exchange {
                     self.record.wait(StepKind::Hold);
                     let granted = self.hold(function, waiting).await;
                     self.record.go_on();
+                    if let Some(deadline) = self.deadline {
+                        let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+                        self.head.set_grpc_timeout(left);
+                    }
                     granted?
                 }
                 Admission::Refused(refusal) => return Err(End::Refused(refusal)),

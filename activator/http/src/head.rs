@@ -1,6 +1,7 @@
 //! The head of a request: checked, cleaned, and written again for each pod that it is sent to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use catnap_activator_core::{Protocol, Reason, Refusal};
 use http::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
@@ -129,6 +130,11 @@ impl Head {
 
     pub(crate) fn headers(&self) -> &HeaderMap {
         &self.headers
+    }
+
+    /// The caller of a gRPC call waits for so much longer.
+    pub(crate) fn set_grpc_timeout(&mut self, left: Duration) {
+        self.headers.insert(headers::GRPC_TIMEOUT, headers::grpc_timeout_of(left));
     }
 
     /// Memory that it takes, more or less, in bytes.

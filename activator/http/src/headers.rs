@@ -21,6 +21,7 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const TRAILERS: HeaderValue = HeaderValue::from_static("trailers");
 const UPGRADE_OPTION: HeaderValue = HeaderValue::from_static("upgrade");
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// Trailer fields of a gRPC response, announced so that HTTP/1.1 carries them.
 const GRPC_TRAILERS: HeaderValue =
     HeaderValue::from_static("grpc-status, grpc-message, grpc-status-details-bin");
@@ -205,7 +206,7 @@ pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 /// The client's deadline of a gRPC call: up to eight digits and a unit.
 pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let text = headers.get(&GRPC_TIMEOUT)?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
         return None;
@@ -220,6 +221,18 @@ pub(crate) fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
         "n" => Some(Duration::from_nanos(amount)),
         _ => None,
     }
+}
+
+/// A deadline of a gRPC call that is so far away, rounded down: whoever believes it gives up no later than the client.
+pub(crate) fn grpc_timeout_of(left: Duration) -> HeaderValue {
+    let milliseconds = left.as_millis();
+    // The number has eight digits at most.
+    let text = if milliseconds < 100_000_000 {
+        format!("{milliseconds}m")
+    } else {
+        format!("{}S", left.as_secs().min(99_999_999))
+    };
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0m"))
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

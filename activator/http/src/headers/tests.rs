@@ -120,4 +120,12 @@ fn grpc_timeouts_have_a_unit() {
     ] {
         assert_eq!(grpc_timeout(&map(&[("grpc-timeout", text)])), expected, "{text}");
     }
+    for (left, expected) in [
+        (Duration::from_micros(1_999), "1m"),
+        (Duration::from_millis(99_999_999), "99999999m"),
+        (Duration::from_millis(100_000_999), "100000S"),
+        (Duration::MAX, "99999999S"),
+    ] {
+        assert_eq!(grpc_timeout_of(left), expected);
+    }
 }

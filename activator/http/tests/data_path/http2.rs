@@ -66,6 +66,31 @@ async fn a_grpc_call_wakes_its_function() {
 }
 
 #[tokio::test]
+async fn a_call_that_was_held_is_told_how_much_time_is_left() {
+    let bed = Bed::start();
+    bed.function("hello", h2c());
+    let mut client = http2(bed.address()).await;
+    let echo = |request: Request<Incoming>| async move {
+        reply(Bytes::copy_from_slice(request.headers()["grpc-timeout"].as_bytes()))
+    };
+    let pod = Pod::h2c(echo).await;
+    let call = || {
+        let mut call = grpc_call();
+        call.headers_mut().insert("grpc-timeout", "2M".parse().unwrap());
+        call
+    };
+    let held = tokio::spawn(client.send_request(call()));
+    bed.until_held("hello", 1).await;
+    bed.pods("hello", &[pod.address]);
+    let told =
+        within("the call", held).await.unwrap().unwrap().into_body().collect().await.unwrap().to_bytes();
+    let left: u64 = std::str::from_utf8(&told).unwrap().strip_suffix('m').unwrap().parse().unwrap();
+    assert!((60_000..120_000).contains(&left), "{left} ms");
+    let told = client.send_request(call()).await.unwrap().into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(told, "2M", "it did not wait");
+}
+
+#[tokio::test]
 async fn http1_clients_reach_http2_pods() {
     let bed = Bed::start();
     let pod = Pod::h2c(|request| async move {
