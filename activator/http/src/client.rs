@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use crate::client_body::ClientBody;
+use crate::body::ClientBody;
 use crate::config::{
     CONNECTION_WINDOW, HEAD_BYTES, PENDING_RESETS, STREAM_SEND_BYTES, STREAM_WINDOW, STREAMS, STREAMS_HELD,
 };

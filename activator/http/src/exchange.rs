@@ -9,14 +9,14 @@ use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 
 use crate::answer::{self, Asker};
+use crate::body::ClientBody;
+use crate::body::PodBody;
 use crate::client::Client;
-use crate::client_body::ClientBody;
 use crate::deadlines::Limits;
 use crate::head::Head;
 use crate::io::Protocol;
 use crate::lease::Lease;
 use crate::observe::{Line, Outcome};
-use crate::pod_body::PodBody;
 use crate::pool::Want;
 use crate::progress::Expiry;
 use crate::record::Record;

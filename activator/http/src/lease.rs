@@ -10,7 +10,7 @@ use catnap_wire::message::PodUid;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use crate::pod_body::PodBody;
+use crate::body::PodBody;
 use crate::pool::{Pool, Want};
 use crate::progress::Progress;
 use crate::upstream::{ConnectError, Link};

@@ -5,9 +5,9 @@
 
 mod accept;
 mod answer;
+mod body;
 mod certificates;
 mod client;
-mod client_body;
 mod config;
 mod connections;
 mod date;
@@ -28,7 +28,6 @@ mod observe;
 mod pace;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
-mod pod_body;
 mod pool;
 mod probe;
 mod progress;

@@ -9,8 +9,8 @@ use catnap_activator_core::Reason;
 use futures::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::body::PodBody;
 use crate::lease::Lease;
-use crate::pod_body::PodBody;
 
 /// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
 #[derive(Debug, Default)]

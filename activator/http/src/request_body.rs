@@ -13,7 +13,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
-use crate::client_body::{ClientBody, ClientBodyError};
+use crate::body::{ClientBody, ClientBodyError};
 use crate::config::{REPLAY_BYTES, STREAM_WINDOW};
 use crate::headers;
 use crate::pace::{AwaitedUpload, Upload};

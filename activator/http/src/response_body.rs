@@ -9,10 +9,10 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::body::{PodBody, PodError};
 use crate::headers;
 use crate::lease::Lease;
 use crate::observe::Outcome;
-use crate::pod_body::{PodBody, PodError};
 use crate::progress::{Expiry, Stage};
 use crate::record::Record;
 use crate::tunnel::Tunnel;

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use http::Response;
 
+use crate::body::PodBody;
 use crate::lease::{Lease, before, spawn};
-use crate::pod_body::PodBody;
 use crate::progress::Progress;
 use crate::upstream::SendError;
 

@@ -19,12 +19,12 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::io::Errno;
 use tokio::net::TcpStream;
 
+use crate::body::{PodBody, PodError};
 use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
 use crate::head::Head;
 use crate::http1::{Connection, Home, Http1Error, Sending};
 use crate::http2_body::{Http2Body, Http2Error};
 use crate::io::Io;
-use crate::pod_body::{PodBody, PodError};
 use crate::request_body::RequestBody;
 use crate::socket::Socket;
 

@@ -94,11 +94,7 @@ impl Body for Http1Body {
         if this.coding.ended() || matches!(decoded, Decoded::End) {
             this.go_home();
         }
-        Poll::Ready(match decoded {
-            Decoded::Data(data) => Some(Ok(Frame::data(data))),
-            Decoded::Trailers(trailers) => Some(Ok(Frame::trailers(trailers))),
-            Decoded::End | Decoded::Missing => None,
-        })
+        Poll::Ready(decoded.into_frame().map(Ok))
     }
 
     fn is_end_stream(&self) -> bool {

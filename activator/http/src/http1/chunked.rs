@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
+use http_body::Frame;
 
 use super::head::{self, fields_end};
 
@@ -38,6 +39,17 @@ pub(super) enum Decoded {
     End,
     /// More has to be read.
     Missing,
+}
+
+impl Decoded {
+    /// `None`: the end.
+    pub(super) fn into_frame(self) -> Option<Frame<Bytes>> {
+        match self {
+            Self::Data(data) => Some(Frame::data(data)),
+            Self::Trailers(trailers) => Some(Frame::trailers(trailers)),
+            Self::End | Self::Missing => None,
+        }
+    }
 }
 
 impl Chunked {

@@ -23,8 +23,8 @@ use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::outgoing::{Outgoing, OutgoingError};
+use crate::body::ClientBody;
 use crate::client::Client;
-use crate::client_body::ClientBody;
 use crate::exchange;
 use crate::io::{Stream, Transport};
 use crate::pace::{AwaitedUpload, Upload};

@@ -64,12 +64,7 @@ impl Body for Http1RequestBody {
         if over {
             this.downstream = None;
         }
-        Poll::Ready(match decoded {
-            Ok(Decoded::Data(data)) => Some(Ok(Frame::data(data))),
-            Ok(Decoded::Trailers(trailers)) => Some(Ok(Frame::trailers(trailers))),
-            Ok(Decoded::End | Decoded::Missing) => None,
-            Err(error) => Some(Err(error)),
-        })
+        Poll::Ready(decoded.map(Decoded::into_frame).transpose())
     }
 
     fn is_end_stream(&self) -> bool {
