@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use socket2::{SockFilter, SockRef};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::listen::Endpoint;
 use crate::room::turn_away_at_once;
@@ -20,7 +22,11 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// That is said at most this often.
 const SAID: Duration = Duration::from_secs(1);
 
-/// Accepts until the server closes, then what is left in the backlog. The listener closes last.
+/// How long connections that are being made get to be made, once no other may begin.
+const HANDSHAKES: Duration = Duration::from_millis(100);
+
+/// Accepts until the server closes, then what is left in the backlog. The listener closes last: what is in its backlog then is
+/// reset, so nothing new may come into it.
 pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, socket: TcpListener) {
     let mut stage = worker.stage.clone();
     let mut spare = spare_descriptor();
@@ -47,18 +53,54 @@ pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, socket: TcpL
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    loop {
-        match socket.accept() {
-            Ok((stream, _)) => {
-                if stream.set_nonblocking(true).is_ok() {
-                    worker.take_over(endpoint, stream, worker.connections.reserve());
-                }
-            }
+    if let Err(error) = begin_no_more(&SockRef::from(&socket)) {
+        tracing::warn!(%error, "a connection that is made in the last moment may be lost");
+    }
+    let take = |(stream, _): (std::net::TcpStream, _)| {
+        if stream.set_nonblocking(true).is_ok() {
+            worker.take_over(endpoint, stream, worker.connections.reserve());
+        }
+    };
+    accept_rest(|| socket.accept(), take, &stage).await;
+}
+
+/// Accepts what waits, and what is being made meanwhile.
+async fn accept_rest<T>(
+    mut accept: impl FnMut() -> Result<T, Error>,
+    mut take: impl FnMut(T),
+    stage: &watch::Receiver<Stage>,
+) {
+    let made = tokio::time::Instant::now() + HANDSHAKES;
+    while *stage.borrow() < Stage::Ended {
+        match accept() {
+            Ok(accepted) => take(accepted),
             Err(error) if of_one_connection(&error) => {}
-            // Nobody waits any more.
-            Err(_) => return,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && tokio::time::Instant::now() >= made => {
+                return;
+            }
+            // Nobody waits yet, or there are no descriptors before other connections end.
+            Err(_) => tokio::time::sleep(PAUSE).await,
         }
     }
+}
+
+/// Lets no connection begin any more: the kernel drops the SYN, and its sender tries again in a second, when the listener is gone.
+/// What has begun goes on.
+fn begin_no_more(listener: &SockRef<'_>) -> Result<(), Error> {
+    // Classic BPF. It is given the TCP header (RFC 9293 3.1), whose byte 13 has the flags.
+    const LOAD_BYTE: u16 = 0x30;
+    const AND: u16 = 0x54;
+    const JUMP_IF_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+    const SYN: u32 = 0x02;
+    const ACK: u32 = 0x10;
+    listener.attach_filter(&[
+        SockFilter::new(LOAD_BYTE, 0, 0, 13),
+        SockFilter::new(AND, 0, 0, SYN | ACK),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, SYN),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ])
 }
 
 /// Gives the spare descriptor to one client, for long enough to tell it that there is no other.
@@ -93,4 +135,52 @@ fn spare_descriptor() -> Option<File> {
 fn of_one_connection(error: &Error) -> bool {
     use ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener as StdTcpListener, TcpStream as StdTcpStream};
+
+    use super::*;
+
+    #[test]
+    fn what_has_begun_goes_on_and_nothing_else_begins() {
+        let listener = StdTcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut before = StdTcpStream::connect(address).unwrap();
+        begin_no_more(&SockRef::from(&listener)).unwrap();
+        let late = StdTcpStream::connect_timeout(&address, Duration::from_millis(200));
+        assert_eq!(late.unwrap_err().kind(), ErrorKind::TimedOut);
+        let (mut accepted, _) = listener.accept().unwrap();
+        drop(listener);
+        before.write_all(b"request").unwrap();
+        let mut read = [0; 7];
+        accepted.read_exact(&mut read).unwrap();
+        accepted.write_all(&read).unwrap();
+        before.read_exact(&mut read).unwrap();
+        assert_eq!(StdTcpStream::connect(address).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    }
+
+    /// What is accepted when the kernel says this, and then that nobody waits.
+    async fn accepted(said: Vec<Result<u8, Error>>, stage: Stage) -> Vec<u8> {
+        let (_keep, stage) = watch::channel(stage);
+        let mut said = said.into_iter();
+        let mut accepted = Vec::new();
+        let accept = || said.next().unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
+        accept_rest(accept, |connection| accepted.push(connection), &stage).await;
+        accepted
+    }
+
+    #[tokio::test]
+    async fn a_backlog_waits_for_descriptors_and_for_handshakes() {
+        let no_descriptor = || Err(Error::from_raw_os_error(rustix::io::Errno::MFILE.raw_os_error()));
+        let nobody = || Err(ErrorKind::WouldBlock.into());
+        let reset = || Err(ErrorKind::ConnectionAborted.into());
+        let said = vec![Ok(1), no_descriptor(), Ok(2), reset(), nobody(), nobody(), Ok(3)];
+        assert_eq!(accepted(said, Stage::Closing).await, [1, 2, 3]);
+        let said = std::iter::repeat_with(no_descriptor).take(50).chain([Ok(1)]).collect();
+        assert_eq!(accepted(said, Stage::Closing).await, [1], "even later than handshakes are waited for");
+        assert!(accepted(vec![no_descriptor(), Ok(1)], Stage::Ended).await.is_empty(), "but not for ever");
+    }
 }
