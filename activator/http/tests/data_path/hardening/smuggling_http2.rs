@@ -160,3 +160,28 @@ async fn fields_that_mean_something_only_in_http1_are_written_safely() {
         client.until_answered(3).await.heads.iter().any(|(stream, head)| *stream == 3 && head[0] == 0x88)
     );
 }
+
+#[tokio::test]
+async fn a_tunnel_with_a_length_ends_its_own_connection_alone() {
+    let bed = Bed::start();
+    let recorder = Recorder::start().await;
+    bed.function_with("hello", Setup::default(), &[recorder.pod.address]);
+    let mut other = Frames::connect(bed.address(), &[]).await;
+    other.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &get("hello.default", "/before"))).await;
+    assert_eq!(other.until_answered(1).await.heads[0].1[0], 0x88);
+    let connect = [(":method", "CONNECT"), (":authority", "hello.default")];
+    let mut client = Frames::connect(bed.address(), &[]).await;
+    client.send(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&connect))).await;
+    let refused = client.until_answered(1).await;
+    assert!(refused.heads[0].1[0] != 0x88 && refused.goaway.is_empty(), "{refused:?}");
+    let sized = [&connect[..], &[("content-length", "5")]].concat();
+    let mut bytes = frame(HEADERS, END_HEADERS, 3, &block(&sized));
+    bytes.extend(frame(DATA, END_STREAM, 3, b"hello"));
+    client.send(&bytes).await;
+    let ending = client.ending().await;
+    assert!(ending.heads.is_empty(), "{ending:?}");
+    other.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &get("hello.default", "/after"))).await;
+    assert_eq!(other.until_answered(3).await.heads[0].1[0], 0x88);
+    let lines: Vec<_> = recorder.requests().iter().map(|request| request.line.clone()).collect();
+    assert_eq!(lines, ["GET /before HTTP/1.1", "GET /after HTTP/1.1"]);
+}
