@@ -65,7 +65,21 @@ pub(crate) fn clean_request(version: Version, headers: &mut HeaderMap) -> Remove
 /// True for a field that nobody outside may set, and for one that another reader may take for a field that we set or remove: CGI
 /// and what came of it tell `_` and `-` not apart.
 fn is_ours(name: &str) -> bool {
-    name.starts_with(OWN_PREFIX) || (name.as_bytes().contains(&b'_') && resembles_ours(name))
+    name.starts_with(OWN_PREFIX) || (has_underscore(name.as_bytes()) && resembles_ours(name))
+}
+
+/// As `contains`, in half the instructions: it is asked of every field of every request.
+fn has_underscore(name: &[u8]) -> bool {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let found = |word: &[u8; 8]| {
+        // A byte borrows from its highest bit only when it is zero.
+        let differs = u64::from_ne_bytes(*word) ^ (EACH * 0x5f);
+        differs.wrapping_sub(EACH) & !differs & (EACH << 7) != 0
+    };
+    match name.last_chunk() {
+        Some(last) => found(last) || name.as_chunks().0.iter().any(found),
+        None => name.contains(&b'_'),
+    }
 }
 
 fn resembles_ours(name: &str) -> bool {

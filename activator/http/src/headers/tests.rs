@@ -54,6 +54,21 @@ fn what_another_reader_takes_for_ours_does_not_pass() {
 }
 
 #[test]
+fn an_underscore_is_found_wherever_it_is() {
+    for length in 0..40 {
+        for fill in [b'-', b'^', b'`', 0x80, 0xdf] {
+            let mut name = vec![fill; length];
+            assert!(!has_underscore(&name));
+            for at in 0..length {
+                name[at] = b'_';
+                assert!(has_underscore(&name), "{at} of {length}");
+                name[at] = fill;
+            }
+        }
+    }
+}
+
+#[test]
 fn an_upgrade_counts_only_when_connection_names_it() {
     let mut asked = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
     assert_eq!(clean_request(Version::HTTP_11, &mut asked).upgrade.unwrap(), "websocket");
