@@ -60,6 +60,9 @@ impl World {
         answered: bool,
     ) {
         let before = self.cluster.replicas;
+        if let Process::Leader(leader) = from {
+            self.after_term += usize::from(self.lease.holder.is_some_and(|holder| holder != leader));
+        }
         let checked = !self.without(Rule::Precondition);
         let outcome = self.cluster.put(replicas, version, checked);
         self.note(|| {
@@ -276,12 +279,12 @@ impl World {
     }
 
     /// Milliseconds are the most that it may take.
-    fn api_delay(&mut self, most: u64) -> Duration {
+    pub(crate) fn api_delay(&mut self, most: u64) -> Duration {
         let slow = self.options.faults != Faults::None && !self.quiet && self.random.once_in(15);
         if slow { self.random.milliseconds(1, most) } else { self.random.milliseconds(1, 6) }
     }
 
-    fn api_fault(&mut self) -> bool {
+    pub(crate) fn api_fault(&mut self) -> bool {
         self.options.faults != Faults::None && !self.quiet && self.random.once_in(12)
     }
 }

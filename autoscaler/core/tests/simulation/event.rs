@@ -44,6 +44,11 @@ pub(crate) enum Event {
     Served(usize),
     Arrive,
     Elect,
+    /// A leader's renewal reaches the API server.
+    Renewal {
+        leader: usize,
+        sent: Duration,
+    },
     Fault,
     /// An activator's pod is in the list of the API server, or not.
     Listed {
@@ -108,6 +113,8 @@ pub(crate) enum Message {
     /// Every 100 ms.
     Beat,
     Renew,
+    /// The renewal that was sent then is accepted; `None`: the lease is another's.
+    Renewed(Option<Duration>),
     Connect,
     Request(usize),
     /// The connection for a granted request reaches its pod.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::event::{Event, Process};
-use crate::options::Faults;
+use crate::options::{Faults, Rule};
 use crate::world::World;
 
 /// A pause counts as lag of the watches, which is bounded: not one right after the other.
@@ -40,7 +40,11 @@ impl World {
     }
 
     fn something_happens(&mut self) {
-        let kinds = if self.options.faults == Faults::Processes { 10 } else { 4 };
+        let kinds = match self.options.faults {
+            Faults::None | Faults::Network => 4,
+            Faults::Processes => 10,
+            Faults::Leaders => 11,
+        };
         let activator = self.random.below(self.activators.len() as u64);
         let activator = usize::try_from(activator).unwrap();
         let alive = self.activators[activator].is_up();
@@ -86,6 +90,8 @@ impl World {
                 self.leaders[leader].paused_until = self.now() + length;
             }
             9 if self.random.once_in(2) => self.end_leader(leader),
+            10 if self.without(Rule::Lease) => self.delete_lease(),
+            10 => {}
             _ => self.leaders[leader].stopping = true,
         }
     }
@@ -93,7 +99,7 @@ impl World {
     /// What loses a write may stop its sender as well: a leader is silent in COMMIT, and then goes on.
     pub(crate) fn sender_may_pause(&mut self, sender: Process) {
         if let Process::Leader(leader) = sender
-            && self.options.faults == Faults::Processes
+            && self.options.faults.of_processes()
             && self.random.once_in(6)
         {
             let length = self.random.milliseconds(1_800, 3_900);

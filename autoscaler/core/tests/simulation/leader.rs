@@ -8,7 +8,7 @@ use catnap_autoscaler_core::{
 use catnap_wire::{LeaderFrame, Term};
 
 use crate::event::{Event, Message, Process, Question};
-use crate::options::Rule;
+use crate::options::{Faults, Rule};
 use crate::world::World;
 
 /// A lease that was not renewed for so long may be taken.
@@ -22,7 +22,7 @@ pub(crate) struct LeaderProcess {
     /// `None`: it has ended.
     pub(crate) leader: Option<Leader>,
     started: Duration,
-    renewed: Duration,
+    pub(crate) renewed: Duration,
     pub(crate) paused_until: Duration,
     /// Told to end.
     pub(crate) stopping: bool,
@@ -33,7 +33,7 @@ pub(crate) struct LeaderProcess {
 pub(crate) struct Lease {
     pub(crate) holder: Option<usize>,
     transitions: u64,
-    renewed: Duration,
+    pub(crate) renewed: Duration,
 }
 
 impl World {
@@ -81,7 +81,7 @@ impl World {
         self.tell_lease();
     }
 
-    fn tell_lease(&mut self) {
+    pub(crate) fn tell_lease(&mut self) {
         for activator in 0..self.activators.len() {
             self.tell(Process::Activator(activator), "lease", Message::Lease(self.lease.holder));
         }
@@ -100,6 +100,10 @@ impl World {
 
     /// A graceful end: the lease is given back when no write of zero can land any more.
     fn stop_when_written(&mut self, index: usize) {
+        if self.leaders[index].stopping {
+            let now = self.now().saturating_sub(self.leaders[index].started);
+            self.lead(index, |leader| leader.resign(now));
+        }
         let process = &self.leaders[index];
         if process.stopping && process.leader.as_ref().is_some_and(|leader| !leader.is_committing()) {
             self.end_leader(index);
@@ -153,7 +157,7 @@ impl World {
                     let refused = Message::Written(token, WriteOutcome::Refused);
                     let delay = self.random.milliseconds(1, 6);
                     self.agenda.after(delay, Event::To(Process::Leader(index), refused));
-                } else {
+                } else if !self.sends_late(index, Question::Leader(token), replicas, &version) {
                     self.note(|| format!("leader {index} sends PUT {replicas} on {version}"));
                     self.tempt();
                     self.send_put(Process::Leader(index), Question::Leader(token), replicas, version);
@@ -163,6 +167,8 @@ impl World {
                 self.agenda.after(TICK, Event::To(Process::Leader(index), Message::Tick));
                 self.lead(index, |leader| leader.tick(now));
             }
+            Message::Renew if self.options.faults == Faults::Leaders => self.send_renewal(index),
+            Message::Renewed(sent) => self.renewed(index, sent),
             Message::Renew => {
                 self.agenda.after(RENEW, Event::To(Process::Leader(index), Message::Renew));
                 self.leaders[index].renewed = world_now;

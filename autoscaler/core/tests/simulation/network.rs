@@ -1,4 +1,6 @@
 //! Streams between activators and leaders: ordered, slow at times, and broken rather than lossy.
+//!
+//! A stream is one call over one connection, so no frame comes twice or out of order; what is doubled is said again on a new one.
 
 use std::time::Duration;
 

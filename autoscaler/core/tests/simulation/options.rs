@@ -26,6 +26,14 @@ pub(crate) enum Faults {
     Network,
     /// Processes are paused, killed and restarted, too.
     Processes,
+    /// Renewals of the lease are late or lost, too, and a leader is paused after it looked at its lease and before it writes.
+    Leaders,
+}
+
+impl Faults {
+    pub(crate) fn of_processes(self) -> bool {
+        matches!(self, Self::Processes | Self::Leaders)
+    }
 }
 
 /// A rule of the protocol, or a bound that it relies on, that can be taken away: without it the simulation must find a run
@@ -66,4 +74,6 @@ pub(crate) enum Rule {
     HelloByState,
     /// Watches lag less than the lame-duck time.
     WatchLag,
+    /// Nobody deletes the lease under a leader, which would act on beside the next one until it renews.
+    Lease,
 }

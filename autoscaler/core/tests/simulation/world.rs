@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) quiet: bool,
     /// The last write did not arrive.
     pub(crate) losing: bool,
+    /// Writes of a leader that arrived when the lease was another's.
+    pub(crate) after_term: usize,
     violation: Option<String>,
     /// What happened, for people; kept only when asked for.
     trace: Option<Vec<String>>,
@@ -52,6 +54,8 @@ pub(crate) struct Summary {
     pub(crate) requests: usize,
     /// How often the count became zero by a write.
     pub(crate) zeros: usize,
+    /// Writes of a leader that arrived when the lease was another's.
+    pub(crate) after_term: usize,
 }
 
 impl World {
@@ -76,6 +80,7 @@ impl World {
             revision,
             quiet: false,
             losing: false,
+            after_term: 0,
             violation: None,
             trace: traced.then(Vec::new),
         }
@@ -97,6 +102,7 @@ impl World {
             runs: 1,
             requests: self.requests.len(),
             zeros: self.leaders.iter().map(|leader| leader.zeros).sum(),
+            after_term: self.after_term,
         })
     }
 
@@ -134,6 +140,7 @@ impl World {
             Event::Served(request) => self.served(request),
             Event::Arrive => self.arrive(),
             Event::Elect => self.elect(),
+            Event::Renewal { leader, sent } => self.renewal_arrives(leader, sent),
             Event::Fault => self.fault(),
             Event::Listed { activator, listed } => self.listed(activator, listed),
             Event::Restart { activator } => self.restart_activator(activator),
