@@ -17,6 +17,8 @@ use tonic::transport::server::Connected;
 
 use super::*;
 
+mod silence;
+
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 

@@ -30,6 +30,8 @@ use crate::driver::{Input, Outgoing, Refusal};
 use crate::fixture::{Call, Reply, client, soon};
 use crate::metrics::Metrics;
 
+mod silence;
+
 const PATIENCE: Duration = Duration::from_secs(2);
 const USER: &str = "system:serviceaccount:catnap-system:catnap-activator";
 

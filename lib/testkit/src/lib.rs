@@ -1,5 +1,5 @@
-//! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand; and the
-//! check of the page on metrics.
+//! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand; a network
+//! that can be cut; and the check of the page on metrics.
 //!
 //! It knows as much of Kubernetes as controllers rely on (names, UIDs, resourceVersions, preconditions, server-side
 //! apply without field ownership) and nothing of what controllers of the cluster do.
@@ -7,6 +7,8 @@
 mod api;
 pub mod metrics_page;
 mod object;
+mod relay;
 mod route;
 
 pub use api::{Call, FakeApi};
+pub use relay::Relay;
