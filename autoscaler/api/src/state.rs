@@ -74,7 +74,7 @@ pub struct Decided {
     pub panic: bool,
     /// The need was more than `scale.max`.
     pub at_max: bool,
-    /// Name of the rule that bound last.
+    /// Name of the rule that set the number.
     pub rule: Option<String>,
     /// What each rule says, in the order of the formula.
     pub reasons: Vec<String>,
@@ -147,7 +147,7 @@ impl Explained {
             desired: decision.desired,
             panic: decision.panic,
             at_max: decision.at_max,
-            rule: decision.reasons.last().map(|reason| reason.name().to_owned()),
+            rule: decision.rule().map(|reason| reason.name().to_owned()),
             reasons: texts(&decision.reasons),
             seconds_ago: seconds_ago(*decided_at, now),
         });
@@ -192,7 +192,7 @@ fn learned(outlook: Outlook) -> Option<String> {
     match outlook {
         Outlook::Unknown => None,
         Outlook::Likely(hold) => Some(hold.to_string()),
-        Outlook::Unlikely => Some("a request is not likely now".to_owned()),
+        Outlook::Unlikely(hold) => Some(format!("{hold}, and that has passed")),
         Outlook::Spent => Some("scale.idle.budget is used up".to_owned()),
     }
 }

@@ -52,11 +52,34 @@ pub struct Decision {
     pub panic: bool,
     /// The need was more than `scale.max`.
     pub at_max: bool,
-    /// The rules that bound, in the order of the formula.
+    /// The rules that took part, in the order of the formula.
     pub reasons: Reasons,
+    /// Which of them set `desired`: its index.
+    pub binding: usize,
 }
 
 impl Decision {
+    /// The rule that set the number: the others ask for less, or for more than a later one allows.
+    pub fn rule(&self) -> Option<&Reason> {
+        self.reasons.get(self.binding)
+    }
+
+    /// A rule sets the number.
+    fn set(&mut self, desired: u32, reason: Reason) {
+        self.desired = desired;
+        self.binding = self.reasons.len();
+        self.reasons.push(reason);
+    }
+
+    /// A rule asks for at least so many.
+    fn raise(&mut self, need: u32, reason: Reason) {
+        if need > self.desired {
+            self.set(need, reason);
+        } else {
+            self.reasons.push(reason);
+        }
+    }
+
     /// Requests are held and no pod is usable.
     pub fn is_wake(&self) -> bool {
         self.reasons.iter().any(|reason| matches!(reason, Reason::Held { .. }))
@@ -127,19 +150,24 @@ fn windows(
     let over_at = if over { Some(now) } else { history.over_at };
     history.over_at = over_at.filter(|at| now.saturating_sub(*at) <= window);
     let panic = history.over_at.is_some();
-    let mut desired = bounded(stable_need, ready, policy, settings, &mut reasons);
+    let desired = bounded(stable_need, ready, policy, settings, &mut reasons);
+    let binding = reasons.len() - 1;
+    let mut decision = Decision { desired, panic, at_max: false, reasons, binding };
     if panic {
-        reasons.push(Reason::Panic { metric, average: observation.panic, need: panic_need });
-        desired = desired.max(bounded(panic_need, ready, policy, settings, &mut reasons));
-        history.highest = history.highest.max(desired);
-        if history.highest > desired {
-            desired = history.highest;
-            reasons.push(Reason::HighestInPanic(desired));
+        decision.reasons.push(Reason::Panic { metric, average: observation.panic, need: panic_need });
+        let need = bounded(panic_need, ready, policy, settings, &mut decision.reasons);
+        if need > decision.desired {
+            decision.desired = need;
+            decision.binding = decision.reasons.len() - 1;
+        }
+        history.highest = history.highest.max(decision.desired);
+        if history.highest > decision.desired {
+            decision.set(history.highest, Reason::HighestInPanic(history.highest));
         }
     } else {
         history.highest = 0;
     }
-    Decision { desired, panic, at_max: false, reasons }
+    decision
 }
 
 /// One window's need within the rates, and at least `wake` when there is any demand.
@@ -168,20 +196,17 @@ fn raise_for_waiting(
     let capacity = policy.capacity();
     if held > 0 {
         let need = pods_for(held, capacity).max(policy.first());
-        decision.desired = decision.desired.max(need);
-        decision.reasons.push(Reason::Held { held, capacity, need });
+        decision.raise(need, Reason::Held { held, capacity, need });
         let total = policy.total();
         let for_arrivals = pods_for(arrivals, total);
         if policy.metric == Metric::RequestRate && for_arrivals > need {
-            decision.desired = decision.desired.max(for_arrivals);
-            decision.reasons.push(Reason::Arrivals { arrivals, total, need: for_arrivals });
+            decision.raise(for_arrivals, Reason::Arrivals { arrivals, total, need: for_arrivals });
         }
     }
     if pressed > 0 && capacity > 0 {
         let up = ceiling(f64::from(ready.max(1)) * settings.up_rate);
         let need = pods_for(pressed, capacity).min(up);
-        decision.desired = decision.desired.max(need);
-        decision.reasons.push(Reason::Pressed { requests: pressed, capacity, need });
+        decision.raise(need, Reason::Pressed { requests: pressed, capacity, need });
     }
 }
 
@@ -197,7 +222,7 @@ fn rest(
     quiet: bool,
     decision: &mut Decision,
 ) -> bool {
-    let Decision { desired: need, reasons, .. } = decision;
+    let need = decision.desired;
     let likely = match observation.outlook {
         Outlook::Likely(hold) if stage == Stage::Routed => Some(hold),
         _ => None,
@@ -205,27 +230,29 @@ fn rest(
     let ahead = likely.filter(Hold::is_ahead);
     let resting = observation.replicas == 0 && observation.held == 0 && observation.pressed == 0;
     if resting {
-        *need = ahead.map_or(0, |_| policy.first());
-        reasons.push(ahead.map_or(Reason::Resting, Reason::Likely));
+        decision.set(ahead.map_or(0, |_| policy.first()), ahead.map_or(Reason::Resting, Reason::Likely));
     } else if observation.busy {
-        if *need == 0 {
-            *need = 1;
-            reasons.push(Reason::Busy);
+        if need == 0 {
+            decision.set(1, Reason::Busy);
         }
     } else if stage == Stage::Retiring {
-        *need = 0;
-        reasons.push(Reason::Retired);
-    } else if let Some(hold) = ahead.filter(|_| *need < policy.first()) {
-        *need = policy.first();
-        reasons.push(Reason::Likely(hold));
+        decision.set(0, Reason::Retired);
+    } else if let Some(hold) = ahead.filter(|_| need < policy.first()) {
+        decision.set(policy.first(), Reason::Likely(hold));
     } else if !observation.idle {
-        if *need == 0 {
-            *need = 1;
-            reasons.push(likely.map_or(Reason::NotIdle, Reason::Likely));
+        // The windows may still ask for the last one: it would go all the same if this did not keep it.
+        if need <= 1 {
+            decision.set(1, likely.map_or(Reason::NotIdle, Reason::Likely));
         }
-    } else if quiet || *need <= 1 {
-        *need = 0;
-        reasons.push(if observation.outlook == Outlook::Spent { Reason::Spent } else { Reason::Idle });
+    } else if quiet || need <= 1 {
+        decision.set(
+            0,
+            match observation.outlook {
+                Outlook::Spent => Reason::Spent,
+                Outlook::Unlikely(hold) => Reason::Unlikely(hold),
+                Outlook::Unknown | Outlook::Likely(_) => Reason::Idle,
+            },
+        );
     }
     resting
 }
@@ -235,8 +262,7 @@ fn delay(policy: &Policy, history: &mut History, now: Duration, decision: &mut D
     let need = decision.desired.min(policy.max);
     let highest = history.recent.highest(need, now, policy.down_delay);
     if highest > decision.desired {
-        decision.desired = highest;
-        decision.reasons.push(Reason::DownDelay(highest));
+        decision.set(highest, Reason::DownDelay(highest));
     }
 }
 
@@ -244,17 +270,13 @@ fn delay(policy: &Policy, history: &mut History, now: Duration, decision: &mut D
 fn bound(policy: &Policy, stage: Stage, decision: &mut Decision) {
     let floor = policy.floor(stage);
     if decision.desired < floor {
-        decision.desired = floor;
-        decision.reasons.push(
-            policy
-                .binding_schedule(stage)
-                .map_or(Reason::Floor(floor), |schedule| Reason::Schedule(Arc::clone(&schedule.name), floor)),
-        );
+        let schedule = policy.binding_schedule(stage);
+        let reason = schedule.map(|schedule| Reason::Schedule(Arc::clone(&schedule.name), floor));
+        decision.set(floor, reason.unwrap_or(Reason::Floor(floor)));
     }
     if decision.desired > policy.max {
-        decision.desired = policy.max;
         decision.at_max = true;
-        decision.reasons.push(Reason::Max(policy.max));
+        decision.set(policy.max, Reason::Max(policy.max));
     }
 }
 
@@ -265,11 +287,9 @@ fn keep(stage: Stage, observation: &Observation, decision: &mut Decision) {
         return;
     }
     if stage == Stage::Proving {
-        decision.desired = replicas;
-        decision.reasons.push(Reason::Proving(replicas));
+        decision.set(replicas, Reason::Proving(replicas));
     } else if observation.incomplete {
-        decision.desired = replicas;
-        decision.reasons.push(Reason::Incomplete(replicas));
+        decision.set(replicas, Reason::Incomplete(replicas));
     }
 }
 

@@ -3,7 +3,7 @@
 //! Only the state is here; the steps between the phases are in `revision::round`. The numbers in brackets are those of the
 //! rules without any one of which a request can be lost or held for ever.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -159,8 +159,12 @@ impl Gate {
 
     /// Forgets condemned pods that were gone for so long.
     pub(crate) fn age_out(&mut self, pods: &[PodFact], now: Duration, memory: Duration) {
+        if self.condemned.is_empty() {
+            return;
+        }
+        let there: HashSet<&PodUid> = pods.iter().map(|pod| &pod.uid).collect();
         self.condemned.retain(|uid, gone| {
-            if pods.iter().any(|pod| pod.uid == *uid) {
+            if there.contains(uid) {
                 *gone = None;
                 return true;
             }

@@ -76,8 +76,8 @@ pub enum Outlook {
     Unknown,
     /// A request is likely: have a replica.
     Likely(Hold),
-    /// A request is not likely.
-    Unlikely,
+    /// A request is not likely: the last part of the idle time in which it was has passed.
+    Unlikely(Hold),
     /// The budget is used up: only the least idle time is waited.
     Spent,
 }
@@ -115,6 +115,19 @@ impl Learned {
         }
     }
 
+    /// A request came after `idle`, in which a floor kept the replicas: it teaches, and nothing was waited for its sake.
+    pub fn kept(&mut self, idle: Duration) {
+        if idle >= LEAST {
+            self.histogram.record(idle);
+            self.plan = None;
+        }
+    }
+
+    /// So long a replica waited in vain that came without a request.
+    pub fn wasted(&mut self, terms: Terms, vain: Duration) {
+        self.credit = Some(self.credit(terms) - vain.as_secs_f64());
+    }
+
     /// What to expect `idle` after the last request.
     pub fn outlook(&mut self, terms: Terms, idle: Duration) -> Outlook {
         if self.is_spent(terms) {
@@ -122,10 +135,11 @@ impl Learned {
         }
         match self.plan(terms) {
             Plan::Fixed(_) => Outlook::Unknown,
-            Plan::Learned(holds) => holds
-                .iter()
-                .find(|hold| hold.from <= idle && idle < hold.until)
-                .map_or(Outlook::Unlikely, |hold| Outlook::Likely(*hold)),
+            Plan::Learned(holds) => {
+                holds.iter().rfind(|hold| hold.from <= idle).map_or(Outlook::Unknown, |hold| {
+                    if idle < hold.until { Outlook::Likely(*hold) } else { Outlook::Unlikely(*hold) }
+                })
+            }
         }
     }
 
@@ -134,7 +148,7 @@ impl Learned {
         match self.outlook(terms, idle) {
             Outlook::Unknown => idle >= terms.after,
             Outlook::Likely(_) => false,
-            Outlook::Unlikely | Outlook::Spent => idle >= LEAST,
+            Outlook::Unlikely(_) | Outlook::Spent => idle >= LEAST,
         }
     }
 

@@ -31,7 +31,7 @@ use demand::{IdleClock, View};
 pub(crate) use hello::Said;
 pub(crate) use pattern::Patterns;
 use pattern::Pulse;
-use write::Question;
+use write::{Question, Unsettled};
 
 /// Decisions without news are made this often.
 const DECIDE_EVERY: Duration = Duration::from_secs(1);
@@ -48,6 +48,8 @@ pub(crate) struct Revision {
     gate: Option<Gate>,
     /// The one question about `/scale` that is not answered.
     question: Option<(Token, Question)>,
+    /// A raise whose outcome is unknown.
+    unsettled: Option<Unsettled>,
     /// The known scale is not to be relied on for a write.
     reread: bool,
     /// No write before.
@@ -78,6 +80,7 @@ impl Revision {
             pods: Vec::new(),
             gate: None,
             question: None,
+            unsettled: None,
             reread: false,
             write_after: Duration::ZERO,
             round_after: Duration::ZERO,
@@ -198,6 +201,9 @@ impl Revision {
 
     /// A count that this leader did not write; tells of it unless a waking activator did.
     fn changed_elsewhere(&mut self, known: u32, found: u32, context: &mut Context<'_>) {
+        if self.settles(known, found, context) {
+            return;
+        }
         let Some((policy, _)) = &self.policy else { return };
         let woken = known == 0 && found == policy.first();
         if self.gate.is_none() || self.question.is_some() {

@@ -46,6 +46,7 @@ fn explanation() -> Explanation {
             ]
             .into_iter()
             .collect(),
+            binding: 2,
         }),
         changes: vec![
             Change { at: Duration::from_secs(98), from: 1, to: 3, reasons: [pressed, Reason::Max(5)].into() },

@@ -78,6 +78,8 @@ pub enum Reason {
     NotIdle,
     /// The function's pattern makes a request likely now: a replica is kept, or started ahead of it.
     Likely(Hold),
+    /// The function's pattern makes no request likely after this part of the idle time, which has passed.
+    Unlikely(Hold),
     /// The budget for waiting in vain is used up: only the least idle time was waited.
     Spent,
     /// At zero, and no request waits: nothing starts, whatever the windows remember.
@@ -115,6 +117,7 @@ impl Reason {
             Self::Busy => "Busy",
             Self::NotIdle => "NotIdle",
             Self::Likely(_) => "Likely",
+            Self::Unlikely(_) => "Unlikely",
             Self::Spent => "Spent",
             Self::Resting => "Resting",
             Self::Idle => "Idle",
@@ -160,6 +163,7 @@ impl fmt::Display for Reason {
             Self::Busy => formatter.write_str("requests are in flight or held: 1"),
             Self::NotIdle => formatter.write_str("idle time has not passed: 1"),
             Self::Likely(hold) => write!(formatter, "learned: {hold}"),
+            Self::Unlikely(hold) => write!(formatter, "learned: {hold}, and that has passed: 0"),
             Self::Spent => formatter.write_str("learned: scale.idle.budget is used up: 0"),
             Self::Resting => formatter.write_str("at zero and nothing held: 0"),
             Self::Idle => formatter.write_str("idle time has passed: 0"),

@@ -49,20 +49,33 @@ impl Plan {
         let kept = part(intervals, count, 0.0, after, terms);
         let (mut next, mut until) =
             kept.as_ref().map_or((0, 1.0), |part| (part.intervals, part.until.max(1.0)));
-        let percent = kept.map_or(0, |part| part.percent(count));
+        let percent = kept.as_ref().map_or(0, |part| percent_of(part.ended, count));
         holds.push(Hold { from: Duration::ZERO, until: seconds(until).max(LEAST), percent });
+        // What the last hold began with: its start, the idle times that lasted until then, and those that end in it.
+        let (mut began, mut lasted, mut ended) = (0.0, count, kept.map_or(0.0, |part| part.ended));
         while let Some(rest) = intervals.get(next..).filter(|rest| !rest.is_empty()) {
             let left: f64 = rest.iter().map(|interval| interval.count()).sum();
             let shortest = rest.first().map_or(0.0, |interval| interval.shortest.seconds());
             let from = (shortest * (1.0 - MARGIN) - LEAD_SECONDS).max(until);
-            match part(rest, left, from, after, terms).filter(|part| part.ended >= FEWEST_AHEAD) {
-                Some(part) => {
-                    let percent = part.percent(left);
-                    holds.push(Hold { from: seconds(from), until: seconds(part.until), percent });
-                    next += part.intervals;
-                    until = part.until;
-                }
-                None => next += 1,
+            let part = part(rest, left, from, after, terms).filter(|part| part.ended >= FEWEST_AHEAD);
+            // A replica that would go and come back at once stays, and one that has waited for its time goes all the same.
+            let adjoins = from < until + LEAD_SECONDS;
+            let Some(part) = part.filter(|part| !adjoins || part.until <= began + after) else {
+                next += 1;
+                continue;
+            };
+            next += part.intervals;
+            until = part.until;
+            if adjoins && let Some(last) = holds.last_mut() {
+                ended += part.ended;
+                (last.until, last.percent) = (seconds(until), percent_of(ended, lasted));
+            } else {
+                (began, lasted, ended) = (from, left, part.ended);
+                holds.push(Hold {
+                    from: seconds(from),
+                    until: seconds(until),
+                    percent: percent_of(ended, left),
+                });
             }
         }
         Self::Learned(holds)
@@ -100,11 +113,9 @@ struct Part {
     ended: f64,
 }
 
-impl Part {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    fn percent(&self, of: f64) -> u32 {
-        (100.0 * self.ended / of).round() as u32
-    }
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn percent_of(ended: f64, of: f64) -> u32 {
+    (100.0 * ended / of).round() as u32
 }
 
 /// The part that begins `from` seconds after a request and pays most, over the first of these intervals and as many more as

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::histogram::INTERVALS;
+use super::histogram::{INTERVALS, Interval, Length};
 use super::*;
 
 const TERMS: Terms = Terms { after: Duration::from_secs(30), budget: 50 };
@@ -27,7 +27,10 @@ fn timer(every: f64, times: u32) -> impl Iterator<Item = f64> {
 fn a_timer_is_learned_and_a_replica_started_shortly_before_it() {
     let mut learned = taught(TERMS, timer(300.0, 20));
     assert!(learned.is_over(TERMS, seconds(2.0)), "nothing is kept after the request");
-    assert_eq!(learned.outlook(TERMS, seconds(200.0)), Outlook::Unlikely);
+    let Outlook::Unlikely(passed) = learned.outlook(TERMS, seconds(200.0)) else {
+        panic!("none is expected")
+    };
+    assert_eq!(passed.to_string(), "0 percent of the idle times end within 1 s");
     let from = learned.next_ahead(TERMS, seconds(2.0)).unwrap();
     assert!((285.0..298.0).contains(&from.as_secs_f64()), "{from:?}");
     let Outlook::Likely(hold) = learned.outlook(TERMS, seconds(300.0)) else { panic!("nothing expected") };
@@ -52,6 +55,39 @@ fn bursts_of_a_timer_are_kept_together_and_the_next_burst_is_expected() {
     assert!(!learned.is_over(TERMS, seconds(4.0)));
     assert!(learned.is_over(TERMS, seconds(60.0)));
     assert!(matches!(learned.outlook(TERMS, seconds(589.0)), Outlook::Likely(hold) if hold.is_ahead()));
+}
+
+#[test]
+fn what_adjoins_is_no_longer_than_one_wait() {
+    let intervals =
+        [(2.5, 11.8, 108), (23.9, 30.1, 55), (31.8, 32.6, 37), (48.7, 61.7, 19), (66.4, 116.7, 5)];
+    let intervals = intervals.map(|(shortest, longest, weight)| {
+        let (shortest, longest) = (Length::of(seconds(shortest)), Length::of(seconds(longest)));
+        Interval { shortest, longest, weight }
+    });
+    let mut learned = Learned { histogram: Histogram::of(intervals.to_vec()).unwrap(), ..Learned::default() };
+    let Plan::Learned(holds) = learned.plan(TERMS).clone() else { panic!("enough is known") };
+    assert_eq!(holds[0].until, seconds(30.0), "{holds:?}");
+    assert!(holds[1].from > seconds(33.0), "{holds:?}");
+}
+
+#[test]
+fn a_replica_that_would_go_and_come_back_at_once_stays() {
+    let mut learned = taught(TERMS, (0..30).map(|_| 6.0));
+    let Plan::Learned(holds) = learned.plan(TERMS).clone() else { panic!("enough is known") };
+    let [hold] = holds[..] else { panic!("one wait: {holds:?}") };
+    assert!(hold.from.is_zero() && hold.until < seconds(8.0) && hold.percent == 100, "{hold:?}");
+}
+
+/// Waiting while a floor keeps the replica anyway is nobody's waste.
+#[test]
+fn idle_times_beside_a_floor_teach_and_cost_nothing() {
+    let mut learned = taught(TERMS, timer(300.0, 10));
+    let credit = learned.credit(TERMS);
+    learned.kept(seconds(500.0));
+    assert!((learned.credit(TERMS) - credit).abs() < f64::EPSILON);
+    learned.wasted(TERMS, seconds(30.0));
+    assert!((learned.credit(TERMS) - (credit - 30.0)).abs() < f64::EPSILON);
 }
 
 #[test]
@@ -157,6 +193,9 @@ proptest! {
             let longest = terms.after.max(LEAST) + Duration::from_micros(1);
             prop_assert!(hold.until <= hold.from + longest, "{hold:?}");
             prop_assert!(hold.percent <= 100);
+            // So that no two of them make one wait that is longer than the owner allows.
+            let apart = Duration::from_millis(2_900);
+            prop_assert!(!hold.is_ahead() || hold.from >= end + apart, "{hold:?} after {end:?}");
             end = hold.until;
         }
         prop_assert!(end >= LEAST);

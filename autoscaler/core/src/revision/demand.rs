@@ -1,8 +1,9 @@
 //! What the activators want of a revision: held requests, pressure, pods in use, and since when nothing.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use catnap_wire::{Bucket, LeaderFrame, PodReport, Pressure, WakeAnswer};
+use catnap_wire::{Bucket, LeaderFrame, PodReport, PodUid, Pressure, WakeAnswer};
 
 use super::Revision;
 use crate::context::Context;
@@ -81,11 +82,15 @@ pub(super) fn history_is_short(window: Duration, youngest: Option<Moment>, conte
 impl Revision {
     /// Pods that could serve if no gate were closed.
     pub(super) fn ready(&self) -> u32 {
-        let serves = |uid: &str| {
-            self.views.values().flat_map(|view| &view.pods).any(|report| report.usable && *report.uid == *uid)
-        };
-        let ready = self.pods.iter().filter(|pod| !pod.terminating && (pod.ready || serves(&pod.uid)));
-        u32::try_from(ready.count()).unwrap_or(u32::MAX)
+        let alive = || self.pods.iter().filter(|pod| !pod.terminating);
+        let mut ready = alive().filter(|pod| pod.ready).count();
+        if alive().any(|pod| !pod.ready) {
+            let reports = self.views.values().flat_map(|view| &view.pods);
+            let usable: HashSet<&PodUid> =
+                reports.filter(|report| report.usable).map(|report| &report.uid).collect();
+            ready += alive().filter(|pod| !pod.ready && usable.contains(&pod.uid)).count();
+        }
+        u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
     /// Requests held without a usable pod, as far as said lately.

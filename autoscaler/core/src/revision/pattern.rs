@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::learned::times::{IdleTime, Times, length};
 use crate::learned::{Learned, Outlook};
 use crate::moment::{Moment, moment, span};
-use crate::policy::Policy;
+use crate::policy::{Policy, Stage};
 
 /// What was learned, by the UID of the function.
 pub(crate) type Patterns = BTreeMap<Arc<str>, Learned>;
@@ -45,13 +45,24 @@ impl Revision {
 
     /// Requests were there from then until then. What lies before this leader's start, another has learned from.
     pub(super) fn pulse(&mut self, from: Moment, until: Moment, context: &mut Context<'_>) {
-        let terms = self.policy.as_ref().and_then(|(policy, _)| policy.terms());
         let idle_time = self.pulse.times.busy(from, until);
-        if let (Some(IdleTime { busy, idle }), Some(terms)) = (idle_time, terms)
-            && from >= moment(context.started)
+        // The pattern is that of the traffic: what proves itself or goes has little or none of it.
+        let Some((policy, Stage::Routed)) = &self.policy else { return };
+        let (Some(IdleTime { busy, idle }), Some(terms)) = (idle_time, policy.terms()) else { return };
+        if from < moment(context.started) {
+            return;
+        }
+        let learned = context.patterns.entry(Arc::clone(&self.id.function_uid)).or_default();
+        if policy.floor(Stage::Routed) > 0 {
+            learned.kept(idle);
+        } else {
+            learned.ended(terms, busy, idle);
+        }
+        let granted = self.pulse.granted.take_if(|granted| *granted < from);
+        if let Some(waited) = granted.map(|granted| length(from - granted))
+            && waited >= terms.after
         {
-            let uid = Arc::clone(&self.id.function_uid);
-            context.patterns.entry(uid).or_default().ended(terms, busy, idle);
+            learned.wasted(terms, terms.after);
         }
     }
 
@@ -77,6 +88,6 @@ impl Revision {
         let waits = self.pulse.granted.is_some_and(|granted| {
             granted > last && moment(context.now).saturating_sub(granted) < span(policy.idle_after)
         });
-        (!waits && learned.is_over(terms, idle), outlook)
+        (!(waits && outlook != Outlook::Spent) && learned.is_over(terms, idle), outlook)
     }
 }

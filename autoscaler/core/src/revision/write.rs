@@ -28,7 +28,25 @@ pub(super) enum Question {
     Round,
 }
 
+/// A raise whose outcome is unknown.
+#[derive(Clone, Debug)]
+pub(super) struct Unsettled {
+    from: u32,
+    to: u32,
+    decision: Box<Decision>,
+}
+
 impl Revision {
+    /// The count went from `known` to `found`. True when that is what a raise of ours with an unknown outcome wrote.
+    pub(super) fn settles(&mut self, known: u32, found: u32, context: &mut Context<'_>) -> bool {
+        let Some(Unsettled { from, to, decision }) = self.unsettled.take() else { return false };
+        let ours = (from, to) == (known, found);
+        if ours {
+            self.tell_raise(from, to, decision, context);
+        }
+        ours
+    }
+
     /// Raises to what the decision asks for, on the version that is known; after a conflict it reads first, and never
     /// writes less than it read.
     pub(super) fn raise(&mut self, decision: &Decision, context: &mut Context<'_>) {
@@ -74,16 +92,17 @@ impl Revision {
         match self.take_question(token) {
             Some(Question::Raise { from, to, decision }) => match outcome {
                 WriteOutcome::Written { resource_version } => {
-                    let revision = self.id.clone();
-                    self.changes.add(context.now, from, to, &decision.reasons);
-                    context.report(if from == 0 && decision.is_wake() {
-                        Event::Woken { revision, to, decision }
-                    } else {
-                        Event::ScaledUp { revision, from, to, decision }
-                    });
+                    self.unsettled = None;
+                    self.tell_raise(from, to, decision, context);
                     self.raised(ScaleFact { replicas: to, resource_version, observed: false }, context);
                 }
-                other => self.raise_failed(to, &other, context),
+                other => {
+                    // It may have landed: when the count is seen, it is this leader's own.
+                    if other == WriteOutcome::Unknown {
+                        self.unsettled = Some(Unsettled { from, to, decision });
+                    }
+                    self.raise_failed(to, &other, context);
+                }
             },
             Some(Question::Zero { sent }) => self.zero_answered(sent, outcome, context),
             Some(Question::Read | Question::Round) | None => {}
@@ -92,6 +111,22 @@ impl Revision {
             self.release();
         }
         self.decide(context);
+    }
+
+    pub(super) fn tell_raise(
+        &mut self,
+        from: u32,
+        to: u32,
+        decision: Box<Decision>,
+        context: &mut Context<'_>,
+    ) {
+        let revision = self.id.clone();
+        self.changes.add(context.now, from, to, &decision.reasons);
+        context.report(if from == 0 && decision.is_wake() {
+            Event::Woken { revision, to, decision }
+        } else {
+            Event::ScaledUp { revision, from, to, decision }
+        });
     }
 
     fn raise_failed(&mut self, to: u32, outcome: &WriteOutcome, context: &mut Context<'_>) {

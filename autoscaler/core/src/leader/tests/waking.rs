@@ -50,6 +50,23 @@ fn an_unknown_raise_is_read() {
 }
 
 #[test]
+fn an_unknown_raise_that_landed_is_told_as_our_own() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.wake(A, 20);
+    fixture.written(WriteOutcome::Unknown);
+    fixture.read(2, 11);
+    let told = |effect: &Effect| match effect {
+        Effect::Report(event) => Some(event.clone()),
+        _ => None,
+    };
+    let told: Vec<Event> = fixture.effects.iter().filter_map(told).collect();
+    assert!(matches!(&told[..], [Event::Woken { to: 2, .. }]), "{told:?}");
+    let [change] = &fixture.leader.explain()[0].changes[..] else { panic!("one change") };
+    assert_eq!((change.from, change.to), (0, 2));
+    assert!(!change.reasons.is_empty());
+}
+
+#[test]
 fn rule_10_a_raise_waits_until_the_condemned_pods_are_seen_to_go() {
     let mut fixture = Fixture::zero();
     fixture.wake(A, 1);
