@@ -22,13 +22,15 @@ use tonic::Status;
 use crate::cluster::{Cluster, ClusterChange};
 use crate::events::Notice;
 use crate::metrics::Metrics;
-use crate::patterns::{PatternClient, Shelf};
+use crate::patterns::{Job, PatternClient, Shelf};
 use crate::scale::{Answer, ScaleClient, Write};
 
 mod notice;
 
 /// How often the leader sees time pass when nothing happens.
 const TICK: Duration = Duration::from_millis(20);
+/// Inputs that are taken in after each tick before the next one is due.
+const TURNS: usize = 64;
 /// Inputs that may wait; then streams and watches wait to hand theirs in.
 pub(crate) const INPUTS: usize = 4_096;
 /// Frames that may wait for one activator; one that is so far behind is disconnected and says hello again. Enough for a gate to
@@ -47,12 +49,12 @@ pub(crate) enum Input {
     Cluster(ClusterChange),
     /// An authenticated activator wants to talk.
     Open(Opening),
-    /// A frame of an open stream.
-    Frame(StreamId, ActivatorFrame),
+    /// A frame of an open stream, and when it came.
+    Frame(StreamId, ActivatorFrame, Instant),
     /// A stream ended.
     Closed(StreamId),
-    /// The API server answered the leader of this term.
-    Answered(Term, Answer),
+    /// The API server answered the leader of this reign.
+    Answered(Reigns, Answer),
     /// Somebody asks for the state.
     Debug(oneshot::Sender<State>),
 }
@@ -86,8 +88,13 @@ pub(crate) enum Refusal {
     UnknownPod,
 }
 
-/// One term of leading.
+/// How often this process began to decide: a process that lost the lease for a moment may decide anew in the same term, and an
+/// answer to the leader before is none to the new one, which counts its questions anew.
+pub(crate) type Reigns = u64;
+
+/// One time of deciding.
 struct Reign {
+    number: Reigns,
     leader: Leader,
     leadership: Leadership,
     /// What was learned, on its way to and from the API server.
@@ -102,6 +109,7 @@ pub(crate) struct Driver {
     boot: u64,
     cluster: Cluster,
     reign: Option<Reign>,
+    reigns: Reigns,
     streams: HashMap<StreamId, Outgoing>,
     next_stream: u64,
     scale: ScaleClient,
@@ -133,6 +141,7 @@ impl Driver {
             boot,
             cluster: Cluster::default(),
             reign: None,
+            reigns: 0,
             streams: HashMap::new(),
             next_stream: 0,
             scale,
@@ -160,6 +169,8 @@ impl Driver {
         let mut stopping = None;
         loop {
             let mut woken_at = None;
+            // Inputs have their turn after a tick, however long it took.
+            let mut turns = 0;
             tokio::select! {
                 biased;
                 () = stop.cancelled(), if stopping.is_none() => {
@@ -167,33 +178,43 @@ impl Driver {
                     let now = self.now();
                     if let Some(reign) = &mut self.reign {
                         reign.leader.resign(now);
+                        let jobs = reign.shelf.last(&mut reign.leader);
+                        self.keep_patterns(jobs, &self.requests);
                     }
                 }
                 changed = leadership.changed(), if electing => electing = changed.is_ok(),
                 // Before the inputs, which may never end while activators are busy.
                 _ = tick.tick() => {
+                    turns = TURNS;
+                    // Whoever was frozen may have lost the lease in the meantime.
+                    self.follow_election(leadership.borrow().clone(), stopping.is_some());
                     let now = self.now();
                     let told = self.reign.as_mut().map(|reign| (&mut reign.leader, now));
                     self.cluster.advance(Timestamp::now(), told);
                     if let Some(reign) = &mut self.reign {
                         reign.leader.tick(now);
-                        for job in reign.shelf.due(&mut reign.leader, now) {
-                            let patterns = self.patterns.clone();
-                            // In no tracker that is waited for: nobody needs its answer when the process stops.
-                            ask(&TaskTracker::new(), &self.answers, reign.leader.term(), async move {
-                                Answer::Patterns(patterns.carry_out(job).await)
-                            });
-                        }
+                        let jobs = reign.shelf.due(&mut reign.leader, now);
                         self.metrics.statements_refused(reign.leader.refused());
+                        // In no tracker that is waited for: nobody needs the answers when the process stops.
+                        self.keep_patterns(jobs, &TaskTracker::new());
                     }
                 }
                 Some(input) = inputs.recv() => woken_at = self.take_in(input),
             }
             let current = leadership.borrow_and_update().clone();
-            // Who stops takes up nothing new.
-            self.follow_election(current.filter(|_| stopping.is_none() || self.reign.is_some()));
+            self.follow_election(current, stopping.is_some());
             if self.carry_out(woken_at) {
                 failpoint::reach("idle-sent").await;
+            }
+            while turns > 0
+                && let Ok(input) = inputs.try_recv()
+            {
+                turns -= 1;
+                let woken_at = self.take_in(input);
+                self.follow_election(leadership.borrow().clone(), stopping.is_some());
+                if self.carry_out(woken_at) {
+                    failpoint::reach("idle-sent").await;
+                }
             }
             if stopping.is_some_and(|since| self.may_stop(since.elapsed())) {
                 break;
@@ -202,6 +223,16 @@ impl Driver {
         let settled = self.reign.as_ref().is_none_or(|reign| !reign.leader.is_committing());
         self.abdicate("this process stops");
         settled
+    }
+
+    fn keep_patterns(&self, jobs: Vec<Job>, requests: &TaskTracker) {
+        let Some(reign) = &self.reign else { return };
+        for job in jobs {
+            let (patterns, leadership) = (self.patterns.clone(), reign.leadership.clone());
+            ask(requests, &self.answers, reign.number, async move {
+                Answer::Patterns(patterns.carry_out(job, &leadership).await)
+            });
+        }
     }
 
     /// Nothing is under way any more that the next leader should not meet, or it has taken too long.
@@ -236,15 +267,15 @@ impl Driver {
                     }
                 }
             }
-            Input::Frame(stream, frame) => {
+            Input::Frame(stream, frame, came) => {
                 // Frames of a stream that was closed from here may still be under way.
                 let reign = self.reign.as_mut().filter(|_| self.streams.contains_key(&stream))?;
                 let wake = matches!(frame, ActivatorFrame::Wake { .. });
                 reign.leader.activator_frame(stream, frame, now);
-                return wake.then(Instant::now);
+                return wake.then_some(came);
             }
-            Input::Answered(term, answer) => {
-                let reign = self.reign.as_mut().filter(|reign| reign.leader.term() == term)?;
+            Input::Answered(number, answer) => {
+                let reign = self.reign.as_mut().filter(|reign| reign.number == number)?;
                 return reign.take_answer(answer, now, &self.metrics);
             }
             Input::Debug(asked) => {
@@ -275,7 +306,9 @@ impl Driver {
     }
 
     /// Begins to lead once the watches have listed, ends when leadership is lost, and does both for another term.
-    fn follow_election(&mut self, current: Option<Leadership>) {
+    fn follow_election(&mut self, current: Option<Leadership>, stopping: bool) {
+        // Who stops takes up nothing new.
+        let current = current.filter(|_| !stopping || self.reign.is_some());
         let current = current.filter(|leadership| leadership.is_valid(Instant::now()));
         let leads = self.reign.as_ref().map(|reign| reign.leadership.transitions);
         if leads == current.as_ref().map(|leadership| leadership.transitions) {
@@ -287,7 +320,14 @@ impl Driver {
         let now = self.now();
         let mut leader = Leader::new(term, Settings::default(), now);
         self.cluster.load(&mut leader, now);
-        self.reign = Some(Reign { leader, leadership, shelf: self.patterns.shelf(), wakes: HashMap::new() });
+        self.reigns += 1;
+        self.reign = Some(Reign {
+            number: self.reigns,
+            leader,
+            leadership,
+            shelf: self.patterns.shelf(),
+            wakes: HashMap::new(),
+        });
         self.metrics.leading(true);
         tracing::info!(transitions = term.transitions, "deciding");
     }
@@ -331,7 +371,7 @@ impl Driver {
                 Effect::ReadScale { revision, token } => {
                     reign.wakes.extend(woken_at.map(|at| (token, at)));
                     let scale = self.scale.clone();
-                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                    ask(&self.requests, &self.answers, reign.number, async move {
                         Answer::Read(token, scale.read(&revision).await)
                     });
                 }
@@ -341,13 +381,13 @@ impl Driver {
                     let leadership = reign.leadership.clone();
                     let not_after = not_after.map(|not_after| self.start + not_after);
                     let write = Write { revision, replicas, resource_version, not_after, leadership };
-                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                    ask(&self.requests, &self.answers, reign.number, async move {
                         Answer::Written(token, scale.write(&write).await)
                     });
                 }
                 Effect::ListActivators { token } => {
                     let scale = self.scale.clone();
-                    ask(&self.requests, &self.answers, reign.leader.term(), async move {
+                    ask(&self.requests, &self.answers, reign.number, async move {
                         Answer::Activators(token, scale.list_activators().await)
                     });
                 }
@@ -423,14 +463,14 @@ impl Reign {
 fn ask(
     requests: &TaskTracker,
     answers: &mpsc::Sender<Input>,
-    term: Term,
+    reign: Reigns,
     request: impl Future<Output = Answer> + Send + 'static,
 ) {
     let answers = answers.clone();
     requests.spawn(async move {
         let answer = request.await;
         // Refused only when the driver has ended, which nobody needs to know.
-        let _ = answers.send(Input::Answered(term, answer)).await;
+        let _ = answers.send(Input::Answered(reign, answer)).await;
     });
 }
 

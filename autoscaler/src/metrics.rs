@@ -92,7 +92,7 @@ impl Metrics {
         );
         registry.register_with_unit(
             "wake",
-            "Time from a Wake frame to the accepted write that follows from it",
+            "Time from the arrival of a Wake frame to the accepted write that follows from it",
             Unit::Seconds,
             wake_seconds,
         );
@@ -136,6 +136,11 @@ impl Metrics {
     pub(crate) fn scale_written(&self, outcome: &'static str, took: Duration) {
         self.scale_writes.get_or_create(&Outcome { outcome }).inc();
         self.scale_write_seconds.observe(took.as_secs_f64());
+    }
+
+    /// It took no time that says anything.
+    pub(crate) fn scale_not_sent(&self) {
+        self.scale_writes.get_or_create(&Outcome { outcome: "NotSent" }).inc();
     }
 
     pub(crate) fn woken(&self, took: Duration) {

@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use catnap_autoscaler_core::{Leader, Learned};
 use catnap_runtime::Causes;
+use catnap_runtime::lease::Leadership;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams};
 use kube::{Api, Client};
 use sha2::{Digest, Sha256};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// `ConfigMap`s that the functions are spread over; named in the chart's role one by one.
 pub(crate) const SHARDS: usize = 4;
@@ -27,18 +28,22 @@ const MANAGER: &str = "catnap-autoscaler";
 /// Stored patterns by the UID of the function.
 pub(crate) type Contents = BTreeMap<String, Vec<u8>>;
 
+/// `metadata.resourceVersion` of a shard; `None`: it does not exist yet.
+pub(crate) type Version = Option<String>;
+
 /// Something to ask the API server for.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Job {
     Read(usize),
-    Write(usize, Contents),
+    /// In place of what was read at this version; if somebody has written since, nothing.
+    Write(usize, Contents, Version),
 }
 
-/// What came of it; `None` and `false`: nothing.
+/// What came of it; `None`: nothing.
 #[derive(Debug)]
 pub(crate) enum Done {
-    Read(usize, Option<Contents>),
-    Written(usize, bool),
+    Read(usize, Option<(Contents, Version)>),
+    Written(usize, Option<Version>),
 }
 
 /// The shards during one term.
@@ -52,7 +57,9 @@ pub(crate) struct Shelf {
 #[derive(Clone, Debug, Default)]
 struct Shard {
     /// As the API server has it; `None`: not read.
-    stored: Option<Contents>,
+    stored: Option<(Contents, Version)>,
+    /// The leader has what was stored: what it has learned since is not dropped for it.
+    restored: bool,
     /// What is being written.
     writing: Option<Contents>,
     /// A question is not answered.
@@ -73,7 +80,7 @@ impl Shelf {
             if shard.asked || now < shard.after {
                 continue;
             }
-            let Some(stored) = &shard.stored else {
+            let Some((stored, version)) = &shard.stored else {
                 shard.asked = true;
                 jobs.push(Job::Read(number));
                 continue;
@@ -85,9 +92,19 @@ impl Shelf {
             if contents != *stored {
                 shard.asked = true;
                 shard.writing = Some(contents.clone());
-                jobs.push(Job::Write(number, contents));
+                jobs.push(Job::Write(number, contents, version.clone()));
             }
         }
+        jobs
+    }
+
+    /// What to write before the term ends, however soon after the last time.
+    pub(crate) fn last(&mut self, leader: &mut Leader) -> Vec<Job> {
+        for shard in &mut self.shards {
+            shard.after = Duration::ZERO;
+        }
+        let mut jobs = self.due(leader, Duration::ZERO);
+        jobs.retain(|job| matches!(job, Job::Write(..)));
         jobs
     }
 
@@ -97,23 +114,33 @@ impl Shelf {
         let Some(shard) = self.shards.get_mut(number) else { return };
         shard.asked = false;
         match done {
-            Done::Read(_, Some(contents)) => {
-                for (uid, bytes) in &contents {
-                    match Learned::restored(bytes) {
-                        Ok(learned) => leader.restore_pattern(uid.as_str().into(), learned),
-                        Err(error) => {
-                            tracing::warn!(uid, %error, "what was learned of a function is dropped");
-                        }
-                    }
+            Done::Read(_, Some((contents, version))) => {
+                if !std::mem::replace(&mut shard.restored, true) {
+                    restore(&contents, leader);
                 }
-                shard.stored = Some(contents);
+                shard.stored = Some((contents, version));
                 // Shards are written in turns, not all at once.
                 let turn = self.interval / 4 * u32::try_from(number).unwrap_or(0);
                 shard.after = now + self.interval + turn;
             }
             Done::Read(_, None) => shard.after = now + RETRY,
-            Done::Written(_, true) => shard.stored = shard.writing.take(),
-            Done::Written(_, false) => shard.writing = None,
+            Done::Written(_, Some(version)) => {
+                shard.stored = shard.writing.take().map(|contents| (contents, version));
+            }
+            // It may have landed, or another leader has written: which version is current a read tells.
+            Done::Written(_, None) => {
+                (shard.writing, shard.stored) = (None, None);
+                shard.after = now + RETRY;
+            }
+        }
+    }
+}
+
+fn restore(contents: &Contents, leader: &mut Leader) {
+    for (uid, bytes) in contents {
+        match Learned::restored(bytes) {
+            Ok(learned) => leader.restore_pattern(uid.as_str().into(), learned),
+            Err(error) => tracing::warn!(uid, %error, "what was learned of a function is dropped"),
         }
     }
 }
@@ -141,20 +168,21 @@ impl PatternClient {
         Shelf::new(self.interval)
     }
 
-    /// Does it; a failure is logged and tried again later.
-    pub(crate) async fn carry_out(&self, job: Job) -> Done {
+    /// Does it; a failure is logged and tried again later. Without leadership nothing is written.
+    pub(crate) async fn carry_out(&self, job: Job, leadership: &Leadership) -> Done {
         match job {
             Job::Read(number) => {
                 let read = timeout(REQUEST_TIMEOUT, self.maps.get_opt(&name(number))).await;
                 Done::Read(number, answered(number, read).map(|map| map.map(contents).unwrap_or_default()))
             }
-            Job::Write(number, contents) => {
-                let map = object(number, contents);
+            Job::Write(number, ..) if !leadership.is_valid(Instant::now()) => Done::Written(number, None),
+            Job::Write(number, contents, version) => {
+                let map = object(number, contents, version);
                 let parameters = PatchParams::apply(MANAGER).force();
                 let patch = Patch::Apply(&map);
                 let written =
                     timeout(REQUEST_TIMEOUT, self.maps.patch(&name(number), &parameters, &patch)).await;
-                Done::Written(number, answered(number, written).is_some())
+                Done::Written(number, answered(number, written).map(|map| map.metadata.resource_version))
             }
         }
     }
@@ -178,14 +206,17 @@ fn name(number: usize) -> String {
     format!("catnap-patterns-{number}")
 }
 
-fn contents(map: ConfigMap) -> Contents {
-    map.binary_data.unwrap_or_default().into_iter().map(|(uid, ByteString(bytes))| (uid, bytes)).collect()
+fn contents(map: ConfigMap) -> (Contents, Version) {
+    let data = map.binary_data.unwrap_or_default();
+    let contents = data.into_iter().map(|(uid, ByteString(bytes))| (uid, bytes)).collect();
+    (contents, map.metadata.resource_version)
 }
 
-fn object(number: usize, contents: Contents) -> ConfigMap {
+fn object(number: usize, contents: Contents, version: Version) -> ConfigMap {
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name(number)),
+            resource_version: version,
             labels: Some([("app.kubernetes.io/managed-by".to_owned(), "catnap".to_owned())].into()),
             ..ObjectMeta::default()
         },

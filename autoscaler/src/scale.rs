@@ -80,7 +80,7 @@ impl ScaleClient {
         let Write { revision, replicas, not_after, leadership, .. } = write;
         let start = Instant::now();
         if not_after.is_some_and(|not_after| start > not_after) || !leadership.is_valid(start) {
-            self.metrics.scale_written("NotSent", Duration::ZERO);
+            self.metrics.scale_not_sent();
             return WriteOutcome::NotSent;
         }
         failpoint::reach("put-sent").await;

@@ -11,6 +11,7 @@ use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -122,7 +123,7 @@ impl Reading {
                 Ok(Some(message)) => match ActivatorFrame::try_from(message) {
                     Ok(frame) => {
                         self.metrics.frame_taken();
-                        if self.inputs.send(Input::Frame(self.stream, frame)).await.is_err() {
+                        if self.inputs.send(Input::Frame(self.stream, frame, Instant::now())).await.is_err() {
                             return;
                         }
                     }

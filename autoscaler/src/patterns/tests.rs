@@ -43,7 +43,7 @@ fn read_empty(leader: &mut Leader) -> Shelf {
     assert_eq!(jobs.len(), SHARDS);
     for (number, job) in jobs.iter().enumerate() {
         assert_eq!(*job, Job::Read(number));
-        shelf.done(Done::Read(number, Some(Contents::new())), leader, START);
+        shelf.done(Done::Read(number, Some((Contents::new(), None))), leader, START);
     }
     shelf
 }
@@ -56,10 +56,10 @@ fn a_shard_is_written_when_it_changed_and_not_again_soon() {
     let at = |seconds| START + Duration::from_secs(seconds);
     assert!(shelf.due(&mut leader, at(299)).is_empty());
     let jobs = shelf.due(&mut leader, at(600));
-    let [Job::Write(number, contents)] = &jobs[..] else { panic!("one write: {jobs:?}") };
+    let [Job::Write(number, contents, _)] = &jobs[..] else { panic!("one write: {jobs:?}") };
     assert_eq!((*number, &contents[UID]), (shard_of(UID), &taught(300).stored()));
     assert!(shelf.due(&mut leader, at(10_000)).is_empty(), "the write is under way");
-    shelf.done(Done::Written(*number, true), &mut leader, at(600));
+    shelf.done(Done::Written(*number, Some(Some("2".into()))), &mut leader, at(600));
 
     leader.restore_pattern(UID.into(), taught(60));
     assert!(shelf.due(&mut leader, at(899)).is_empty(), "not so soon");
@@ -74,8 +74,26 @@ fn nothing_is_written_when_nothing_changed_and_again_when_it_failed() {
     assert!(shelf.due(&mut leader, at(600)).is_empty());
     leader.restore_pattern(UID.into(), taught(300));
     assert_eq!(shelf.due(&mut leader, at(900)).len(), 1);
-    shelf.done(Done::Written(shard_of(UID), false), &mut leader, at(900));
-    assert_eq!(shelf.due(&mut leader, at(1_200)).len(), 1);
+    shelf.done(Done::Written(shard_of(UID), None), &mut leader, at(900));
+    // Whoever wrote in between has done so on what was read before.
+    assert_eq!(shelf.due(&mut leader, at(920)), [Job::Read(shard_of(UID))]);
+    let theirs = [(UID.to_owned(), taught(60).stored())].into();
+    shelf.done(Done::Read(shard_of(UID), Some((theirs, Some("7".into())))), &mut leader, at(920));
+    assert_eq!(stored(&mut leader), [taught(300).stored()], "what was learned since is kept");
+    let jobs = shelf.due(&mut leader, at(1_800));
+    let [Job::Write(_, _, version)] = &jobs[..] else { panic!("one write: {jobs:?}") };
+    assert_eq!(version.as_deref(), Some("7"));
+}
+
+#[test]
+fn what_changed_is_written_before_the_term_ends() {
+    let mut leader = leader();
+    assert_eq!(Shelf::new(INTERVAL).last(&mut leader), [], "nothing was read");
+    let mut shelf = read_empty(&mut leader);
+    leader.restore_pattern(UID.into(), taught(300));
+    let jobs = shelf.last(&mut leader);
+    let [Job::Write(_, contents, _)] = &jobs[..] else { panic!("one write: {jobs:?}") };
+    assert_eq!(contents[UID], taught(300).stored());
 }
 
 #[test]
@@ -98,7 +116,7 @@ fn garbage_is_dropped_and_the_rest_is_used() {
     let mut shelf = Shelf::new(INTERVAL);
     shelf.due(&mut leader, START);
     let contents = [(UID.to_owned(), taught(300).stored()), ("x".to_owned(), vec![1, 2, 3])].into();
-    shelf.done(Done::Read(shard_of(UID), Some(contents)), &mut leader, START);
+    shelf.done(Done::Read(shard_of(UID), Some((contents, None))), &mut leader, START);
     assert_eq!(stored(&mut leader), [taught(300).stored()]);
 }
 
@@ -123,11 +141,12 @@ async fn what_one_leader_learned_the_next_one_knows() {
     });
     let patterns = PatternClient::new(api, "catnap-system", INTERVAL);
     let late = START + Duration::from_secs(900);
+    let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(3_600));
 
     let (mut first, mut shelf) = (leader(), Shelf::new(INTERVAL));
     for now in [START, late] {
         for job in shelf.due(&mut first, now) {
-            let done = soon(patterns.carry_out(job)).await;
+            let done = soon(patterns.carry_out(job, &leadership)).await;
             shelf.done(done, &mut first, now);
         }
         first.restore_pattern(UID.into(), taught(300));
@@ -141,8 +160,30 @@ async fn what_one_leader_learned_the_next_one_knows() {
 
     let (mut second, mut shelf) = (leader(), Shelf::new(INTERVAL));
     for job in shelf.due(&mut second, START) {
-        let done = soon(patterns.carry_out(job)).await;
+        let done = soon(patterns.carry_out(job, &leadership)).await;
         shelf.done(done, &mut second, START);
     }
     assert_eq!(stored(&mut second), [taught(300).stored()]);
+}
+
+#[tokio::test]
+async fn a_leader_that_was_deposed_writes_nothing() {
+    let api = client(|call| panic!("nothing may be sent, not {call:?}"));
+    let patterns = PatternClient::new(api, "catnap-system", INTERVAL);
+    let over = Leadership::until(1, Instant::now());
+    let done = soon(patterns.carry_out(Job::Write(0, Contents::new(), None), &over)).await;
+    assert!(matches!(done, Done::Written(0, None)), "{done:?}");
+}
+
+#[tokio::test]
+async fn a_write_is_made_on_the_version_that_was_read() {
+    let api = client(|call| {
+        assert_eq!(call.body["metadata"]["resourceVersion"], "7");
+        Reply::refusal(409, "Conflict")
+    });
+    let patterns = PatternClient::new(api, "catnap-system", INTERVAL);
+    let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(3_600));
+    let write = Job::Write(0, Contents::new(), Some("7".into()));
+    let done = soon(patterns.carry_out(write, &leadership)).await;
+    assert!(matches!(done, Done::Written(0, None)), "{done:?}");
 }

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use catnap_autoscaler_core::{ReadOutcome, Scale, WriteOutcome};
 use catnap_runtime::lease::Leadership;
+use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_wire::RevisionId;
 use kube::Client;
@@ -82,10 +83,18 @@ async fn every_failure_says_whether_the_write_may_have_landed() {
 
 #[tokio::test(start_paused = true)]
 async fn a_write_whose_time_is_over_is_not_sent() {
-    let scale = scale_client(client(|call| panic!("nothing may be sent, not {call:?}")));
+    let mut registry = Registry::default();
+    let scale = ScaleClient {
+        metrics: Metrics::new(&mut registry),
+        ..scale_client(client(|call| panic!("nothing may be sent, not {call:?}")))
+    };
     let write = write(Some(Instant::now()));
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(scale.write(&write).await, WriteOutcome::NotSent);
+    let mut metrics = String::new();
+    encode(&mut metrics, &registry).unwrap();
+    assert!(metrics.contains(r#"scale_writes_total{outcome="NotSent"} 1"#), "{metrics}");
+    assert!(metrics.contains("scale_write_seconds_count 0"), "what was not sent took no time: {metrics}");
 }
 
 #[tokio::test(start_paused = true)]

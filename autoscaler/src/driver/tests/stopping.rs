@@ -33,7 +33,7 @@ impl Process {
 
     async fn acknowledge(&self, activated: &Activated, gate: catnap_wire::GateId) {
         let acknowledged = ActivatorFrame::Ack { revision: revision(), gate };
-        self.put(Input::Frame(activated.id, acknowledged)).await;
+        self.put(Input::Frame(activated.id, acknowledged, Instant::now())).await;
     }
 
     /// Time passes until the write is on its way; it is paused, so each turn is one question.
