@@ -88,8 +88,8 @@ pub(crate) enum Refusal {
     UnknownPod,
 }
 
-/// How often this process began to decide: a process that lost the lease for a moment may decide anew in the same term, and an
-/// answer to the leader before is none to the new one, which counts its questions anew.
+/// How often this process began to decide. One that lost its lease for a moment may decide anew in the same term, and counts its
+/// questions anew: an answer to the leader before is none to the new one.
 pub(crate) type Reigns = u64;
 
 /// One time of deciding.
