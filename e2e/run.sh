@@ -11,6 +11,8 @@ mkdir -p "$target/e2e"
 rm -f "$target/e2e/skipped.txt"
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 cargo build --package catnap-e2e --bins --tests
+# Tests run it as a person does.
+cargo build --package catnap
 cluster=$target/debug/catnap-cluster
 
 result=0

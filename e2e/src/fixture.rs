@@ -185,6 +185,14 @@ impl Context {
         self.environment.kubectl(&all, input).await
     }
 
+    /// Runs `catnap` against the cluster, as a person would; its standard output.
+    ///
+    /// # Errors
+    /// What it says, when it fails or was not built.
+    pub async fn catnap(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        self.environment.catnap(arguments).await
+    }
+
     /// Puts what `make images` has built on the launcher's nodes; another cluster has its own way.
     ///
     /// # Errors

@@ -6,6 +6,8 @@ mod activators;
 mod kubelet;
 #[path = "faults/leaders.rs"]
 mod leaders;
+#[path = "faults/learned.rs"]
+mod learned;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/mixed/mod.rs"]

@@ -6,6 +6,8 @@ mod api;
 mod calls;
 #[path = "parallel/examples.rs"]
 mod examples;
+#[path = "parallel/explaining.rs"]
+mod explaining;
 #[path = "parallel/failures.rs"]
 mod failures;
 #[path = "parallel/fixture.rs"]
@@ -16,5 +18,9 @@ mod healing;
 mod permissions;
 #[path = "parallel/revisions.rs"]
 mod revisions;
+#[path = "parallel/rules.rs"]
+mod rules;
 #[path = "parallel/scaling.rs"]
 mod scaling;
+#[path = "parallel/schedules.rs"]
+mod schedules;

@@ -77,9 +77,13 @@ pub(super) fn ours(policy: &str, seconds: u64) -> String {
     format!("{policy} {seconds} s")
 }
 
-/// Waste of the best fixed time at this rate of cold starts, on straight lines between the ones that were tried; `None`
-/// outside of them.
+/// Waste of the best fixed time at this rate of cold starts, on straight lines between the ones that were tried, the shortest
+/// first. Below the rate of the longest it is the longest's, which is less than a still longer one would waste; `None` above
+/// the rate of the shortest: nothing was tried that can be compared.
 pub(super) fn at_equal_colds(kept: &[&Standing], rate: f64) -> Option<f64> {
+    if let Some(longest) = kept.last().filter(|longest| rate < longest.cold_rate()) {
+        return Some(longest.waste);
+    }
     kept.windows(2).find_map(|pair| match pair {
         [shorter, longer] if (longer.cold_rate()..=shorter.cold_rate()).contains(&rate) => {
             let width = shorter.cold_rate() - longer.cold_rate();
@@ -126,7 +130,8 @@ mod tests {
         let kept = [&shorter, &longer];
         assert_eq!(at_equal_colds(&kept, 0.075), Some(15.0));
         assert_eq!(at_equal_colds(&kept, 0.05), Some(20.0));
-        assert_eq!(at_equal_colds(&kept, 0.04), None);
+        assert_eq!(at_equal_colds(&kept, 0.04), Some(20.0), "a longer time would waste more");
+        assert_eq!(at_equal_colds(&kept, 0.11), None);
     }
 
     #[test]
