@@ -4,8 +4,8 @@ use std::io;
 use std::process::Stdio;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
 use tokio::time::timeout;
 
 /// Port of the admin server in the pod.
@@ -46,6 +46,8 @@ pub(crate) enum ForwardError {
 #[derive(Debug)]
 pub(super) struct Forward {
     authority: String,
+    /// kubectl says a word for each connection, and ends when nobody could read it.
+    _output: Lines<BufReader<ChildStdout>>,
     _kubectl: Child,
 }
 
@@ -63,7 +65,7 @@ impl Forward {
         let line = timeout(PATIENCE, lines.next_line()).await.map_err(|_| ForwardError::Timeout)?;
         let line = line.map_err(|source| ForwardError::Run { source })?.ok_or_else(refused)?;
         let authority = forwarded(&line).ok_or(ForwardError::Refused { said: line.clone() })?;
-        Ok(Self { authority: authority.to_owned(), _kubectl: kubectl })
+        Ok(Self { authority: authority.to_owned(), _output: lines, _kubectl: kubectl })
     }
 
     /// Host and port.
