@@ -146,7 +146,7 @@ fn use_up_descriptors() -> Vec<File> {
 #[test]
 fn a_connection_without_a_descriptor_is_told_why() {
     alone("hardening::overload::a_connection_without_a_descriptor_is_told_why", async {
-        let (bed, _pod) = bed(1_000, 1).await;
+        let (bed, _pod) = bed(1_000, 2).await;
         let mut held = Raw::connect(bed.address()).await;
         held.get("cold.default", "/").await;
         bed.until_held("cold", 1).await;
@@ -178,7 +178,7 @@ fn a_connection_without_a_descriptor_is_told_why() {
 #[test]
 fn a_request_without_a_descriptor_for_its_pod_is_told_why() {
     alone("hardening::overload::a_request_without_a_descriptor_for_its_pod_is_told_why", async {
-        let (bed, _) = bed(1_000, 1).await;
+        let (bed, _) = bed(1_000, 2).await;
         let pod = Pod::http1(|_| async { reply("ok") }).await;
         bed.function_with("other", Setup { limit: 1, ..Setup::default() }, &[pod.address]);
         let mut client = Raw::connect(bed.address()).await;
