@@ -67,6 +67,7 @@ for group in "$@"; do
         need curl curl
         need wrk wrk
         need h2load nghttp2-client
+        need slowhttptest slowhttptest
         need node nodejs
         need /usr/bin/python3 python3
         need /usr/lib/python3/dist-packages/requests python3-requests

@@ -4,7 +4,7 @@ use super::function::Function;
 use super::programs::run;
 
 /// The figure before a word of a load generator's report.
-fn figure(report: &str, word: &str) -> u64 {
+pub(crate) fn figure(report: &str, word: &str) -> u64 {
     let before = report.split(word).next().unwrap();
     before.split_whitespace().next_back().unwrap().parse().unwrap()
 }

@@ -10,4 +10,5 @@ mod grpc;
 mod languages;
 mod load;
 mod programs;
+mod slow;
 mod tls;
