@@ -42,7 +42,7 @@ pub use function::Function;
 pub use gate::ALONE_AFTER;
 pub use measure::through;
 pub use members::is_first;
-pub use overload::{BUSY_LIMIT, Overload};
+pub use overload::{BUSY_LIMIT, BYTES_OF_WORK, Overload};
 pub use phases::Phases;
 pub use pod::{Pod, PodKey, Protocol};
 pub use process::{Command, Connection};

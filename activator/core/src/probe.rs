@@ -83,6 +83,13 @@ mod tests {
     }
 
     #[test]
+    fn probes_are_as_quick_as_documented() {
+        assert_eq!(READINESS_TIMEOUT, ms(50));
+        assert_eq!(SHORTEST_PAUSE, ms(5));
+        assert_eq!(SET_ASIDE_PAUSE, ms(1_000));
+    }
+
+    #[test]
     fn attempts_thin_out_with_the_time_since_the_first() {
         let mut schedule = Schedule::default();
         assert_eq!(schedule.next(ms(100), false), ms(100));

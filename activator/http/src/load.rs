@@ -1,10 +1,9 @@
-//! How busy a worker is, and what it refuses while it is too busy: asked with each new request, so that an idle worker does
-//! nothing for it.
+//! How busy a worker is, and what it refuses while it is too busy: asked with each new request, and once a second.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catnap_activator_core::{Admission, Function, Overload, Reason};
+use catnap_activator_core::{Admission, Function, FunctionName, Overload, Reason};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Handle;
@@ -24,19 +23,35 @@ impl Load {
 
     /// Admits a new request of the function, unless the worker is too busy for it. On the worker's own thread.
     pub(crate) fn admit(&self, function: &Arc<Function>, now: Instant) -> Admission {
-        let now = now.saturating_duration_since(self.started);
         let admitted = {
             let mut overload = self.overload.lock();
-            if overload.due(now) {
-                overload.sample(now, busy());
-            }
+            self.sample(&mut overload, now);
             overload.admit(function.name())
         };
         if admitted {
             return function.admit();
         }
-        let detail = "this process has too much to do, and this function sends it the most requests";
+        let detail = "this process has too much to do, and most of it is for this function";
         Admission::Refused(function.refusal(Reason::ProcessOverloaded, detail.into()))
+    }
+
+    /// Counts work beyond requests' heads.
+    pub(crate) fn moved(&self, function: &FunctionName, work: u64) {
+        self.overload.lock().moved(function, work);
+    }
+
+    /// Part of the last second in which the worker was busy, and whether it refuses requests. On the worker's own thread.
+    pub(crate) fn look(&self, now: Instant) -> (f64, bool) {
+        let mut overload = self.overload.lock();
+        self.sample(&mut overload, now);
+        (overload.busy(), overload.refuses())
+    }
+
+    fn sample(&self, overload: &mut Overload, now: Instant) {
+        let now = now.saturating_duration_since(self.started);
+        if overload.due(now) {
+            overload.sample(now, busy());
+        }
     }
 }
 

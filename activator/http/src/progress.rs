@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
-use catnap_activator_core::Reason;
+use catnap_activator_core::{BYTES_OF_WORK, Function, Reason};
 use futures::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::body::PodBody;
+use crate::client::Client;
 use crate::lease::Lease;
 
 /// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
@@ -29,6 +30,14 @@ pub(crate) struct Progress {
     rest: Mutex<Option<Rest>>,
     /// Where the worker's [`Deadlines`](crate::deadlines::Deadlines) list it, counted from 1; 0 when they do not.
     pub(crate) place: AtomicUsize,
+    account: Option<Account>,
+}
+
+/// Whose work the bytes are, and the worker's that has it.
+#[derive(Debug)]
+struct Account {
+    client: Arc<Client>,
+    function: Arc<Function>,
 }
 
 /// The rest of a response, and the slot and connection that it comes from.
@@ -74,7 +83,8 @@ impl Progress {
     }
 
     pub(crate) fn count_request(&self, bytes: usize) {
-        self.request_bytes.fetch_add(bytes as u64, Relaxed);
+        let before = self.request_bytes.fetch_add(bytes as u64, Relaxed);
+        self.charge(before, bytes as u64);
     }
 
     /// Bytes of the response's body, or of what a tunnel carried to the client.
@@ -83,7 +93,22 @@ impl Progress {
     }
 
     pub(crate) fn count_response(&self, bytes: u64) {
-        self.response_bytes.fetch_add(bytes, Relaxed);
+        let before = self.response_bytes.fetch_add(bytes, Relaxed);
+        self.charge(before, bytes);
+    }
+
+    /// The bytes are work for this function, beyond that of its request.
+    pub(crate) fn belong_to(&mut self, client: &Arc<Client>, function: &Arc<Function>) {
+        self.account = Some(Account { client: Arc::clone(client), function: Arc::clone(function) });
+    }
+
+    fn charge(&self, before: u64, bytes: u64) {
+        let work = (before + bytes) / BYTES_OF_WORK - before / BYTES_OF_WORK;
+        if work > 0
+            && let Some(Account { client, function }) = &self.account
+        {
+            client.worker.load.moved(function.name(), work);
+        }
     }
 
     /// True when the client broke its request off.

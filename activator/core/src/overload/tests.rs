@@ -20,6 +20,8 @@ struct Worker {
     offered: Vec<f64>,
     admitted: Vec<u32>,
     refused: Vec<u32>,
+    /// Work of streams that began long ago: a second, seconds of time for each, and whether it is told.
+    streaming: Option<(usize, f64, f64, bool)>,
 }
 
 const STEPS: u32 = 100;
@@ -36,6 +38,7 @@ impl Worker {
             offered: vec![0.0; functions],
             admitted: vec![0; functions],
             refused: vec![0; functions],
+            streaming: None,
         }
     }
 
@@ -58,6 +61,12 @@ impl Worker {
         for (offered, rate) in self.offered.iter_mut().zip(rates) {
             // Clients that wait send nothing.
             *offered = (*offered + rate * STEP).min(rate * STEP * 2.0 + 1.0);
+        }
+        if let Some((function, rate, cost, told)) = self.streaming {
+            self.owed += rate * STEP * cost;
+            if told {
+                self.overload.moved(&name(function), (rate * STEP) as u64);
+            }
         }
         let mut left = true;
         while left && self.owed < STEP {
@@ -156,6 +165,78 @@ fn a_light_function_whose_requests_take_long_is_not_the_heaviest() {
     assert_eq!(worker.refused, [0, 0]);
 }
 
+#[test]
+fn streams_are_work_of_the_function_that_has_them() {
+    let mut worker = Worker::new(3);
+    // Downloads that began long ago, at 1.2 GB a second: most of the time.
+    worker.streaming = Some((0, 18_000.0, 0.000_05, true));
+    let (rates, costs) = ([0.0, 150.0, 0.5], [0.0, 0.000_15, 0.000_15]);
+    let busy = worker.run(60, &rates, &costs);
+    assert!(busy > 0.9, "{busy}");
+    assert_eq!(worker.refused, [0, 0, 0]);
+    // A new download is refused meanwhile.
+    worker.run(1, &[20.0, 150.0, 0.5], &[0.000_05, 0.000_15, 0.000_15]);
+    assert!(worker.refused[0] > 0);
+    assert_eq!(worker.refused[1..], [0, 0]);
+}
+
+#[test]
+fn who_does_not_keep_the_worker_busy_is_left_something() {
+    let mut worker = Worker::new(3);
+    // Nobody knows whose work it is.
+    worker.streaming = Some((0, 19_000.0, 0.000_05, false));
+    let (rates, costs) = ([0.0, 150.0, 0.5], [0.0, 0.000_15, 0.000_15]);
+    worker.run(60, &rates, &costs);
+    assert!(worker.admitted[1] >= 98 * 60, "{} of {}", worker.admitted[1], 150 * 60);
+    assert_eq!(worker.refused[2], 0);
+}
+
+#[test]
+fn a_flood_that_asks_again_at_once_is_served_as_much_as_it_is_refused() {
+    let mut worker = Worker::new(2);
+    // What is refused takes all the time there is: its clients ask again as soon as they have their answer.
+    let (rates, costs) = ([100_000.0, 20.0], [0.000_2; 2]);
+    worker.run(60, &rates, &costs);
+    let busy = worker.run(120, &rates, &costs);
+    assert!(busy > 0.99, "{busy}");
+    let (served, refused) = (f64::from(worker.admitted[0]) / 120.0, f64::from(worker.refused[0]) / 120.0);
+    assert!((1_500.0..3_500.0).contains(&served), "{served} of the 5,000 a second that it could do");
+    assert!(refused > 1_000.0, "{refused}");
+    assert_eq!(worker.refused[1], 0);
+}
+
+#[test]
+fn who_asks_rarely_is_protected_too() {
+    let mut worker = Worker::new(2);
+    let (rates, costs) = ([3_000.0, 0.05], [0.001; 2]);
+    worker.run(40, &rates, &costs);
+    assert!(worker.overload.refuses());
+    for _ in 0..40 {
+        let busy = worker.run(1, &rates, &costs);
+        assert!((0.7..0.9).contains(&busy), "{busy}");
+    }
+    assert_eq!(worker.refused[1], 0);
+    // Until it has not asked for a minute.
+    worker.run(61, &[3_000.0, 0.0], &costs);
+    assert!(!worker.overload.refuses());
+}
+
+#[test]
+fn nothing_is_refused_before_a_second_is_known() {
+    let mut overload = Overload::new(BUSY_LIMIT);
+    // A process that starts is busy with that.
+    for sample in 0..10 {
+        let now = Duration::from_millis(100 * sample);
+        overload.sample(now, [now, Duration::ZERO]);
+        for request in 0..100 {
+            assert!(overload.admit(&name(usize::from(request == 0))), "at {now:?}");
+        }
+        assert!(!overload.refuses(), "at {now:?}");
+    }
+    overload.sample(Duration::from_secs(1), [Duration::from_secs(1), Duration::ZERO]);
+    assert!(overload.refuses());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -193,7 +274,8 @@ proptest! {
             for request in 0..requests {
                 overload.admit(&name(request % 7));
             }
-            prop_assert!(overload.cap.is_none_or(|cap| cap.is_finite() && cap >= 0.0));
+            overload.moved(&name(requests % 7), at);
+            prop_assert!(overload.cap.is_none_or(|cap| cap.work.is_finite() && cap.work >= HEAVY_RATE));
         }
     }
 }
