@@ -26,6 +26,13 @@ pub struct Grant {
     pub phases: Option<Phases>,
 }
 
+impl Grant {
+    /// The request waited, and there was no pod at some time.
+    pub(crate) fn waited_cold(&self) -> bool {
+        self.phases.is_some_and(|phases| phases.cold)
+    }
+}
+
 /// Something that only the surroundings of a revision can do.
 #[derive(Debug)]
 pub enum Effect<W> {

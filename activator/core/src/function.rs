@@ -92,7 +92,8 @@ impl Function {
         self.companion.get_or_init(|| new()).downcast_ref()
     }
 
-    pub(crate) fn uid(&self) -> &Arc<str> {
+    /// UID: the same name with another one is another Function.
+    pub fn uid(&self) -> &Arc<str> {
         &self.uid
     }
 
@@ -160,7 +161,7 @@ impl Function {
             Err(trouble) => return self.refused(trouble),
         };
         let (waiter, waiting) = Waiting::pair(self, grant.ticket);
-        let held = Held::new(waiter, grant.arrived, false, permit);
+        let held = Held::new(waiter, grant.arrived, grant.waited_cold(), permit);
         routed.with(|machine, now, effects| machine.adopt(grant.ticket, held, now, effects));
         Admission::Held(waiting)
     }

@@ -20,6 +20,19 @@ pub struct Phases {
 }
 
 impl Phases {
+    /// Those of two waits of one request.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            cold: self.cold || other.cold,
+            wake: self.wake + other.wake,
+            schedule: self.schedule + other.schedule,
+            start: self.start + other.start,
+            ready: self.ready + other.ready,
+            queue: self.queue + other.queue,
+        }
+    }
+
     /// Length of the whole wait.
     pub fn total(&self) -> Duration {
         self.wake + self.schedule + self.start + self.ready + self.queue

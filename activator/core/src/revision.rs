@@ -255,7 +255,7 @@ impl<W> Revision<W> {
             Ok(permit) => permit,
             Err(trouble) => return Arrival::Refused(trouble),
         };
-        self.hold(grant.ticket, Held::new(waiter(), grant.arrived, false, permit), now);
+        self.hold(grant.ticket, Held::new(waiter(), grant.arrived, grant.waited_cold(), permit), now);
         Arrival::Held
     }
 

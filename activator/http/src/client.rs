@@ -29,6 +29,7 @@ use crate::io::{Io, Protocol, Transport};
 use crate::listen::Endpoint;
 use crate::server::Stage;
 use crate::socket::Socket;
+use crate::trace::Sampling;
 use crate::worker::Worker;
 
 /// How long a client may take to read the last response of a connection that we close.
@@ -198,6 +199,12 @@ impl Client {
         }
     }
 
+    /// Which of its requests have a trace.
+    pub(crate) fn sampling(&self) -> Option<Sampling> {
+        let decides = self.listener == Listener::InCluster || self.caller.trusted();
+        self.worker.config.sampling.map(|sampling| Sampling { caller_decides: decides, ..sampling })
+    }
+
     /// Lets one more request of this connection wait, so that one function cannot take all its streams. `None`: too many.
     pub(crate) fn hold(&self, function: &FunctionName) -> Option<HeldStream<'_>> {
         if self.protocol == Protocol::Http2 {
@@ -208,14 +215,12 @@ impl Client {
             }
             *count += 1;
         }
-        self.worker.observer.held();
         Some(HeldStream { client: self, function: function.clone() })
     }
 }
 
 impl Drop for HeldStream<'_> {
     fn drop(&mut self) {
-        self.client.worker.observer.released();
         if self.client.protocol == Protocol::Http2 {
             let mut held = self.client.held.lock();
             if let Some(count) = held.get_mut(&self.function) {

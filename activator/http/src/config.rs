@@ -53,7 +53,8 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// Part of a worker's time, from 0 to 1, that it may be busy before new requests of the heaviest function are refused.
     pub busy_limit: f64,
-    /// Which traces are sampled; `None`: nobody takes any, and what callers send passes as it is.
+    /// Which traces are sampled; `None`: nobody takes any, and what callers send passes as it is. Whose callers decide is known
+    /// by their connections.
     pub sampling: Option<Sampling>,
     /// Longest time for a TCP connection to a pod.
     pub connect_timeout: Duration,
@@ -147,6 +148,20 @@ impl FromStr for Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_configures_is_as_documented() {
+        let config = Config::new(Vec::new());
+        assert_eq!(config.head_timeout, Duration::from_secs(10));
+        assert_eq!(config.idle_timeout, Duration::from_secs(620));
+        assert_eq!(config.stall_timeout, Duration::from_secs(60));
+        assert_eq!(config.connect_timeout, Duration::from_secs(2));
+        assert!((config.busy_limit - 0.8).abs() < f64::EPSILON);
+        assert_eq!((config.workers, config.max_connections, config.sampling), (1, None, None));
+        assert!(config.tls.is_none() && config.trusted_proxies.is_empty());
+        assert_eq!((HEAD_BYTES, HEAD_FIELDS, URI_BYTES, REPLAY_BYTES), (65_536, 100, 16_384, 65_536));
+        assert_eq!((STREAMS, STREAMS_HELD, STREAM_WINDOW, PENDING_RESETS), (250, 125, 65_536, 20));
+    }
 
     #[test]
     fn a_network_contains_its_addresses() {

@@ -123,7 +123,7 @@ impl Exchange {
                 record.routed(&function);
                 let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
                 let body = Replay::new(body, Arc::clone(&record.progress), socket);
-                let (head, trace) = Head::new(parts, host, &client.caller, client.worker.config.sampling);
+                let (head, trace) = Head::new(parts, host, &client.caller, client.sampling());
                 record.describe(line, &asker.request_id, trace);
                 let deadline = headers::grpc_timeout(head.headers())
                     .map(|timeout| tokio::time::Instant::now() + timeout);
@@ -190,6 +190,7 @@ impl Exchange {
                 }
                 Err(Failure::NoHead) if !resent && self.replayable() => {
                     resent = true;
+                    self.record.send_again();
                     function.admit_again()
                 }
                 Err(Failure::NoHead) => {

@@ -51,6 +51,11 @@ impl Caller {
         self.scheme == HTTPS
     }
 
+    /// True when what it says of others is believed.
+    pub(crate) fn trusted(&self) -> bool {
+        self.trusted
+    }
+
     /// Writes the fields on where the request came from. `host`: the authority as the client sent it.
     pub(crate) fn describe(&self, headers: &mut HeaderMap, host: &HeaderValue) {
         let mut element = BytesMut::with_capacity(self.forwarded.len() + host.len() + 2);

@@ -54,7 +54,9 @@ pub struct Ended<'record> {
     pub duration: Duration,
     /// From the parsed head to the response's.
     pub first_byte: Option<Duration>,
-    /// How the time before the dispatch was spent, when the request waited.
+    /// How long it waited for capacity, all its waits together, whatever became of it; `None`: it did not.
+    pub held: Option<Duration>,
+    /// How the waits that ended in a dispatch were spent.
     pub phases: Option<Phases>,
     /// Times that the request was given to a pod; 0 when never.
     pub attempts: u32,
@@ -124,17 +126,15 @@ pub trait Observer: Send + Sync + 'static {
     /// A request ended; `began` was called for it.
     fn ended(&self, _exchange: &Ended<'_>) {}
 
-    /// A request is held now.
-    fn held(&self) {}
-
-    /// A held request was dispatched, refused or left; `held` was called for it.
-    fn released(&self) {}
-
     /// The parser refused what a client sent; there was no request.
     fn unparsable(&self, _reason: Reason) {}
 
     /// There was no room for a connection, and it was closed before it said anything.
     fn turned_away(&self) {}
+
+    /// Once a second: part of the last one in which the worker of this number was busy, from 0 to 1, and whether it refuses
+    /// requests for that.
+    fn looked_at(&self, _worker: usize, _busy: f64, _refuses: bool) {}
 }
 
 /// Counts nothing.

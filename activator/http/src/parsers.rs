@@ -127,7 +127,10 @@ fn passes_nothing_of_the_connection(fields: &HeaderMap) {
 }
 
 fn leaves_one_trace(mut headers: HeaderMap) {
-    trace::pass_on(&mut headers, None);
+    let mut untraced = headers.clone();
+    trace::pass_on(&mut untraced, None);
+    assert!(untraced.get_all("traceparent").iter().count() <= 1);
+    trace::pass_on(&mut headers, Some(trace::Sampling { ratio: 0.5, caller_decides: true }));
     let values: Vec<_> = headers.get_all("traceparent").iter().collect();
     assert_eq!(values.len(), 1);
     let parts: Vec<&[u8]> = values[0].as_bytes().split(|byte| *byte == b'-').collect();

@@ -1,7 +1,7 @@
 //! What is known of one exchange, told to the observer when it ends, whichever way that happens.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use catnap_activator_core::{Function, Phases, Slot};
 use catnap_wire::message::RevisionId;
@@ -19,8 +19,13 @@ pub(crate) struct Record {
     started: Instant,
     function: Option<Arc<Function>>,
     revision: Option<RevisionId>,
+    /// When the wait for capacity began that it is in, and how long those before took.
+    hold_began: Option<Instant>,
+    held: Option<Duration>,
     phases: Option<Phases>,
-    first_byte: Option<std::time::Duration>,
+    /// Those until it was sent for the first time, when it was sent twice.
+    earlier: Option<Phases>,
+    first_byte: Option<Duration>,
     pub(crate) status: Option<u16>,
     /// Until something better is known, the client left.
     pub(crate) outcome: Outcome,
@@ -39,7 +44,10 @@ impl Record {
             started,
             function: None,
             revision: None,
+            hold_began: None,
+            held: None,
             phases: None,
+            earlier: None,
             first_byte: None,
             status: None,
             outcome: Outcome::ClientLeft,
@@ -51,15 +59,27 @@ impl Record {
 
     pub(crate) fn routed(&mut self, function: &Arc<Function>) {
         self.function = Some(Arc::clone(function));
+        // Nobody else has it yet.
+        if let Some(progress) = Arc::get_mut(&mut self.progress) {
+            progress.belong_to(&self.client, function);
+        }
     }
 
     pub(crate) fn dispatched(&mut self, slot: &Slot) {
         self.attempts += 1;
         self.revision = Some(slot.revision().clone());
-        self.phases = slot.phases();
+        self.phases = match (self.earlier, slot.phases()) {
+            (Some(earlier), Some(phases)) => Some(earlier.and(phases)),
+            (earlier, phases) => earlier.or(phases),
+        };
         if let Some(details) = &mut self.details {
             details.pod = Some(Arc::clone(slot.pod()));
         }
+    }
+
+    /// A pod that had it gave no response: its next wait is another one.
+    pub(crate) fn send_again(&mut self) {
+        self.earlier = self.phases;
     }
 
     /// Keeps the details of the request, when somebody wants them.
@@ -74,6 +94,9 @@ impl Record {
 
     /// The request waits from now on.
     pub(crate) fn wait(&mut self, kind: StepKind) {
+        if kind == StepKind::Hold {
+            self.hold_began = Some(Instant::now());
+        }
         let started = self.started;
         if let Some(trace) = self.trace_mut() {
             trace.begin(kind, started);
@@ -82,9 +105,16 @@ impl Record {
 
     /// It does not wait any more.
     pub(crate) fn go_on(&mut self) {
+        self.end_hold();
         let started = self.started;
         if let Some(trace) = self.trace_mut() {
             trace.end(started);
+        }
+    }
+
+    fn end_hold(&mut self) {
+        if let Some(began) = self.hold_began.take() {
+            *self.held.get_or_insert_default() += began.elapsed();
         }
     }
 
@@ -110,6 +140,7 @@ impl Record {
 impl Drop for Record {
     fn drop(&mut self) {
         self.client.worker.deadlines.forget(&self.progress);
+        self.end_hold();
         let ended = Instant::now();
         self.client.socket.exchange_ended(ended);
         self.client.worker.observer.ended(&Ended {
@@ -119,6 +150,7 @@ impl Drop for Record {
             outcome: self.outcome,
             duration: ended.saturating_duration_since(self.started),
             first_byte: self.first_byte,
+            held: self.held,
             phases: self.phases,
             attempts: self.attempts,
             request_bytes: self.progress.request_bytes(),

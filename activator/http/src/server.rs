@@ -217,3 +217,15 @@ fn most_connections(descriptors: Option<u64>) -> usize {
     let descriptors = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
     (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).max(LEAST_CONNECTIONS)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_get_half_of_the_descriptors_that_nothing_else_needs() {
+        assert_eq!(most_connections(Some(1_048_576)), 524_160);
+        assert_eq!(most_connections(Some(1_024)), 384);
+        assert_eq!(most_connections(Some(0)), LEAST_CONNECTIONS);
+    }
+}

@@ -1,6 +1,7 @@
 //! The trace of a request (W3C Trace Context): taken over from its client or begun, and what happened in it when it is sampled.
 //!
-//! Nothing is kept of a request that is not sampled. Who asks for a sample gets one: the decision is its caller's.
+//! Nothing is kept of a request that is not sampled. Callers in the cluster and trusted proxies decide for theirs; of what
+//! others send a part is sampled, whatever they ask for.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -63,38 +64,49 @@ impl Trace {
     }
 }
 
-/// Which requests without a caller's decision are sampled.
+/// Which requests are sampled.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sampling {
-    /// Part of them, from 0 to 1.
+    /// Part of those whose caller does not decide, from 0 to 1.
     pub ratio: f64,
+    /// What a caller says of its own request counts.
+    pub caller_decides: bool,
 }
 
 impl Sampling {
-    fn takes(self, id: u128) -> bool {
-        // By the id's lowest 56 bits, which are random (Trace Context level 2): who sees the same id decides alike.
-        const RANDOM: u32 = 56;
-        let part = (id & ((1 << RANDOM) - 1)) as f64 / (1_u64 << RANDOM) as f64;
-        part < self.ratio
+    /// Not by the id: its caller may have chosen it.
+    fn takes(self) -> bool {
+        rand::random::<f64>() < self.ratio
+    }
+
+    /// `asked`: the caller has its own part of the trace sampled.
+    fn takes_over(self, asked: bool) -> bool {
+        asked && (self.caller_decides || self.takes())
     }
 }
 
-/// Passes a valid trace context on, else begins one. Gives what is to be kept of the request, when it is sampled; nothing is
-/// where nobody takes traces (`sampling` is `None`).
+/// Passes a valid trace context on, else begins one. Gives what is to be kept of the request, when it is sampled.
+///
+/// Where nobody takes traces (`sampling` is `None`) nothing is begun, so that the function decides for itself.
 pub(crate) fn pass_on(headers: &mut HeaderMap, sampling: Option<Sampling>) -> Option<Box<Trace>> {
     let mut values = headers.get_all(TRACEPARENT).iter();
     let only = values.next().filter(|_| values.next().is_none());
     let caller = only.and_then(|only| Context::parse(only.as_bytes()));
+    if caller.is_none() {
+        // A state belongs to its trace.
+        headers.remove(TRACESTATE);
+    }
     let (id, parent, sampled) = match (caller, sampling) {
-        (Some(_), None) | (Some(Context { sampled: false, .. }), _) => return None,
-        (Some(Context { id, parent, sampled }), Some(_)) => (id, Some(parent), sampled),
-        (None, sampling) => {
-            // A state belongs to its trace.
-            headers.remove(TRACESTATE);
-            // Zero is not a valid id.
-            let id = rand::random::<u128>() | 1 << 127;
-            (id, None, sampling.is_some_and(|sampling| sampling.takes(id)))
+        (Some(Context { id, parent, sampled }), Some(sampling)) if sampling.takes_over(sampled) => {
+            (id, Some(parent), true)
         }
+        (Some(_), _) => return None,
+        (None, None) => {
+            headers.remove(TRACEPARENT);
+            return None;
+        }
+        // Zero is not a valid id.
+        (None, Some(sampling)) => (rand::random::<u128>() | 1 << 127, None, sampling.takes()),
     };
     let span = rand::random::<u64>() | 1;
     headers.insert(TRACEPARENT, Context { id, parent: span, sampled }.value());

@@ -1,6 +1,9 @@
 //! A connection that switched to another protocol: bytes move both ways until both sides ended.
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
@@ -8,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, copy, split};
 use crate::io::{Io, Stream};
 use crate::lease::Lease;
 use crate::observe::Outcome;
-use crate::progress::Stage;
+use crate::progress::{Progress, Stage};
 use crate::record::Record;
 
 /// How long one direction goes on after the other one ended.
@@ -33,8 +36,7 @@ impl Tunnel {
         let Self { pod, lease, mut record } = self;
         let progress = Arc::clone(&record.progress);
         record.outcome = tokio::select! {
-            moved = move_bytes(client, pod) => {
-                progress.count_response(moved);
+            () = move_bytes(client, pod, &progress) => {
                 lease.end_tunnel();
                 Outcome::Answered
             }
@@ -46,25 +48,52 @@ impl Tunnel {
     }
 }
 
-/// Gives the bytes that went to the client.
-async fn move_bytes(client: impl AsyncRead + AsyncWrite, pod: impl AsyncRead + AsyncWrite) -> u64 {
-    let (mut from_client, mut to_client) = split(client);
-    let (mut from_pod, mut to_pod) = split(pod);
-    let mut moved = 0;
-    {
-        let up = async {
-            let _ = copy(&mut from_client, &mut to_pod).await;
-            let _ = to_pod.shutdown().await;
-        };
-        let down = async {
-            moved = copy(&mut from_pod, &mut to_client).await.unwrap_or(0);
-            let _ = to_client.shutdown().await;
-        };
-        let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
-        tokio::select! {
-            () = up.as_mut() => { let _ = tokio::time::timeout(HALF_CLOSED, down).await; }
-            () = down.as_mut() => { let _ = tokio::time::timeout(HALF_CLOSED, up).await; }
-        }
+async fn move_bytes(
+    client: impl AsyncRead + AsyncWrite,
+    pod: impl AsyncRead + AsyncWrite,
+    progress: &Progress,
+) {
+    let (mut from_client, to_client) = split(client);
+    let (mut from_pod, to_pod) = split(pod);
+    let mut to_client = Counted { to: to_client, count: |bytes| progress.count_response(bytes as u64) };
+    let mut to_pod = Counted { to: to_pod, count: |bytes| progress.count_request(bytes) };
+    let up = async {
+        let _ = copy(&mut from_client, &mut to_pod).await;
+        let _ = to_pod.shutdown().await;
+    };
+    let down = async {
+        let _ = copy(&mut from_pod, &mut to_client).await;
+        let _ = to_client.shutdown().await;
+    };
+    let (mut up, mut down) = (std::pin::pin!(up), std::pin::pin!(down));
+    tokio::select! {
+        () = up.as_mut() => { let _ = tokio::time::timeout(HALF_CLOSED, down).await; }
+        () = down.as_mut() => { let _ = tokio::time::timeout(HALF_CLOSED, up).await; }
     }
-    moved
+}
+
+/// Tells of each write: what moved counts also when the tunnel is cut off.
+struct Counted<W, C> {
+    to: W,
+    count: C,
+}
+
+impl<W: AsyncWrite + Unpin, C: Fn(usize) + Unpin> AsyncWrite for Counted<W, C> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.to).poll_write(context, bytes))?;
+        (self.count)(written);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.to).poll_shutdown(context)
+    }
 }

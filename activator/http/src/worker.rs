@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catnap_activator_core::{Activator, Slot};
 use rustls::ServerConfig;
@@ -160,6 +160,8 @@ impl Worker {
     }
 
     fn sweep(&self) {
+        let (busy, refuses) = self.load.look(Instant::now());
+        self.observer.looked_at(self.number, busy, refuses);
         let Config { head_timeout, idle_timeout, stall_timeout, .. } = *self.config;
         self.connections.end_late(PhaseLimits {
             head: head_timeout,

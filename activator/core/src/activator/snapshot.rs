@@ -5,6 +5,7 @@ use crate::reason::FunctionName;
 use crate::slots::PeerId;
 use catnap_wire::message::{PodUid, RevisionId};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// The state of a process at one moment, sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Snapshot {
 pub struct FunctionState {
     /// Namespace and name.
     pub name: FunctionName,
+    /// UID.
+    pub uid: Arc<str>,
     /// Its revisions that may have pods.
     pub revisions: Vec<RevisionId>,
     /// Requests that wait for a first revision.
@@ -100,6 +103,7 @@ impl Activator {
             .iter()
             .map(|function| FunctionState {
                 name: function.name().clone(),
+                uid: Arc::clone(function.uid()),
                 revisions: function.revisions(),
                 pending: function.pending(),
             })

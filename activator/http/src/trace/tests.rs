@@ -2,8 +2,8 @@ use super::*;
 
 const CALLER: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-const ALL: Option<Sampling> = Some(Sampling { ratio: 1.0 });
-const NONE: Option<Sampling> = Some(Sampling { ratio: 0.0 });
+const ALL: Option<Sampling> = Some(Sampling { ratio: 1.0, caller_decides: true });
+const NONE: Option<Sampling> = Some(Sampling { ratio: 0.0, caller_decides: true });
 
 fn headers(traceparent: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -54,7 +54,13 @@ fn any_other_trace_is_begun_anew() {
         "nonsense",
         "",
     ] {
-        for (sampling, sampled) in [(None, false), (NONE, false), (ALL, true)] {
+        let mut untraced = headers(bad);
+        assert_eq!(pass_on(&mut untraced, None), None);
+        assert!(
+            untraced.is_empty(),
+            "what is begun here would keep the function from sampling: {untraced:?}"
+        );
+        for (sampling, sampled) in [(NONE, false), (ALL, true)] {
             let mut headers = headers(bad);
             let trace = pass_on(&mut headers, sampling);
             assert_eq!(trace.is_some(), sampled, "{bad}");
@@ -79,9 +85,20 @@ fn a_later_version_is_understood() {
 
 #[test]
 fn the_ratio_is_kept() {
-    let sampling = Some(Sampling { ratio: 0.25 });
+    let sampling = Some(Sampling { ratio: 0.25, caller_decides: true });
     let sampled = (0..4_000).filter(|_| pass_on(&mut HeaderMap::new(), sampling).is_some()).count();
     assert!((800..1_200).contains(&sampled), "{sampled}");
+}
+
+#[test]
+fn a_caller_from_outside_does_not_force_traces() {
+    let outside = |ratio| Some(Sampling { ratio, caller_decides: false });
+    let sampled = (0..4_000).filter(|_| pass_on(&mut headers(CALLER), outside(0.25)).is_some()).count();
+    assert!((800..1_200).contains(&sampled), "{sampled}");
+    let mut passed = headers(CALLER);
+    assert_eq!(pass_on(&mut passed, outside(0.0)), None);
+    assert_eq!(passed, headers(CALLER), "the function may sample it");
+    assert_eq!(pass_on(&mut headers(UNSAMPLED), outside(1.0)), None, "who wants none gets none");
 }
 
 #[test]

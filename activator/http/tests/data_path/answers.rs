@@ -5,7 +5,6 @@ use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, nobody};
 use catnap_activator_core::{Reason, Trouble};
 use catnap_activator_http::Outcome;
-use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 fn expect(answer: &crate::client::Answer, reason: Reason) {
@@ -92,7 +91,9 @@ async fn the_activation_timeout_ends_a_hold() {
     let bed = Bed::start();
     bed.function("slow", Setup { activation: Duration::from_millis(50), ..Setup::default() });
     expect(&get(bed.address(), "slow.default", "/").await, Reason::ActivationTimeout);
-    assert_eq!(bed.counts.held.load(SeqCst), 0);
+    assert_eq!(bed.activator.held(), 0);
+    let ended = bed.until_ended(1).await;
+    assert!(ended[0].held >= Some(Duration::from_millis(50)), "it waited, though in vain: {ended:?}");
 }
 
 #[tokio::test]

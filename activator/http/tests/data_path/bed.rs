@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use catnap_activator_core::{
-    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, Reason,
+    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Phases, Pod, Protocol, Reason,
     RevisionRoute, RevisionState, Settings, SystemClock, Timeouts, Trouble,
 };
 use catnap_activator_http::{Config, Ended, Handle, Observer, Outcome, Server};
@@ -41,9 +41,11 @@ pub(crate) struct Counts {
     pub(crate) unparsable: Mutex<Vec<Reason>>,
     pub(crate) turned_away: AtomicUsize,
     pub(crate) under_way: AtomicI64,
-    pub(crate) held: AtomicI64,
     /// Requests by the thread that began them.
     pub(crate) threads: Mutex<BTreeMap<String, usize>>,
+    /// A worker was looked at so often, and refused requests the last time.
+    pub(crate) looks: AtomicUsize,
+    pub(crate) refuses: AtomicBool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +54,8 @@ pub(crate) struct Summary {
     pub(crate) status: Option<u16>,
     pub(crate) outcome: Outcome,
     pub(crate) attempts: u32,
+    pub(crate) held: Option<Duration>,
+    pub(crate) phases: Option<Phases>,
     pub(crate) request_bytes: u64,
     pub(crate) response_bytes: u64,
 }
@@ -69,18 +73,12 @@ impl Observer for Counts {
             status: exchange.status,
             outcome: exchange.outcome,
             attempts: exchange.attempts,
+            held: exchange.held,
+            phases: exchange.phases,
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,
         });
         self.under_way.fetch_sub(1, SeqCst);
-    }
-
-    fn held(&self) {
-        self.held.fetch_add(1, SeqCst);
-    }
-
-    fn released(&self) {
-        self.held.fetch_sub(1, SeqCst);
     }
 
     fn unparsable(&self, reason: Reason) {
@@ -89,6 +87,12 @@ impl Observer for Counts {
 
     fn turned_away(&self) {
         self.turned_away.fetch_add(1, SeqCst);
+    }
+
+    fn looked_at(&self, _worker: usize, busy: f64, refuses: bool) {
+        assert!((0.0..=1.0).contains(&busy), "{busy}");
+        self.refuses.store(refuses, SeqCst);
+        self.looks.fetch_add(1, SeqCst);
     }
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use catnap_activator_core::Protocol;
 use catnap_activator_http::Outcome;
 use http_body_util::BodyExt;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -101,7 +102,42 @@ async fn a_client_that_left_is_never_dispatched() {
     assert_eq!(pod.requests(), 1);
     let ended = bed.until_ended(3).await;
     assert_eq!(ended.iter().filter(|end| end.outcome == Outcome::ClientLeft && end.attempts == 0).count(), 2);
-    assert_eq!(bed.counts.held.load(SeqCst), 0);
+    assert!(ended.iter().all(|end| end.held.is_some()), "who left waited too: {ended:?}");
+    assert_eq!(bed.activator.held(), 0);
+}
+
+#[tokio::test]
+async fn a_request_that_is_sent_again_keeps_its_cold_start() {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let asked = Arc::<AtomicUsize>::default();
+    let pod = Pod::raw(move |_, mut stream| {
+        let asked = Arc::clone(&asked);
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                if !matches!(stream.read_buf(&mut head).await, Ok(1..)) {
+                    return;
+                }
+            }
+            // The first one gets no answer.
+            if asked.fetch_add(1, SeqCst) > 0 {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    })
+    .await;
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    bed.until_held("hello", 1).await;
+    bed.pods("hello", &[pod.address]);
+    let answer = client.answer().await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.header("server-timing").is_some_and(|timing| timing.contains("cold")), "{answer:?}");
+    let ended = bed.until_ended(1).await;
+    assert_eq!(ended[0].attempts, 2);
+    assert!(ended[0].phases.is_some_and(|phases| phases.cold), "{ended:?}");
+    assert!(ended[0].held.is_some());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, reply};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 async fn bed(most: usize, workers: usize) -> (Bed, Pod) {
@@ -32,7 +32,7 @@ async fn idle(bed: &Bed) -> Raw {
     assert_eq!(client.answer().await.status, 200);
     let ended = bed.counts.ended.lock().len();
     until("the server has noticed the end", || {
-        bed.counts.under_way.load(SeqCst) == bed.counts.held.load(SeqCst)
+        usize::try_from(bed.counts.under_way.load(SeqCst)) == Ok(bed.activator.held())
     })
     .await;
     assert!(ended > 0);
@@ -285,6 +285,7 @@ async fn a_worker_without_time_refuses_the_flood_and_nobody_else() {
         }
     };
     within("the flood is refused", calls).await;
+    until("whoever watches is told", || bed.counts.refuses.load(SeqCst)).await;
     stop.store(true, SeqCst);
     for flood in floods {
         within("the flood ends", flood).await.unwrap();
@@ -299,4 +300,47 @@ async fn a_worker_without_time_refuses_the_flood_and_nobody_else() {
         }
     };
     within("the function that flooded is served again", calm).await;
+}
+
+#[tokio::test]
+async fn a_download_is_work_of_its_function() {
+    let bed = Bed::configured(|config| config.busy_limit = 0.02);
+    let stream = Pod::raw(|_, mut stream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            if !matches!(stream.read_buf(&mut head).await, Ok(1..)) {
+                return;
+            }
+        }
+        // Without a length: to its end.
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await;
+        while stream.write_all(&[0; 64 * 1024]).await.is_ok() {}
+    })
+    .await;
+    let pod = Pod::http1(describe).await;
+    bed.function_with("stream", Setup::default(), &[stream.address]);
+    bed.function_with("light", Setup::default(), &[pod.address]);
+    let mut download = Raw::connect(bed.address()).await;
+    download.get("stream.default", "/").await;
+    let reading = tokio::spawn(async move {
+        let mut bytes = vec![0; 64 * 1024];
+        while matches!(download.stream.read(&mut bytes).await, Ok(1..)) {}
+    });
+    let mut light = Raw::connect(bed.address()).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    let mut refused = false;
+    let calls = async {
+        while !refused {
+            pace.tick().await;
+            light.get("light.default", "/").await;
+            assert_eq!(light.answer().await.status, 200, "the light one is never refused");
+            if bed.counts.refuses.load(SeqCst) {
+                let mut another = Raw::connect(bed.address()).await;
+                another.get("stream.default", "/").await;
+                refused = another.head().await.status == 503;
+            }
+        }
+    };
+    within("a second download is refused", calls).await;
+    reading.abort();
 }
