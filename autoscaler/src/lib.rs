@@ -55,7 +55,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         scale_writers,
         patterns_interval,
     } = args;
-    telemetry::init(&telemetry)?;
+    let _log = telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
     let stream_address = stream_address.unwrap_or_else(|| every_address(STREAM_PORT));
@@ -89,7 +89,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let last = CancellationToken::new();
     let debug_inputs = inputs.clone();
-    let debug_state = Arc::new(move || describe(debug_inputs.clone()).boxed());
+    let debug_state = Arc::new(move |_| describe(debug_inputs.clone()).boxed());
     let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
 

@@ -39,7 +39,7 @@ const COMPONENT: &str = "catnap-operator";
 /// Runs the process until SIGTERM or SIGINT, then hands leadership over.
 pub async fn run(args: Args) -> anyhow::Result<()> {
     let Args { telemetry, admin, pod, lease, activator_service, concurrency } = args;
-    telemetry::init(&telemetry)?;
+    let _log = telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
     let client = kubernetes::client(COMPONENT).await?;
@@ -58,7 +58,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let last = CancellationToken::new();
     let debugged = context.clone();
-    let debug_state = Arc::new(move || std::future::ready(debugged.describe()).boxed());
+    let debug_state = Arc::new(move |_| std::future::ready(debugged.describe()).boxed());
     let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
 

@@ -1,8 +1,8 @@
 //! The admin server of a process: `/metrics`, `/healthz`, `/readyz`, `/debug/state` and, in test builds, `/debug/failpoints/`.
 //!
 //! Plain HTTP/1.1 for kubelet, Prometheus and people with a port-forward. Every pod of the cluster can reach it, so a connection
-//! serves one request in bounded time, and what tells of functions is for those who are in this pod. It stops last, so that a
-//! draining process can be watched.
+//! serves one request in bounded time, a page of metrics is shared by all who ask at the same time, and what tells of functions
+//! is for those who are in this pod. It stops last, so that a draining process can be watched.
 
 use std::convert::Infallible;
 use std::io;
@@ -20,7 +20,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
@@ -33,6 +32,9 @@ use crate::places::Places;
 
 #[cfg(feature = "failpoints")]
 mod failpoints;
+mod page;
+
+use page::Page;
 
 const PORT: u16 = 9090;
 
@@ -105,8 +107,24 @@ impl Readiness {
     }
 }
 
+/// What of the state somebody asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DebugQuery {
+    /// `?function=namespace/name`: this one alone.
+    pub function: Option<String>,
+}
+
+impl DebugQuery {
+    fn of(query: Option<&str>) -> Self {
+        let mut pairs = query.into_iter().flat_map(|query| query.split('&'));
+        let function = pairs.find_map(|pair| pair.strip_prefix("function="));
+        // Of what a client may have encoded a name has only the slash.
+        Self { function: function.map(|name| name.replace("%2F", "/").replace("%2f", "/")) }
+    }
+}
+
 /// Tells the state of the process for `/debug/state`.
-pub type DebugState = Arc<dyn Fn() -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
+pub type DebugState = Arc<dyn Fn(DebugQuery) -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
 
 /// What the admin server shows.
 pub struct Admin {
@@ -116,6 +134,19 @@ pub struct Admin {
     pub readiness: Readiness,
     /// Decides `/debug/state`.
     pub debug_state: DebugState,
+}
+
+/// The same, while it is served.
+struct Shown {
+    metrics: Page,
+    readiness: Readiness,
+    debug_state: DebugState,
+}
+
+impl From<Admin> for Shown {
+    fn from(Admin { registry, readiness, debug_state }: Admin) -> Self {
+        Self { metrics: Page::new(registry), readiness, debug_state }
+    }
 }
 
 /// Why the admin server is not there.
@@ -143,7 +174,7 @@ pub fn bind(args: &AdminArgs) -> Result<AdminListener, AdminError> {
 /// that had to wait for a place would be taken for a process that hangs.
 pub async fn serve(listener: AdminListener, admin: Admin, stop: CancellationToken) {
     let AdminListener { socket, debug_endpoints } = listener;
-    let admin = Arc::new(admin);
+    let admin = Arc::new(Shown::from(admin));
     let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
     loop {
         let accepted = tokio::select! {
@@ -175,7 +206,7 @@ pub async fn serve(listener: AdminListener, admin: Admin, stop: CancellationToke
     }
 }
 
-async fn serve_connection(stream: TcpStream, admin: Arc<Admin>, may_debug: bool) {
+async fn serve_connection(stream: TcpStream, admin: Arc<Shown>, may_debug: bool) {
     let service = service_fn(move |request| {
         let admin = Arc::clone(&admin);
         async move { Ok::<_, Infallible>(answer(&admin, request, may_debug).await) }
@@ -191,7 +222,7 @@ async fn serve_connection(stream: TcpStream, admin: Arc<Admin>, may_debug: bool)
     }
 }
 
-async fn answer(admin: &Admin, request: Request<Incoming>, may_debug: bool) -> Response<Full<Bytes>> {
+async fn answer(admin: &Shown, request: Request<Incoming>, may_debug: bool) -> Response<Full<Bytes>> {
     if request.uri().path().starts_with("/debug/") && !may_debug {
         return respond(StatusCode::FORBIDDEN, TEXT, NOT_FROM_HERE);
     }
@@ -206,14 +237,18 @@ async fn answer(admin: &Admin, request: Request<Incoming>, may_debug: bool) -> R
         "/healthz" => respond(StatusCode::OK, TEXT, "ok\n"),
         "/readyz" if admin.readiness.get() => respond(StatusCode::OK, TEXT, "ready\n"),
         "/readyz" => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n"),
-        "/metrics" => {
-            let mut text = String::new();
-            match encode(&mut text, &admin.registry) {
-                Ok(()) => respond(StatusCode::OK, METRICS_TYPE, text),
+        "/metrics" => match admin.metrics.get().await {
+            Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text),
+            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{}\n", Causes(&error))),
+        },
+        "/debug/state" => {
+            let state = (admin.debug_state)(DebugQuery::of(request.uri().query())).await;
+            // Some megabytes, perhaps: not on a thread that others wait for.
+            match tokio::task::spawn_blocking(move || format!("{state:#}\n")).await {
+                Ok(text) => respond(StatusCode::OK, JSON, text),
                 Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
             }
         }
-        "/debug/state" => respond(StatusCode::OK, JSON, format!("{:#}\n", (admin.debug_state)().await)),
         _ => respond(StatusCode::NOT_FOUND, TEXT, "nothing here\n"),
     }
 }

@@ -1,5 +1,9 @@
 //! Logs of the process: text for people or JSON lines for collectors, filtered by directives.
 
+use std::io;
+
+use tracing::{Dispatch, Level};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::util::TryInitError;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -45,22 +49,78 @@ pub enum TelemetryError {
     },
 }
 
+/// Lines that may wait for whoever reads standard error; more are dropped.
+const LINES: usize = 8_192;
+
+/// The log of the process. Dropping it writes what waits, for a second at most.
+#[derive(Debug)]
+#[must_use = "lines of a log that is dropped are lost"]
+pub struct Log {
+    dropped: Dropped,
+    _writing: WorkerGuard,
+}
+
+/// How many lines nobody took in time.
+#[derive(Clone, Debug)]
+pub struct Dropped(ErrorCounter);
+
+impl Log {
+    /// The count of dropped lines.
+    pub fn dropped(&self) -> Dropped {
+        self.dropped.clone()
+    }
+}
+
+impl Dropped {
+    /// Lines so far.
+    pub fn lines(&self) -> u64 {
+        self.0.dropped_lines() as u64
+    }
+}
+
 /// Sets up logging to standard error for the whole process; once, first thing in `main`.
-pub fn init(args: &TelemetryArgs) -> Result<(), TelemetryError> {
+///
+/// Nobody who logs waits for the reader: a thread of its own writes, and lines that find too many others are dropped.
+pub fn init(args: &TelemetryArgs) -> Result<Log, TelemetryError> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|source| TelemetryError::Directives { directives: args.log.clone(), source })?;
+    let (lines, writing) = unhurried(std::io::stderr());
+    let dropped = Dropped(lines.error_counter());
     let registry = tracing_subscriber::registry().with(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr);
+    let layer = fmt::layer().with_writer(lines);
     match args.log_format {
-        LogFormat::Text => registry.with(lines).try_init(),
-        LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
+        LogFormat::Text => registry.with(layer).try_init(),
+        LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     }
-    .map_err(|source| TelemetryError::Install { source })
+    .map_err(|source| TelemetryError::Install { source })?;
+    Ok(Log { dropped, _writing: writing })
+}
+
+/// Takes lines at once and writes them on a thread of its own.
+fn unhurried(to: impl io::Write + Send + 'static) -> (NonBlocking, WorkerGuard) {
+    NonBlockingBuilder::default().lossy(true).buffered_lines_limit(LINES).thread_name("log").finish(to)
+}
+
+/// For a thread that writes lines of its own, whatever the process logs: every event goes to `writer`, at once.
+pub fn apart(
+    format: LogFormat,
+    writer: impl for<'writer> fmt::MakeWriter<'writer> + Send + Sync + 'static,
+) -> Dispatch {
+    let lines = fmt().with_max_level(Level::INFO).with_writer(writer);
+    match format {
+        LogFormat::Text => lines.with_ansi(false).into(),
+        LogFormat::Json => lines.json().flatten_event(true).into(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{LogFormat, TelemetryArgs, TelemetryError, init};
+    use std::io;
+    use std::sync::mpsc;
+
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::{LINES, LogFormat, TelemetryArgs, TelemetryError, fmt, init, unhurried};
 
     #[test]
     fn directives_that_make_no_sense_are_reported_with_their_text() {
@@ -69,5 +129,34 @@ mod tests {
         assert!(
             matches!(refused, Err(TelemetryError::Directives { directives, .. }) if directives == "catnap=loudest")
         );
+    }
+
+    /// Standard error whose reader does nothing until it is told to.
+    struct Stuck(mpsc::Receiver<()>);
+
+    impl io::Write for Stuck {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            // Whoever lets it go drops the other end.
+            let _ = self.0.recv();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_is_stuck() {
+        let (go, gone) = mpsc::channel();
+        let (lines, writing) = unhurried(Stuck(gone));
+        let dropped = lines.error_counter();
+        let subscriber = tracing_subscriber::registry().with(fmt::layer().with_writer(lines));
+        tracing::subscriber::with_default(subscriber, || {
+            (0..2 * LINES).for_each(|line| tracing::info!(line, "goes on"));
+        });
+        assert!(dropped.dropped_lines() >= LINES - 2, "{}", dropped.dropped_lines());
+        drop(go);
+        drop(writing);
     }
 }

@@ -41,7 +41,7 @@ fn admin(debug_state: DebugState) -> Admin {
 }
 
 fn asleep() -> DebugState {
-    Arc::new(|| async { serde_json::json!({ "asleep": true }) }.boxed())
+    Arc::new(|query| async move { serde_json::json!({ "asleep": true, "of": query.function }) }.boxed())
 }
 
 fn start_with(debug_state: DebugState) -> Server {
@@ -90,6 +90,8 @@ async fn metrics_and_state_are_told() {
     assert!(metrics.contains("catnap_naps_total 3\n"), "{metrics}");
     let (_, state) = call(&server, "GET", "/debug/state", "").await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&state).unwrap()["asleep"], true);
+    let (_, state) = call(&server, "GET", "/debug/state?a=b&function=default%2Fhello", "").await;
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&state).unwrap()["of"], "default/hello");
 }
 
 #[tokio::test]
@@ -122,6 +124,44 @@ async fn a_probe_does_not_wait_for_those_who_hold_connections() {
 }
 
 #[tokio::test]
+async fn readers_who_do_not_read_share_one_page() {
+    const LARGE: usize = 8 << 20;
+    let mut registry = Registry::default();
+    registry.register("large", "x".repeat(LARGE), Counter::<u64>::default());
+    let listener = bind(&AdminArgs {
+        admin_address: Some(([127, 0, 0, 1], 0).into()),
+        debug_endpoints: DebugEndpoints::default(),
+    })
+    .unwrap();
+    let address = listener.socket.local_addr().unwrap();
+    let admin = Admin { registry, ..admin(asleep()) };
+    tokio::spawn(serve(listener, admin, CancellationToken::new()));
+    let ask = || async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
+        // Its page is there; the rest of it is never read.
+        stream.read_u8().await.unwrap();
+        stream
+    };
+    let first = ask().await;
+    let before = resident_bytes();
+    let mut readers = vec![first];
+    for _ in 0..40 {
+        readers.push(ask().await);
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    // The clients are in this process, too, and so are the kernel's buffers not. A second or two may have passed.
+    assert!(grown < 8 * LARGE, "{} MiB for {} readers", grown >> 20, readers.len());
+}
+
+/// Memory of this process.
+fn resident_bytes() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+}
+
+#[tokio::test]
 async fn a_connection_is_for_one_request() {
     let server = start();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
@@ -134,7 +174,7 @@ async fn a_connection_is_for_one_request() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_takes_too_long_is_closed() {
-    let server = start_with(Arc::new(|| std::future::pending().boxed()));
+    let server = start_with(Arc::new(|_| std::future::pending().boxed()));
     let began = Instant::now();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET /debug/state HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
@@ -154,7 +194,7 @@ async fn what_tells_of_functions_is_for_this_pod_alone() {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (accepted, _) = listener.accept().await.unwrap();
         let may_debug = DebugEndpoints::default().are_for([10, 0, 0, 7].into());
-        tokio::spawn(serve_connection(accepted, Arc::new(admin(asleep())), may_debug));
+        tokio::spawn(serve_connection(accepted, Arc::new(admin(asleep()).into()), may_debug));
         let (found, text) = call_on(stream, "GET", path, "").await;
         assert_eq!(found, status, "{path}: {text}");
         assert_eq!(text.contains("--debug-endpoints=all"), status == StatusCode::FORBIDDEN, "{text}");
