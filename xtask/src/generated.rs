@@ -34,6 +34,19 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Has a test of the activator's core check the page of reasons, or write it. False: it is stale.
+pub(crate) fn reasons_page(root: &Path, write: bool) -> Result<bool> {
+    let mut command = Command::new(env!("CARGO"));
+    command
+        .args(["test", "--quiet", "--lib", "--locked", "--package", "catnap-activator-core"])
+        .current_dir(root);
+    if write {
+        command.env("CATNAP_WRITE_REASONS_PAGE", "1");
+    }
+    let status = command.arg("the_reasons_page_is_fresh").stdout(Stdio::null()).status();
+    Ok(status.context("starting cargo test")?.success())
+}
+
 /// Has tests of the programs check the page on metrics, or write it: only they know what they show. False: it is stale.
 pub(crate) fn metrics_page(root: &Path, write: bool) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));

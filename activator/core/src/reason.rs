@@ -13,7 +13,7 @@ pub enum Reason {
     UnknownHost,
     /// The function's own queue is full.
     QueueFull,
-    /// The process holds as much as it may.
+    /// The process holds as much as it may, has no descriptor or port left, or too much to do.
     ProcessOverloaded,
     /// The process is shutting down and gave up waiting.
     Draining,
@@ -146,7 +146,7 @@ impl Reason {
         match self {
             Self::UnknownHost => "No function has this host",
             Self::QueueFull => "Too many requests are waiting for this function",
-            Self::ProcessOverloaded => "Too many requests are waiting",
+            Self::ProcessOverloaded => "The activator has no room for this request",
             Self::Draining => "This activator is shutting down",
             Self::ActivationTimeout => "The function did not get capacity in time",
             Self::ImagePullFailed => "The function's image cannot be pulled",
@@ -275,3 +275,6 @@ impl Refusal {
         Self { reason, detail: detail.into(), function: None }
     }
 }
+
+#[cfg(test)]
+mod tests;
