@@ -1,18 +1,22 @@
 //! The access log: a line for a sample of all requests, and for requests that Catnap ended itself, at a bounded rate.
 //!
-//! A worker never waits for it: lines go through a bounded queue to a thread that writes them as events of the target
-//! `access`, and those that find it full are counted. Nothing in a line is as a client wrote it, but the request's id, which
-//! was checked.
+//! A worker never waits for it: lines go through a bounded queue to a thread that writes them to standard output, apart from
+//! everything else that is logged, and those that find it full are counted. Nothing in a line is as a client wrote it, but the
+//! request's id, which was checked.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use catnap_activator_core::{FunctionName, Phases};
 use catnap_activator_http::{Details, Ended, Outcome};
+use catnap_runtime::telemetry::{self, LogFormat};
 use catnap_wire::PodUid;
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::sync::oneshot;
+use tracing::Dispatch;
 
 use crate::metrics::Losses;
 
@@ -41,24 +45,55 @@ pub(crate) fn part(text: &str) -> Result<f64, String> {
 pub(crate) struct AccessLog {
     sample: f64,
     errors: PerSecond,
-    lines: SyncSender<Line>,
+    lines: Sender<Line>,
     losses: Arc<Losses>,
+}
+
+/// The thread that writes; it ends when nobody logs any more.
+#[derive(Debug)]
+pub(crate) struct Writing(oneshot::Receiver<()>);
+
+impl Writing {
+    /// Waits until the last line is written, or for that long.
+    pub(crate) async fn ended(self, longest: Duration) {
+        // What is stuck is lost.
+        let _ = tokio::time::timeout(longest, self.0).await;
+    }
 }
 
 impl AccessLog {
     /// Starts the thread that writes, if anything is to be logged. Lines that find the queue full are counted in `losses`.
-    pub(crate) fn start(args: &AccessLogArgs, losses: Arc<Losses>) -> std::io::Result<Option<Self>> {
+    pub(crate) fn start(
+        args: &AccessLogArgs,
+        format: LogFormat,
+        losses: Arc<Losses>,
+    ) -> io::Result<Option<(Self, Writing)>> {
         let AccessLogArgs { access_log_sample: sample, access_log_errors: errors } = *args;
         if sample <= 0.0 && errors == 0 {
             return Ok(None);
         }
-        let (log, lines) = Self::new(sample, errors, QUEUE, losses);
-        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || write(&lines))?;
-        Ok(Some(log))
+        Self::write_to(telemetry::apart(format, io::stdout), sample, errors, losses).map(Some)
+    }
+
+    /// The same, with its lines going elsewhere.
+    pub(crate) fn write_to(
+        lines_apart: Dispatch,
+        sample: f64,
+        errors: u32,
+        losses: Arc<Losses>,
+    ) -> io::Result<(Self, Writing)> {
+        let (log, mut lines) = Self::new(sample, errors, QUEUE, losses);
+        let (tell, told) = oneshot::channel();
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            tracing::dispatcher::with_default(&lines_apart, || write(&mut lines));
+            // Nobody waits when the process ends in another way.
+            let _ = tell.send(());
+        })?;
+        Ok((log, Writing(told)))
     }
 
     fn new(sample: f64, errors: u32, queue: usize, losses: Arc<Losses>) -> (Self, Receiver<Line>) {
-        let (lines, receiver) = sync_channel(queue);
+        let (lines, receiver) = channel(queue);
         (Self { sample, errors: PerSecond::new(errors), lines, losses }, receiver)
     }
 
@@ -67,9 +102,14 @@ impl AccessLog {
         let ours = !matches!(exchange.outcome, Outcome::Answered | Outcome::ClientLeft);
         if (rand::random::<f64>() < self.sample || (ours && self.errors.takes(Instant::now())))
             && let Some(details) = exchange.details
-            && self.lines.try_send(Line::of(exchange, details)).is_err()
         {
-            self.losses.lines.fetch_add(1, Relaxed);
+            // A line that there is no room for is not made.
+            match self.lines.try_reserve() {
+                Ok(room) => room.send(Line::of(exchange, details)),
+                Err(_) => {
+                    self.losses.lines.fetch_add(1, Relaxed);
+                }
+            }
         }
     }
 }
@@ -110,6 +150,7 @@ struct Line {
     attempts: u32,
     duration: Duration,
     first_byte: Option<Duration>,
+    held: Option<Duration>,
     phases: Option<Phases>,
     request_bytes: u64,
     response_bytes: u64,
@@ -127,6 +168,7 @@ impl Line {
             attempts: exchange.attempts,
             duration: exchange.duration,
             first_byte: exchange.first_byte,
+            held: exchange.held,
             phases: exchange.phases,
             request_bytes: exchange.request_bytes,
             response_bytes: exchange.response_bytes,
@@ -155,6 +197,7 @@ impl Line {
             attempts = self.attempts,
             duration_ms = milliseconds(self.duration),
             first_byte_ms = self.first_byte.map(milliseconds),
+            held_ms = self.held.map(milliseconds),
             cold = self.phases.map(|phases| phases.cold),
             wake_ms = phase(|phases| phases.wake),
             schedule_ms = phase(|phases| phases.schedule),
@@ -178,8 +221,8 @@ impl fmt::Display for Hex {
 }
 
 /// Writes lines until nobody logs any more.
-fn write(lines: &Receiver<Line>) {
-    for line in lines {
+fn write(lines: &mut Receiver<Line>) {
+    while let Some(line) = lines.blocking_recv() {
         line.write();
     }
 }

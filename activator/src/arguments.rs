@@ -106,6 +106,20 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_sets_is_as_documented() {
+        let arguments = Arguments::parse_from(POD);
+        assert_eq!((arguments.max_held, arguments.max_held_bytes), (100_000, 536_870_912));
+        assert_eq!((arguments.workers, arguments.max_connections), (0, None));
+        assert_eq!(arguments.drain_delay, Duration::from_secs(5));
+        assert_eq!(arguments.drain_timeout, Duration::from_secs(300));
+        assert_eq!(arguments.cluster_domain, "cluster.local");
+        let AccessLogArgs { access_log_sample, access_log_errors } = arguments.access_log;
+        assert!(access_log_sample <= 0.0 && access_log_errors == 0);
+        assert!((arguments.traces.trace_sample - 0.01).abs() < f64::EPSILON);
+        assert_eq!((arguments.traces.sampling(), arguments.traces.trace_delay), (None, 5_000));
+    }
+
+    #[test]
     fn lists_and_times_are_read() {
         let flags =
             ["--trusted-proxies", "10.0.0.0/8,192.0.2.1", "--drain-delay", "2s", "--drain-timeout", "60"];

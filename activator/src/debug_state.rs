@@ -1,11 +1,44 @@
-//! `/debug/state`: what the core knows, as JSON for a person with a port-forward.
+//! `/debug/state`: what the core knows, as JSON for a person with a port-forward. Bounded: of many revisions those that have
+//! requests come first, and the rest is counted.
 
-use catnap_activator_core::{PodSnapshot, RevisionState, Snapshot};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use catnap_activator_core::{Activator, PodSnapshot, RevisionState, Snapshot};
+use catnap_runtime::admin::DebugQuery;
 use serde_json::{Value, json};
 
-/// The whole state of the process at one moment.
-pub(crate) fn render(snapshot: &Snapshot) -> Value {
-    let functions = snapshot.functions.iter();
+/// Revisions, and Functions, that are shown.
+const SHOWN: usize = 500;
+/// Pods of a revision that are shown, those with exchanges first.
+const SHOWN_PODS: usize = 20;
+
+/// The state of the process at this moment, taken and rendered off the thread that asks.
+pub(crate) async fn tell(activator: Arc<Activator>, query: DebugQuery) -> Value {
+    let rendered = tokio::task::spawn_blocking(move || render(&activator.snapshot(), &query)).await;
+    // Only at the process' end.
+    rendered.unwrap_or_default()
+}
+
+/// The state of the process at one moment; `query.function`: of this Function only.
+pub(crate) fn render(snapshot: &Snapshot, query: &DebugQuery) -> Value {
+    let asked = |name: &str| query.function.as_deref().is_none_or(|function| function == name);
+    let functions: Vec<_> =
+        snapshot.functions.iter().filter(|function| asked(&function.name.to_string())).collect();
+    let mut revisions: Vec<_> = snapshot
+        .revisions
+        .iter()
+        .filter(|state| {
+            query.function.is_none() || functions.iter().any(|each| each.revisions.contains(&state.revision))
+        })
+        .collect();
+    // Both sorts keep the order of the names.
+    revisions.sort_by_key(|state| state.held == 0 && state.in_flight == 0);
+    let (function_count, revision_count) = (functions.len(), revisions.len());
+    let mut functions = functions;
+    functions.sort_by_key(|function| function.pending == 0);
+    functions.truncate(SHOWN);
+    revisions.truncate(SHOWN);
     json!({
         "leaderConnected": snapshot.leader,
         "draining": snapshot.draining,
@@ -16,13 +49,21 @@ pub(crate) fn render(snapshot: &Snapshot) -> Value {
             .collect::<Vec<_>>(),
         "failpoints": catnap_runtime::failpoint::ENABLED,
         "functions": functions
+            .iter()
             .map(|function| json!({"name": function.name.to_string(), "heldUnproven": function.pending}))
             .collect::<Vec<_>>(),
-        "revisions": snapshot.revisions.iter().map(revision).collect::<Vec<_>>(),
+        "revisions": revisions.iter().copied().map(revision).collect::<Vec<_>>(),
+        "leftOut": {
+            "functions": function_count - functions.len(),
+            "revisions": revision_count - revisions.len(),
+        },
     })
 }
 
 fn revision(state: &RevisionState) -> Value {
+    let mut pods: Vec<_> = state.pods.iter().collect();
+    pods.sort_by_key(|pod| Reverse(pod.in_flight));
+    pods.truncate(SHOWN_PODS);
     json!({
         "revision": state.revision.to_string(),
         "functionUid": &*state.revision.function_uid,
@@ -33,7 +74,8 @@ fn revision(state: &RevisionState) -> Value {
         "measured": state.measured,
         "arrivals": state.arrivals,
         "slots": state.slots,
-        "pods": state.pods.iter().map(pod).collect::<Vec<_>>(),
+        "pods": pods.iter().copied().map(pod).collect::<Vec<_>>(),
+        "podsLeftOut": state.pods.len() - pods.len(),
     })
 }
 
@@ -48,4 +90,102 @@ fn pod(pod: &PodSnapshot) -> Value {
         "inFlight": pod.in_flight,
         "elsewhere": pod.elsewhere,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use catnap_activator_core::{FunctionName, FunctionState};
+    use catnap_wire::RevisionId;
+
+    use super::*;
+
+    fn pod(number: usize) -> PodSnapshot {
+        PodSnapshot {
+            uid: format!("00000000-0000-0000-0000-{number:012}").as_str().into(),
+            address: Some(([10, 0, 0, 1], 8080).into()),
+            usable: true,
+            terminating: false,
+            set_aside: false,
+            condemned: false,
+            in_flight: u32::try_from(number).unwrap(),
+            elsewhere: 0,
+        }
+    }
+
+    /// `count` Functions with a revision of `pods` pods each; every thousandth holds a request.
+    fn snapshot(count: usize, pods: usize) -> Snapshot {
+        let id = |number: usize| RevisionId {
+            namespace: "default".into(),
+            name: format!("hello-{number:05}-1").into(),
+            function_uid: format!("uid-{number}").into(),
+        };
+        let revision = |number: usize| RevisionState {
+            revision: id(number),
+            gate: "open",
+            routed: true,
+            held: u64::from(number % 1_000 == 999),
+            in_flight: 0,
+            measured: 0,
+            arrivals: 0,
+            slots: None,
+            limit: 0,
+            pods: (0..pods).map(pod).collect(),
+        };
+        let function = |number: usize| FunctionState {
+            name: FunctionName { namespace: "default".into(), name: format!("hello-{number:05}").into() },
+            uid: format!("uid-{number}").into(),
+            revisions: vec![id(number)],
+            pending: 0,
+        };
+        Snapshot {
+            leader: true,
+            draining: false,
+            peers: vec![],
+            functions: (0..count).map(function).collect(),
+            revisions: (0..count).map(revision).collect(),
+        }
+    }
+
+    #[test]
+    fn a_few_are_shown_in_full() {
+        let state = render(&snapshot(2, 3), &DebugQuery::default());
+        assert_eq!(state["leaderConnected"], true);
+        assert_eq!(state["functions"][1], json!({"name": "default/hello-00001", "heldUnproven": 0}));
+        let revision = &state["revisions"][1];
+        assert_eq!(revision["functionUid"], "uid-1");
+        assert_eq!(revision["gate"], "open");
+        assert_eq!(revision["pods"].as_array().unwrap().len(), 3);
+        assert_eq!(revision["pods"][0]["inFlight"], 2, "the busiest first");
+        assert_eq!(revision["pods"][0]["address"], "10.0.0.1:8080");
+        assert_eq!(revision["podsLeftOut"], 0);
+        assert_eq!(state["leftOut"], json!({"functions": 0, "revisions": 0}));
+    }
+
+    #[test]
+    fn of_many_those_with_requests_come_first_and_the_rest_is_counted() {
+        let state = render(&snapshot(10_000, 100), &DebugQuery::default());
+        let names: Vec<&str> = state["revisions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|each| each["revision"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.len(), 500);
+        assert_eq!(names[..2], ["default/hello-00999-1", "default/hello-01999-1"]);
+        assert_eq!(names[10], "default/hello-00000-1");
+        assert_eq!(state["leftOut"], json!({"functions": 9_500, "revisions": 9_500}));
+        assert_eq!(state["revisions"][0]["podsLeftOut"], 80);
+        let size = format!("{state:#}").len();
+        assert!(size < 6 << 20, "{size} bytes");
+    }
+
+    #[test]
+    fn one_function_is_found_among_many() {
+        let query = DebugQuery { function: Some("default/hello-07000".into()) };
+        let state = render(&snapshot(10_000, 1), &query);
+        assert_eq!(state["functions"].as_array().unwrap().len(), 1);
+        assert_eq!(state["revisions"].as_array().unwrap().len(), 1);
+        assert_eq!(state["revisions"][0]["revision"], "default/hello-07000-1");
+        assert_eq!(state["leftOut"], json!({"functions": 0, "revisions": 0}));
+    }
 }

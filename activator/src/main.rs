@@ -61,6 +61,10 @@ const PEER_PORT: u16 = 8444;
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Spans of the last requests get this long to be sent.
 const LAST_TRACES: Duration = Duration::from_secs(2);
+/// The last lines of the access log get this long to be read.
+const LAST_LINES: Duration = Duration::from_secs(1);
+/// What blocks a thread at the end, such as a name that is looked up, is not waited for any longer.
+const LAST_BLOCKED: Duration = Duration::from_secs(1);
 /// Certificates are read again this often. kubelet itself takes up to a minute to bring a changed Secret.
 const CERTIFICATES_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -68,7 +72,10 @@ fn main() -> anyhow::Result<()> {
     tls::install_crypto_provider();
     let arguments = Arguments::parse();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.context("cannot start the control thread's runtime")?.block_on(run(arguments))
+    let runtime = runtime.context("cannot start the control thread's runtime")?;
+    let ended = runtime.block_on(run(arguments));
+    runtime.shutdown_timeout(LAST_BLOCKED);
+    ended
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
@@ -93,7 +100,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         telemetry,
         pod,
     } = arguments;
-    telemetry::init(&telemetry)?;
+    let log = telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
     let addresses = [
@@ -116,8 +123,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, &activator);
-    let access_log = AccessLog::start(&access_log, Arc::clone(&metrics.losses));
-    let access_log = access_log.context("cannot start the access log's thread")?;
+    metrics.losses.log.get_or_init(|| log.dropped());
+    let access_log = AccessLog::start(&access_log, telemetry.log_format, Arc::clone(&metrics.losses));
+    let (access_log, writing) = access_log.context("cannot start the access log's thread")?.unzip();
     let (traces, export) = traces::start(&traces, &pod, &metrics.losses)?.unzip();
     let export = export.map(|export| tokio::spawn(export.run()));
     let observers = Observers { metrics, access_log, traces };
@@ -127,7 +135,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let admin = Admin {
         registry,
         readiness: readiness.clone(),
-        debug_state: Arc::new(move || std::future::ready(debug_state::render(&shown.snapshot())).boxed()),
+        debug_state: Arc::new(move |query| debug_state::tell(Arc::clone(&shown), query).boxed()),
     };
     let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
 
@@ -164,6 +172,9 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     end.cancel();
     if tokio::time::timeout(GOODBYE_TIMEOUT, &mut control).await.is_err() {
         control.abort();
+    }
+    if let Some(writing) = writing {
+        writing.ended(LAST_LINES).await;
     }
     if let Some(export) = export {
         // The workers are gone, and with them whoever makes spans.

@@ -6,11 +6,13 @@ mod labels;
 mod scrape;
 mod series;
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use catnap_activator_core::{Activator, Function, Reason};
+use catnap_activator_core::{Activator, Function, FunctionName, Reason};
 use catnap_activator_http::{Ended, Observer, Outcome};
+use catnap_runtime::telemetry::Dropped;
 use prometheus_client::registry::Registry;
 
 use scrape::Scrape;
@@ -26,6 +28,8 @@ pub(crate) struct Metrics {
     turned_away: AtomicU64,
     active: AtomicI64,
     pub(crate) losses: Arc<Losses>,
+    /// By number, how busy a worker is, and whether it refuses requests.
+    workers: Mutex<BTreeMap<usize, (f64, bool)>>,
     /// The series of each Function that had requests; the Function owns them.
     functions: Mutex<Vec<Weak<FunctionSeries>>>,
 }
@@ -37,6 +41,8 @@ pub(crate) struct Losses {
     pub(crate) lines: AtomicU64,
     /// Requests whose spans are gone.
     pub(crate) traces: AtomicU64,
+    /// Lines of the process' log.
+    pub(crate) log: OnceLock<Dropped>,
 }
 
 impl Metrics {
@@ -48,18 +54,20 @@ impl Metrics {
         metrics
     }
 
-    /// The series of all Functions there are, in the order of their names.
-    fn functions(&self) -> Vec<Arc<FunctionSeries>> {
+    /// The series of all Functions that are routed now, in the order of their names. One that was deleted, and perhaps made
+    /// again, may have requests yet.
+    fn functions(&self, routed: &HashSet<(&FunctionName, &str)>) -> Vec<Arc<FunctionSeries>> {
         let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|function| function.strong_count() > 0);
         let mut functions: Vec<_> = known.iter().filter_map(Weak::upgrade).collect();
+        functions.retain(|function| routed.contains(&(&function.name, &*function.uid)));
         functions.sort_by(|a, b| a.name.cmp(&b.name));
         functions
     }
 
     fn count(&self, function: &Function, exchange: &Ended<'_>) {
         let new = || {
-            let series = Arc::new(FunctionSeries::new(function.name().clone()));
+            let series = Arc::new(FunctionSeries::new(function.name().clone(), Arc::clone(function.uid())));
             let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
             known.push(Arc::downgrade(&series));
             series
@@ -90,6 +98,11 @@ impl Observer for Metrics {
 
     fn turned_away(&self) {
         self.turned_away.fetch_add(1, Relaxed);
+    }
+
+    fn looked_at(&self, worker: usize, busy: f64, refuses: bool) {
+        let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        workers.insert(worker, (busy, refuses));
     }
 }
 

@@ -43,4 +43,11 @@ impl Observer for Observers {
     fn turned_away(&self) {
         self.metrics.turned_away();
     }
+
+    fn looked_at(&self, worker: usize, busy: f64, refuses: bool) {
+        self.metrics.looked_at(worker, busy, refuses);
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::warn;
 
 use crate::access_log::part;
@@ -27,6 +27,8 @@ use crate::metrics::Losses;
 const QUEUE: usize = 2_048;
 /// Spans that are sent at once.
 const BATCH: usize = 512;
+/// Longest time for sending spans, that of a connection included, for which the exporter has no limit.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(30);
 const SERVICE: &str = "catnap-activator";
 
 /// Where traces go, and which requests have one.
@@ -52,7 +54,7 @@ impl TraceArgs {
 
     /// Which requests are sampled; `None` when nobody takes traces.
     pub(crate) fn sampling(&self) -> Option<Sampling> {
-        self.endpoint().map(|_| Sampling { ratio: self.trace_sample })
+        self.endpoint().map(|_| Sampling { ratio: self.trace_sample, caller_decides: false })
     }
 }
 
@@ -69,6 +71,7 @@ pub(crate) struct Export {
     exporter: SpanExporter,
     queue: mpsc::Receiver<Vec<SpanData>>,
     delay: Duration,
+    timeout: Duration,
     losses: Arc<Losses>,
 }
 
@@ -90,6 +93,7 @@ pub(crate) fn start(
         exporter,
         queue,
         delay: Duration::from_millis(args.trace_delay),
+        timeout: EXPORT_TIMEOUT,
         losses: Arc::clone(losses),
     };
     Ok(Some((Traces { queue: sender, losses: Arc::clone(losses) }, export)))
@@ -115,9 +119,14 @@ impl Traces {
     pub(crate) fn ended(&self, exchange: &Ended<'_>) {
         if let Some(details) = exchange.details
             && let Some(trace) = &details.trace
-            && self.queue.try_send(spans::of(exchange, details, trace)).is_err()
         {
-            self.losses.traces.fetch_add(1, Relaxed);
+            // Spans that there is no room for are not made.
+            match self.queue.try_reserve() {
+                Ok(room) => room.send(spans::of(exchange, details, trace)),
+                Err(_) => {
+                    self.losses.traces.fetch_add(1, Relaxed);
+                }
+            }
         }
     }
 }
@@ -135,11 +144,13 @@ impl Export {
                 batch.extend(more);
                 requests += 1;
             }
-            // It has a timeout of its own (OTEL_EXPORTER_OTLP_TIMEOUT, 10 s).
-            if let Err(error) = self.exporter.export(batch).await {
-                self.losses.traces.fetch_add(requests, Relaxed);
-                warn!(%error, requests, "traces are lost");
+            // It has a timeout of its own (OTEL_EXPORTER_OTLP_TIMEOUT, 10 s), but for its connection.
+            match timeout(self.timeout, self.exporter.export(batch)).await {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => warn!(%error, requests, "traces are lost"),
+                Err(_) => warn!(after = ?self.timeout, requests, "traces are lost: nobody took them"),
             }
+            self.losses.traces.fetch_add(requests, Relaxed);
         }
     }
 }

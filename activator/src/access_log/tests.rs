@@ -6,7 +6,6 @@ use std::sync::Mutex;
 use catnap_activator_core::Reason;
 use http::HeaderValue;
 use serde_json::Value;
-use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 
@@ -31,6 +30,7 @@ fn end(log: &AccessLog, outcome: Outcome) {
         outcome,
         duration: Duration::from_micros(20_500),
         first_byte: None,
+        held: Some(Duration::from_millis(31)),
         phases: Some(phases),
         attempts: 1,
         request_bytes: 3,
@@ -53,21 +53,12 @@ impl io::Write for Written {
     }
 }
 
-impl<'writer> MakeWriter<'writer> for Written {
-    type Writer = Self;
-
-    fn make_writer(&'writer self) -> Self {
-        self.clone()
-    }
-}
-
 /// What the log writes of these requests, line by line.
-fn written(log: AccessLog, lines: &Receiver<Line>) -> Vec<Value> {
+fn written(log: AccessLog, mut lines: Receiver<Line>) -> Vec<Value> {
     drop(log);
     let written = Written::default();
-    let subscriber =
-        tracing_subscriber::fmt().json().flatten_event(true).with_writer(written.clone()).finish();
-    tracing::subscriber::with_default(subscriber, || write(lines));
+    let lines_apart = telemetry::apart(LogFormat::Json, Mutex::new(written.clone()));
+    tracing::dispatcher::with_default(&lines_apart, || write(&mut lines));
     let bytes = written.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -77,7 +68,7 @@ fn a_line_says_what_happened_and_nothing_raw() {
     let (log, lines) = AccessLog::new(1.0, 0, 8, Arc::default());
     end(&log, Outcome::Refused(Reason::ActivationTimeout));
     end(&log, Outcome::Answered);
-    let lines = written(log, &lines);
+    let lines = written(log, lines);
     assert_eq!(lines.len(), 2);
     let fields = [
         ("target", "access".into()),
@@ -93,6 +84,7 @@ fn a_line_says_what_happened_and_nothing_raw() {
         ("reason", Value::from("ActivationTimeout")),
         ("attempts", 1.into()),
         ("duration_ms", 20.5.into()),
+        ("held_ms", 31.0.into()),
         ("cold", true.into()),
         ("wake_ms", 30.0.into()),
         ("queue_ms", 0.0.into()),
@@ -111,19 +103,23 @@ fn a_line_says_what_happened_and_nothing_raw() {
     assert!(lines[1].get("reason").is_none(), "the function answered");
 }
 
+fn waiting(lines: &mut Receiver<Line>) -> usize {
+    std::iter::from_fn(|| lines.try_recv().ok()).count()
+}
+
 #[test]
 fn a_sample_is_taken_and_errors_up_to_their_rate() {
-    let (log, lines) = AccessLog::new(0.0, 2, 100, Arc::default());
+    let (log, mut lines) = AccessLog::new(0.0, 2, 100, Arc::default());
     for _ in 0..10 {
         end(&log, Outcome::Answered);
         end(&log, Outcome::BrokenOff);
     }
-    let count = lines.try_iter().count();
+    let count = waiting(&mut lines);
     // The second may have ended in between.
     assert!((2..=4).contains(&count), "{count}");
-    let (log, lines) = AccessLog::new(0.25, 0, 4_000, Arc::default());
+    let (log, mut lines) = AccessLog::new(0.25, 0, 4_000, Arc::default());
     (0..2_000).for_each(|_| end(&log, Outcome::Refused(Reason::QueueFull)));
-    let count = lines.try_iter().count();
+    let count = waiting(&mut lines);
     assert!((350..650).contains(&count), "{count}");
 }
 
@@ -146,13 +142,69 @@ fn nobody_waits_for_a_full_queue() {
     let (log, lines) = AccessLog::new(1.0, 0, 5, Arc::clone(&losses));
     (0..12).for_each(|_| end(&log, Outcome::Answered));
     assert_eq!(losses.lines.load(Relaxed), 7);
-    assert_eq!(written(log, &lines).len(), 5);
+    assert_eq!(written(log, lines).len(), 5);
 }
 
 #[test]
 fn it_is_off_unless_asked_for() {
     let off = AccessLogArgs { access_log_sample: 0.0, access_log_errors: 0 };
-    assert!(AccessLog::start(&off, Arc::default()).unwrap().is_none());
+    assert!(AccessLog::start(&off, LogFormat::Json, Arc::default()).unwrap().is_none());
     assert_eq!(part("0.5"), Ok(0.5));
     assert!(part("2").is_err() && part("NaN").is_err() && part("some").is_err());
+}
+
+/// Lines on their way to a reader that takes none before it is told to.
+struct Stuck(std::sync::mpsc::Receiver<()>, Written);
+
+impl io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        self.1.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_is_stuck_is_in_nobodys_way_but_the_logs() {
+    let (log, mut lines) = AccessLog::new(1.0, 0, 8, Arc::default());
+    let (go, gone) = std::sync::mpsc::channel();
+    let read = Written::default();
+    let stuck = Stuck(gone, read.clone());
+    let writing = std::thread::spawn(move || {
+        let lines_apart = telemetry::apart(LogFormat::Json, Mutex::new(stuck));
+        tracing::dispatcher::with_default(&lines_apart, || write(&mut lines));
+    });
+    let other = Written::default();
+    // The rest of the process logs warnings only, and is not kept waiting.
+    let others = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_writer({
+            let other = other.clone();
+            move || other.clone()
+        })
+        .finish();
+    tracing::subscriber::with_default(others, || {
+        (0..12).for_each(|_| end(&log, Outcome::Answered));
+        tracing::warn!("elsewhere");
+    });
+    let text = String::from_utf8(other.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("elsewhere") && !text.contains("request_id"), "{text}");
+    drop(log);
+    drop(go);
+    writing.join().unwrap();
+    let lines = String::from_utf8(read.0.lock().unwrap().clone()).unwrap();
+    assert!(lines.lines().count() >= 8, "every line that found room is written: {lines}");
+}
+
+#[tokio::test]
+async fn the_last_lines_are_waited_for_and_not_for_ever() {
+    let (tell, told) = oneshot::channel();
+    let written = tokio::spawn(Writing(told).ended(Duration::from_secs(600)));
+    tell.send(()).unwrap();
+    written.await.unwrap();
+    let (_stuck, told) = oneshot::channel();
+    Writing(told).ended(Duration::from_millis(1)).await;
 }

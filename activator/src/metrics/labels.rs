@@ -6,7 +6,7 @@ use catnap_activator_core::FunctionName;
 use prometheus_client::encoding::EncodeLabelSet;
 
 /// Of a revision of a Function.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
 pub(super) struct RevisionLabels {
     pub(super) namespace: Arc<str>,
     pub(super) function: Arc<str>,
@@ -44,6 +44,12 @@ pub(super) struct PhaseLabels {
     pub(super) function: Arc<str>,
     pub(super) revision: Arc<str>,
     pub(super) phase: &'static str,
+}
+
+/// Of a thread that moves bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct WorkerLabels {
+    pub(super) worker: String,
 }
 
 /// Of what belongs to no Function.

@@ -1,13 +1,15 @@
 //! What a scrape shows: the counts of all Functions, and what is true of the core's state at that moment.
 //!
-//! A revision that the core does not know any more is shown once again, with its last counts, and then no more.
+//! A revision that the core does not know any more is shown for some minutes, with its last counts, and then no more.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use catnap_activator_core::{Activator, Reason, RevisionState, Snapshot};
+use catnap_runtime::telemetry::Dropped;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -17,7 +19,7 @@ use prometheus_client::registry::Unit;
 
 use super::Metrics;
 use super::histogram::Histogram;
-use super::labels::{FunctionLabels, PhaseLabels, ReasonLabels, RequestLabels, RevisionLabels};
+use super::labels::{FunctionLabels, PhaseLabels, ReasonLabels, RequestLabels, RevisionLabels, WorkerLabels};
 use super::series::{FunctionSeries, PHASES, RevisionSeries};
 
 /// Reads everything at each scrape.
@@ -31,18 +33,25 @@ type Row = (RevisionLabels, Arc<RevisionSeries>);
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let functions = self.metrics.functions();
+        let state = self.activator.snapshot();
+        let routed = state.functions.iter().map(|function| (&function.name, &*function.uid)).collect();
+        let functions = self.metrics.functions(&routed);
         let rows: Vec<Row> = functions.iter().flat_map(rows).collect();
         requests(&mut encoder, &rows)?;
         histograms(&mut encoder, &rows)?;
         counters(&mut encoder, &rows)?;
         self.of_nobody(&mut encoder)?;
-        let state = self.activator.snapshot();
         gauges(&mut encoder, &state)?;
-        let known: HashSet<(&str, &str)> =
-            state.revisions.iter().map(|state| (&*state.revision.namespace, &*state.revision.name)).collect();
+        let known: HashSet<[&str; 3]> = state
+            .revisions
+            .iter()
+            .map(|RevisionState { revision, .. }| {
+                [&*revision.namespace, &*revision.name, &*revision.function_uid]
+            })
+            .collect();
         for function in &functions {
-            function.retain(|revision| known.contains(&(&*function.name.namespace, revision)));
+            let exists = |name: &str| known.contains(&[&*function.name.namespace, name, &*function.uid]);
+            function.retain(Instant::now(), exists);
         }
         Ok(())
     }
@@ -51,7 +60,8 @@ impl Collector for Scrape {
 impl Scrape {
     /// What belongs to no Function.
     fn of_nobody(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Metrics { unrouted, unparsable, turned_away, active, losses, functions: _ } = &*self.metrics;
+        let Metrics { unrouted, unparsable, turned_away, active, losses, workers, functions: _ } =
+            &*self.metrics;
         reasons(encoder, "unrouted_requests", "Requests that belong to no function", unrouted)?;
         reasons(encoder, "unparsable_requests", "What the HTTP parser refused", unparsable)?;
         let help = "Connections that were closed at once because there was no room for them";
@@ -60,6 +70,23 @@ impl Scrape {
         counter(encoder, "access_log_dropped", help, &losses.lines)?;
         let help = "Sampled requests whose spans were not delivered";
         counter(encoder, "traces_dropped", help, &losses.traces)?;
+        let help = "Lines of the process' log that were left out because nobody took them in time";
+        let lines = losses.log.get().map_or(0, Dropped::lines);
+        counter(encoder, "log_dropped", help, &AtomicU64::new(lines))?;
+        let workers = workers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let help = "Part of the last second in which a worker was busy";
+        let unit = Unit::Other("ratio".to_owned());
+        let mut family = encoder.encode_descriptor("worker_busy", help, Some(&unit), MetricType::Gauge)?;
+        for (number, (busy, _)) in &workers {
+            let labels = WorkerLabels { worker: number.to_string() };
+            ConstGauge::new(*busy).encode(family.encode_family(&labels)?)?;
+        }
+        let help = "1 while a worker has too much to do and refuses requests";
+        let mut family = encoder.encode_descriptor("worker_refuses", help, None, MetricType::Gauge)?;
+        for (number, (_, refuses)) in &workers {
+            let labels = WorkerLabels { worker: number.to_string() };
+            ConstGauge::new(i64::from(*refuses)).encode(family.encode_family(&labels)?)?;
+        }
         let help = "Requests between their head and their end";
         gauge(encoder, "active_requests", help, active.load(Relaxed))
     }
@@ -170,19 +197,27 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, state: &Snapshot) -> fmt::Result 
         function: owners.get(&state.revision).map_or_else(Arc::default, |name| Arc::clone(name)),
         revision: Arc::clone(&state.revision.name),
     };
-    let mut of_revisions = |name: &str, help: &str, value: fn(&RevisionState) -> Option<u64>| {
-        let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-        for (state, value) in state.revisions.iter().filter_map(|state| Some((state, value(state)?))) {
-            ConstGauge::new(number(value)).encode(family.encode_family(&labels(state))?)?;
-        }
-        Ok::<(), fmt::Error>(())
-    };
-    of_revisions("held", "Requests held now", |state| Some(state.held))?;
-    of_revisions("in_flight", "Requests dispatched and not ended", |state| Some(state.in_flight))?;
+    let mut of_revisions =
+        |name: &str, help: &str, both: fn(u64, u64) -> u64, value: fn(&RevisionState) -> Option<u64>| {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            // Of one name there may be several without an owner, of Functions that are gone.
+            let mut rows = BTreeMap::<RevisionLabels, u64>::new();
+            for (state, value) in state.revisions.iter().filter_map(|state| Some((state, value(state)?))) {
+                rows.entry(labels(state)).and_modify(|other| *other = both(*other, value)).or_insert(value);
+            }
+            for (labels, value) in rows {
+                ConstGauge::new(number(value)).encode(family.encode_family(&labels)?)?;
+            }
+            Ok::<(), fmt::Error>(())
+        };
+    of_revisions("held", "Requests held now", u64::saturating_add, |state| Some(state.held))?;
+    of_revisions("in_flight", "Requests dispatched and not ended", u64::saturating_add, |state| {
+        Some(state.in_flight)
+    })?;
     let help = "Requests that one pod takes at once; absent without a limit";
-    of_revisions("pod_capacity", help, |state| (state.limit > 0).then_some(state.limit.into()))?;
+    of_revisions("pod_capacity", help, u64::max, |state| (state.limit > 0).then_some(state.limit.into()))?;
     let help = "Pods that take requests now";
-    of_revisions("usable_pods", help, |state| {
+    of_revisions("usable_pods", help, u64::saturating_add, |state| {
         Some(state.pods.iter().filter(|pod| pod.usable).count() as u64)
     })?;
     let help = "Requests held now because no revision of the function was ever ready";

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use catnap_activator_core::{FunctionName, Phases};
@@ -10,6 +11,9 @@ use catnap_activator_http::Ended;
 
 use super::histogram::Histogram;
 use super::labels::code_class;
+
+/// A revision that is gone is shown for so long: whoever scrapes does so at least once in it.
+pub(super) const SHOWN_GONE: Duration = Duration::from_secs(180);
 
 /// Phases of a cold start, in order.
 pub(super) const PHASES: [&str; 5] = ["wake", "schedule", "start", "ready", "queue"];
@@ -65,6 +69,7 @@ impl<T> Growing<T> {
 #[derive(Debug)]
 pub(super) struct FunctionSeries {
     pub(super) name: FunctionName,
+    pub(super) uid: Arc<str>,
     pub(super) revisions: Growing<RevisionSeries>,
 }
 
@@ -73,6 +78,8 @@ pub(super) struct FunctionSeries {
 pub(super) struct RevisionSeries {
     /// Empty: of requests that no pod ever had.
     pub(super) name: Arc<str>,
+    /// When a scrape first found that the core has forgotten it.
+    gone_at: Mutex<Option<Instant>>,
     pub(super) requests: Growing<RequestSeries>,
     pub(super) duration: Histogram,
     pub(super) first_byte: Histogram,
@@ -94,8 +101,8 @@ pub(super) struct RequestSeries {
 }
 
 impl FunctionSeries {
-    pub(super) fn new(name: FunctionName) -> Self {
-        Self { name, revisions: Growing::default() }
+    pub(super) fn new(name: FunctionName, uid: Arc<str>) -> Self {
+        Self { name, uid, revisions: Growing::default() }
     }
 
     pub(super) fn count(&self, exchange: &Ended<'_>) {
@@ -107,9 +114,14 @@ impl FunctionSeries {
         );
     }
 
-    /// Drops the series of revisions that `exists` denies.
-    pub(super) fn retain(&self, exists: impl Fn(&str) -> bool) {
-        self.revisions.retain(|revision| revision.name.is_empty() || exists(&revision.name));
+    /// Drops the series of revisions that `exists` has denied for long enough that everybody has seen their last counts.
+    pub(super) fn retain(&self, now: Instant, exists: impl Fn(&str) -> bool) {
+        self.revisions.retain(|revision| {
+            let mut gone_at = revision.gone_at.lock().unwrap_or_else(PoisonError::into_inner);
+            let gone = !revision.name.is_empty() && !exists(&revision.name);
+            *gone_at = if gone { gone_at.or(Some(now)) } else { None };
+            gone_at.is_none_or(|at| now < at + SHOWN_GONE)
+        });
     }
 }
 
@@ -125,11 +137,11 @@ impl RevisionSeries {
         if let Some(first_byte) = exchange.first_byte {
             self.first_byte.observe(first_byte);
         }
-        if let Some(phases) = &exchange.phases {
-            self.queue.observe(phases.total());
-            if phases.cold {
-                self.count_cold_start(phases);
-            }
+        if let Some(held) = exchange.held {
+            self.queue.observe(held);
+        }
+        if let Some(phases) = exchange.phases.filter(|phases| phases.cold) {
+            self.count_cold_start(&phases);
         }
         for (counter, count) in [
             (&self.retries, u64::from(exchange.attempts.saturating_sub(1))),

@@ -1,6 +1,6 @@
 //! What a scrape shows after requests of every kind, and after their revision or Function is gone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catnap_activator_core::{
     FunctionName, FunctionPolicy, FunctionRoute, Listener, ManualClock, Phases, Protocol, RevisionRoute,
@@ -35,9 +35,13 @@ impl Bed {
 
     /// The function has this revision alone now.
     fn revision(&self, revision: &str) {
+        self.revision_of(revision, "uid");
+    }
+
+    fn revision_of(&self, revision: &str, uid: &str) {
         self.activator.upsert_function(FunctionRoute {
             name: name(),
-            uid: "uid".into(),
+            uid: uid.into(),
             routed: Some(revision.into()),
             revisions: vec![RevisionRoute {
                 name: revision.into(),
@@ -62,13 +66,25 @@ impl Bed {
     }
 
     fn end(&self, revision: Option<&str>, outcome: Outcome, status: u16, phases: Option<Phases>) {
+        let held = phases.map(|phases| phases.total());
+        self.end_held(revision, outcome, status, phases, held);
+    }
+
+    fn end_held(
+        &self,
+        revision: Option<&str>,
+        outcome: Outcome,
+        status: u16,
+        phases: Option<Phases>,
+        held: Option<Duration>,
+    ) {
         let function = self.function();
         let revision = revision.map(|name| RevisionId {
             namespace: "default".into(),
             name: name.into(),
             function_uid: "uid".into(),
         });
-        self.end_of(Some(&function), revision.as_ref(), outcome, status, phases);
+        self.end_of(Some(&function), revision.as_ref(), outcome, status, phases, held);
     }
 
     fn end_of(
@@ -78,6 +94,7 @@ impl Bed {
         outcome: Outcome,
         status: u16,
         phases: Option<Phases>,
+        held: Option<Duration>,
     ) {
         self.metrics.began();
         self.metrics.ended(&Ended {
@@ -87,6 +104,7 @@ impl Bed {
             outcome,
             duration: Duration::from_millis(20),
             first_byte: Some(Duration::from_millis(10)),
+            held,
             phases,
             attempts: 2,
             request_bytes: 3,
@@ -99,8 +117,11 @@ impl Bed {
     fn everything(&self) {
         let cold = Phases { cold: true, wake: Duration::from_millis(30), ..Phases::default() };
         self.end(Some("hello-1"), Outcome::Answered, 200, Some(cold));
-        self.end(None, Outcome::Refused(Reason::ActivationTimeout), 503, None);
-        self.end_of(None, None, Outcome::Refused(Reason::UnknownHost), 404, None);
+        let held = Some(Duration::from_secs(1));
+        self.end_held(None, Outcome::Refused(Reason::ActivationTimeout), 503, None, held);
+        self.end_of(None, None, Outcome::Refused(Reason::UnknownHost), 404, None, None);
+        self.metrics.looked_at(0, 0.25, false);
+        self.metrics.looked_at(1, 1.0, true);
         self.metrics.unparsable(Reason::HeadTooLarge);
         self.metrics.turned_away();
     }
@@ -136,10 +157,79 @@ fn requests_are_counted_by_revision_code_and_reason_and_cold_starts_by_phase() {
         format!("in_flight{{{first}}} 0"),
         "active_requests 1".to_owned(),
         "leader_connected 0".to_owned(),
+        format!("queue_seconds_sum{{{none}}} 1.0"),
+        format!("queue_seconds_count{{{none}}} 1"),
+        r#"worker_busy_ratio{worker="0"} 0.25"#.to_owned(),
+        r#"worker_refuses{worker="1"} 1"#.to_owned(),
+        "log_dropped_total 0".to_owned(),
     ] {
         assert!(text.contains(&format!("\ncatnap_activator_{line}\n")), "{line}\n{text}");
     }
-    assert!(!text.contains(&format!("queue_seconds_count{{{none}}}")), "nobody waited");
+    let cold = |phase| format!("cold_start_seconds_count{{{none},phase=\"{phase}\"}}");
+    assert!(!text.contains(&cold("wake")), "what had no pod has no phases");
+}
+
+#[test]
+fn buckets_reach_from_a_warm_answer_to_beyond_the_activation_timeout() {
+    let bed = Bed::new();
+    bed.everything();
+    let text = bed.scrape();
+    let name = "catnap_activator_request_duration_seconds_bucket";
+    let bounds: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with(name) && line.contains(r#"revision="hello-1""#))
+        .map(|line| line.split('"').nth(1).unwrap())
+        .collect();
+    assert_eq!(
+        bounds,
+        [
+            "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "30.0",
+            "60.0", "120.0", "+Inf"
+        ]
+    );
+}
+
+/// Every line's name and labels.
+fn shown_series(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with('#')).map(|line| line.rsplit_once(' ').unwrap().0).collect()
+}
+
+#[test]
+fn a_function_that_was_made_again_has_its_series_once() {
+    let bed = Bed::new();
+    // An exchange is open for as long as this is there.
+    let old = bed.function();
+    let id = |uid: &str| RevisionId {
+        namespace: "default".into(),
+        name: "hello-1".into(),
+        function_uid: uid.into(),
+    };
+    let pod = |uid: &str| catnap_activator_core::Pod {
+        uid: uid.into(),
+        address: Some(([127, 0, 0, 1], 1).into()),
+        started: true,
+        ready: true,
+        terminating: false,
+        trouble: None,
+    };
+    bed.end_of(Some(&old), Some(&id("uid")), Outcome::Answered, 200, None, None);
+    // Its pods are still there, too, twice.
+    bed.activator.set_pods(&id("uid"), vec![pod("pod-1")]);
+    for uid in ["uid-2", "uid-3"] {
+        bed.revision_of("hello-1", uid);
+        bed.activator.set_pods(&id(uid), vec![pod(uid)]);
+    }
+    bed.end_of(Some(&bed.function()), Some(&id("uid-3")), Outcome::Answered, 200, None, None);
+    bed.end_of(Some(&old), Some(&id("uid")), Outcome::Answered, 200, None, None);
+    let text = bed.scrape();
+    let mut shown = shown_series(&text);
+    let all = shown.len();
+    shown.sort_unstable();
+    shown.dedup();
+    assert_eq!(shown.len(), all, "{text}");
+    let of =
+        r#"requests_total{namespace="default",function="hello",revision="hello-1",code="2xx",reason=""}"#;
+    assert!(text.contains(&format!("{of} 1\n")), "those of the Function there is: {text}");
 }
 
 #[test]
@@ -161,7 +251,7 @@ fn the_metrics_page_is_fresh() {
 }
 
 #[test]
-fn a_revision_that_is_gone_is_shown_once_more() {
+fn a_revision_that_is_gone_is_shown_until_all_have_seen_it() {
     let bed = Bed::new();
     bed.end(Some("hello-1"), Outcome::Answered, 200, None);
     bed.revision("hello-2");
@@ -177,6 +267,12 @@ fn a_revision_that_is_gone_is_shown_once_more() {
     };
     let last = bed.scrape();
     assert!(last.contains(&format!(r#"{},code="2xx",reason=""}} 2"#, shown("hello-1"))), "{last}");
+    assert!(bed.scrape().contains(&shown("hello-1")), "another Prometheus may come later");
+    // The next one comes much later.
+    let functions = bed.metrics.functions.lock().unwrap().clone();
+    for function in functions.iter().filter_map(Weak::upgrade) {
+        function.retain(Instant::now() + series::SHOWN_GONE, |name| name != "hello-1");
+    }
     let after = bed.scrape();
     assert!(!after.contains("hello-1"), "{after}");
     assert!(after.contains(&shown("hello-2")), "{after}");

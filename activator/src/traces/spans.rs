@@ -40,10 +40,14 @@ fn server(exchange: &Ended<'_>, details: &Details, trace: &Trace) -> SpanData {
         KeyValue::new("network.protocol.version", *version),
         KeyValue::new("url.scheme", if *tls { "https" } else { "http" }),
         KeyValue::new("faas.trigger", "http"),
-        KeyValue::new("faas.coldstart", exchange.phases.is_some_and(|phases| phases.cold)),
         KeyValue::new("http.request.body.size", size(exchange.request_bytes)),
         KeyValue::new("http.response.body.size", size(exchange.response_bytes)),
     ];
+    // Of what was held and left or was refused nobody knows whether pods were there.
+    if exchange.phases.is_some() || exchange.held.is_none() {
+        let cold = exchange.phases.is_some_and(|phases| phases.cold);
+        attributes.push(KeyValue::new("faas.coldstart", cold));
+    }
     if let Some(status) = exchange.status {
         attributes.push(KeyValue::new("http.response.status_code", i64::from(status)));
     }

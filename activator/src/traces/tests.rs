@@ -337,3 +337,27 @@ async fn without_a_collector_spans_are_lost_and_counted() {
     told(bed.send("").await).await;
     until(|| bed.losses.traces.load(Relaxed) == 1).await;
 }
+
+#[tokio::test]
+async fn a_collector_that_never_answers_is_not_waited_for() {
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let args = TraceArgs {
+        otlp_endpoint: Some(format!("http://{}", silent.local_addr().unwrap())),
+        trace_sample: 1.0,
+        trace_delay: 1,
+    };
+    let pod = Pod {
+        name: "activator-1".into(),
+        namespace: "catnap".into(),
+        uid: "own".into(),
+        ip: Ipv4Addr::LOCALHOST.into(),
+    };
+    let losses = Arc::<Losses>::default();
+    let (traces, export) = start(&args, &pod, &losses).unwrap().unwrap();
+    let export = Export { timeout: Duration::from_millis(20), ..export };
+    let began = Instant::now();
+    tokio::spawn(export.run());
+    traces.queue.send(Vec::new()).await.unwrap();
+    until(|| losses.traces.load(Relaxed) == 1).await;
+    assert!(began.elapsed() < Duration::from_secs(8), "before the exporter's own timeout");
+}
