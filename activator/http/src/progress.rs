@@ -10,8 +10,6 @@ use futures::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::body::PodBody;
-use crate::client::Client;
-use crate::lease::Lease;
 
 /// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
 #[derive(Debug, Default)]
@@ -33,10 +31,10 @@ pub(crate) struct Progress {
     account: Option<Account>,
 }
 
-/// Whose work the bytes are, and the worker's that has it.
+/// Whose work the bytes are, and who has it. Not the client: what goes on without it does not keep its connection.
 #[derive(Debug)]
 struct Account {
-    client: Arc<Client>,
+    worker: Arc<Worker>,
     function: Arc<Function>,
 }
 
@@ -98,16 +96,16 @@ impl Progress {
     }
 
     /// The bytes are work for this function, beyond that of its request.
-    pub(crate) fn belong_to(&mut self, client: &Arc<Client>, function: &Arc<Function>) {
-        self.account = Some(Account { client: Arc::clone(client), function: Arc::clone(function) });
+    pub(crate) fn belong_to(&mut self, worker: &Arc<Worker>, function: &Arc<Function>) {
+        self.account = Some(Account { worker: Arc::clone(worker), function: Arc::clone(function) });
     }
 
     fn charge(&self, before: u64, bytes: u64) {
         let work = (before + bytes) / BYTES_OF_WORK - before / BYTES_OF_WORK;
         if work > 0
-            && let Some(Account { client, function }) = &self.account
+            && let Some(Account { worker, function }) = &self.account
         {
-            client.worker.load.moved(function.name(), work);
+            worker.load.moved(function.name(), work);
         }
     }
 

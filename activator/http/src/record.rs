@@ -24,7 +24,7 @@ pub(crate) struct Record {
     held: Option<Duration>,
     phases: Option<Phases>,
     /// Those until it was sent for the first time, when it was sent twice.
-    earlier: Option<Phases>,
+    earlier: Option<Box<Phases>>,
     first_byte: Option<Duration>,
     pub(crate) status: Option<u16>,
     /// Until something better is known, the client left.
@@ -61,14 +61,14 @@ impl Record {
         self.function = Some(Arc::clone(function));
         // Nobody else has it yet.
         if let Some(progress) = Arc::get_mut(&mut self.progress) {
-            progress.belong_to(&self.client, function);
+            progress.belong_to(&self.client.worker, function);
         }
     }
 
     pub(crate) fn dispatched(&mut self, slot: &Slot) {
         self.attempts += 1;
         self.revision = Some(slot.revision().clone());
-        self.phases = match (self.earlier, slot.phases()) {
+        self.phases = match (self.earlier.as_deref().copied(), slot.phases()) {
             (Some(earlier), Some(phases)) => Some(earlier.and(phases)),
             (earlier, phases) => earlier.or(phases),
         };
@@ -79,7 +79,7 @@ impl Record {
 
     /// A pod that had it gave no response: its next wait is another one.
     pub(crate) fn send_again(&mut self) {
-        self.earlier = self.phases;
+        self.earlier = self.phases.map(Box::new);
     }
 
     /// Keeps the details of the request, when somebody wants them.

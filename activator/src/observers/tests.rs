@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catnap_activator_core::{
-    Activator, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute, Settings,
-    SystemClock,
+    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute,
+    Settings, SystemClock,
 };
 use catnap_activator_http::{Config, Server};
 use catnap_runtime::telemetry::{LogFormat, apart};
-use catnap_wire::RevisionId;
+use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
 use http_body_util::Empty;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
 
@@ -67,6 +68,27 @@ async fn pod() -> SocketAddr {
     address
 }
 
+/// A leader that greets, and probes that are made.
+fn drive(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
+    let connection = activator.leader_connected();
+    let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
+    activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
+    let activator = Arc::clone(activator);
+    tokio::spawn(async move {
+        loop {
+            let wait = activator.tick();
+            match tokio::time::timeout(wait, commands.recv()).await {
+                Ok(Some(Command::Probe { revision, probe })) => {
+                    let answered = catnap_activator_http::probe(&probe).await.is_ok();
+                    activator.probed(&revision, &probe.uid, answered);
+                }
+                Ok(Some(_)) | Err(_) => {}
+                Ok(None) => return,
+            }
+        }
+    });
+}
+
 /// Sends the bytes; gives the status, 0 when there is none.
 async fn send(address: SocketAddr, bytes: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.unwrap();
@@ -110,7 +132,8 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
         .finish();
     // The workers have threads of their own.
     tracing::subscriber::set_global_default(everything).expect("the only test that sets it");
-    let (activator, _commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
+    let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
+    drive(&activator, commands);
     let mut registry = Registry::default();
     let metrics = Metrics::register(&mut registry, &activator);
     let lines = Written::default();
