@@ -122,24 +122,8 @@ async fn send_http2(address: SocketAddr, method: &str, authority: &str) -> u16 {
     sender.send_request(request).await.map_or(0, |response| response.status().as_u16())
 }
 
-#[tokio::test]
-async fn nothing_that_a_client_wrote_is_written_anywhere() {
-    let log = Written::default();
-    let logged = log.clone();
-    let everything = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::DEBUG)
-        .with_writer(move || logged.clone())
-        .finish();
-    // The workers have threads of their own.
-    tracing::subscriber::set_global_default(everything).expect("the only test that sets it");
-    let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
-    drive(&activator, commands);
-    let mut registry = Registry::default();
-    let metrics = Metrics::register(&mut registry, &activator);
-    let lines = Written::default();
-    let lines_apart = apart(LogFormat::Json, Mutex::new(lines.clone()));
-    let (access_log, writing) =
-        AccessLog::write_to(lines_apart, 1.0, 0, Arc::clone(&metrics.losses)).unwrap();
+/// A function that serves.
+async fn function(activator: &Activator) {
     activator.upsert_function(FunctionRoute {
         name: FunctionName { namespace: "default".into(), name: "hello".into() },
         uid: "uid".into(),
@@ -165,6 +149,27 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
     let revision =
         RevisionId { namespace: "default".into(), name: "hello-1".into(), function_uid: "uid".into() };
     activator.set_pods(&revision, pods);
+}
+
+#[tokio::test]
+async fn nothing_that_a_client_wrote_is_written_anywhere() {
+    let log = Written::default();
+    let logged = log.clone();
+    let everything = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(move || logged.clone())
+        .finish();
+    // The workers have threads of their own.
+    tracing::subscriber::set_global_default(everything).expect("the only test that sets it");
+    let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
+    drive(&activator, commands);
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, &activator);
+    let lines = Written::default();
+    let lines_apart = apart(LogFormat::Json, Mutex::new(lines.clone()));
+    let (access_log, writing) =
+        AccessLog::write_to(lines_apart, 1.0, 0, Arc::clone(&metrics.losses)).unwrap();
+    function(&activator).await;
     let config = Config::new(vec![(Listener::InCluster, (Ipv4Addr::LOCALHOST, 0).into())]);
     let observers = Observers { metrics, access_log: Some(access_log), traces: None };
     let server = Server::start(config, activator, Arc::new(observers)).unwrap();
@@ -192,7 +197,7 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
         (404, "GET / HTTP/1.1\r\nHost: zzword.default\r\n\r\n".to_owned()),
         (404, "GET / HTTP/1.1\r\nHost: zzword\r\n\r\n".to_owned()),
         (404, "ZZWORD / HTTP/1.1\r\nHost: hello.zzword.svc.cluster.local\r\n\r\n".to_owned()),
-        (405, format!("CONNECT zzword:443 HTTP/1.1\r\nHost: zzword:443\r\n\r\n")),
+        (405, "CONNECT zzword:443 HTTP/1.1\r\nHost: zzword:443\r\n\r\n".to_owned()),
         (405, format!("TRACE /zzword HTTP/1.1\r\n{hello}\r\n")),
         (400, "GET /zzword HTTP/1.1\r\n\r\n".to_owned()),
         (400, format!("GET / HTTP/1.1\r\n{hello}Host: zzword\r\n\r\n")),

@@ -314,7 +314,8 @@ async fn a_download_is_work_of_its_function() {
         }
         // Without a length: to its end.
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n").await;
-        while stream.write_all(&[0; 64 * 1024]).await.is_ok() {}
+        let piece = vec![0; 64 * 1024];
+        while stream.write_all(&piece).await.is_ok() {}
     })
     .await;
     let pod = Pod::http1(describe).await;
