@@ -10,6 +10,8 @@ use futures::task::AtomicWaker;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::body::PodBody;
+use crate::lease::Lease;
+use crate::worker::Worker;
 
 /// One exchange, from its request's head to its end. It is made once and outlives the attempts and the bodies.
 #[derive(Debug, Default)]

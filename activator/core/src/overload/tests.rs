@@ -20,8 +20,8 @@ struct Worker {
     offered: Vec<f64>,
     admitted: Vec<u32>,
     refused: Vec<u32>,
-    /// Work of streams that began long ago: a second, seconds of time for each, and whether it is told.
-    streaming: Option<(usize, f64, f64, bool)>,
+    /// Whose streams, which began long ago, are how much work each step, seconds for each of it, and whether it is told.
+    streaming: Option<(usize, u32, f64, bool)>,
 }
 
 const STEPS: u32 = 100;
@@ -62,10 +62,10 @@ impl Worker {
             // Clients that wait send nothing.
             *offered = (*offered + rate * STEP).min(rate * STEP * 2.0 + 1.0);
         }
-        if let Some((function, rate, cost, told)) = self.streaming {
-            self.owed += rate * STEP * cost;
+        if let Some((function, work, cost, told)) = self.streaming {
+            self.owed += f64::from(work) * cost;
             if told {
-                self.overload.moved(&name(function), (rate * STEP) as u64);
+                self.overload.moved(&name(function), u64::from(work));
             }
         }
         let mut left = true;
@@ -169,7 +169,7 @@ fn a_light_function_whose_requests_take_long_is_not_the_heaviest() {
 fn streams_are_work_of_the_function_that_has_them() {
     let mut worker = Worker::new(3);
     // Downloads that began long ago, at 1.2 GB a second: most of the time.
-    worker.streaming = Some((0, 18_000.0, 0.000_05, true));
+    worker.streaming = Some((0, 180, 0.000_05, true));
     let (rates, costs) = ([0.0, 150.0, 0.5], [0.0, 0.000_15, 0.000_15]);
     let busy = worker.run(60, &rates, &costs);
     assert!(busy > 0.9, "{busy}");
@@ -184,7 +184,7 @@ fn streams_are_work_of_the_function_that_has_them() {
 fn who_does_not_keep_the_worker_busy_is_left_something() {
     let mut worker = Worker::new(3);
     // Nobody knows whose work it is.
-    worker.streaming = Some((0, 19_000.0, 0.000_05, false));
+    worker.streaming = Some((0, 190, 0.000_05, false));
     let (rates, costs) = ([0.0, 150.0, 0.5], [0.0, 0.000_15, 0.000_15]);
     worker.run(60, &rates, &costs);
     assert!(worker.admitted[1] >= 98 * 60, "{} of {}", worker.admitted[1], 150 * 60);
