@@ -3,8 +3,9 @@
 use crate::bed::{Bed, Setup, until};
 use crate::client::Raw;
 use crate::pod::{Pod, describe};
-use catnap_activator_core::Protocol;
+use catnap_activator_core::{Protocol, Reason, Timeouts};
 use catnap_activator_http::Outcome;
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub(crate) const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: hello.default\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -82,7 +83,8 @@ async fn a_tunnel_ends_with_its_client() {
 async fn what_a_tunnel_moved_counts_also_when_it_is_cut_off() {
     let bed = Bed::start();
     let pod = echo().await;
-    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let timeouts = Timeouts { inactivity: Some(Duration::from_millis(300)), ..Timeouts::default() };
+    bed.function_with("hello", Setup { timeouts, ..Setup::default() }, &[pod.address]);
     let mut client = Raw::connect(bed.address()).await;
     client.send(UPGRADE).await;
     assert_eq!(client.head().await.status, 101);
@@ -90,10 +92,8 @@ async fn what_a_tunnel_moved_counts_also_when_it_is_cut_off() {
     let mut echoed = [0; 10];
     client.stream.read_exact(&mut echoed).await.unwrap();
     assert_eq!(&echoed, b"readyhello");
-    let counts = std::sync::Arc::clone(&bed.counts);
-    bed.handle.drain(std::time::Duration::ZERO, std::time::Duration::ZERO).await;
-    until("it is cut off", || !counts.ended.lock().is_empty()).await;
-    let ended = counts.ended.lock().clone();
+    let ended = bed.until_ended(1).await;
+    assert_eq!(ended[0].outcome, Outcome::TimedOut(Reason::RequestTimeout));
     assert_eq!((ended[0].request_bytes, ended[0].response_bytes), (5, 10));
 }
 

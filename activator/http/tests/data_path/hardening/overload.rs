@@ -294,7 +294,9 @@ async fn a_worker_without_time_refuses_the_flood_and_nobody_else() {
     assert_eq!(told, refused.load(SeqCst), "each is counted");
     let mut answered = 0;
     let calm = async {
+        // So slowly that it is not heavy.
         while answered < 20 {
+            pace.tick().await;
             let status = get(bed.address(), "flood.default", "/").await.status;
             answered = if status == 200 { answered + 1 } else { 0 };
         }
