@@ -23,7 +23,7 @@ use crate::cluster::{Cluster, ClusterChange};
 use crate::events::Notice;
 use crate::metrics::Metrics;
 use crate::patterns::{Job, PatternClient, Shelf};
-use crate::scale::{Answer, ScaleClient, Write};
+use crate::scale::{Answer, ScaleClient, Urgency, Write};
 
 mod notice;
 
@@ -195,6 +195,7 @@ impl Driver {
                         reign.leader.tick(now);
                         let jobs = reign.shelf.due(&mut reign.leader, now);
                         self.metrics.statements_refused(reign.leader.refused());
+                        self.metrics.activators_silent(reign.leader.silent_activators());
                         // In no tracker that is waited for: nobody needs the answers when the process stops.
                         self.keep_patterns(jobs, &TaskTracker::new());
                     }
@@ -343,6 +344,7 @@ impl Driver {
         }
         self.metrics.leading(false);
         self.metrics.streams(0);
+        self.metrics.activators_silent(0);
     }
 
     /// Does what the leader wants; true when it asked for a gate to be closed.
@@ -368,11 +370,12 @@ impl Driver {
                         ended.push(stream);
                     }
                 }
-                Effect::ReadScale { revision, token } => {
+                Effect::ReadScale { revision, urgent, token } => {
                     reign.wakes.extend(woken_at.map(|at| (token, at)));
                     let scale = self.scale.clone();
                     ask(&self.requests, &self.answers, reign.number, async move {
-                        Answer::Read(token, scale.read(&revision).await)
+                        let urgency = if urgent { Urgency::Now } else { Urgency::Later };
+                        Answer::Read(token, scale.read(&revision, urgency).await)
                     });
                 }
                 Effect::PutScale { revision, replicas, resource_version, not_after, token } => {

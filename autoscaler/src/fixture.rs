@@ -23,6 +23,8 @@ pub(crate) enum Reply {
     Json(u16, Value),
     /// After some time.
     Later(Duration, u16, Value),
+    /// 429 as the API server's filter writes it, with this `Retry-After`.
+    Throttled(&'static str),
     /// No answer at all.
     Silence,
     /// The connection breaks.
@@ -40,6 +42,14 @@ impl Reply {
 }
 
 pub(crate) fn client(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> Client {
+    slow_client(move |call| std::future::ready(answer(call)))
+}
+
+/// As [`client`], with replies that may take their time.
+pub(crate) fn slow_client<F>(answer: impl Fn(Call) -> F + Send + Sync + 'static) -> Client
+where
+    F: Future<Output = Reply> + Send + 'static,
+{
     let answer = Arc::new(answer);
     let service = tower::service_fn(move |request: Request<Body>| {
         let answer = Arc::clone(&answer);
@@ -48,7 +58,7 @@ pub(crate) fn client(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> 
             let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
             let body = serde_json::from_slice(&body).unwrap_or_default();
             let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-            let reply = answer(Call { method: parts.method.to_string(), path, body });
+            let reply = answer(Call { method: parts.method.to_string(), path, body }).await;
             if let Reply::Later(delay, ..) = reply {
                 tokio::time::sleep(delay).await;
             }
@@ -56,6 +66,11 @@ pub(crate) fn client(answer: impl Fn(Call) -> Reply + Send + Sync + 'static) -> 
                 Reply::Json(code, value) | Reply::Later(_, code, value) => {
                     let body = Body::from(serde_json::to_vec(&value).map_err(io::Error::other)?);
                     Response::builder().status(code).body(body).map_err(io::Error::other)
+                }
+                Reply::Throttled(seconds) => {
+                    let body = Body::from(b"Too many requests, please try again later.".to_vec());
+                    let response = Response::builder().status(429).header("retry-after", seconds);
+                    response.body(body).map_err(io::Error::other)
                 }
                 Reply::Silence => std::future::pending().await,
                 Reply::Broken => Err(io::Error::from(io::ErrorKind::ConnectionReset)),

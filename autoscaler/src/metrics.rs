@@ -27,6 +27,7 @@ struct Kind {
 pub(crate) struct Metrics {
     leading: Gauge<i64, AtomicI64>,
     streams: Gauge<i64, AtomicI64>,
+    activators_silent: Gauge<i64, AtomicI64>,
     frames: Counter,
     frames_refused: Counter,
     statements_refused: Family<Kind, Counter>,
@@ -45,6 +46,7 @@ impl Metrics {
         let metrics = Self {
             leading: Gauge::default(),
             streams: Gauge::default(),
+            activators_silent: Gauge::default(),
             frames: Counter::default(),
             frames_refused: Counter::default(),
             statements_refused: Family::default(),
@@ -59,6 +61,7 @@ impl Metrics {
         let Self {
             leading,
             streams,
+            activators_silent,
             frames,
             frames_refused,
             statements_refused,
@@ -71,6 +74,11 @@ impl Metrics {
         } = metrics.clone();
         registry.register("leading", "1 while this process leads", leading);
         registry.register("streams", "Activators connected", streams);
+        registry.register(
+            "activators_silent",
+            "Activators whose pods exist but that the leader has not heard for 30 s: nothing goes to zero",
+            activators_silent,
+        );
         registry.register("frames", "Frames of activators taken in", frames);
         registry.register(
             "frames_refused",
@@ -111,6 +119,10 @@ impl Metrics {
 
     pub(crate) fn streams(&self, streams: usize) {
         self.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+    }
+
+    pub(crate) fn activators_silent(&self, activators: usize) {
+        self.activators_silent.set(i64::try_from(activators).unwrap_or(i64::MAX));
     }
 
     pub(crate) fn frame_taken(&self) {
@@ -168,6 +180,7 @@ mod tests {
         let Metrics {
             leading: _,
             streams: _,
+            activators_silent: _,
             frames: _,
             frames_refused: _,
             statements_refused: _,

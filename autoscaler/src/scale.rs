@@ -1,6 +1,7 @@
 //! Reads and writes of `/scale`, a bounded number at once, each with a timeout and exactly one answer.
 //!
-//! It decides nothing: what may be written, and on which resourceVersion, the leader has said.
+//! It decides nothing: what may be written, and on which resourceVersion, the leader has said. The leader asks one question
+//! about a revision at a time, so no more wait here than there are revisions, whatever the API server does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +13,26 @@ use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::autoscaling::v1::{Scale as ScaleObject, ScaleSpec};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{ListParams, ObjectMeta, PostParams};
-use kube::{Api, Client};
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout};
+use kube::api::{ListParams, ObjectList, ObjectMeta, PostParams};
+use kube::core::Request;
+use kube::{Client, Resource};
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
 use crate::cluster::fact::Activator;
 use crate::metrics::Metrics;
 use crate::patterns::Done;
 use crate::watch::Activators;
+use call::{CallError, call};
+use turns::Turns;
+pub(crate) use turns::Urgency;
 
-/// Longest wait for an answer. A write that took longer has an unknown outcome.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+mod call;
+mod turns;
+
+/// Longest wait for the answer to a write of zero, after which its outcome is unknown: gates are closed meanwhile, and the
+/// leader counts on it that no such write lands much later.
+const ZERO_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A write that the leader asked for.
 #[derive(Clone, Debug)]
@@ -51,79 +60,108 @@ pub(crate) enum Answer {
 pub(crate) struct ScaleClient {
     client: Client,
     activators: Activators,
-    turns: Arc<Semaphore>,
+    turns: Arc<Turns>,
     metrics: Metrics,
 }
 
 impl ScaleClient {
     pub(crate) fn new(client: Client, activators: Activators, at_once: usize, metrics: Metrics) -> Self {
-        Self { client, activators, turns: Arc::new(Semaphore::new(at_once.max(1))), metrics }
+        Self { client, activators, turns: Arc::new(Turns::new(at_once)), metrics }
     }
 
     /// GET, from the API server itself.
-    pub(crate) async fn read(&self, revision: &RevisionId) -> ReadOutcome {
-        let _turn = self.turns.acquire().await;
-        match timeout(REQUEST_TIMEOUT, self.deployments(revision).get_scale(&revision.name)).await {
-            Ok(Ok(object)) => scale(&object).map_or(ReadOutcome::Failed, ReadOutcome::Read),
-            Ok(Err(kube::Error::Api(status))) if status.code == 404 => ReadOutcome::Missing,
-            Ok(Err(error)) => {
+    pub(crate) async fn read(&self, revision: &RevisionId, urgency: Urgency) -> ReadOutcome {
+        let _turn = self.turns.take(urgency).await;
+        let request = deployments(revision).get_subresource("scale", &revision.name);
+        match self.call::<ScaleObject>(request).await {
+            Ok(object) => scale(&object).map_or(ReadOutcome::Failed, ReadOutcome::Read),
+            Err(error) if error.code() == Some(404) => ReadOutcome::Missing,
+            Err(error) => {
                 tracing::warn!(%revision, error = %Causes(&error), "cannot read /scale");
                 ReadOutcome::Failed
             }
-            Err(_) => ReadOutcome::Failed,
         }
     }
 
     /// PUT on the given resourceVersion. Whether it may still start is looked at as late as possible.
     pub(crate) async fn write(&self, write: &Write) -> WriteOutcome {
-        let _turn = self.turns.acquire().await;
         let Write { revision, replicas, not_after, leadership, .. } = write;
+        let is_zero = *replicas == 0;
+        let _turn = self.turns.take(if is_zero { Urgency::Later } else { Urgency::Now }).await;
         let start = Instant::now();
         if not_after.is_some_and(|not_after| start > not_after) || !leadership.is_valid(start) {
             self.metrics.scale_not_sent();
             return WriteOutcome::NotSent;
         }
         failpoint::reach("put-sent").await;
-        let object = write.object();
-        let deployments = self.deployments(revision);
-        let parameters = PostParams::default();
-        let written = deployments.replace_scale(&revision.name, &parameters, &object);
-        let outcome = match timeout(REQUEST_TIMEOUT, written).await {
-            Ok(Ok(object)) => scale(&object).map_or(WriteOutcome::Unknown, |scale| WriteOutcome::Written {
+        let outcome = match self.put(write, is_zero).await {
+            Ok(object) => scale(&object).map_or(WriteOutcome::Unknown, |scale| WriteOutcome::Written {
                 resource_version: scale.resource_version,
             }),
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(%revision, replicas, error = %Causes(&error), "cannot write /scale");
                 refusal(&error)
             }
-            Err(_) => WriteOutcome::Unknown,
         };
         self.metrics.scale_written(name(&outcome), start.elapsed());
         failpoint::reach("put-answered").await;
         outcome
     }
 
+    async fn put(&self, write: &Write, is_zero: bool) -> Result<ScaleObject, CallError> {
+        let object = serde_json::to_vec(&write.object())
+            .map_err(|source| CallError::Failed { source: kube::Error::SerdeError(source) })?;
+        let name = &write.revision.name;
+        let request =
+            deployments(&write.revision).replace_subresource("scale", name, &PostParams::default(), object);
+        if is_zero {
+            return self.pausing(call(&self.client, request, ZERO_TIMEOUT).await);
+        }
+        self.call(request).await
+    }
+
     /// Activators that may hold or dispatch requests, from the API server itself; `None` when it does not answer.
     pub(crate) async fn list_activators(&self) -> Option<Vec<PodUid>> {
-        let _turn = self.turns.acquire().await;
-        let pods = Api::<Pod>::namespaced(self.client.clone(), &self.activators.namespace);
-        let parameters = ListParams::default().labels(&self.activators.selector);
-        match timeout(REQUEST_TIMEOUT, pods.list(&parameters)).await {
-            Ok(Ok(pods)) => {
+        let _turn = self.turns.take(Urgency::Later).await;
+        let pods = Request::new(Pod::url_path(&(), Some(&self.activators.namespace)));
+        let request = pods.list(&ListParams::default().labels(&self.activators.selector));
+        match self.call::<ObjectList<Pod>>(request).await {
+            Ok(pods) => {
                 let activators = pods.items.iter().filter_map(Activator::of);
                 Some(activators.filter(|activator| activator.live).map(|activator| activator.uid).collect())
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 tracing::warn!(error = %Causes(&error), "cannot list the activators");
                 None
             }
-            Err(_) => None,
         }
     }
 
-    fn deployments(&self, revision: &RevisionId) -> Api<Deployment> {
-        Api::namespaced(self.client.clone(), &revision.namespace)
+    /// A call that is given as much time as the API server needs at present.
+    async fn call<T: DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<T, CallError> {
+        let start = Instant::now();
+        let answer = call(&self.client, request, self.turns.patience()).await;
+        match &answer {
+            Err(CallError::Timeout { within }) => self.turns.gave_up(*within),
+            _ => self.turns.answered(start.elapsed()),
+        }
+        self.pausing(answer)
     }
+
+    /// Nobody asks a server that has too much to do.
+    fn pausing<T>(&self, answer: Result<T, CallError>) -> Result<T, CallError> {
+        if let Err(CallError::Throttled { after }) = &answer {
+            self.turns.pause(*after);
+        }
+        answer
+    }
+}
+
+fn deployments(revision: &RevisionId) -> Request {
+    Request::new(Deployment::url_path(&(), Some(&revision.namespace)))
 }
 
 impl Write {
@@ -150,13 +188,11 @@ fn scale(object: &ScaleObject) -> Option<Scale> {
 }
 
 /// What a failed write says about whether it landed.
-fn refusal(error: &kube::Error) -> WriteOutcome {
-    match error {
-        kube::Error::Api(status) => match status.code {
-            409 => WriteOutcome::Conflict,
-            400..500 => WriteOutcome::Refused,
-            _ => WriteOutcome::Unknown,
-        },
+fn refusal(error: &CallError) -> WriteOutcome {
+    match (error, error.code()) {
+        (CallError::Throttled { after }, _) => WriteOutcome::Throttled { after: *after },
+        (_, Some(409)) => WriteOutcome::Conflict,
+        (_, Some(400..500)) => WriteOutcome::Refused,
         _ => WriteOutcome::Unknown,
     }
 }
@@ -165,6 +201,7 @@ fn name(outcome: &WriteOutcome) -> &'static str {
     match outcome {
         WriteOutcome::Written { .. } => "Written",
         WriteOutcome::Conflict => "Conflict",
+        WriteOutcome::Throttled { .. } => "Throttled",
         WriteOutcome::Refused => "Refused",
         WriteOutcome::NotSent => "NotSent",
         WriteOutcome::Unknown => "Unknown",

@@ -155,4 +155,6 @@ impl Reading {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -44,7 +44,7 @@ struct Control {
     links: Links,
     leader: Leader,
     pressure_at: Duration,
-    /// There was something to tell the last time.
+    /// There was some the last time.
     pressed: bool,
     swept_at: Duration,
 }

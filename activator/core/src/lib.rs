@@ -18,6 +18,7 @@ mod members;
 mod overload;
 mod phases;
 mod pod;
+mod pressure;
 mod probe;
 mod process;
 mod queue;

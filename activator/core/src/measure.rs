@@ -56,6 +56,13 @@ impl Measure {
         self.requests
     }
 
+    /// Arrivals in the second that is not over, or in the one before it when they were more.
+    pub(crate) fn arrivals_of_a_second(&mut self, now: Duration) -> u64 {
+        self.advance(now);
+        let before = self.finished.back().filter(|bucket| bucket.index + 1 == self.current.index);
+        before.map_or(0, |bucket| bucket.arrivals).max(self.current.arrivals)
+    }
+
     /// Arrivals since the process started.
     pub(crate) fn arrivals_total(&self) -> u64 {
         self.arrivals_total

@@ -18,6 +18,7 @@ use crate::gate::Gate;
 use crate::measure::Measure;
 use crate::phases;
 use crate::pod::{PodKey, Protocol};
+use crate::pressure::Pressing;
 use crate::queue::{Held, Queue, Ticket};
 use crate::random::Random;
 use crate::reason::{Reason, Trouble};
@@ -101,6 +102,7 @@ pub struct Revision<W> {
     queue: Queue<W>,
     capacity: Capacity,
     wake: Wake,
+    pressing: Pressing,
     measure: Measure,
     link: Link,
     random: Random,
@@ -130,6 +132,7 @@ impl<W> Revision<W> {
             queue: Queue::default(),
             capacity: Capacity::default(),
             wake: Wake::default(),
+            pressing: Pressing::default(),
             measure: Measure::default(),
             link: Link::default(),
             random: Random::new(seed),
@@ -155,6 +158,7 @@ impl<W> Revision<W> {
     /// Takes new settings.
     pub fn configure(&mut self, route: Route, now: Duration, out: &mut Effects<W>) {
         self.route = route;
+        self.pressing.changed();
         self.share_slots(now);
         self.changed(now, out);
     }

@@ -15,7 +15,7 @@ use crate::slots::Neighbours;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::waiting::{Slot, Waiter, Waiting};
-use catnap_wire::message::{Closed, RevisionId, RevisionReport, Term};
+use catnap_wire::message::{Closed, Pressure, RevisionId, RevisionReport, Term};
 use catnap_wire::peer::PeerFrame;
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -171,6 +171,11 @@ impl SharedRevision {
     /// Looks at the state machine without changing what time does to it; `None` when it is at rest.
     pub(crate) fn peek<T>(&self, look: impl FnOnce(&Revision<Waiter>) -> T) -> Option<T> {
         self.inner.lock().full.as_deref().map(look)
+    }
+
+    /// What the leader is to be told of missing capacity.
+    pub(crate) fn pressure(&self, now: Duration) -> Option<Pressure> {
+        self.inner.lock().full.as_deref_mut()?.pressure(now)
     }
 
     /// Does what is due. `Err` when nothing is left that time could change: it is off the list then.

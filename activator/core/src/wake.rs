@@ -75,6 +75,8 @@ pub(crate) struct Wake {
     since: Option<Duration>,
     /// The newest of the held requests came.
     newest: Duration,
+    /// Requests that were held since then.
+    arrivals: u64,
     told: Option<(Duration, u64)>,
     unanswered: Option<Duration>,
     patience_from: Duration,
@@ -103,6 +105,13 @@ impl Wake {
     /// One more request is held.
     pub(crate) fn arrived(&mut self, now: Duration) {
         self.newest = now;
+        self.arrivals += 1;
+    }
+
+    /// Requests that came so far, while no second has passed in which they did.
+    pub(crate) fn arrivals(&self, now: Duration) -> Option<u64> {
+        let since = self.since?;
+        (now.saturating_sub(since) < Duration::from_secs(1)).then_some(self.arrivals)
     }
 
     pub(crate) fn needed(&self) -> bool {

@@ -175,8 +175,8 @@ impl Surroundings {
 async fn wake_in(frames: &mut mpsc::Receiver<ActivatorFrame>) {
     let found = timeout(PATIENCE, async {
         while let Some(frame) = frames.recv().await {
-            if let ActivatorFrame::Wake { revision: woken, held } = frame {
-                assert_eq!((woken, held), (revision(), 1));
+            if let ActivatorFrame::Wake { revision: woken, held, arrivals } = frame {
+                assert_eq!((woken, held, arrivals), (revision(), 1, 1));
                 return true;
             }
         }

@@ -138,6 +138,12 @@ impl Activators {
         true
     }
 
+    /// The clock of a Hello is far ahead of what the process said before: all that it measured would be moved into the past.
+    pub(crate) fn has_jumped(&self, boot: u64, clock: Duration, now: Duration) -> bool {
+        let second_zero = moment(now) - span(clock);
+        self.processes.get(&boot).is_some_and(|process| !process.clock.allows(second_zero))
+    }
+
     /// Of a pod's processes only the last ones are remembered.
     fn forget_oldest(&mut self, pod: &PodUid) {
         let of_pod = || self.processes.iter().filter(|(_, process)| process.pod == *pod);
@@ -249,6 +255,11 @@ impl Activators {
             }
         }
         silent
+    }
+
+    /// Activators of which [`Activators::silent`] told, and that have not connected since.
+    pub(crate) fn silent_count(&self) -> usize {
+        self.existing.values().filter(|existence| existence.reported).count()
     }
 
     /// Forgets processes that ended long ago.

@@ -27,7 +27,7 @@ pub struct Observation {
     pub panic: f64,
     /// Pods that could serve if no gate were closed.
     pub ready: u32,
-    /// Requests that arrived in the last second that is known.
+    /// Requests that arrived in the last second that is known, or are held of the one that is not over.
     pub arrivals: u64,
     /// Requests held because no pod is usable.
     pub held: u64,

@@ -47,6 +47,8 @@ pub enum Effect {
     ReadScale {
         /// Of which revision's Deployment.
         revision: RevisionId,
+        /// Requests wait for what comes of it.
+        urgent: bool,
         /// To answer with.
         token: Token,
     },
@@ -95,6 +97,11 @@ pub enum WriteOutcome {
     },
     /// 409: the resourceVersion was not current.
     Conflict,
+    /// 429: certainly not written, because the API server has too much to do.
+    Throttled {
+        /// How long it wants to be left alone.
+        after: Duration,
+    },
     /// Certainly not written: any other 4xx answer.
     Refused,
     /// Never left this process (its turn came after `not_after`).

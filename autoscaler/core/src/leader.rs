@@ -128,6 +128,11 @@ impl Leader {
         &self.settings
     }
 
+    /// Activators whose pods exist but that were not connected for [`Settings::silent`] or longer.
+    pub fn silent_activators(&self) -> usize {
+        self.activators.silent_count()
+    }
+
     /// What it refused of the activators' frames, by reason, since it started.
     pub fn refused(&self) -> &BTreeMap<Refusal, u64> {
         &self.refused

@@ -54,6 +54,8 @@ pub(crate) struct Revision {
     reread: bool,
     /// No write before.
     write_after: Duration,
+    /// Questions in a row that came to nothing while replicas are to be raised.
+    failures: u32,
     /// No round before.
     round_after: Duration,
     /// Asks for a round on this version of `/scale`.
@@ -83,6 +85,7 @@ impl Revision {
             unsettled: None,
             reread: false,
             write_after: Duration::ZERO,
+            failures: 0,
             round_after: Duration::ZERO,
             candidate: None,
             views: BTreeMap::new(),
@@ -279,7 +282,7 @@ impl Revision {
             replicas,
             stable: averages.stable,
             panic: averages.panic,
-            arrivals: averages.arrivals,
+            arrivals: averages.arrivals.max(self.arrivals(context)),
             ready: self.ready(),
             held: self.held(context),
             pressed: self.pressed(context),
@@ -294,6 +297,9 @@ impl Revision {
     fn act(&mut self, decision: &Decision, replicas: u32, stage: Stage, context: &mut Context<'_>) {
         if !self.is_committing() {
             self.candidate = None;
+        }
+        if decision.desired <= replicas {
+            self.failures = 0;
         }
         let (Some(gate), Some(scale)) = (&self.gate, &self.scale) else { return };
         match &gate.phase {

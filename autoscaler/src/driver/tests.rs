@@ -28,6 +28,7 @@ use crate::patterns::PatternClient;
 use crate::scale::{Answer, ScaleClient};
 use crate::watch::Activators;
 
+mod crowd;
 mod stopping;
 
 struct Process {
@@ -95,6 +96,10 @@ impl Process {
             seen.lock().push(call);
             reply
         });
+        Self { calls, ..Self::start_with(api, 4) }
+    }
+
+    fn start_with(api: kube::Client, writers: usize) -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         let activators = Activators { namespace: "catnap-system".into(), selector: "a=b".into() };
@@ -110,6 +115,7 @@ impl Process {
         let tools = Tools { boot: 5, scale, patterns, notices: told, readiness: readiness.clone(), metrics };
         let driver = Driver::new(tools, inputs.clone());
         let run = tokio::spawn(driver.run(received, leadership, stop.clone()));
+        let calls = Arc::default();
         Self { inputs, election, notices, readiness, registry, stop, run, calls }
     }
 
@@ -148,7 +154,11 @@ impl Process {
     }
 
     async fn open(&self, pod: &str) -> Result<Activated, Refusal> {
-        let (frames, received) = mpsc::channel(16);
+        self.open_with(pod, 16).await
+    }
+
+    async fn open_with(&self, pod: &str, frames: usize) -> Result<Activated, Refusal> {
+        let (frames, received) = mpsc::channel(frames);
         let (answer, answered) = oneshot::channel();
         let outgoing = Outgoing { frames, _ended: CancellationToken::new().drop_guard() };
         self.put(Input::Open(Opening { pod: pod.into(), outgoing, answer })).await;
@@ -157,7 +167,11 @@ impl Process {
     }
 
     async fn greet(&self) -> Activated {
-        let mut activated = self.open("a1").await.unwrap();
+        self.greet_with(16).await
+    }
+
+    async fn greet_with(&self, frames: usize) -> Activated {
+        let mut activated = self.open_with("a1", frames).await.unwrap();
         let hello = Hello {
             boot: 1,
             pod_uid: "a1".into(),
@@ -172,7 +186,7 @@ impl Process {
     }
 
     async fn wake(&self, activated: &Activated) {
-        let wake = ActivatorFrame::Wake { revision: revision(), held: 1 };
+        let wake = ActivatorFrame::Wake { revision: revision(), held: 1, arrivals: 1 };
         self.put(Input::Frame(activated.id, wake, Instant::now())).await;
     }
 

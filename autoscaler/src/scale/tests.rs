@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{ScaleClient, Write};
+use super::{ScaleClient, Urgency, Write};
 use crate::fixture::{Reply, client};
 use crate::metrics::Metrics;
 use crate::watch::Activators;
@@ -74,7 +74,9 @@ async fn every_failure_says_whether_the_write_may_have_landed() {
     assert_eq!(outcome_of(|| Reply::refusal(409, "Conflict")).await, WriteOutcome::Conflict);
     assert_eq!(outcome_of(|| Reply::refusal(403, "Forbidden")).await, WriteOutcome::Refused);
     assert_eq!(outcome_of(|| Reply::refusal(404, "NotFound")).await, WriteOutcome::Refused);
-    assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, WriteOutcome::Refused);
+    let throttled = |seconds| WriteOutcome::Throttled { after: Duration::from_secs(seconds) };
+    assert_eq!(outcome_of(|| Reply::Throttled("4")).await, throttled(4));
+    assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, throttled(1));
     assert_eq!(outcome_of(|| Reply::refusal(500, "InternalError")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::refusal(504, "Timeout")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::Broken).await, WriteOutcome::Unknown);
@@ -122,7 +124,9 @@ async fn no_more_writes_than_allowed_are_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn a_read_tells_replicas_and_resource_version() {
-    let read = async |reply: fn() -> Reply| scale_client(client(move |_| reply())).read(&revision()).await;
+    let read = async |reply: fn() -> Reply| {
+        scale_client(client(move |_| reply())).read(&revision(), Urgency::Now).await
+    };
     let scale = Scale { replicas: 7, resource_version: "9".into() };
     assert_eq!(read(|| Reply::Json(200, scale_object(7, "9"))).await, ReadOutcome::Read(scale));
     assert_eq!(read(|| Reply::refusal(404, "NotFound")).await, ReadOutcome::Missing);
@@ -151,4 +155,63 @@ async fn only_activators_that_may_hold_requests_are_listed() {
     assert_eq!(scale.list_activators().await, Some(vec!["running".into()]));
     let scale = scale_client(client(|_| Reply::Silence));
     assert_eq!(scale.list_activators().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_of_a_server_that_wants_to_be_left_alone() {
+    let began = Instant::now();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let scale = scale_client(client(move |_| {
+        let mut seen = seen.lock();
+        seen.push(began.elapsed().as_secs());
+        if seen.len() == 1 { Reply::Throttled("3") } else { Reply::Json(200, scale_object(3, "42")) }
+    }));
+    let leadership = Leadership::until(1, began + Duration::from_secs(60));
+    let write = Write { leadership, ..write(None) };
+    assert!(matches!(scale.write(&write).await, WriteOutcome::Throttled { .. }));
+    assert!(matches!(scale.write(&write).await, WriteOutcome::Written { .. }));
+    assert!(matches!(scale.read(&revision(), Urgency::Now).await, ReadOutcome::Read(_)));
+    assert_eq!(*asked.lock(), [0, 3, 3]);
+    // What may not start so late does not start at all.
+    scale.turns.pause(Duration::from_secs(1));
+    let late = Write { replicas: 0, not_after: Some(Instant::now() + Duration::from_millis(500)), ..write };
+    assert_eq!(scale.write(&late).await, WriteOutcome::NotSent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wake_does_not_stand_behind_a_mass_of_zeros_and_lists() {
+    let (calls, mut called) = tokio::sync::mpsc::unbounded_channel();
+    let scale = scale_client(client(move |call| {
+        let _ = calls.send(call.body["spec"]["replicas"].clone());
+        Reply::Silence
+    }));
+    let (zero, wake) = (Write { replicas: 0, ..write(None) }, write(None));
+    let mass = futures::future::join_all(
+        (0..100).map(|_| futures::future::join(scale.write(&zero), scale.list_activators())),
+    );
+    let mut mass = std::pin::pin!(mass);
+    assert!(tokio::time::timeout(Duration::from_millis(1), &mut mass).await.is_err());
+    assert_eq!(called.recv().await, Some(json!(0)));
+    assert!(called.try_recv().is_err(), "one of two turns is left");
+    let began = Instant::now();
+    assert!(tokio::time::timeout(Duration::from_millis(1), scale.write(&wake)).await.is_err());
+    assert_eq!(called.recv().await, Some(json!(3)));
+    assert!(began.elapsed() < Duration::from_millis(2), "it was sent at once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_server_is_waited_for_longer_but_not_with_closed_gates() {
+    let scale = scale_client(client(|_| Reply::Silence));
+    let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(60));
+    let raise = Write { leadership, ..write(None) };
+    let zero = Write { replicas: 0, ..raise.clone() };
+    for seconds in [1, 2, 4, 8, 8] {
+        let began = Instant::now();
+        assert_eq!(scale.write(&raise).await, WriteOutcome::Unknown);
+        assert_eq!(began.elapsed().as_secs(), seconds);
+        let began = Instant::now();
+        assert_eq!(scale.write(&zero).await, WriteOutcome::Unknown);
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
 }

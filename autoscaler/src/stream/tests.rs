@@ -304,7 +304,7 @@ async fn an_oversized_frame_is_refused_and_counted() {
     let ((frames, _stream), _outgoing) = connect_as_driver(&mut server, Ok(StreamId(1))).await;
     let name = "x".repeat(catnap_wire::limits::MAX_FRAME_BYTES + 1);
     let revision = proto::Revision { namespace: name, name: "a".into(), function_uid: "b".into() };
-    let wake = proto::Wake { revision: Some(revision), held: 1 };
+    let wake = proto::Wake { revision: Some(revision), held: 1, arrivals: 1 };
     frames
         .send(proto::ActivatorFrame { frame: Some(proto::activator_frame::Frame::Wake(wake)) })
         .await

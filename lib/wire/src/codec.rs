@@ -17,9 +17,6 @@ use crate::limits::MAX_NAME_BYTES;
 
 type Decoded<T> = Result<T, DecodeError>;
 
-/// Largest integral of one bucket, in request-microseconds: 100,000 requests for a minute.
-pub const MAX_REQUEST_MICROSECONDS: u64 = 100_000 * 60 * 1_000_000;
-
 /// A frame that was refused.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {

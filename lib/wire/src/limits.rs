@@ -10,6 +10,15 @@ pub const MAX_NAME_BYTES: usize = 253;
 pub const MAX_BUCKETS: usize = 3_700;
 /// Most pods of one revision in a frame: twice the API's largest `scale.max`, for those that come and go.
 pub const MAX_PODS: usize = 20_000;
+/// Most requests of one revision at once in one activator, and most that arrive there in one second: far more than a process
+/// has sockets for.
+pub const MAX_REQUESTS: u64 = 1_000_000;
+/// Largest integral of one second, in request-microseconds.
+pub const MAX_REQUEST_MICROSECONDS: u64 = MAX_REQUESTS * 1_000_000;
+/// Longest time that a clock shows, in seconds: no process runs for 20 years.
+pub const MAX_LIFE_SECONDS: u64 = 20 * 365 * 86_400;
+/// Most replicas that a Deployment can have.
+pub const MAX_REPLICAS: u32 = i32::MAX.unsigned_abs();
 /// Largest frame that either end takes, in bytes.
 pub const MAX_FRAME_BYTES: usize = 16 << 20;
 

@@ -107,10 +107,12 @@ pub const HELLO_PART: usize = 1_000;
 pub struct Pressure {
     /// The revision.
     pub revision: RevisionId,
-    /// Requests held now.
+    /// Requests held now; none: what stood is over.
     pub held: u64,
     /// Requests dispatched and not ended.
     pub in_flight: u64,
+    /// Not repeated: it holds until the next one about the revision, or the end of the stream.
+    pub standing: bool,
 }
 
 /// What an activator says to the leader.
@@ -136,6 +138,8 @@ pub enum ActivatorFrame {
         revision: RevisionId,
         /// Requests held now.
         held: u64,
+        /// Requests that arrived in a second: in the first of this state all of them so far, then those of the last one.
+        arrivals: u64,
     },
     /// Revisions without free capacity.
     Pressure(Vec<Pressure>),

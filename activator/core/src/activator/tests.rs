@@ -212,7 +212,7 @@ fn the_driver_is_asked_to_tick_wake_and_probe() {
     let waiting = fixture.hold();
     assert_eq!(fixture.commands(), [Command::Tick]);
     fixture.pass(ms(2));
-    let wake = ActivatorFrame::Wake { revision: id("hello-1"), held: 1 };
+    let wake = ActivatorFrame::Wake { revision: id("hello-1"), held: 1, arrivals: 1 };
     assert!(fixture.commands().contains(&Command::Send { connection, frame: wake }));
     let answer =
         LeaderFrame::WakeReply { revision: id("hello-1"), answer: WakeAnswer::Written { replicas: 1 } };

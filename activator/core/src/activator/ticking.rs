@@ -8,7 +8,7 @@ use catnap_wire::message::{ActivatorFrame, HELLO_PART};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Pressure is told this often for as long as it lasts.
+/// Pressure is looked at this often, and told for as long as that changes anything.
 const PRESSURE: Duration = Duration::from_millis(100);
 /// Revisions that no Function has are looked through this often.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -58,15 +58,13 @@ impl Activator {
         if control.pressed && now < due {
             return Some(due);
         }
-        let pressed: Vec<_> = revisions
-            .iter()
-            .filter_map(|shared| shared.peek(|revision| revision.pressure(now)).flatten())
-            .collect();
-        control.pressed = !pressed.is_empty();
+        let from = revisions.iter().filter_map(|shared| shared.peek(Revision::pressed_from).flatten()).min();
+        control.pressed = from.is_some_and(|from| from <= now);
         if !control.pressed {
-            return revisions.iter().filter_map(|shared| shared.peek(Revision::pressed_from).flatten()).min();
+            return from;
         }
         control.pressure_at = now;
+        let pressed: Vec<_> = revisions.iter().filter_map(|shared| shared.pressure(now)).collect();
         for part in pressed.chunks(HELLO_PART) {
             self.process.send_frame(ActivatorFrame::Pressure(part.to_vec()));
         }

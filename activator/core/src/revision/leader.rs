@@ -18,6 +18,7 @@ impl<W> Revision<W> {
     /// A stream to the leader is open; the hello goes first.
     pub fn leader_connected(&mut self, now: Duration) {
         self.link.connected = true;
+        self.pressing.link_changed();
         self.gate.connected();
         self.wake.link_changed(now);
     }
@@ -25,6 +26,7 @@ impl<W> Revision<W> {
     /// The stream is gone. Open gates stay open: what is warm keeps serving.
     pub fn leader_lost(&mut self, now: Duration) {
         self.link.connected = false;
+        self.pressing.link_changed();
         self.wake.link_changed(now);
     }
 
@@ -78,8 +80,10 @@ impl<W> Revision<W> {
     }
 
     fn wake_answered(&mut self, answer: WakeAnswer, now: Duration) {
-        if matches!(answer, WakeAnswer::Written { .. }) {
-            self.gate.raised();
+        match answer {
+            WakeAnswer::Written { .. } => self.gate.raised(),
+            WakeAnswer::AtMax => self.pressing.at_max(),
+            WakeAnswer::Queued | WakeAnswer::Open => {}
         }
         if self.wake.needed() {
             self.wake.answered(answer, now);
@@ -111,14 +115,24 @@ impl<W> Revision<W> {
         Some(if asks { oldest + SLOT_ANSWERED } else { oldest })
     }
 
-    /// What the leader is told of that.
-    pub fn pressure(&self, now: Duration) -> Option<Pressure> {
-        let pressed = self.pressed_from().is_some_and(|from| from <= now);
-        pressed.then(|| Pressure {
-            revision: self.id.clone(),
-            held: self.held(),
-            in_flight: self.in_flight(),
-        })
+    /// What the leader is to be told of that now; asked every 100 ms.
+    pub fn pressure(&mut self, now: Duration) -> Option<Pressure> {
+        if self.pressed_from().is_none_or(|from| from > now) {
+            return None;
+        }
+        let pods_pending = self.capacity.usable() < self.capacity.living(&self.gate);
+        let (held, in_flight) = (self.held(), self.in_flight());
+        let standing = self.pressing.tell(held + in_flight, pods_pending)?;
+        Some(Pressure { revision: self.id.clone(), held, in_flight, standing })
+    }
+
+    /// What stands at the leader does so no longer.
+    fn end_pressure(&mut self, out: &mut Effects<W>) {
+        if self.pressed_from().is_none() && self.pressing.over() {
+            let (held, in_flight) = (0, self.in_flight());
+            let over = Pressure { revision: self.id.clone(), held, in_flight, standing: false };
+            out.push(Effect::Send(ActivatorFrame::Pressure(vec![over])));
+        }
     }
 
     /// Finished seconds and changed pods, while a leader is connected. Returns when there may be more to tell.
@@ -127,6 +141,7 @@ impl<W> Revision<W> {
         if !self.link.connected {
             return None;
         }
+        self.end_pressure(out);
         let buckets = self.measure.unsent(now);
         if !buckets.is_empty() {
             out.push(Effect::Send(ActivatorFrame::Buckets { revision: self.id.clone(), buckets }));

@@ -21,6 +21,7 @@ impl<W> Revision<W> {
         for gone in self.capacity.set(pods, now) {
             self.gate.forget(&gone);
         }
+        self.pressing.changed();
         self.count_new_elsewhere();
         self.changed(now, out);
         self.fail_hopeless(now, out);

@@ -27,7 +27,8 @@ impl<W> Revision<W> {
             return Some(due);
         }
         self.wake.told(held, now);
-        out.push(Effect::Send(ActivatorFrame::Wake { revision: self.id.clone(), held }));
+        let arrivals = self.measure.arrivals_of_a_second(now).max(self.wake.arrivals(now).unwrap_or(0));
+        out.push(Effect::Send(ActivatorFrame::Wake { revision: self.id.clone(), held, arrivals }));
         self.wake.tell_at(held)
     }
 

@@ -34,9 +34,14 @@ impl Clock {
         self.least.min(self.before)
     }
 
+    /// It may have begun then.
+    pub(super) fn allows(&self, second_zero: Moment) -> bool {
+        second_zero >= self.known - TOLERANCE
+    }
+
     /// A message says that its second 0 began no later than this. False: it would lie in the future.
     pub(super) fn observe(&mut self, second_zero: Moment, now: Moment) -> bool {
-        if second_zero < self.known - TOLERANCE {
+        if !self.allows(second_zero) {
             return false;
         }
         if now - self.since >= KEPT {

@@ -213,3 +213,40 @@ fn a_process_that_ended_is_remembered_until_its_buckets_are_old() {
     activators.age_out(Duration::from_secs(7_200));
     assert!(activators.booted(1).is_none());
 }
+
+#[test]
+fn a_clock_that_jumped_forward_since_an_earlier_hello_is_seen() {
+    let activators = connected(1, "a", 10_000, 5_000);
+    assert!(activators.has_jumped(1, at(60_000), at(6_000)), "49 s more in one second");
+    assert!(!activators.has_jumped(2, at(60_000), at(6_000)), "another process");
+    // As late as a hello may be read, its clock may seem to be ahead.
+    assert!(!activators.has_jumped(1, at(18_500), at(6_000)));
+    assert!(!activators.has_jumped(1, at(1_000), at(6_000)), "behind: it stood still");
+}
+
+#[test]
+fn who_is_silent_is_counted_until_it_is_well_or_gone() {
+    let mut activators = connected(1, "a", 0, 0);
+    activators.set_existing(&["a".into(), "b".into()], at(0));
+    for now in 0..40 {
+        activators.through(1, now);
+        second(&mut activators, now * 1_000);
+        assert_eq!(activators.silent_count(), usize::from(now >= 30), "after {now} s");
+    }
+    join(&mut activators, 2, "b", 1_000, 40_000);
+    for now in 40..50 {
+        for stream in [1, 2] {
+            activators.through(stream, if stream == 1 { now } else { now - 39 });
+        }
+        second(&mut activators, now * 1_000);
+    }
+    assert_eq!(activators.silent_count(), 0);
+    activators.set_existing(&["a".into(), "c".into()], at(50_000));
+    for now in 50..85 {
+        activators.through(1, now);
+        second(&mut activators, now * 1_000);
+    }
+    assert_eq!(activators.silent_count(), 1);
+    activators.set_existing(&["a".into()], at(85_000));
+    assert_eq!(activators.silent_count(), 0);
+}

@@ -54,7 +54,7 @@ pub enum Reason {
         /// Replicas, `scale.wake` included.
         need: u32,
     },
-    /// Requests are held, and what arrived in the last second is more than they are.
+    /// Requests are held, and what arrived in a second asks for more than they do.
     Arrivals {
         /// Requests.
         arrivals: u64,

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use catnap_wire::limits::{MAX_BUCKETS, MAX_PODS, welcome_parts};
+use catnap_wire::limits::{
+    MAX_BUCKETS, MAX_LIFE_SECONDS, MAX_PODS, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS, welcome_parts,
+};
 use catnap_wire::message::HELLO_PART;
 use catnap_wire::{ActivatorFrame, Bucket, Hello, LeaderFrame, PodUid, RevisionId, Welcome};
 
@@ -12,17 +14,15 @@ use super::Leader;
 use crate::effect::{Effect, StreamId};
 use crate::revision::{Revision, Said};
 
-/// Most in one second: a million requests at once.
-const MOST_REQUEST_MICROSECONDS: u64 = 1_000_000_000_000;
 /// Parts of a Hello: a million revisions, or 8 GB.
 const MOST_PARTS: usize = 1_000;
 /// No process runs this long, so no clock shows it.
-const LONGEST_LIFE: Duration = Duration::from_secs(20 * 365 * 86_400);
+const LONGEST_LIFE: Duration = Duration::from_secs(MAX_LIFE_SECONDS);
 
 /// Why something that an activator said was not taken in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
-    /// Measured later than now.
+    /// Measured later than now, or by a clock that has jumped there.
     Future,
     /// More entries than a message may have.
     Oversized,
@@ -74,6 +74,7 @@ impl Leader {
                 self.refuse(Refusal::Protocol);
                 self.disconnect(stream, "hello expected, once, of the pod that was authenticated");
             }
+            (frame, Some(_)) if !is_possible(&frame) => self.refuse(Refusal::Malformed),
             (frame, Some(boot)) => self.heard(stream, boot, frame),
         }
     }
@@ -92,9 +93,9 @@ impl Leader {
                     self.disconnect(stream, "a second of the future is said to be over");
                 }
             }
-            ActivatorFrame::Wake { revision, held } => {
+            ActivatorFrame::Wake { revision, held, arrivals } => {
                 self.about(&revision, |revision, context| {
-                    revision.woken(stream, held, context);
+                    revision.woken(stream, held, arrivals, context);
                     revision.decide(context);
                 });
             }
@@ -127,6 +128,11 @@ impl Leader {
             self.disconnect(stream, "hello out of bounds");
             return;
         }
+        if self.activators.has_jumped(hello.boot, clock, now) {
+            self.refuse(Refusal::Future);
+            self.disconnect(stream, "the clock has jumped since an earlier hello");
+            return;
+        }
         if !self.activators.hello(stream, hello.boot, clock, now) {
             self.refuse(Refusal::Protocol);
             self.disconnect(stream, "hello of another process");
@@ -153,6 +159,11 @@ impl Leader {
             let id = report.revision.clone();
             if report.pods.len() > MAX_PODS {
                 self.refuse(Refusal::Oversized);
+                continue;
+            }
+            let in_pods = report.pods.iter().map(|pod| pod.in_flight);
+            if !are_possible([report.held, report.in_flight].into_iter().chain(in_pods)) {
+                self.refuse(Refusal::Malformed);
                 continue;
             }
             self.measured(&id, hello.boot, &report.buckets);
@@ -192,7 +203,7 @@ impl Leader {
         }
         let mut good = Vec::with_capacity(buckets.len());
         for bucket in buckets {
-            if bucket.request_microseconds > MOST_REQUEST_MICROSECONDS {
+            if bucket.request_microseconds > MAX_REQUEST_MICROSECONDS || bucket.arrivals > MAX_REQUESTS {
                 self.refuse(Refusal::Malformed);
             } else if !self.activators.finished(boot, bucket.index, now) {
                 self.refuse(Refusal::Future);
@@ -225,4 +236,24 @@ impl Leader {
         self.stream_closed(stream, self.now);
         self.effects.push(Effect::Disconnect { stream, reason });
     }
+}
+
+/// No count in it is more than one process can have. Those of a Hello are looked at report by report, of buckets one by one.
+fn is_possible(frame: &ActivatorFrame) -> bool {
+    match frame {
+        ActivatorFrame::Wake { held, arrivals, .. } => are_possible([*held, *arrivals]),
+        ActivatorFrame::Pressure(list) => {
+            are_possible(list.iter().flat_map(|pressure| [pressure.held, pressure.in_flight]))
+        }
+        ActivatorFrame::Pods { pods, .. } => are_possible(pods.iter().map(|pod| pod.in_flight)),
+        ActivatorFrame::Hello(_)
+        | ActivatorFrame::Buckets { .. }
+        | ActivatorFrame::Through { .. }
+        | ActivatorFrame::Ack { .. }
+        | ActivatorFrame::Busy { .. } => true,
+    }
+}
+
+fn are_possible(counts: impl IntoIterator<Item = u64>) -> bool {
+    counts.into_iter().all(|count| count <= MAX_REQUESTS)
 }

@@ -2,6 +2,7 @@
 
 mod frames;
 mod history;
+mod idle;
 mod learning;
 mod rounds;
 mod waking;
@@ -143,7 +144,7 @@ impl Fixture {
     }
 
     fn wake(&mut self, stream: StreamId, held: u64) {
-        self.frame(stream, ActivatorFrame::Wake { revision: id(), held });
+        self.frame(stream, ActivatorFrame::Wake { revision: id(), held, arrivals: held });
     }
 
     fn tick(&mut self) {

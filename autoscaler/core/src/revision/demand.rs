@@ -11,16 +11,23 @@ use crate::effect::StreamId;
 use crate::gate::Phase;
 use crate::moment::{Moment, SECOND, moment, span};
 
-/// Pressure that is not repeated for this long is over; an activator repeats it every 100 ms.
+/// Pressure that does not stand and is not repeated for this long is over; an activator repeats it every 100 ms.
 const PRESSURE_OVER: Duration = Duration::from_millis(350);
 
 /// What one connected activator said last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct View {
-    /// Requests held without a usable pod, and when that was said.
-    wake: Option<(u64, Duration)>,
+    wake: Option<Waking>,
     pressure: Option<Pressed>,
     pods: Vec<PodReport>,
+}
+
+/// Requests held without a usable pod, those that arrived in a second, and when that was said.
+#[derive(Clone, Copy, Debug)]
+struct Waking {
+    held: u64,
+    arrivals: u64,
+    at: Duration,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -28,12 +35,25 @@ struct Pressed {
     requests: u64,
     since: Duration,
     at: Duration,
+    /// It is not repeated.
+    standing: bool,
+}
+
+impl Pressed {
+    fn is_current(&self, now: Duration) -> bool {
+        self.standing || now.saturating_sub(self.at) < PRESSURE_OVER
+    }
 }
 
 impl View {
     fn in_flight(&self) -> u64 {
-        self.pods.iter().map(|pod| pod.in_flight).sum()
+        sum(self.pods.iter().map(|pod| pod.in_flight))
     }
+}
+
+/// What several activators say may be absurd together, too.
+fn sum(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 /// Since when a revision is idle: the latest of all that counts.
@@ -95,31 +115,32 @@ impl Revision {
 
     /// Requests held without a usable pod, as far as said lately.
     pub(super) fn held(&self, context: &Context<'_>) -> u64 {
-        let lately = |at: Duration| context.now.saturating_sub(at) < context.settings.wake;
-        self.views
-            .values()
-            .filter_map(|view| view.wake)
-            .filter(|(_, at)| lately(*at))
-            .map(|(held, _)| held)
-            .sum()
+        sum(self.wakes(context).map(|wake| wake.held))
+    }
+
+    /// Requests that arrived in one second where requests are held without a usable pod, as far as said lately.
+    pub(super) fn arrivals(&self, context: &Context<'_>) -> u64 {
+        sum(self.wakes(context).map(|wake| wake.arrivals))
+    }
+
+    fn wakes(&self, context: &Context<'_>) -> impl Iterator<Item = Waking> {
+        let lately = |wake: &Waking| context.now.saturating_sub(wake.at) < context.settings.wake;
+        self.views.values().filter_map(|view| view.wake).filter(lately)
     }
 
     /// All requests in the revision while some activator has had no free capacity for long enough; else 0.
     pub(super) fn pressed(&self, context: &Context<'_>) -> u64 {
         let now = context.now;
-        let current = |pressed: &Pressed| now.saturating_sub(pressed.at) < PRESSURE_OVER;
+        let current = |pressed: &Pressed| pressed.is_current(now);
         let lasting = |pressed: &Pressed| {
             current(pressed) && now.saturating_sub(pressed.since) >= context.settings.pressure
         };
         if !self.views.values().filter_map(|view| view.pressure.as_ref()).any(lasting) {
             return 0;
         }
-        self.views
-            .values()
-            .map(|view| {
-                view.pressure.filter(current).map_or_else(|| view.in_flight(), |pressed| pressed.requests)
-            })
-            .sum()
+        sum(self.views.values().map(|view| {
+            view.pressure.filter(current).map_or_else(|| view.in_flight(), |pressed| pressed.requests)
+        }))
     }
 
     /// Something is in flight or held.
@@ -181,8 +202,9 @@ impl Revision {
     }
 
     /// An activator holds requests and has no usable pod.
-    pub(crate) fn woken(&mut self, stream: StreamId, held: u64, context: &mut Context<'_>) {
-        self.views.entry(stream).or_default().wake = Some((held, context.now));
+    pub(crate) fn woken(&mut self, stream: StreamId, held: u64, arrivals: u64, context: &mut Context<'_>) {
+        let at = context.now;
+        self.views.entry(stream).or_default().wake = Some(Waking { held, arrivals, at });
         self.requested(context);
         self.news = true;
         if matches!(self.phase(), Some(Phase::Closing(_))) {
@@ -215,14 +237,19 @@ impl Revision {
         }
     }
 
-    /// An activator has no free capacity.
+    /// An activator has no free capacity, or again some.
     pub(crate) fn pressed_by(&mut self, stream: StreamId, pressure: &Pressure, context: &mut Context<'_>) {
         let now = context.now;
         let view = self.views.entry(stream).or_default();
-        let lasts = view.pressure.filter(|old| now.saturating_sub(old.at) < PRESSURE_OVER);
+        if pressure.held == 0 {
+            view.pressure = None;
+            self.news = true;
+            return;
+        }
+        let lasts = view.pressure.filter(|old| old.is_current(now));
         let since = lasts.map_or(now, |old| old.since);
         let requests = pressure.held.saturating_add(pressure.in_flight);
-        view.pressure = Some(Pressed { requests, since, at: now });
+        view.pressure = Some(Pressed { requests, since, at: now, standing: pressure.standing });
         self.requested(context);
         self.news |= now.saturating_sub(since) >= context.settings.pressure;
         let at_max = self.decision.as_ref().is_some_and(|(_, decision)| decision.at_max);
@@ -268,7 +295,7 @@ impl Revision {
             self.pulse.ended(ended);
         }
         let usable = pods.iter().any(|pod| pod.usable);
-        let wake = (held > 0 && !usable).then_some((held, now));
+        let wake = (held > 0 && !usable).then_some(Waking { held, arrivals: 0, at: now });
         self.views.insert(stream, View { wake, pressure: None, pods });
         self.news = true;
     }

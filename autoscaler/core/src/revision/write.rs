@@ -14,6 +14,8 @@ use crate::version::older;
 
 /// Pause before a question that failed is asked again.
 const RETRY: Duration = Duration::from_millis(100);
+/// The pause doubles this often at most.
+const DOUBLINGS: u32 = 4;
 
 /// What was asked.
 #[derive(Clone, Debug)]
@@ -58,7 +60,7 @@ impl Revision {
         if self.reread {
             let token = context.ask(&self.id);
             self.question = Some((token, Question::Read));
-            context.effects.push(Effect::ReadScale { revision: self.id.clone(), token });
+            context.effects.push(Effect::ReadScale { revision: self.id.clone(), urgent: true, token });
             return;
         }
         let to = decision.desired.max(scale.replicas);
@@ -80,7 +82,8 @@ impl Revision {
     pub(super) fn ask_round(&mut self, context: &mut Context<'_>) {
         let token = context.ask(&self.id);
         self.question = Some((token, Question::Round));
-        context.effects.push(Effect::ReadScale { revision: self.id.clone(), token });
+        let urgent = self.wanted(context);
+        context.effects.push(Effect::ReadScale { revision: self.id.clone(), urgent, token });
     }
 
     fn take_question(&mut self, token: Token) -> Option<Question> {
@@ -92,6 +95,7 @@ impl Revision {
         match self.take_question(token) {
             Some(Question::Raise { from, to, decision }) => match outcome {
                 WriteOutcome::Written { resource_version } => {
+                    self.failures = 0;
                     self.unsettled = None;
                     self.tell_raise(from, to, decision, context);
                     self.raised(ScaleFact { replicas: to, resource_version, observed: false }, context);
@@ -133,10 +137,23 @@ impl Revision {
         self.news = true;
         match outcome {
             WriteOutcome::Refused => self.write_refused(to, context),
-            // Unknown: it may have landed, now or later; a raise does no harm, and the read tells.
-            WriteOutcome::Conflict | WriteOutcome::Unknown => self.reread = true,
+            WriteOutcome::Throttled { after } => self.write_after = context.now + *after,
+            // Unknown: it may have landed, now or later; a raise does no harm, and the read tells. Somebody may write all the
+            // time, so the first conflict alone is followed at once.
+            WriteOutcome::Conflict | WriteOutcome::Unknown => {
+                self.reread = true;
+                if self.failures > 0 {
+                    self.write_after = context.now + self.back_off();
+                }
+                self.failures = self.failures.saturating_add(1);
+            }
             WriteOutcome::NotSent | WriteOutcome::Written { .. } => {}
         }
+    }
+
+    /// The longer, the more questions came to nothing.
+    fn back_off(&self) -> Duration {
+        RETRY * 2_u32.pow(self.failures.saturating_sub(1).min(DOUBLINGS))
     }
 
     /// Our own raise: not a foreign count, unless the watch told of a later one in the meantime.
@@ -168,8 +185,14 @@ impl Revision {
                 round.unknown = Some(sent);
                 self.write_after = context.now + RETRY;
             }
-            WriteOutcome::Refused | WriteOutcome::NotSent if round.unknown.is_some() => {
+            WriteOutcome::Refused | WriteOutcome::Throttled { .. } | WriteOutcome::NotSent
+                if round.unknown.is_some() =>
+            {
                 self.write_after = context.now + RETRY;
+            }
+            WriteOutcome::Throttled { after } => {
+                self.open_all(context);
+                self.round_after = self.round_after.max(context.now + after);
             }
             WriteOutcome::NotSent => self.open_all(context),
             WriteOutcome::Refused => {
@@ -197,7 +220,13 @@ impl Revision {
                 self.open_all(context);
                 self.drop_scale();
             }
-            (Some(Question::Read | Question::Round), ReadOutcome::Failed) => {
+            (Some(Question::Read), ReadOutcome::Failed) => {
+                self.failures = self.failures.saturating_add(1);
+                self.write_after = context.now + self.back_off();
+                self.news = true;
+            }
+            // Gates are closed until it is known.
+            (Some(Question::Round), ReadOutcome::Failed) => {
                 self.write_after = context.now + RETRY;
                 self.news = true;
             }

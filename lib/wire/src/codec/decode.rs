@@ -1,11 +1,15 @@
 //! Protobuf messages to their plain form, refusing what is missing, misnamed or too large.
 //!
-//! Limits hold for both directions of the stream: neither end lets the other make it keep unbounded state.
+//! Limits hold for both directions of the stream: neither end lets the other make it keep unbounded state, or decide on a
+//! number that cannot be. Numbers are integers without a sign, so there is none below zero and no NaN.
 
 use std::sync::Arc;
 
-use super::{DecodeError, Decoded, MAX_REQUEST_MICROSECONDS};
-use crate::limits::{MAX_BUCKETS, MAX_NAME_BYTES, MAX_PODS};
+use super::{DecodeError, Decoded};
+use crate::limits::{
+    MAX_BUCKETS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_PODS, MAX_REPLICAS, MAX_REQUEST_MICROSECONDS,
+    MAX_REQUESTS,
+};
 use crate::message as plain;
 use crate::message::HELLO_PART;
 use crate::proto;
@@ -22,8 +26,14 @@ impl TryFrom<proto::ActivatorFrame> for plain::ActivatorFrame {
                 revision: decode_revision(buckets.revision)?,
                 buckets: decode_list("buckets", MAX_BUCKETS, buckets.buckets, decode_bucket)?,
             },
-            Frame::Through(through) => Self::Through { index: through.index },
-            Frame::Wake(wake) => Self::Wake { revision: decode_revision(wake.revision)?, held: wake.held },
+            Frame::Through(through) => {
+                Self::Through { index: decode_second("through.index", through.index)? }
+            }
+            Frame::Wake(wake) => Self::Wake {
+                revision: decode_revision(wake.revision)?,
+                held: decode_requests("wake.held", wake.held)?,
+                arrivals: decode_requests("wake.arrivals", wake.arrivals)?,
+            },
             Frame::Pressure(pressure) => {
                 Self::Pressure(decode_list("pressure", HELLO_PART, pressure.revisions, decode_pressure)?)
             }
@@ -61,7 +71,7 @@ impl TryFrom<proto::LeaderFrame> for plain::LeaderFrame {
             Frame::Zero(verdict) => Self::Zero(decode_verdict(verdict)?),
             Frame::WakeReply(reply) => Self::WakeReply {
                 revision: decode_revision(reply.revision)?,
-                answer: decode_answer(required("wake_reply.answer", reply.answer)?),
+                answer: decode_answer(required("wake_reply.answer", reply.answer)?)?,
             },
         })
     }
@@ -71,7 +81,7 @@ fn decode_hello(hello: proto::Hello) -> Decoded<plain::Hello> {
     Ok(plain::Hello {
         boot: hello.boot,
         pod_uid: decode_name("hello.pod_uid", &hello.pod_uid)?,
-        clock_milliseconds: hello.clock_milliseconds,
+        clock_milliseconds: decode_milliseconds("hello.clock_milliseconds", hello.clock_milliseconds)?,
         revisions: decode_list("hello.revisions", HELLO_PART, hello.revisions, decode_report)?,
         more: hello.more,
     })
@@ -81,9 +91,12 @@ fn decode_report(report: proto::RevisionReport) -> Decoded<plain::RevisionReport
     Ok(plain::RevisionReport {
         revision: decode_revision(report.revision)?,
         closed: report.closed.map(|gate| decode_gate(Some(gate))).transpose()?,
-        held: report.held,
-        in_flight: report.in_flight,
-        idle_milliseconds: report.idle_milliseconds,
+        held: decode_requests("report.held", report.held)?,
+        in_flight: decode_requests("report.in_flight", report.in_flight)?,
+        idle_milliseconds: report
+            .idle_milliseconds
+            .map(|idle| decode_milliseconds("report.idle_milliseconds", idle))
+            .transpose()?,
         buckets: decode_list("buckets", MAX_BUCKETS, report.buckets, decode_bucket)?,
         pods: decode_list("pods", MAX_PODS, report.pods, |pod| decode_pod(&pod))?,
     })
@@ -109,17 +122,18 @@ fn decode_gate(gate: Option<proto::Gate>) -> Decoded<plain::GateId> {
 fn decode_bucket(bucket: proto::Bucket) -> Decoded<plain::Bucket> {
     at_most("bucket.request_microseconds", bucket.request_microseconds, MAX_REQUEST_MICROSECONDS)?;
     Ok(plain::Bucket {
-        index: bucket.index,
+        index: decode_second("bucket.index", bucket.index)?,
         request_microseconds: bucket.request_microseconds,
-        arrivals: bucket.arrivals,
+        arrivals: decode_requests("bucket.arrivals", bucket.arrivals)?,
     })
 }
 
 fn decode_pressure(pressure: proto::PressureOf) -> Decoded<plain::Pressure> {
     Ok(plain::Pressure {
         revision: decode_revision(pressure.revision)?,
-        held: pressure.held,
-        in_flight: pressure.in_flight,
+        held: decode_requests("pressure.held", pressure.held)?,
+        in_flight: decode_requests("pressure.in_flight", pressure.in_flight)?,
+        standing: pressure.standing,
     })
 }
 
@@ -127,7 +141,7 @@ fn decode_pod(pod: &proto::Pod) -> Decoded<plain::PodReport> {
     Ok(plain::PodReport {
         uid: decode_name("pod.uid", &pod.uid)?,
         usable: pod.usable,
-        in_flight: pod.in_flight,
+        in_flight: decode_requests("pod.in_flight", pod.in_flight)?,
     })
 }
 
@@ -144,14 +158,29 @@ fn decode_verdict(verdict: proto::Verdict) -> Decoded<plain::Verdict> {
     })
 }
 
-fn decode_answer(answer: wake_reply::Answer) -> plain::WakeAnswer {
+fn decode_answer(answer: wake_reply::Answer) -> Decoded<plain::WakeAnswer> {
     use wake_reply::Answer;
-    match answer {
+    Ok(match answer {
         Answer::Queued(_) => plain::WakeAnswer::Queued,
-        Answer::WrittenReplicas(replicas) => plain::WakeAnswer::Written { replicas },
+        Answer::WrittenReplicas(replicas) => {
+            at_most("wake_reply.written_replicas", replicas.into(), MAX_REPLICAS.into())?;
+            plain::WakeAnswer::Written { replicas }
+        }
         Answer::Open(_) => plain::WakeAnswer::Open,
         Answer::AtMax(_) => plain::WakeAnswer::AtMax,
-    }
+    })
+}
+
+fn decode_requests(field: &'static str, requests: u64) -> Decoded<u64> {
+    at_most(field, requests, MAX_REQUESTS).map(|()| requests)
+}
+
+fn decode_second(field: &'static str, index: u64) -> Decoded<u64> {
+    at_most(field, index, MAX_LIFE_SECONDS).map(|()| index)
+}
+
+fn decode_milliseconds(field: &'static str, milliseconds: u64) -> Decoded<u64> {
+    at_most(field, milliseconds, MAX_LIFE_SECONDS * 1_000).map(|()| milliseconds)
 }
 
 fn decode_uids(field: &'static str, uids: Vec<String>) -> Decoded<Vec<plain::PodUid>> {

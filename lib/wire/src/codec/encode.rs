@@ -15,9 +15,11 @@ impl From<&plain::ActivatorFrame> for proto::ActivatorFrame {
                 buckets: buckets.iter().map(encode_bucket).collect(),
             }),
             Plain::Through { index } => Frame::Through(proto::Through { index: *index }),
-            Plain::Wake { revision, held } => {
-                Frame::Wake(proto::Wake { revision: Some(encode_revision(revision)), held: *held })
-            }
+            Plain::Wake { revision, held, arrivals } => Frame::Wake(proto::Wake {
+                revision: Some(encode_revision(revision)),
+                held: *held,
+                arrivals: *arrivals,
+            }),
             Plain::Pressure(revisions) => Frame::Pressure(proto::Pressure {
                 revisions: revisions.iter().map(encode_pressure).collect(),
             }),
@@ -106,6 +108,7 @@ fn encode_pressure(pressure: &plain::Pressure) -> proto::PressureOf {
         revision: Some(encode_revision(&pressure.revision)),
         held: pressure.held,
         in_flight: pressure.in_flight,
+        standing: pressure.standing,
     }
 }
 

@@ -80,7 +80,8 @@ proptest! {
         prop_assert!(survives::<proto::ActivatorFrame, message::ActivatorFrame>(&bytes));
         *at.get_mut(&mut bytes) = byte;
         all_survive(&bytes);
-        let wake = message::ActivatorFrame::Wake { revision, held: u64::from(numbers.2) };
+        let (held, arrivals) = (u64::from(numbers.2) % 1_000, numbers.1 % 1_000);
+        let wake = message::ActivatorFrame::Wake { revision, held, arrivals };
         let mut bytes = proto::ActivatorFrame::from(&wake).encode_to_vec();
         prop_assert!(survives::<proto::ActivatorFrame, message::ActivatorFrame>(&bytes));
         *at.get_mut(&mut bytes) = byte;

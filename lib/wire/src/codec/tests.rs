@@ -1,5 +1,5 @@
 use super::DecodeError;
-use crate::limits::MAX_NAME_BYTES;
+use crate::limits::{MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS};
 use crate::message::{
     ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, Pressure, RevisionId,
     RevisionReport, Term, Verdict, WakeAnswer, Welcome,
@@ -37,8 +37,13 @@ fn every_activator_frame_survives_the_wire() {
         ActivatorFrame::Hello(hello),
         ActivatorFrame::Buckets { revision: revision(), buckets },
         ActivatorFrame::Through { index: 8 },
-        ActivatorFrame::Wake { revision: revision(), held: 20 },
-        ActivatorFrame::Pressure(vec![Pressure { revision: revision(), held: 1, in_flight: 5 }]),
+        ActivatorFrame::Wake { revision: revision(), held: 20, arrivals: 30 },
+        ActivatorFrame::Pressure(vec![Pressure {
+            revision: revision(),
+            held: 1,
+            in_flight: 5,
+            standing: true,
+        }]),
         ActivatorFrame::Pods { revision: revision(), pods },
         ActivatorFrame::Ack { revision: revision(), gate: gate() },
         ActivatorFrame::Busy { revision: revision(), gate: gate() },
@@ -74,7 +79,8 @@ fn an_empty_frame_is_refused() {
 
 #[test]
 fn a_name_that_is_too_long_is_refused_with_its_field() {
-    let mut frame = proto::ActivatorFrame::from(&ActivatorFrame::Wake { revision: revision(), held: 1 });
+    let mut frame =
+        proto::ActivatorFrame::from(&ActivatorFrame::Wake { revision: revision(), held: 1, arrivals: 1 });
     if let Some(proto::activator_frame::Frame::Wake(wake)) = &mut frame.frame {
         wake.revision.as_mut().unwrap().name = "x".repeat(MAX_NAME_BYTES + 1);
     }
@@ -82,10 +88,66 @@ fn a_name_that_is_too_long_is_refused_with_its_field() {
     assert_eq!(refused, Err(DecodeError::BadName { field: "revision.name", bytes: MAX_NAME_BYTES + 1 }));
 }
 
+/// Each number of a frame at its bound and one beyond it.
 #[test]
-fn an_impossible_integral_is_refused() {
-    let bucket = Bucket { index: 0, request_microseconds: u64::MAX, arrivals: 0 };
-    let frame = ActivatorFrame::Buckets { revision: revision(), buckets: vec![bucket] };
-    let refused = ActivatorFrame::try_from(proto::ActivatorFrame::from(&frame));
-    assert!(matches!(refused, Err(DecodeError::TooLarge { field: "bucket.request_microseconds", .. })));
+fn every_number_is_bounded() {
+    let requests = MAX_REQUESTS;
+    let bucket = |index, request_microseconds, arrivals| {
+        let buckets = vec![Bucket { index, request_microseconds, arrivals }];
+        ActivatorFrame::Buckets { revision: revision(), buckets }
+    };
+    let hello = |clock_milliseconds, held, in_flight, idle| {
+        let report = RevisionReport {
+            revision: revision(),
+            closed: None,
+            held,
+            in_flight,
+            idle_milliseconds: Some(idle),
+            buckets: Vec::new(),
+            pods: Vec::new(),
+        };
+        let revisions = vec![report];
+        ActivatorFrame::Hello(Hello {
+            boot: 1,
+            pod_uid: "me".into(),
+            clock_milliseconds,
+            revisions,
+            more: false,
+        })
+    };
+    let wake = |held, arrivals| ActivatorFrame::Wake { revision: revision(), held, arrivals };
+    let pressure = |held, in_flight| {
+        ActivatorFrame::Pressure(vec![Pressure { revision: revision(), held, in_flight, standing: false }])
+    };
+    let pods = |in_flight| {
+        let pods = vec![PodReport { uid: "pod-1".into(), usable: true, in_flight }];
+        ActivatorFrame::Pods { revision: revision(), pods }
+    };
+    type Frame<'a> = &'a dyn Fn(u64) -> ActivatorFrame;
+    let cases: [(&str, u64, Frame<'_>); 13] = [
+        ("bucket.index", MAX_LIFE_SECONDS, &|value| bucket(value, 1, 1)),
+        ("bucket.request_microseconds", MAX_REQUEST_MICROSECONDS, &|value| bucket(1, value, 1)),
+        ("bucket.arrivals", requests, &|value| bucket(1, 1, value)),
+        ("through.index", MAX_LIFE_SECONDS, &|index| ActivatorFrame::Through { index }),
+        ("wake.held", requests, &|value| wake(value, 0)),
+        ("wake.arrivals", requests, &|value| wake(1, value)),
+        ("pressure.held", requests, &|value| pressure(value, 1)),
+        ("pressure.in_flight", requests, &|value| pressure(1, value)),
+        ("pod.in_flight", requests, &|value| pods(value)),
+        ("hello.clock_milliseconds", MAX_LIFE_SECONDS * 1_000, &|value| hello(value, 0, 0, 0)),
+        ("report.held", requests, &|value| hello(1, value, 0, 0)),
+        ("report.in_flight", requests, &|value| hello(1, 0, value, 0)),
+        ("report.idle_milliseconds", MAX_LIFE_SECONDS * 1_000, &|value| hello(1, 0, 0, value)),
+    ];
+    for (field, most, frame) in cases {
+        let taken = |value| ActivatorFrame::try_from(proto::ActivatorFrame::from(&frame(value)));
+        assert_eq!(taken(most), Ok(frame(most)), "{field}");
+        for value in [most + 1, u64::MAX] {
+            assert_eq!(taken(value), Err(DecodeError::TooLarge { field, value, most }), "{field}");
+        }
+    }
+    let answer = WakeAnswer::Written { replicas: u32::MAX };
+    let reply = LeaderFrame::WakeReply { revision: revision(), answer };
+    let refused = LeaderFrame::try_from(proto::LeaderFrame::from(&reply));
+    assert!(matches!(refused, Err(DecodeError::TooLarge { field: "wake_reply.written_replicas", .. })));
 }

@@ -52,7 +52,7 @@ fn largest() -> RevisionReport {
 }
 
 fn hello(revisions: Vec<RevisionReport>) -> ActivatorFrame {
-    let (boot, clock_milliseconds) = (u64::MAX, u64::MAX);
+    let (boot, clock_milliseconds) = (u64::MAX, MAX_LIFE_SECONDS * 1_000);
     ActivatorFrame::Hello(Hello { boot, pod_uid: "me".into(), clock_milliseconds, revisions, more: true })
 }
 

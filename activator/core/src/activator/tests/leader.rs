@@ -159,3 +159,26 @@ fn pressure_is_told_every_tenth_of_a_second_while_it_lasts() {
     fixture.pass(ms(350));
     assert_eq!(pressures(&mut fixture), 0);
 }
+
+#[test]
+fn pressure_is_not_repeated_at_the_maximum() {
+    let (mut fixture, connection) = Fixture::serving();
+    fixture.activator.set_pods(&id("hello-1"), vec![pod("a")]);
+    let slot = fixture.dispatch();
+    let waiting = fixture.hold();
+    fixture.pass(ms(100));
+    let pressures = |fixture: &mut Fixture| {
+        fixture.frames().iter().filter(|frame| matches!(frame, ActivatorFrame::Pressure(_))).count()
+    };
+    assert!(pressures(&mut fixture) > 0);
+    let answer = LeaderFrame::WakeReply { revision: id("hello-1"), answer: WakeAnswer::AtMax };
+    fixture.activator.leader_frame(connection, answer);
+    fixture.pass(ms(200));
+    assert_eq!(pressures(&mut fixture), 1, "it stands");
+    fixture.pass(ms(5_000));
+    assert_eq!(pressures(&mut fixture), 0);
+    assert!(fixture.activator.tick() > ms(10), "nothing spins while it is silent");
+    drop((slot, waiting));
+    fixture.pass(ms(10));
+    assert_eq!(pressures(&mut fixture), 1, "its end");
+}

@@ -10,7 +10,7 @@ fn an_idle_revision_acks_and_holds_what_comes_after() {
     assert_eq!(fixture.sent(), [ActivatorFrame::Ack { revision: revision_id(), gate: gate(1) }]);
     assert_eq!(fixture.arrive(), Arrival::Held);
     fixture.pass(ms(2));
-    assert!(fixture.sent().contains(&ActivatorFrame::Wake { revision: revision_id(), held: 1 }));
+    assert!(fixture.sent().contains(&ActivatorFrame::Wake { revision: revision_id(), held: 1, arrivals: 1 }));
 }
 
 #[test]

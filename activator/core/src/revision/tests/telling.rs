@@ -126,6 +126,114 @@ fn pressure_is_held_requests_beside_full_pods() {
     fixture.arrivals(3);
     assert_eq!(fixture.revision.pressure(fixture.now), None, "no pod: a wake");
     fixture.pods(vec![ready("a")]);
-    let expected = Pressure { revision: revision_id(), held: 2, in_flight: 1 };
+    let expected = Pressure { revision: revision_id(), held: 2, in_flight: 1, standing: false };
     assert_eq!(fixture.revision.pressure(fixture.now), Some(expected));
+}
+
+/// What is told of pressure at the next tenth of a second: requests, and whether it stands.
+fn pressed(fixture: &mut Fixture) -> Option<(u64, bool)> {
+    fixture.pass(ms(100));
+    let pressure = fixture.revision.pressure(fixture.now)?;
+    Some((pressure.held + pressure.in_flight, pressure.standing))
+}
+
+/// Ends of pressure that were told.
+fn ends(fixture: &mut Fixture) -> usize {
+    let frames = fixture.sent();
+    let over = |frame: &&ActivatorFrame| matches!(frame, ActivatorFrame::Pressure(list) if list[0].held == 0);
+    frames.iter().filter(over).count()
+}
+
+#[test]
+fn three_hundred_requests_at_once_are_told_in_one_frame_with_their_number() {
+    let mut fixture = Fixture::led(Policy { max_requests: 1_000, ..limited(1) });
+    fixture.now = ms(999);
+    fixture.arrivals(150);
+    fixture.pass(ms(1));
+    // The next second begins in the middle of the burst.
+    fixture.arrivals(150);
+    fixture.pass(ms(2));
+    let wakes: Vec<_> =
+        fixture.sent().into_iter().filter(|frame| matches!(frame, ActivatorFrame::Wake { .. })).collect();
+    assert_eq!(wakes, [ActivatorFrame::Wake { revision: revision_id(), held: 300, arrivals: 300 }]);
+}
+
+#[test]
+fn a_wake_that_lasts_tells_the_arrivals_of_a_second() {
+    let mut fixture = Fixture::led(Policy::default());
+    let mut told = Vec::new();
+    for _ in 0..40 {
+        fixture.arrive();
+        fixture.pass(ms(100));
+        told.extend(fixture.sent().into_iter().filter_map(|frame| match frame {
+            ActivatorFrame::Wake { arrivals, .. } => Some(arrivals),
+            _ => None,
+        }));
+    }
+    assert_eq!(told.first(), Some(&1));
+    assert!(told.iter().all(|arrivals| *arrivals <= 10), "ten a second, however long it lasts: {told:?}");
+    assert_eq!(told.last(), Some(&10));
+}
+
+#[test]
+fn pressure_is_silent_after_the_leader_said_that_there_can_be_no_more() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a")]);
+    fixture.arrivals(3);
+    assert_eq!(pressed(&mut fixture), Some((3, false)));
+    assert_eq!(pressed(&mut fixture), Some((3, false)), "repeated until it is answered");
+    fixture.reply(WakeAnswer::AtMax);
+    assert_eq!(pressed(&mut fixture), Some((3, true)), "the last word");
+    fixture.arrivals(5);
+    for _ in 0..20 {
+        assert_eq!(pressed(&mut fixture), None);
+    }
+    fixture.configure(Route { policy: Policy { max: 7, ..limited(1) }, ..Route::default() });
+    assert_eq!(pressed(&mut fixture), Some((8, false)), "there may be more now");
+    fixture.reply(WakeAnswer::AtMax);
+    assert_eq!(pressed(&mut fixture), Some((8, true)));
+    fixture.revision.leader_lost(fixture.now);
+    fixture.revision.leader_connected(fixture.now);
+    assert_eq!(pressed(&mut fixture), Some((8, false)), "a new stream knows nothing");
+}
+
+#[test]
+fn pressure_is_silent_while_pods_are_pending_for_all_that_was_told() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), pending("b", None)]);
+    fixture.arrivals(2);
+    assert_eq!(pressed(&mut fixture), Some((2, false)));
+    assert_eq!(pressed(&mut fixture), Some((2, true)));
+    assert_eq!(pressed(&mut fixture), None);
+    fixture.arrivals(2);
+    assert_eq!(pressed(&mut fixture), Some((4, false)), "more than was told");
+    assert_eq!(pressed(&mut fixture), Some((4, true)));
+    assert_eq!(pressed(&mut fixture), None);
+    fixture.pods(vec![ready("a"), ready("b")]);
+    assert_eq!(pressed(&mut fixture), Some((4, false)), "they have come, and there is still no room");
+    assert_eq!(pressed(&mut fixture), Some((4, false)));
+}
+
+#[test]
+fn the_end_of_pressure_that_stands_is_told_once() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a")]);
+    fixture.arrivals(2);
+    pressed(&mut fixture);
+    fixture.reply(WakeAnswer::AtMax);
+    assert_eq!(pressed(&mut fixture), Some((2, true)));
+    assert_eq!(ends(&mut fixture), 0);
+    fixture.finish_one();
+    fixture.pass(ms(0));
+    assert_eq!(ends(&mut fixture), 1, "the one that was held is in flight");
+    fixture.finish_one();
+    fixture.pass(ms(3_000));
+    assert_eq!(ends(&mut fixture), 0);
+    // What was repeated ends by itself.
+    fixture.configure(Route { policy: Policy { max: 7, ..limited(1) }, ..Route::default() });
+    fixture.arrivals(2);
+    assert_eq!(pressed(&mut fixture), Some((2, false)));
+    fixture.finish_one();
+    fixture.pass(ms(0));
+    assert_eq!(ends(&mut fixture), 0);
 }

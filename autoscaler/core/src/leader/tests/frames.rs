@@ -54,7 +54,7 @@ fn what_is_too_much_or_cannot_be_is_refused_and_counted() {
     fixture.frame(A, buckets(1, u64::MAX));
     fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 0); 20_001] });
     let other = RevisionId { name: "other".into(), ..id() };
-    fixture.frame(A, ActivatorFrame::Wake { revision: other, held: 1 });
+    fixture.frame(A, ActivatorFrame::Wake { revision: other, held: 1, arrivals: 1 });
     assert_eq!(refused(&fixture, Refusal::Oversized), 2);
     assert_eq!(refused(&fixture, Refusal::Malformed), 1);
     assert_eq!(refused(&fixture, Refusal::UnknownRevision), 1);
@@ -159,4 +159,97 @@ fn a_newer_stream_of_the_same_pod_replaces_the_older() {
     fixture.effects.clear();
     fixture.wake(A, 1);
     assert!(fixture.effects.is_empty(), "nothing is heard from the old one");
+}
+
+fn rejoin(fixture: &mut Fixture, clock_milliseconds: u64, revisions: Vec<RevisionReport>) {
+    fixture.step(|leader, now| leader.stream_opened(StreamId(9), "a".into(), now));
+    let hello = Hello { boot: A.0, pod_uid: "a".into(), clock_milliseconds, revisions, more: false };
+    fixture.frame(StreamId(9), ActivatorFrame::Hello(hello));
+}
+
+fn said(held: u64, in_flight: u64, pod: u64) -> RevisionReport {
+    RevisionReport {
+        revision: id(),
+        closed: None,
+        held,
+        in_flight,
+        idle_milliseconds: None,
+        buckets: Vec::new(),
+        pods: vec![report("p", pod)],
+    }
+}
+
+#[test]
+fn a_hello_whose_clock_jumped_is_refused_and_moves_nothing() {
+    let mut fixture = Fixture::new(fact(2, 10, true), &["p", "q"]);
+    let bucket = Bucket { index: 99, request_microseconds: 15_000_000, arrivals: 1 };
+    fixture.frame(A, ActivatorFrame::Buckets { revision: id(), buckets: vec![bucket] });
+    fixture.pass(ms(1_000));
+    let stable = |fixture: &Fixture| fixture.leader.explain()[0].observation.as_ref().unwrap().stable;
+    let before = stable(&fixture);
+    assert!(before > 0.0);
+    rejoin(&mut fixture, 3_600_000, Vec::new());
+    assert_eq!(refused(&fixture, Refusal::Future), 1);
+    assert!(disconnected(&fixture, StreamId(9)));
+    fixture.tick();
+    assert_eq!(stable(&fixture), before);
+    assert!(fixture.puts().is_empty());
+}
+
+#[test]
+fn a_clock_that_no_process_can_have_is_refused() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    rejoin(&mut fixture, u64::MAX, Vec::new());
+    assert_eq!(refused(&fixture, Refusal::Malformed), 1);
+    assert!(disconnected(&fixture, StreamId(9)));
+}
+
+#[test]
+fn a_hello_of_too_many_revisions_is_refused() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    rejoin(&mut fixture, 100_000, vec![said(1, 1, 1); HELLO_PART + 1]);
+    assert_eq!(refused(&fixture, Refusal::Oversized), 1);
+    assert!(disconnected(&fixture, StreamId(9)));
+}
+
+#[test]
+fn impossible_counts_are_refused_and_wake_nobody() {
+    use catnap_wire::limits::MAX_REQUESTS;
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.tick();
+    fixture.effects.clear();
+    for absurd in [MAX_REQUESTS + 1, u64::MAX] {
+        let pressure = |held, in_flight| {
+            let pressure = catnap_wire::Pressure { revision: id(), held, in_flight, standing: true };
+            ActivatorFrame::Pressure(vec![pressure])
+        };
+        fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: absurd, arrivals: 1 });
+        fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: 1, arrivals: absurd });
+        fixture.frame(A, pressure(absurd, 1));
+        fixture.frame(A, pressure(1, absurd));
+        fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", absurd)] });
+        for bad in [said(absurd, 0, 0), said(0, absurd, 0), said(0, 0, absurd)] {
+            rejoin(&mut fixture, 100_000, vec![bad]);
+            fixture.step(|leader, now| leader.stream_closed(StreamId(9), now));
+            fixture.join(A, "a");
+        }
+    }
+    assert_eq!(refused(&fixture, Refusal::Malformed), 16);
+    fixture.pass(ms(500));
+    assert!(fixture.puts().is_empty());
+}
+
+#[test]
+fn sums_of_what_several_say_do_not_overflow() {
+    // No frame can say so any more, but a sum must not depend on that.
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    for stream in [A, B] {
+        fixture.step(|leader, _| {
+            leader.with_revision(&id(), |revision, context| {
+                revision.woken(stream, u64::MAX, u64::MAX, context);
+                revision.decide(context);
+            });
+        });
+    }
+    assert_eq!(fixture.leader.explain()[0].observation.as_ref().unwrap().held, u64::MAX);
 }

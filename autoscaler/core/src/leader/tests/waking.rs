@@ -127,7 +127,7 @@ fn a_wake_while_pods_exist_is_told_to_use_them() {
 fn pressure_that_lasts_raises_and_at_the_maximum_it_is_told() {
     let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
     let pressure = |held| {
-        let pressure = catnap_wire::Pressure { revision: id(), held, in_flight: 10 };
+        let pressure = catnap_wire::Pressure { revision: id(), held, in_flight: 10, standing: false };
         ActivatorFrame::Pressure(vec![pressure])
     };
     fixture.frame(B, ActivatorFrame::Pods { revision: id(), pods: vec![report("p", 4)] });
@@ -183,4 +183,136 @@ fn a_deleted_deployment_is_not_written() {
     fixture.step(|leader, now| leader.set_scale(&id(), None, now));
     fixture.wake(A, 1);
     assert!(fixture.puts().is_empty());
+}
+
+#[test]
+fn three_hundred_requests_at_once_ask_for_their_pods_in_one_step() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    let policy = Policy { limit: 1, max: 1_000, ..policy() };
+    fixture.step(|leader, now| leader.upsert_revision(&id(), policy, Stage::Routed, now));
+    fixture.wake(A, 300);
+    let puts: Vec<u32> = fixture.puts().iter().map(|put| put.0).collect();
+    assert_eq!(puts, [300]);
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    fixture.wake(A, 300);
+    fixture.pass(ms(500));
+    assert_eq!(fixture.puts().len(), 1, "and no other");
+}
+
+#[test]
+fn a_rate_wakes_with_what_its_arrivals_fill_in_one_step() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    let rate = Policy { metric: crate::Metric::RequestRate, target: 10, limit: 0, ..policy() };
+    fixture.step(|leader, now| leader.upsert_revision(&id(), rate, Stage::Routed, now));
+    fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: 300, arrivals: 300 });
+    assert_eq!(fixture.puts()[0].0, 30, "no bucket has told of them yet");
+    fixture.frame(B, ActivatorFrame::Wake { revision: id(), held: 5, arrivals: 45 });
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert_eq!(fixture.puts()[1].0, 35, "those of all activators");
+}
+
+fn standing(held: u64, standing: bool) -> ActivatorFrame {
+    ActivatorFrame::Pressure(vec![catnap_wire::Pressure { revision: id(), held, in_flight: 10, standing }])
+}
+
+fn pressed(fixture: &Fixture) -> u64 {
+    fixture.leader.explain()[0].observation.as_ref().map_or(0, |observation| observation.pressed)
+}
+
+#[test]
+fn pressure_that_stands_counts_until_it_is_said_to_be_over() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    fixture.frame(A, standing(20, false));
+    fixture.pass(ms(100));
+    fixture.frame(A, standing(20, true));
+    assert_eq!(fixture.puts()[0].0, 3);
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    fixture.pass(ms(5_000));
+    assert_eq!(pressed(&fixture), 30, "not repeated, and not forgotten");
+    fixture.frame(A, standing(0, false));
+    fixture.pass(ms(1_000));
+    assert_eq!(pressed(&fixture), 0);
+}
+
+#[test]
+fn pressure_that_does_not_stand_is_over_when_it_is_not_repeated_or_its_stream_is_gone() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    for last in [false, true] {
+        fixture.frame(A, standing(20, false));
+        fixture.pass(ms(100));
+        fixture.frame(A, standing(20, last));
+        assert_eq!(pressed(&fixture), 30);
+        if last {
+            fixture.step(|leader, now| leader.stream_closed(A, now));
+        }
+        fixture.pass(ms(2_000));
+        assert_eq!(pressed(&fixture), 0);
+    }
+}
+
+#[test]
+fn a_throttled_raise_waits_as_long_as_it_was_told_and_tells_nobody() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.wake(A, 1);
+    fixture.written(WriteOutcome::Throttled { after: ms(2_000) });
+    for _ in 0..3 {
+        fixture.pass(ms(600));
+        fixture.wake(A, 1);
+    }
+    assert_eq!(fixture.puts().len(), 1);
+    fixture.pass(ms(225));
+    let puts = fixture.puts();
+    assert_eq!((puts.len(), &puts[1].0, &*puts[1].1), (2, &1, "10"));
+    assert!(
+        !fixture.effects.iter().any(|effect| matches!(effect, Effect::Report(_) | Effect::ReadScale { .. }))
+    );
+}
+
+#[test]
+fn a_throttled_zero_opens_and_is_tried_again_later() {
+    let mut fixture = Fixture::committing();
+    fixture.written(WriteOutcome::Throttled { after: ms(3_000) });
+    assert!(fixture.sent(A).contains(&LeaderFrame::Open(verdict(1, &[]))));
+    fixture.effects.clear();
+    fixture.pass(ms(2_900));
+    assert!(!fixture.asks_for_list());
+    fixture.pass(ms(1_200));
+    assert!(fixture.asks_for_list());
+}
+
+/// Each question is answered at once by a server on which somebody else writes all the time, while a request waits.
+#[test]
+fn a_storm_of_conflicts_is_met_with_patience() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.wake(A, 1);
+    let (mut conflicts, mut version, mut looked_at, mut written) = (0, 10, 0, false);
+    let storm_ends = fixture.now + ms(10_000);
+    while !written {
+        assert!(fixture.now < storm_ends + ms(3_000), "it never gives up");
+        while let Some(effect) = fixture.effects.get(looked_at).cloned() {
+            looked_at += 1;
+            match effect {
+                Effect::PutScale { token, .. } => {
+                    written = fixture.now >= storm_ends;
+                    conflicts += usize::from(!written);
+                    let resource_version = "99".into();
+                    let outcome = if written {
+                        WriteOutcome::Written { resource_version }
+                    } else {
+                        WriteOutcome::Conflict
+                    };
+                    fixture.step(|leader, now| leader.scale_written(token, outcome, now));
+                }
+                Effect::ReadScale { .. } => {
+                    version += 1;
+                    fixture.read(0, version);
+                }
+                _ => {}
+            }
+        }
+        fixture.pass(ms(25));
+        fixture.wake(A, 1);
+    }
+    assert!((5..=12).contains(&conflicts), "{conflicts} writes in ten seconds");
+    assert!(fixture.replies(A).contains(&WakeAnswer::Written { replicas: 1 }));
 }

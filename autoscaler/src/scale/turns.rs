@@ -1,0 +1,159 @@
+//! Whose turn it is to ask the API server: a bounded number at once, so that what requests wait for is never behind much else.
+//!
+//! A server that answers 429 is left alone by everybody, for as long as it says; one that is slow is given more time.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep_until};
+
+/// Shortest and longest time that an answer is waited for.
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// Whether requests wait for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Raises, and reads for them.
+    Now,
+    /// Zeros, and lists for them: they have at most half of the turns.
+    Later,
+}
+
+/// The turns of one process.
+#[derive(Debug)]
+pub(super) struct Turns {
+    all: Semaphore,
+    later: Semaphore,
+    /// The API server wants to be left alone until then.
+    paused_until: Mutex<Instant>,
+    /// Milliseconds that an answer is waited for.
+    patience: AtomicU64,
+}
+
+/// One turn; over when it is dropped.
+pub(super) struct Turn<'turns> {
+    _later: Option<SemaphorePermit<'turns>>,
+    _any: Option<SemaphorePermit<'turns>>,
+}
+
+impl Turns {
+    pub(super) fn new(at_once: usize) -> Self {
+        let at_once = at_once.max(1);
+        Self {
+            all: Semaphore::new(at_once),
+            later: Semaphore::new((at_once / 2).max(1)),
+            paused_until: Mutex::new(Instant::now()),
+            patience: AtomicU64::new(milliseconds(SHORTEST)),
+        }
+    }
+
+    /// Waits for a turn, and for the end of a pause.
+    pub(super) async fn take(&self, urgency: Urgency) -> Turn<'_> {
+        // No semaphore here is ever closed, so there is always a permit.
+        let later = match urgency {
+            Urgency::Now => None,
+            Urgency::Later => self.later.acquire().await.ok(),
+        };
+        let any = self.all.acquire().await.ok();
+        loop {
+            let until = *self.paused_until.lock();
+            if until <= Instant::now() {
+                return Turn { _later: later, _any: any };
+            }
+            sleep_until(until).await;
+        }
+    }
+
+    /// Nobody asks for so long.
+    pub(super) fn pause(&self, length: Duration) {
+        let mut until = self.paused_until.lock();
+        *until = (*until).max(Instant::now() + length);
+    }
+
+    /// How long an answer is waited for now.
+    pub(super) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience.load(Ordering::Relaxed))
+    }
+
+    /// An answer came after so long: a server that is fast again is waited for less.
+    pub(super) fn answered(&self, after: Duration) {
+        let patience = self.patience();
+        if after < patience / 4 {
+            self.change(patience, (patience / 2).max(SHORTEST));
+        }
+    }
+
+    /// No answer came, though it was waited for so long: what is only slow must be given the time one day.
+    pub(super) fn gave_up(&self, after: Duration) {
+        self.change(after, (2 * after).min(LONGEST));
+    }
+
+    /// Only once for all that waited equally long.
+    fn change(&self, from: Duration, to: Duration) {
+        let (from, to) = (milliseconds(from), milliseconds(to));
+        // Somebody else has changed it then.
+        let _ = self.patience.compare_exchange(from, to, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
+
+fn milliseconds(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::time::advance;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_wait_leaves_half_of_the_turns_to_what_cannot() {
+        let turns = Turns::new(8);
+        let mut taken = Vec::new();
+        while let Some(turn) = turns.take(Urgency::Later).now_or_never() {
+            taken.push(turn);
+        }
+        assert_eq!(taken.len(), 4);
+        while let Some(turn) = turns.take(Urgency::Now).now_or_never() {
+            taken.push(turn);
+        }
+        assert_eq!(taken.len(), 8);
+        assert!(Turns::new(1).take(Urgency::Later).now_or_never().is_some(), "a single one is for both");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_for_everybody_and_the_longest_counts() {
+        let turns = Turns::new(8);
+        turns.pause(Duration::from_secs(5));
+        turns.pause(Duration::from_secs(2));
+        let began = Instant::now();
+        drop(turns.take(Urgency::Now).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+        drop(turns.take(Urgency::Later).await);
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_server_is_given_more_time_and_a_fast_one_less_again() {
+        let turns = Turns::new(8);
+        advance(Duration::from_secs(1)).await;
+        for _ in 0..32 {
+            turns.gave_up(Duration::from_secs(1));
+        }
+        assert_eq!(turns.patience(), Duration::from_secs(2), "they all waited for the same");
+        for waited in [2, 4, 8, 8] {
+            turns.gave_up(Duration::from_secs(waited));
+        }
+        assert_eq!(turns.patience(), LONGEST);
+        turns.answered(Duration::from_secs(5));
+        assert_eq!(turns.patience(), LONGEST, "it was needed");
+        for _ in 0..9 {
+            turns.answered(Duration::from_millis(3));
+        }
+        assert_eq!(turns.patience(), SHORTEST);
+    }
+}
