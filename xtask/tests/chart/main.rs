@@ -169,6 +169,37 @@ fn what_an_operator_wants_to_see_reaches_the_activators() {
 }
 
 #[test]
+fn only_writes_of_scales_and_leases_have_a_priority_of_their_own() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let one = |kind| of_kind(&objects, kind).next().unwrap();
+    let (level, schema) = (one("PriorityLevelConfiguration"), one("FlowSchema"));
+    assert_eq!(level["apiVersion"], "flowcontrol.apiserver.k8s.io/v1");
+    assert_eq!(schema["spec"]["priorityLevelConfiguration"]["name"], level["metadata"]["name"]);
+    let limited = &level["spec"]["limited"];
+    assert_eq!((&limited["nominalConcurrencyShares"], &limited["lendablePercent"]), (&10.into(), &90.into()));
+    let accounts: Vec<_> =
+        of_kind(&objects, "ServiceAccount").map(|account| account["metadata"]["name"].clone()).collect();
+    let rule = &schema["spec"]["rules"][0];
+    for subject in rule["subjects"].as_array().unwrap() {
+        assert_eq!(subject["kind"], "ServiceAccount");
+        assert_eq!(subject["serviceAccount"]["namespace"], "catnap-system");
+        assert!(accounts.contains(&subject["serviceAccount"]["name"]), "{subject}");
+    }
+    let resources: Vec<_> =
+        rule["resourceRules"].as_array().unwrap().iter().map(|rule| &rule["resources"][0]).collect();
+    assert_eq!(resources, ["deployments/scale", "leases"]);
+    let precedence = schema["spec"]["matchingPrecedence"].as_i64().unwrap();
+    assert!((1_000..9_000).contains(&precedence), "before other service accounts, behind the cluster's own");
+
+    let objects = helm::render(&["--set", "apiPriority.enabled=false"]).unwrap();
+    assert_eq!(
+        of_kind(&objects, "FlowSchema").count() + of_kind(&objects, "PriorityLevelConfiguration").count(),
+        0
+    );
+    assert!(helm::refusal(&["--set", "apiPriority.shares=0"]).unwrap().contains("shares"));
+}
+
+#[test]
 fn a_misspelled_value_is_refused() {
     let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
     assert!(error.contains("replica"), "{error}");
