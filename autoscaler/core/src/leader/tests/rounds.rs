@@ -42,7 +42,7 @@ fn a_zero_is_reported_with_what_led_to_it_and_not_with_what_came_since() {
     let mut fixture = Fixture::closing();
     fixture.ack(A);
     fixture.ack(B);
-    fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: 3 });
+    fixture.frame(A, ActivatorFrame::Wake { revision: id(), held: 3, arrivals: 3 });
     fixture.written(WriteOutcome::Written { resource_version: "11".into() });
     let [(2, reasons)] = &fixture.zeros()[..] else { panic!("{:?}", fixture.effects) };
     assert!(reasons.contains(&Reason::Idle), "{reasons:?}");
