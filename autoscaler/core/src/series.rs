@@ -20,14 +20,16 @@ pub(crate) struct Series {
 #[derive(Clone, Debug)]
 struct Boot {
     boot: u64,
+    /// The sums before the first sample.
+    base: Sums,
     samples: VecDeque<Sample>,
 }
 
-/// One second, and the sums up to its end, so that the sum over any window is a difference of two.
+/// The sums up to the end of one second, so that the sum over any window is a difference of two. There are many: 7,200 of a
+/// window of an hour that is never quiet.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     index: u64,
-    own: Sums,
     through: Sums,
 }
 
@@ -54,7 +56,7 @@ impl Series {
     pub(crate) fn record(&mut self, boot: u64, bucket: Bucket) {
         let known = self.boots.iter().position(|known| known.boot == boot);
         let position = known.unwrap_or_else(|| {
-            self.boots.push(Boot { boot, samples: VecDeque::new() });
+            self.boots.push(Boot { boot, base: Sums::default(), samples: VecDeque::new() });
             self.boots.len() - 1
         });
         if let Some(boot) = self.boots.get_mut(position) {
@@ -112,8 +114,8 @@ impl Series {
         self.boots.retain_mut(|boot| {
             let Some(booted) = booted(boot.boot) else { return false };
             let oldest = complete_seconds(watermark, booted).saturating_sub(kept);
-            while boot.samples.front().is_some_and(|sample| sample.index < oldest) {
-                boot.samples.pop_front();
+            while let Some(old) = boot.samples.pop_front_if(|sample| sample.index < oldest) {
+                boot.base = old.through;
             }
             !boot.samples.is_empty()
         });
@@ -128,21 +130,16 @@ impl Series {
 impl Boot {
     fn record(&mut self, bucket: Bucket) {
         let position = self.position(bucket.index);
+        let before = self.before(position);
         let known = self.samples.get(position).filter(|sample| sample.index == bucket.index);
-        let old = known.map_or(Sums::default(), |sample| sample.own);
-        let own = Sums {
-            request_microseconds: old.request_microseconds.max(bucket.request_microseconds),
-            arrivals: old.arrivals.max(bucket.arrivals),
-        };
+        let old = known.map_or(Sums::default(), |sample| sample.through.minus(before));
         if known.is_none() {
-            let through = self.before(position);
-            let sample = Sample { index: bucket.index, own: Sums::default(), through };
-            self.samples.insert(position, sample);
+            self.samples.insert(position, Sample { index: bucket.index, through: before });
         }
-        if let Some(sample) = self.samples.get_mut(position) {
-            sample.own = own;
-        }
-        let more = own.minus(old);
+        let more = Sums {
+            request_microseconds: bucket.request_microseconds.saturating_sub(old.request_microseconds),
+            arrivals: bucket.arrivals.saturating_sub(old.arrivals),
+        };
         for sample in self.samples.iter_mut().skip(position) {
             sample.through = sample.through.plus(more);
         }
@@ -159,11 +156,8 @@ impl Boot {
 
     /// Sums of all samples before a position.
     fn before(&self, position: usize) -> Sums {
-        match (self.samples.get(position), position.checked_sub(1).and_then(|last| self.samples.get(last))) {
-            (Some(next), _) => next.through.minus(next.own),
-            (None, Some(last)) => last.through,
-            (None, None) => Sums::default(),
-        }
+        let last = position.checked_sub(1).and_then(|last| self.samples.get(last));
+        last.map_or(self.base, |last| last.through)
     }
 
     /// Sums of the last `seconds` before second `complete`.

@@ -8,6 +8,12 @@ use catnap_autoscaler_core::{
 };
 use catnap_wire::{ActivatorFrame, Bucket, Hello, RevisionId, Term};
 
+const STREAM: StreamId = StreamId(1);
+
+fn id() -> RevisionId {
+    RevisionId { namespace: "shop".into(), name: "hello-1".into(), function_uid: "uid".into() }
+}
+
 fn policy() -> Policy {
     Policy { limit: 10, down_delay: Duration::from_secs(60), ..Policy::default() }
 }
@@ -39,18 +45,17 @@ fn a_decision_allocates_nothing_in_steady_state() {
     assert_eq!(allocations.count_total, 0, "{allocations:?}");
 }
 
-#[test]
-fn a_second_of_the_leader_allocates_nothing_in_steady_state() {
-    let id = RevisionId { namespace: "shop".into(), name: "hello-1".into(), function_uid: "uid".into() };
-    let (stream, activator) = (StreamId(1), "activator");
+/// A leader of one revision with five replicas, and an activator that has said hello.
+fn leader(policy: Policy) -> Leader {
+    let (id, activator) = (id(), "activator");
     let mut leader = Leader::new(Term { transitions: 1, boot: 1 }, Settings::default(), Duration::ZERO);
-    leader.upsert_revision(&id, policy(), Stage::Routed, Duration::ZERO);
+    leader.upsert_revision(&id, policy, Stage::Routed, Duration::ZERO);
     let scale = ScaleFact { replicas: 5, resource_version: "1".into(), observed: true };
     leader.set_scale(&id, Some(scale), Duration::ZERO);
     let pod = |number: u8| PodFact { uid: format!("pod-{number}").into(), terminating: false, ready: true };
     leader.set_pods(&id, (0..5).map(pod).collect(), Duration::ZERO);
     leader.set_activators(&[activator.into()], Duration::ZERO);
-    leader.stream_opened(stream, activator.into(), Duration::ZERO);
+    leader.stream_opened(STREAM, activator.into(), Duration::ZERO);
     let hello = Hello {
         boot: 7,
         pod_uid: activator.into(),
@@ -58,16 +63,26 @@ fn a_second_of_the_leader_allocates_nothing_in_steady_state() {
         revisions: Vec::new(),
         more: false,
     };
-    leader.activator_frame(stream, ActivatorFrame::Hello(hello), Duration::ZERO);
+    leader.activator_frame(STREAM, ActivatorFrame::Hello(hello), Duration::ZERO);
+    leader
+}
+
+/// A second with requests is over.
+fn tell(leader: &mut Leader, second: u64) {
+    let (now, index) = (Duration::from_secs(second), second - 1);
+    let buckets = vec![Bucket { index, request_microseconds: 20_000_000, arrivals: 100 }];
+    leader.activator_frame(STREAM, ActivatorFrame::Buckets { revision: id(), buckets }, now);
+    leader.activator_frame(STREAM, ActivatorFrame::Through { index }, now);
+    leader.take_effects();
+}
+
+#[test]
+fn a_second_of_the_leader_allocates_nothing_in_steady_state() {
+    let mut leader = leader(policy());
     let mut allocated = 0;
     for second in 1..=600 {
-        let now = Duration::from_secs(second);
-        let index = second - 1;
-        let buckets = vec![Bucket { index, request_microseconds: 20_000_000, arrivals: 100 }];
-        leader.activator_frame(stream, ActivatorFrame::Buckets { revision: id.clone(), buckets }, now);
-        leader.activator_frame(stream, ActivatorFrame::Through { index }, now);
-        leader.take_effects();
-        let tick = measure(|| leader.tick(now));
+        tell(&mut leader, second);
+        let tick = measure(|| leader.tick(Duration::from_secs(second)));
         let effects = leader.take_effects();
         if second > 300 {
             assert!(effects.is_empty(), "steady, at second {second}: {effects:?}");
@@ -77,4 +92,27 @@ fn a_second_of_the_leader_allocates_nothing_in_steady_state() {
     let decision = leader.explain().remove(0).decision.expect("it was decided");
     assert_eq!(decision.desired, 3, "{decision:?}");
     assert_eq!(allocated, 0);
+}
+
+/// What one revision that is never quiet keeps of one activator: two windows, of 24 bytes a second, in a buffer that doubles.
+#[test]
+fn the_longest_window_keeps_two_hundred_kilobytes() {
+    let bytes = |window: u64| {
+        let mut kept = None;
+        let memory = measure(|| {
+            let window = Duration::from_secs(window);
+            let mut leader = leader(Policy { window, ..policy() });
+            for second in 1..=4 * window.as_secs() {
+                tell(&mut leader, second);
+                leader.tick(Duration::from_secs(second));
+                leader.take_effects();
+            }
+            kept = Some(leader);
+        });
+        drop(kept);
+        memory.bytes_current
+    };
+    let (minute, hour) = (bytes(60), bytes(3_600));
+    assert!(minute < 40_000, "{minute} bytes with all that is kept of a revision");
+    assert!(hour - minute < 200_000, "{} bytes more", hour - minute);
 }

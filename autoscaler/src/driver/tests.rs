@@ -106,7 +106,7 @@ impl Process {
         // What was learned has tests of its own: here its store never answers.
         let patterns =
             PatternClient::new(client(|_| Reply::Silence), "catnap-system", Duration::from_secs(300));
-        let scale = ScaleClient::new(api, activators, 4, metrics.clone());
+        let scale = ScaleClient::new(api, activators, writers, metrics.clone());
         let (inputs, received) = mpsc::channel(INPUTS);
         let (told, notices) = mpsc::channel(16);
         let (election, leadership) = watch::channel(None);
@@ -332,7 +332,7 @@ async fn a_wake_is_measured_from_the_moment_it_came() {
     let mut activated = process.greet().await;
     let came = Instant::now();
     tokio::time::advance(Duration::from_millis(15)).await;
-    let wake = ActivatorFrame::Wake { revision: revision(), held: 1 };
+    let wake = ActivatorFrame::Wake { revision: revision(), held: 1, arrivals: 1 };
     process.put(Input::Frame(activated.id, wake, came)).await;
     answer_of(&mut activated, |answer| matches!(answer, WakeAnswer::Written { .. })).await;
     assert!(process.metrics().contains("catnap_autoscaler_wake_seconds_sum 0.015"), "{}", process.metrics());

@@ -36,6 +36,22 @@ fn what_is_kept_follows_the_window() {
     }
 }
 
+/// A revision that is never quiet, looked at every second for four hours: 24 bytes a second, in a buffer that doubles.
+#[test]
+fn the_longest_window_keeps_a_hundred_kilobytes() {
+    for (window, most) in [(60, 3_072), (3_600, 98_304)] {
+        let mut measure = Measure::default();
+        measure.arrived(ms(0));
+        for second in 1..=14_400 {
+            let now = Duration::from_secs(second);
+            measure.unsent(now);
+            measure.forget(now, Duration::from_secs(window));
+        }
+        let bytes = measure.finished.capacity() * size_of::<Bucket>();
+        assert!(bytes <= most, "{bytes} bytes for {window} s");
+    }
+}
+
 #[test]
 fn a_clock_read_earlier_than_the_last_one_changes_nothing() {
     let mut measure = Measure::default();

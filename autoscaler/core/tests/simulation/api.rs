@@ -27,6 +27,14 @@ impl World {
         replicas: u32,
         version: std::sync::Arc<str>,
     ) {
+        if self.throttles() {
+            let after = self.random.milliseconds(1_000, 3_000);
+            let message = match question {
+                Question::Leader(token) => Message::Written(token, WriteOutcome::Throttled { after }),
+                Question::Activator(attempt) => Message::RaisedAlone(attempt, Err(failed())),
+            };
+            return self.answer_soon(from, message);
+        }
         let (delay, answer) = (self.api_delay(LANDS), self.api_delay(LANDS));
         // What loses a write often loses the next one, too.
         let lost = self.api_fault() || (self.losing && !self.quiet && self.random.once_in(2));
@@ -95,7 +103,7 @@ impl World {
     }
 
     pub(crate) fn send_get(&mut self, from: Process, question: Question) {
-        if self.api_fault() {
+        if self.throttles() || self.api_fault() {
             let message = match question {
                 Question::Leader(token) => Message::Read(token, ReadOutcome::Failed),
                 Question::Activator(attempt) => Message::ReadAlone(attempt, Err(failed())),
@@ -282,6 +290,15 @@ impl World {
     pub(crate) fn api_delay(&mut self, most: u64) -> Duration {
         let slow = self.options.faults != Faults::None && !self.quiet && self.random.once_in(15);
         if slow { self.random.milliseconds(1, most) } else { self.random.milliseconds(1, 6) }
+    }
+
+    fn throttles(&mut self) -> bool {
+        self.options.throttled && !self.quiet && self.random.once_in(3)
+    }
+
+    fn answer_soon(&mut self, to: Process, message: Message) {
+        let delay = self.random.milliseconds(1, 6);
+        self.agenda.after(delay, Event::To(to, message));
     }
 
     pub(crate) fn api_fault(&mut self) -> bool {

@@ -69,7 +69,17 @@ fn assert_telling(total: Summary) {
 
 fn options(seed: u64, activators: usize, faults: Faults) -> Options {
     let refused = faults != Faults::None && seed % 5 == 4;
-    Options { seed, activators, joiner: seed.is_multiple_of(2), faults, clocks: true, refused, without: None }
+    let throttled = faults != Faults::None && seed % 7 == 5;
+    Options {
+        seed,
+        activators,
+        joiner: seed.is_multiple_of(2),
+        faults,
+        clocks: true,
+        refused,
+        throttled,
+        without: None,
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Options {
     pub(crate) clocks: bool,
     /// The API server refuses every raise by a leader, as an admission policy may: the activators are on their own.
     pub(crate) refused: bool,
+    /// The API server answers a part of what it is asked with 429, and has done nothing then.
+    pub(crate) throttled: bool,
     /// The rule that this run does without.
     pub(crate) without: Option<Rule>,
 }
