@@ -19,7 +19,7 @@ pub(crate) struct Series {
 /// What one activator process measured, in the order of its seconds.
 #[derive(Clone, Debug)]
 struct Boot {
-    boot: u64,
+    id: u64,
     /// The sums before the first sample.
     base: Sums,
     samples: VecDeque<Sample>,
@@ -54,9 +54,9 @@ pub(crate) struct Averages {
 impl Series {
     /// Takes in one finished second of the activator process `boot`.
     pub(crate) fn record(&mut self, boot: u64, bucket: Bucket) {
-        let known = self.boots.iter().position(|known| known.boot == boot);
+        let known = self.boots.iter().position(|known| known.id == boot);
         let position = known.unwrap_or_else(|| {
-            self.boots.push(Boot { boot, base: Sums::default(), samples: VecDeque::new() });
+            self.boots.push(Boot { id: boot, base: Sums::default(), samples: VecDeque::new() });
             self.boots.len() - 1
         });
         if let Some(boot) = self.boots.get_mut(position) {
@@ -77,7 +77,7 @@ impl Series {
         let window = whole_seconds(window);
         let panic_window = whole_seconds(panic_window).min(window);
         let boots = || {
-            let complete = |boot: &Boot| Some(complete_seconds(watermark, booted(boot.boot)?));
+            let complete = |boot: &Boot| Some(complete_seconds(watermark, booted(boot.id)?));
             self.boots.iter().filter_map(move |boot| Some((boot, complete(boot)?)))
         };
         let Some(first) = boots().filter_map(|(boot, complete)| boot.oldest_age(complete, window)).max()
@@ -112,7 +112,7 @@ impl Series {
     ) {
         let kept = 2 * whole_seconds(window);
         self.boots.retain_mut(|boot| {
-            let Some(booted) = booted(boot.boot) else { return false };
+            let Some(booted) = booted(boot.id) else { return false };
             let oldest = complete_seconds(watermark, booted).saturating_sub(kept);
             while let Some(old) = boot.samples.pop_front_if(|sample| sample.index < oldest) {
                 boot.base = old.through;

@@ -21,8 +21,13 @@ fn victim() -> RevisionId {
     RevisionId { namespace: "shop".into(), name: "hello-1".into(), function_uid: "uid".into() }
 }
 
+fn named(name: &str) -> Option<proto::Revision> {
+    let [namespace, function_uid] = ["shop", "uid"].map(String::from);
+    (name != "missing").then(|| proto::Revision { namespace, name: name.into(), function_uid })
+}
+
 fn revision() -> Option<proto::Revision> {
-    Some(proto::Revision { namespace: "shop".into(), name: "hello-1".into(), function_uid: "uid".into() })
+    named("hello-1")
 }
 
 /// A leader, the victim with its load, and how the hostile activator's stream fares.
@@ -84,12 +89,11 @@ impl Scene {
 
     /// As the reading half of a stream does it.
     fn hear(&mut self, frame: Frame) {
-        match ActivatorFrame::try_from(proto::ActivatorFrame { frame: Some(frame) }) {
-            Ok(frame) => self.leader.activator_frame(HOSTILE, frame, self.now),
-            Err(_) => {
-                self.frames_refused += 1;
-                self.hang_up();
-            }
+        if let Ok(frame) = ActivatorFrame::try_from(proto::ActivatorFrame { frame: Some(frame) }) {
+            self.leader.activator_frame(HOSTILE, frame, self.now);
+        } else {
+            self.frames_refused += 1;
+            self.hang_up();
         }
         self.carry_out();
     }
@@ -195,7 +199,7 @@ fn hostile() -> Vec<(String, Frame)> {
         ]);
     }
     let long = "x".repeat(MAX_NAME_BYTES + 1);
-    let other = |name: &str| Some(proto::Revision { name: name.into(), ..revision().unwrap_or_default() });
+    let other = named;
     let load = |index| bucket(index, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS);
     frames.extend([
         ("buckets of the future".into(), buckets(vec![load(CLOCK + 60)])),
@@ -207,7 +211,10 @@ fn hostile() -> Vec<(String, Frame)> {
             "a hello of too many".into(),
             hello(CLOCK * 1_000, vec![report(MAX_REQUESTS, 0, 0); HELLO_PART + 1]),
         ),
-        ("no revision".into(), Frame::Wake(proto::Wake { revision: None, held: 1_000, arrivals: 1_000 })),
+        (
+            "no revision".into(),
+            Frame::Wake(proto::Wake { revision: named("missing"), held: 1_000, arrivals: 1_000 }),
+        ),
         ("no name".into(), Frame::Wake(proto::Wake { revision: other(""), held: 1_000, arrivals: 1_000 })),
         ("a long name".into(), Frame::Wake(proto::Wake { revision: other(&long), held: 1_000, arrivals: 1 })),
         (

@@ -2,6 +2,7 @@
 
 /// One run.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a kind of trouble of its own")]
 pub(crate) struct Options {
     pub(crate) seed: u64,
     /// Activators at the start.

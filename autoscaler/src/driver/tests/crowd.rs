@@ -75,7 +75,8 @@ impl ApiServer {
             *version += 1;
         }
         if call.method == "PUT" {
-            if call.body["metadata"]["resourceVersion"] != version.to_string() {
+            let wanted = call.body["metadata"]["resourceVersion"].as_str();
+            if wanted.and_then(|wanted| wanted.parse().ok()) != Some(*version) {
                 return Reply::refusal(409, "Conflict");
             }
             *replicas = call.body["spec"]["replicas"].as_u64().unwrap_or(0);

@@ -192,7 +192,7 @@ fn a_hello_whose_clock_jumped_is_refused_and_moves_nothing() {
     assert_eq!(refused(&fixture, Refusal::Future), 1);
     assert!(disconnected(&fixture, StreamId(9)));
     fixture.tick();
-    assert_eq!(stable(&fixture), before);
+    assert!((stable(&fixture) - before).abs() < f64::EPSILON);
     assert!(fixture.puts().is_empty());
 }
 
