@@ -27,8 +27,10 @@ pub struct Observation {
     pub panic: f64,
     /// Pods that could serve if no gate were closed.
     pub ready: u32,
-    /// Requests that arrived in the last second that is known, or are held of the one that is not over.
+    /// Requests that arrived in the last second that is known.
     pub arrivals: u64,
+    /// Requests that arrived within a second where some are held because no pod is usable; no second of them need be over.
+    pub arriving: u64,
     /// Requests held because no pod is usable.
     pub held: u64,
     /// Requests in flight and held while there is no free capacity, after long enough of it; 0: no pressure.
@@ -198,6 +200,7 @@ fn raise_for_waiting(
         let need = pods_for(held, capacity).max(policy.first());
         decision.raise(need, Reason::Held { held, capacity, need });
         let total = policy.total();
+        let arrivals = arrivals.max(observation.arriving);
         let for_arrivals = pods_for(arrivals, total);
         if policy.metric == Metric::RequestRate && for_arrivals > need {
             decision.raise(for_arrivals, Reason::Arrivals { arrivals, total, need: for_arrivals });

@@ -142,6 +142,7 @@ impl Replay {
         let averages = self.series.averages(metric, end, window, panic_window, booted);
         let held = if second.ready == 0 && demand { whole(second.concurrency).max(1) } else { 0 };
         Observation {
+            arriving: 0,
             replicas: second.ready.max(self.desired),
             stable: averages.stable,
             panic: averages.panic,

@@ -25,6 +25,7 @@ fn explanation() -> Explanation {
         policy: Some((Policy { max: 5, target: 10, ..Policy::default() }, Stage::Routed)),
         decided_at: Duration::from_millis(99_600),
         observation: Some(Observation {
+            arriving: 0,
             replicas: 3,
             stable: 12.5,
             panic: 60.0,

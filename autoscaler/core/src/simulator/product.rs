@@ -79,6 +79,7 @@ impl Scaler for Product {
         let averages = self.meter.averages(now, self.policy.window, self.policy.panic_window);
         let (idle, outlook) = self.rest(now);
         let observation = Observation {
+            arriving: 0,
             replicas: seen.replicas,
             stable: averages.stable,
             panic: averages.panic,
