@@ -353,6 +353,7 @@ fn observations() -> impl Strategy<Value = Observation> {
     (0_u32..200, averages, 0_u32..200, 0_u64..5_000, 0_u64..5_000, flags).prop_map(
         |(replicas, (stable, panic, arrivals), ready, held, pressed, (busy, idle, incomplete, outlook))| {
             Observation {
+                arriving: 0,
                 replicas,
                 stable,
                 panic,
