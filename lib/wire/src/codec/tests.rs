@@ -89,6 +89,9 @@ fn a_name_that_is_too_long_is_refused_with_its_field() {
 }
 
 /// Each number of a frame at its bound and one beyond it.
+/// A frame with this number in one place.
+type FrameOf<'a> = &'a dyn Fn(u64) -> ActivatorFrame;
+
 #[test]
 fn every_number_is_bounded() {
     let requests = MAX_REQUESTS;
@@ -123,8 +126,7 @@ fn every_number_is_bounded() {
         let pods = vec![PodReport { uid: "pod-1".into(), usable: true, in_flight }];
         ActivatorFrame::Pods { revision: revision(), pods }
     };
-    type Frame<'a> = &'a dyn Fn(u64) -> ActivatorFrame;
-    let cases: [(&str, u64, Frame<'_>); 13] = [
+    let cases: [(&str, u64, FrameOf<'_>); 13] = [
         ("bucket.index", MAX_LIFE_SECONDS, &|value| bucket(value, 1, 1)),
         ("bucket.request_microseconds", MAX_REQUEST_MICROSECONDS, &|value| bucket(1, value, 1)),
         ("bucket.arrivals", requests, &|value| bucket(1, 1, value)),
