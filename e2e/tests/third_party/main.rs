@@ -1,5 +1,5 @@
 //! Clients, load generators and conformance checkers of other people, without a cluster: each begins with a function at
-//! rest under `catnap dev`. They come from Debian (`deploy/dependencies.sh peers`) and from the Go modules in `peers/`.
+//! rest under `catnap dev`; those under TLS have a server of the test's process. They come from Debian (`deploy/dependencies.sh peers`) and from the Go modules in `peers/`.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
