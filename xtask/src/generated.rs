@@ -34,31 +34,16 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has a test of the activator's core check the page of reasons, or write it. False: it is stale.
-pub(crate) fn reasons_page(root: &Path, write: bool) -> Result<bool> {
+/// Has tests check the pages on metrics and reasons, or write them: only programs know what they show. False: one is stale.
+pub(crate) fn pages(root: &Path, write: bool) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));
-    command
-        .args(["test", "--quiet", "--lib", "--locked", "--package", "catnap-activator-core"])
-        .current_dir(root);
+    // All packages, as whoever tests everything: of some, dependencies would be built once more with other features.
+    command.args(["test", "--quiet", "--lib", "--bins", "--locked", "--workspace"]).current_dir(root);
     if write {
-        command.env("CATNAP_WRITE_REASONS_PAGE", "1");
+        // One test after the other: they write the same file.
+        command.env("CATNAP_WRITE_METRICS_PAGE", "1").env("CATNAP_WRITE_REASONS_PAGE", "1");
     }
-    let status = command.arg("the_reasons_page_is_fresh").stdout(Stdio::null()).status();
-    Ok(status.context("starting cargo test")?.success())
-}
-
-/// Has tests of the programs check the page on metrics, or write it: only they know what they show. False: it is stale.
-pub(crate) fn metrics_page(root: &Path, write: bool) -> Result<bool> {
-    let mut command = Command::new(env!("CARGO"));
-    command.args(["test", "--quiet", "--lib", "--bins", "--locked"]).current_dir(root);
-    for program in ["catnap-activator", "catnap-autoscaler", "catnap-operator"] {
-        command.args(["--package", program]);
-    }
-    if write {
-        // One after the other: they write the same file.
-        command.env("CATNAP_WRITE_METRICS_PAGE", "1");
-    }
-    let status = command.arg("the_metrics_page_is_fresh").stdout(Stdio::null()).status();
+    let status = command.arg("page_is_fresh").stdout(Stdio::null()).status();
     Ok(status.context("starting cargo test")?.success())
 }
 

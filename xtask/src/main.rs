@@ -34,32 +34,24 @@ enum Task {
 
 fn main() -> Result<ExitCode> {
     let root = workspace::root();
-    let findings =
-        match Arguments::parse().command {
-            Task::Tidy => tidy::findings(root)?,
-            Task::Layers => layers::findings(&workspace::packages(root)?),
-            Task::Generate => {
-                generated::write(root)?;
-                let pages = [
-                    ("metrics", generated::metrics_page(root, true)?),
-                    ("reasons", generated::reasons_page(root, true)?),
-                ];
-                let failed = pages.iter().filter(|(_, written)| !written);
-                failed.map(|(page, _)| format!("docs/reference/{page}.md could not be written")).collect()
+    let findings = match Arguments::parse().command {
+        Task::Tidy => tidy::findings(root)?,
+        Task::Layers => layers::findings(&workspace::packages(root)?),
+        Task::Generate => {
+            generated::write(root)?;
+            let written = generated::pages(root, true)?;
+            if written { Vec::new() } else { vec!["pages of docs/reference could not be written".to_owned()] }
+        }
+        Task::Verify => {
+            let mut findings = generated::stale(root)?;
+            if !generated::pages(root, false)? {
+                findings.push(
+                    "docs/reference/metrics.md or reasons.md is stale: run `cargo xtask generate`".to_owned(),
+                );
             }
-            Task::Verify => {
-                let mut findings = generated::stale(root)?;
-                let pages = [
-                    ("metrics", generated::metrics_page(root, false)?),
-                    ("reasons", generated::reasons_page(root, false)?),
-                ];
-                let stale = pages.iter().filter(|(_, fresh)| !fresh);
-                findings.extend(stale.map(|(page, _)| {
-                    format!("docs/reference/{page}.md is stale: run `cargo xtask generate`")
-                }));
-                findings
-            }
-        };
+            findings
+        }
+    };
     for finding in &findings {
         eprintln!("{finding}");
     }
