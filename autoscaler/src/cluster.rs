@@ -59,6 +59,11 @@ impl Cluster {
         self.functions.get(&revision.function_uid)
     }
 
+    /// Name of a pod of a revision.
+    pub(crate) fn pod_name(&self, revision: &RevisionId, pod: &PodUid) -> Option<&Arc<str>> {
+        self.slots.get(&RevisionKey::of(revision))?.pod_name(pod)
+    }
+
     /// Tells a new leader everything.
     pub(crate) fn load(&self, leader: &mut Leader, now: Duration) {
         for slot in self.slots.values() {

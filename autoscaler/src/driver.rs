@@ -4,6 +4,7 @@
 //! the same turn. Reads, writes and streams run beside it and answer with inputs of their own.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_autoscaler_api::state::{Explained, LeadingTerm, State};
@@ -21,6 +22,7 @@ use tonic::Status;
 
 use crate::cluster::{Cluster, ClusterChange};
 use crate::events::Notice;
+use crate::marks::{Mark, MarkClient};
 use crate::metrics::Metrics;
 use crate::patterns::{Job, PatternClient, Shelf};
 use crate::scale::{Answer, ScaleClient, Urgency, Write};
@@ -113,6 +115,7 @@ pub(crate) struct Driver {
     streams: HashMap<StreamId, Outgoing>,
     next_stream: u64,
     scale: ScaleClient,
+    marks: MarkClient,
     patterns: PatternClient,
     requests: TaskTracker,
     answers: mpsc::Sender<Input>,
@@ -125,6 +128,7 @@ pub(crate) struct Driver {
 pub(crate) struct Tools {
     pub(crate) boot: u64,
     pub(crate) scale: ScaleClient,
+    pub(crate) marks: MarkClient,
     pub(crate) patterns: PatternClient,
     pub(crate) notices: mpsc::Sender<Notice>,
     /// Set once the watches have listed: this process could lead.
@@ -135,7 +139,7 @@ pub(crate) struct Tools {
 impl Driver {
     /// A driver that does not lead yet. `answers` is the sending half of what [`Driver::run`] receives.
     pub(crate) fn new(tools: Tools, answers: mpsc::Sender<Input>) -> Self {
-        let Tools { boot, scale, patterns, notices, readiness, metrics } = tools;
+        let Tools { boot, scale, marks, patterns, notices, readiness, metrics } = tools;
         Self {
             start: Instant::now(),
             boot,
@@ -145,6 +149,7 @@ impl Driver {
             streams: HashMap::new(),
             next_stream: 0,
             scale,
+            marks,
             patterns,
             requests: TaskTracker::new(),
             answers,
@@ -355,7 +360,7 @@ impl Driver {
         for effect in reign.leader.take_effects() {
             match effect {
                 Effect::Send { stream, frame } => {
-                    closing |= matches!(frame, LeaderFrame::Close { .. });
+                    closing |= matches!(frame, LeaderFrame::Close { .. } | LeaderFrame::Drain { .. });
                     let outgoing = self.streams.get(&stream);
                     if outgoing.is_some_and(|outgoing| outgoing.frames.try_send(Ok(frame)).is_err()) {
                         tracing::warn!(stream = stream.0, "an activator does not take its frames");
@@ -387,6 +392,21 @@ impl Driver {
                     ask(&self.requests, &self.answers, reign.number, async move {
                         Answer::Written(token, scale.write(&write).await)
                     });
+                }
+                Effect::MarkPod { revision, pod, marked } => {
+                    // One that is not there any more needs no mark.
+                    if let Some(name) = self.cluster.pod_name(&revision, &pod) {
+                        let mark = Mark {
+                            namespace: revision.namespace,
+                            name: Arc::clone(name),
+                            uid: pod,
+                            marked,
+                            leadership: reign.leadership.clone(),
+                        };
+                        let marks = self.marks.clone();
+                        // In no tracker that is waited for: the watch tells what came of it.
+                        tokio::spawn(async move { marks.write(&mark).await });
+                    }
                 }
                 Effect::ListActivators { token } => {
                     let scale = self.scale.clone();

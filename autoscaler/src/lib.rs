@@ -21,6 +21,7 @@ mod driver;
 mod events;
 #[cfg(test)]
 mod fixture;
+mod marks;
 mod metrics;
 mod patterns;
 mod scale;
@@ -29,6 +30,7 @@ mod watch;
 
 pub use args::Args;
 use driver::{Driver, INPUTS, Input, Tools};
+use marks::MarkClient;
 use metrics::Metrics;
 use patterns::PatternClient;
 use scale::ScaleClient;
@@ -101,10 +103,11 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     tokio::spawn(server::serve(stream_listener, tls, measurements, last.clone()));
 
     let patterns = PatternClient::new(client.clone(), &pod.namespace, patterns_interval.get());
+    let marks = MarkClient::new(client.clone(), metrics.clone());
     let scale = ScaleClient::new(client.clone(), activators.clone(), scale_writers, metrics.clone());
     tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
-    let driver = Driver::new(Tools { boot, scale, patterns, notices, readiness, metrics }, inputs);
+    let driver = Driver::new(Tools { boot, scale, marks, patterns, notices, readiness, metrics }, inputs);
     let settled = driver.run(received, leadership, stop).await;
 
     // Only now that nothing acts any more may another process lead.

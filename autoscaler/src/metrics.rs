@@ -34,6 +34,7 @@ pub(crate) struct Metrics {
     authentications: Family<Outcome, Counter>,
     scale_writes: Family<Outcome, Counter>,
     scale_write_seconds: Histogram,
+    deletion_cost_writes: Family<Outcome, Counter>,
     wake_seconds: Histogram,
     watch_failures: Family<Kind, Counter>,
     events: Family<Outcome, Counter>,
@@ -53,6 +54,7 @@ impl Metrics {
             authentications: Family::default(),
             scale_writes: Family::default(),
             scale_write_seconds: latency(),
+            deletion_cost_writes: Family::default(),
             wake_seconds: latency(),
             watch_failures: Family::default(),
             events: Family::default(),
@@ -68,6 +70,7 @@ impl Metrics {
             authentications,
             scale_writes,
             scale_write_seconds,
+            deletion_cost_writes,
             wake_seconds,
             watch_failures,
             events,
@@ -97,6 +100,11 @@ impl Metrics {
             "Time of a write of /scale, without waiting for its turn",
             Unit::Seconds,
             scale_write_seconds,
+        );
+        registry.register(
+            "deletion_cost_writes",
+            "Writes of the deletion cost of a pod",
+            deletion_cost_writes,
         );
         registry.register_with_unit(
             "wake",
@@ -155,6 +163,10 @@ impl Metrics {
         self.scale_writes.get_or_create(&Outcome { outcome: "NotSent" }).inc();
     }
 
+    pub(crate) fn deletion_cost_written(&self, outcome: &'static str) {
+        self.deletion_cost_writes.get_or_create(&Outcome { outcome }).inc();
+    }
+
     pub(crate) fn woken(&self, took: Duration) {
         self.wake_seconds.observe(took.as_secs_f64());
     }
@@ -187,6 +199,7 @@ mod tests {
             authentications: _,
             scale_writes: _,
             scale_write_seconds: _,
+            deletion_cost_writes: _,
             wake_seconds: _,
             watch_failures: _,
             events: _,
@@ -194,6 +207,7 @@ mod tests {
         metrics.statements_refused(&BTreeMap::from([(Refusal::Future, 1)]));
         metrics.authentication("accepted");
         metrics.scale_written("ok", Duration::from_millis(1));
+        metrics.deletion_cost_written("Written");
         metrics.watch_failed("pods");
         metrics.event("written");
         let mut scrape = String::new();

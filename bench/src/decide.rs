@@ -71,12 +71,15 @@ fn start(ids: &[RevisionId]) -> Leader {
     let mut leader = Leader::new(Term { transitions: 1, boot: 1 }, Settings::default(), Duration::ZERO);
     for id in ids {
         leader.upsert_revision(id, Policy { limit: 10, ..Policy::default() }, Stage::Routed, Duration::ZERO);
-        let scale = ScaleFact { replicas: 3, resource_version: "1".into(), observed: true };
+        let scale =
+            ScaleFact { replicas: 3, resource_version: "1".into(), observed: true, one_replica_set: true };
         leader.set_scale(id, Some(scale), Duration::ZERO);
         let pod = |number: u8| PodFact {
             uid: format!("{}-{number}", id.name).into(),
             terminating: false,
             ready: true,
+            created: 0,
+            marked: false,
         };
         leader.set_pods(id, (0..3).map(pod).collect(), Duration::ZERO);
     }

@@ -8,6 +8,7 @@ use crate::pod::{Pod, PodKey, PodState};
 use crate::random::Random;
 use catnap_wire::message::{PodReport, PodUid};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 use std::time::Duration;
 
 /// All pods that the watch shows, and those that are gone but have exchanges open.
@@ -16,10 +17,12 @@ pub(crate) struct Capacity {
     pods: BTreeMap<PodKey, PodState>,
     next_key: u32,
     in_flight: u64,
-    /// Pods that may take requests now, limits aside.
+    /// Pods that may take requests now, limits aside; those to be avoided last.
     usable: Vec<PodKey>,
-    /// The usable ones by exchanges open; kept only with a limit.
-    by_load: BTreeSet<(u32, PodKey)>,
+    /// As many of them are not to be avoided.
+    preferred: usize,
+    /// The usable ones, those to be avoided last, by exchanges open; kept only with a limit.
+    by_load: BTreeSet<(bool, u32, PodKey)>,
     limited: bool,
 }
 
@@ -92,14 +95,18 @@ impl Capacity {
         self.limited = limit > 0;
         self.usable.clear();
         self.by_load.clear();
-        for (key, state) in &self.pods {
+        let mut avoided = Vec::new();
+        for (key, state) in &mut self.pods {
+            state.avoided = gate.avoided().contains(&state.pod.uid);
             if state.reachable().is_some() && gate.admits(&state.pod.uid) {
-                self.usable.push(*key);
+                if state.avoided { &mut avoided } else { &mut self.usable }.push(*key);
                 if self.limited {
-                    self.by_load.insert((state.load(), *key));
+                    self.by_load.insert((state.avoided, state.load(), *key));
                 }
             }
         }
+        self.preferred = self.usable.len();
+        self.usable.append(&mut avoided);
     }
 
     /// The pod for the next request: none has `cap` exchanges or more. `avoid` just failed: only if there is no other.
@@ -107,7 +114,8 @@ impl Capacity {
         if self.limited {
             return self.least_loaded(cap, avoid);
         }
-        let [first, second] = match self.usable.len() {
+        // All of them only where there is nothing but pods to be avoided.
+        let [first, second] = match if self.preferred > 0 { self.preferred } else { self.usable.len() } {
             0 => return None,
             1 => [self.usable[0]; 2],
             count => {
@@ -125,12 +133,17 @@ impl Capacity {
             .iter()
             .copied()
             .filter(|key| self.load(*key) < cap)
-            .min_by_key(|key| self.cost(*key, avoid))
+            .min_by_key(|key| (self.avoided(*key), self.cost(*key, avoid)))
     }
 
     /// Of those with the fewest exchanges one that did not just fail, if there is one.
     fn least_loaded(&self, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
-        let free = || self.by_load.iter().copied().take_while(|(load, _)| *load < cap);
+        let free = || {
+            let preferred = self.by_load.iter().take_while(move |(avoided, load, _)| !avoided && *load < cap);
+            let last = (Bound::Included((true, 0, PodKey(0))), Bound::Unbounded);
+            let rest = self.by_load.range(last).take_while(move |(_, load, _)| *load < cap);
+            preferred.chain(rest).map(|(_, load, key)| (*load, *key))
+        };
         let others = || free().filter(|(_, key)| Some(*key) != avoid);
         let (least, first) = others().next().or_else(|| free().next())?;
         if self.just_failed(first) {
@@ -194,13 +207,18 @@ impl Capacity {
         let Some(state) = self.pods.get_mut(&key) else { return };
         let before = state.load();
         change(state);
-        if self.limited && self.by_load.remove(&(before, key)) {
-            self.by_load.insert((state.load(), key));
+        let avoided = state.avoided;
+        if self.limited && self.by_load.remove(&(avoided, before, key)) {
+            self.by_load.insert((avoided, state.load(), key));
         }
     }
 
     fn load(&self, key: PodKey) -> u32 {
         self.pods.get(&key).map_or(u32::MAX, PodState::load)
+    }
+
+    fn avoided(&self, key: PodKey) -> bool {
+        self.pods.get(&key).is_some_and(|state| state.avoided)
     }
 
     fn just_failed(&self, key: PodKey) -> bool {

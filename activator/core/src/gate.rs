@@ -4,9 +4,14 @@
 //! number in brackets says what a rule protects against; the model that found the rules loses requests, or strands them,
 //! without any one of them.
 
+mod drain;
+
 use catnap_wire::message::{Closed, GateId, PodUid, Term, Verdict};
+use drain::Drain;
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+pub(crate) use drain::{Findings, Wish};
 
 /// A gate is opened without the leader only when its PUT must have landed or died: it starts within 500 ms of the first
 /// frame of the round and is bounded by its timeout (5).
@@ -52,6 +57,10 @@ struct Round {
 #[derive(Clone, Debug)]
 pub(crate) struct Gate {
     state: State,
+    /// A round about some pods that this activator has agreed to; the others go on. Only while the gate is open.
+    drain: Option<Box<Drain>>,
+    /// Pods that are used only when no other one has capacity.
+    avoided: BTreeSet<PodUid>,
     /// (7) The highest term seen; a leader that was replaced is not obeyed.
     term: Term,
     /// The highest gate seen: a gate that was opened never closes again.
@@ -66,6 +75,8 @@ impl Gate {
     pub(crate) fn open() -> Self {
         Self {
             state: State::Open,
+            drain: None,
+            avoided: BTreeSet::new(),
             term: Term::default(),
             latest: GateId::default(),
             condemned: BTreeSet::new(),
@@ -85,7 +96,7 @@ impl Gate {
 
     /// The pod may be used, as far as the gate is concerned.
     pub(crate) fn admits(&self, pod: &PodUid) -> bool {
-        self.is_open() && !self.condemned.contains(pod)
+        self.is_open() && !self.condemned.contains(pod) && !self.bars(pod)
     }
 
     pub(crate) fn condemned(&self, pod: &PodUid) -> bool {
@@ -103,12 +114,13 @@ impl Gate {
 
     /// Nothing but an open gate without memory.
     pub(crate) fn at_rest(&self) -> bool {
-        !matches!(self.state, State::Closed(_))
+        !matches!(self.state, State::Closed(_)) && self.drain.is_none()
     }
 
     pub(crate) fn state_name(&self) -> &'static str {
         match self.state {
             State::Unanswered { .. } => "unanswered",
+            State::Open if self.drain.is_some() => "draining",
             State::Open => "open",
             State::Closed(_) => "closed",
             State::Resting { .. } => "zero",
@@ -118,12 +130,16 @@ impl Gate {
     /// A new stream: its hello is not answered yet.
     pub(crate) fn connected(&mut self) {
         self.answered = false;
+        self.avoided.clear();
     }
 
     /// Leaders count their terms from the beginning. What is closed stays so until one of them, or a GET, says otherwise.
     pub(crate) fn forget_terms(&mut self) {
         self.term = Term::default();
         self.latest = GateId::default();
+        if let Some(drain) = &mut self.drain {
+            drain.gate = GateId::default();
+        }
         match &mut self.state {
             State::Closed(round) => round.gate = GateId::default(),
             State::Resting { gate: Some(gate) } => *gate = GateId::default(),
@@ -155,6 +171,7 @@ impl Gate {
             return Some(CloseAnswer::Busy);
         }
         self.latest = gate;
+        self.drain = None;
         if in_flight || held {
             self.state = State::Open;
             return Some(CloseAnswer::Busy);
@@ -171,6 +188,7 @@ impl Gate {
         }
         self.latest = self.latest.max(verdict.gate);
         self.condemn_exactly(&verdict.condemned, now);
+        self.end_drain(verdict.gate);
         if self.closed().is_none_or(|closed| verdict.gate >= closed) {
             self.state = State::Open;
         }
@@ -195,6 +213,7 @@ impl Gate {
         }
         self.term = term;
         self.answered = true;
+        self.drain = None;
         let Some(Closed { verdict, zero }) = closed else {
             self.condemn_exactly(&[], now);
             self.state = State::Open;
@@ -230,6 +249,7 @@ impl Gate {
         match self.state {
             State::Unanswered { since } => Some(since + ALONE_AFTER),
             State::Closed(ref round) => Some(round.heard + ALONE_AFTER),
+            State::Open if let Some(drain) = &self.drain => Some(drain.heard + ALONE_AFTER),
             State::Open | State::Resting { .. } => None,
         }
     }
@@ -238,12 +258,13 @@ impl Gate {
     pub(crate) fn round_heard(&self) -> Option<Duration> {
         match self.state {
             State::Closed(ref round) => Some(round.heard),
-            _ => None,
+            _ => self.drain.as_ref().map(|drain| drain.heard),
         }
     }
 
-    /// The leader is silent and the scale is above zero: what was closed did not go.
-    pub(crate) fn open_alone(&mut self) {
+    /// The leader is silent and the scale is above zero: what was closed for a zero did not go.
+    pub(crate) fn open_alone(&mut self, replicas: u32, known: &[PodUid], now: Duration) {
+        self.drain_read(replicas, known, now);
         if !self.is_open() {
             self.state = State::Open;
         }
@@ -261,6 +282,7 @@ impl Gate {
 
     /// The scale is zero: those `known` when the GET was sent are never used, and pods to come only once the count was raised.
     pub(crate) fn read_zero(&mut self, known: &[PodUid], now: Duration) {
+        self.drain_into_zero();
         if self.is_open() {
             return;
         }
@@ -296,6 +318,7 @@ impl Gate {
 
     fn rest(&mut self, verdict: &Verdict, later: bool, now: Duration) {
         let mut going = self.going_of(verdict.gate);
+        self.end_drain(verdict.gate);
         self.condemn_exactly(&verdict.condemned, now);
         self.condemned.append(&mut going);
         if later {

@@ -43,6 +43,7 @@ pub(crate) const FAILURES_ALLOWED: u32 = 2;
 
 /// Everything known of one pod.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(crate) struct PodState {
     pub(crate) pod: Pod,
     /// The watch no longer shows it; kept only until its exchanges ended.
@@ -58,6 +59,8 @@ pub(crate) struct PodState {
     pub(crate) broke_off: bool,
     pub(crate) seen: Milestones,
     pub(crate) probe: Schedule,
+    /// Others are used first.
+    pub(crate) avoided: bool,
 }
 
 impl PodState {
@@ -72,6 +75,7 @@ impl PodState {
             broke_off: false,
             seen: Milestones::default(),
             probe: Schedule::default(),
+            avoided: false,
         };
         state.update(pod, now);
         state

@@ -228,8 +228,7 @@ impl<W> Revision<W> {
             state.failures += 1;
         }
         self.give(grant.key);
-        self.capacity.refresh(&self.gate, self.route.policy.limit);
-        self.tell_usable();
+        self.refresh();
         let arrival = self.place_again(grant, now, waiter);
         if !matches!(arrival, Arrival::Dispatched(_) | Arrival::Held) {
             self.measure.ended(now);
@@ -389,10 +388,15 @@ impl<W> Revision<W> {
         self.wake.arrived(now);
     }
 
-    /// Decides anew what may be used, then grants what can be.
-    fn changed(&mut self, now: Duration, out: &mut Effects<W>) {
+    /// Decides anew what may be used.
+    fn refresh(&mut self) {
         self.capacity.refresh(&self.gate, self.route.policy.limit);
         self.tell_usable();
+    }
+
+    /// Decides anew what may be used, then grants what can be.
+    fn changed(&mut self, now: Duration, out: &mut Effects<W>) {
+        self.refresh();
         self.start_spreading(now);
         self.release(now, out);
     }

@@ -73,6 +73,10 @@ pub(crate) struct Slots {
     /// Pods that this activator can use.
     usable: BTreeSet<PodUid>,
     counts: Counts,
+    /// While some pods are drained, those that are not.
+    kept: Option<BTreeSet<PodUid>>,
+    /// Pods that are granted only when no other one has room.
+    avoided: BTreeSet<PodUid>,
     ask_again_at: Option<Duration>,
     /// It follows somebody whom another one named, and not its own view.
     sent_on: bool,
@@ -109,6 +113,8 @@ impl Slots {
             demand: 0,
             usable: BTreeSet::new(),
             counts,
+            kept: None,
+            avoided: BTreeSet::new(),
             ask_again_at: None,
             sent_on: false,
             unused_since: None,
@@ -195,6 +201,16 @@ impl Slots {
             following.usable_told = false;
         }
         self.ask();
+    }
+
+    /// Pods that are about to go are granted to nobody else, or only when no other one has room.
+    pub(crate) fn set_leaving(&mut self, kept: Option<&BTreeSet<PodUid>>, avoided: &BTreeSet<PodUid>) {
+        if self.kept.as_ref() != kept {
+            self.kept = kept.cloned();
+        }
+        if self.avoided != *avoided {
+            self.avoided.clone_from(avoided);
+        }
     }
 
     /// What is known of the other activators now.
@@ -286,7 +302,12 @@ impl Slots {
             heads.sort();
             let granted = heads.into_iter().find_map(|(_, id)| {
                 let usable = &self.peers.get(id)?.follower.as_ref()?.usable;
-                Some((id.clone(), self.counts.choose(self.limit, usable)?))
+                let open = |pod: &PodUid| {
+                    usable.contains(pod) && self.kept.as_ref().is_none_or(|kept| kept.contains(pod))
+                };
+                let preferred = |pod: &PodUid| open(pod) && !self.avoided.contains(pod);
+                let pod = self.counts.choose(self.limit, preferred);
+                Some((id.clone(), pod.or_else(|| self.counts.choose(self.limit, open))?))
             });
             let Some((id, pod)) = granted else { return };
             let Some(turn) = self.peers.get_mut(&id).and_then(|peer| peer.grant(&pod)) else { return };

@@ -54,6 +54,9 @@ pub struct Explained {
     pub replicas: u32,
     /// Up, Closing, Commit or Zero.
     pub gate: String,
+    /// UIDs of the pods that are to go because fewer replicas are needed.
+    #[serde(default)]
+    pub leaving: Vec<String>,
     /// Proving, Routed or Retiring; `None`: it is in no status.
     pub stage: Option<String>,
     /// The current decision.
@@ -141,8 +144,17 @@ impl State {
 impl Explained {
     /// What the leader thinks, `now` on its clock, of a revision of this Function.
     pub fn of(explanation: &Explanation, function: Option<&str>, now: Duration) -> Self {
-        let Explanation { revision, replicas, gate, policy, decided_at, observation, decision, changes } =
-            explanation;
+        let Explanation {
+            revision,
+            replicas,
+            gate,
+            leaving,
+            policy,
+            decided_at,
+            observation,
+            decision,
+            changes,
+        } = explanation;
         let decision = decision.as_ref().map(|decision| Decided {
             desired: decision.desired,
             panic: decision.panic,
@@ -173,6 +185,7 @@ impl Explained {
             function_uid: revision.function_uid.to_string(),
             replicas: *replicas,
             gate: (*gate).to_owned(),
+            leaving: leaving.iter().map(ToString::to_string).collect(),
             stage: policy.as_ref().map(|(_, stage)| format!("{stage:?}")),
             decision,
             inputs,

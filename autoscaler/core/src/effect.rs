@@ -66,6 +66,16 @@ pub enum Effect {
         /// To answer with.
         token: Token,
     },
+    /// Set the annotation `controller.kubernetes.io/pod-deletion-cost` of a pod so that the ReplicaSet controller takes it before
+    /// other ready ones, or remove it. No answer: the watch shows what came of it.
+    MarkPod {
+        /// Of which revision.
+        revision: RevisionId,
+        /// UID of the pod; one of the same name with another UID must not be touched.
+        pod: PodUid,
+        /// Set it, or remove it.
+        marked: bool,
+    },
     /// LIST the activator pods that have an IP and are not Succeeded or Failed, from the API server itself and not from a
     /// cache; answer with [`crate::Leader::activators_listed`].
     ListActivators {
@@ -129,6 +139,17 @@ pub enum Event {
         /// Which revision.
         revision: RevisionId,
         /// To this count.
+        to: u32,
+        /// Why.
+        decision: Box<Decision>,
+    },
+    /// Some replicas were removed, and some stay.
+    ScaledDown {
+        /// Of which revision.
+        revision: RevisionId,
+        /// From this count.
+        from: u32,
+        /// To this one.
         to: u32,
         /// Why.
         decision: Box<Decision>,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_wire::{GateId, PodUid, RevisionId, Term, Verdict};
+use catnap_wire::{GateId, LeaderFrame, PodUid, RevisionId, Term, Verdict};
 
 use crate::decide::Decision;
 use crate::effect::StreamId;
@@ -20,7 +20,7 @@ pub(crate) enum Phase {
     Up(Option<Settling>),
     /// All activators were asked to close.
     Closing(Round),
-    /// All have closed; the write of zero is under way, or its outcome is unknown.
+    /// All have closed; the write of the lower count is under way, or its outcome is unknown.
     Commit(Round),
     /// The count is zero.
     Zero,
@@ -35,9 +35,35 @@ pub(crate) struct Settling {
     /// Those that do; they hear Close again and again, so that they do not open by themselves (3).
     pub(crate) closed: BTreeSet<StreamId>,
     pub(crate) repeated: Duration,
+    /// What they hold closed, when it is not all of the revision.
+    pub(crate) drained: Option<Scope>,
 }
 
-/// One attempt to go to zero.
+/// Which pods a round is about.
+#[derive(Clone, Debug)]
+pub(crate) struct Scope {
+    /// Pods that go.
+    pub(crate) named: Vec<PodUid>,
+    /// Pods that stay; `None`: none does.
+    pub(crate) kept: Option<Vec<PodUid>>,
+    /// Count before.
+    pub(crate) replicas: u32,
+}
+
+impl Scope {
+    /// The wish to close, as an activator hears it.
+    pub(crate) fn frame(&self, revision: &RevisionId, gate: GateId) -> LeaderFrame {
+        let (revision, pods) = (revision.clone(), self.named.clone());
+        match &self.kept {
+            None => LeaderFrame::Close { revision, gate, pods },
+            Some(kept) => {
+                LeaderFrame::Drain { revision, gate, pods, kept: kept.clone(), replicas: self.replicas }
+            }
+        }
+    }
+}
+
+/// One attempt to go to zero, or to fewer.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     /// When Close was first sent.
@@ -49,19 +75,19 @@ pub(crate) struct Round {
     pub(crate) members: BTreeMap<StreamId, Member>,
     /// Version of `/scale` before the activators were listed: a write of anybody since then makes ours fail.
     pub(crate) base: Arc<str>,
-    /// Count at that version.
-    pub(crate) replicas: u32,
+    pub(crate) scope: Scope,
+    /// The count that is written.
+    pub(crate) to: u32,
     /// What it follows from; a later one may be about requests that came after the write.
     pub(crate) decision: Decision,
-    pub(crate) named: Vec<PodUid>,
-    /// When the write of zero was last sent with an outcome that is unknown: it may have landed, or still land.
+    /// When the write was last sent with an outcome that is unknown: it may have landed, or still land.
     pub(crate) unknown: Option<Duration>,
     /// The next question is a read, not the same write again.
     pub(crate) reading: bool,
 }
 
 impl Round {
-    /// No write of zero may start later (5): every activator reckons from a Close that it has acknowledged, and one that
+    /// No write may start later (5): every activator reckons from a Close that it has acknowledged, and one that
     /// started after the list was asked for reckons from its start. `None` while somebody has not answered.
     pub(crate) fn write_until(&self, limit: Duration) -> Option<Duration> {
         Some(self.closed_since()?.min(self.listed) + limit)
@@ -100,7 +126,8 @@ impl Gate {
         pods: &[PodFact],
         now: Duration,
     ) -> Self {
-        let settling = Settling { since: now, rested: false, closed: BTreeSet::new(), repeated: now };
+        let settling =
+            Settling { since: now, rested: false, closed: BTreeSet::new(), repeated: now, drained: None };
         let phase = match (replicas, observed) {
             (0, _) => Phase::Zero,
             (_, true) => Phase::Up(None),
@@ -131,6 +158,18 @@ impl Gate {
     pub(crate) fn condemn(&mut self, pods: impl IntoIterator<Item = PodUid>) {
         for pod in pods {
             self.condemned.entry(pod).or_insert(None);
+        }
+    }
+
+    /// For an activator that connects while some pods are closed: those that go are not used, whatever it answers to the wish
+    /// that follows.
+    pub(crate) fn verdict_while(&self, scope: &Scope, revision: &RevisionId) -> Verdict {
+        let number = self.id.number.saturating_sub(1);
+        let condemned: BTreeSet<_> = self.condemned.keys().chain(&scope.named).cloned().collect();
+        Verdict {
+            revision: revision.clone(),
+            gate: GateId { number, ..self.id },
+            condemned: condemned.into_iter().collect(),
         }
     }
 

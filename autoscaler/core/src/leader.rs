@@ -32,6 +32,8 @@ pub struct ScaleFact {
     /// The ReplicaSet controller has acted on this count: `status.observedGeneration` of the Deployment and of its one
     /// active ReplicaSet are current, and the ReplicaSet's `spec.replicas` is the Deployment's.
     pub observed: bool,
+    /// Only one ReplicaSet of the Deployment has pods or is to have some.
+    pub one_replica_set: bool,
 }
 
 /// A pod of a revision, as the watch says; pods that ended (Succeeded, Failed, deleted) are left out.
@@ -43,6 +45,10 @@ pub struct PodFact {
     pub terminating: bool,
     /// Condition Ready.
     pub ready: bool,
+    /// When it was made, in seconds of the API server's clock.
+    pub created: i64,
+    /// It carries the deletion cost by which the ReplicaSet controller takes it before others that are ready.
+    pub marked: bool,
 }
 
 /// What the leader thinks of one revision, for `/debug/state` and for people.
@@ -54,6 +60,8 @@ pub struct Explanation {
     pub replicas: u32,
     /// State of the gates: `Up`, `Closing`, `Commit` or `Zero`.
     pub gate: &'static str,
+    /// Pods that are to go because fewer replicas are needed.
+    pub leaving: Vec<PodUid>,
     /// What the owner asked for, and where the revision is in its life; `None` when it is in no status.
     pub policy: Option<(Policy, Stage)>,
     /// When it was decided last, on the leader's clock.
@@ -243,8 +251,8 @@ impl Leader {
         self.each(Revision::stranger);
     }
 
-    /// A write of zero is under way, or its outcome is unknown: another leader could open a gate before it lands. Give the
-    /// lease back only while this is false; else let it expire. After [`Leader::resign`] it does not become true again.
+    /// A write of a lower count is under way, or its outcome is unknown: another leader could open a gate before it lands.
+    /// Give the lease back only while this is false; else let it expire. After [`Leader::resign`] it does not become true again.
     pub fn is_committing(&self) -> bool {
         self.revisions.values().any(Revision::is_committing)
     }
@@ -254,7 +262,7 @@ impl Leader {
         self.revisions.values().filter_map(Revision::explain).collect()
     }
 
-    /// One list for all revisions that want to go to zero; the versions of their scales are known before it is asked for.
+    /// One list for all revisions that want a lower count; the versions of their scales are known before it is asked for.
     fn list_activators(&mut self) {
         if self.listing.is_some() || self.now < self.list_after {
             return;

@@ -1,6 +1,7 @@
 //! One revision at the leader: what is known of it, and when to decide.
 //!
-//! The steps are beside it: `demand` (what the activators want), `pattern` (what their requests teach), `round` (going to zero), `write` (answers of `/scale`) and
+//! The steps are beside it: `demand` (what the activators want), `pattern` (what their requests teach), `round` (going to zero or to
+//! fewer), `shrink` (what comes before the latter), `write` (answers of `/scale`) and
 //! `hello` (answering an activator that connects).
 
 mod changes;
@@ -8,6 +9,7 @@ mod demand;
 mod hello;
 mod pattern;
 mod round;
+mod shrink;
 mod write;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ use demand::{IdleClock, View};
 pub(crate) use hello::Said;
 pub(crate) use pattern::Patterns;
 use pattern::Pulse;
+use shrink::Shrink;
 use write::{Question, Unsettled};
 
 /// Decisions without news are made this often.
@@ -60,6 +63,7 @@ pub(crate) struct Revision {
     round_after: Duration,
     /// Asks for a round on this version of `/scale`.
     candidate: Option<Arc<str>>,
+    shrink: Shrink,
     views: BTreeMap<StreamId, View>,
     series: Series,
     idle: IdleClock,
@@ -88,6 +92,7 @@ impl Revision {
             failures: 0,
             round_after: Duration::ZERO,
             candidate: None,
+            shrink: Shrink::default(),
             views: BTreeMap::new(),
             series: Series::default(),
             idle: IdleClock::default(),
@@ -104,7 +109,7 @@ impl Revision {
         &self.id
     }
 
-    /// A write of zero is under way, or its outcome is unknown.
+    /// A write of a lower count is under way, or its outcome is unknown.
     pub(crate) fn is_committing(&self) -> bool {
         matches!(self.phase(), Some(Phase::Commit(_)))
     }
@@ -120,6 +125,7 @@ impl Revision {
             revision: self.id.clone(),
             replicas: self.scale.as_ref().map_or(0, |scale| scale.replicas),
             gate: self.gate.as_ref()?.name(),
+            leaving: self.shrink.victims(),
             policy: self.policy.clone(),
             decided_at: self.decided_at,
             observation,
@@ -149,6 +155,7 @@ impl Revision {
         if matches!(self.phase(), Some(Phase::Closing(_))) {
             self.open_all(context);
         }
+        self.stay(context);
         self.policy = None;
         self.candidate = None;
         self.release();
@@ -228,6 +235,7 @@ impl Revision {
         self.take_over(context);
         self.advance_round(context);
         self.decide(context);
+        self.advance_shrink(context);
     }
 
     /// Makes the gate when enough is known.
@@ -302,6 +310,9 @@ impl Revision {
         if decision.desired <= replicas {
             self.failures = 0;
         }
+        if decision.desired == 0 || decision.desired >= replicas {
+            self.stay(context);
+        }
         let (Some(gate), Some(scale)) = (&self.gate, &self.scale) else { return };
         match &gate.phase {
             Phase::Up(settling) if decision.desired == 0 && replicas > 0 => {
@@ -315,7 +326,15 @@ impl Revision {
             Phase::Zero if decision.desired > 0 && !gate.condemned_alive(&self.pods) => {
                 self.raise(decision, context);
             }
-            Phase::Closing(_) if decision.desired > 0 => self.open_all(context),
+            Phase::Up(None) if decision.desired < replicas => self.shrink(decision.desired, context),
+            Phase::Closing(round)
+                if decision.desired > round.to
+                    || !self.all_unready_in(|uid| {
+                        round.scope.kept.is_none() || round.scope.named.contains(uid)
+                    }) =>
+            {
+                self.open_all(context);
+            }
             _ => {}
         }
     }
@@ -340,6 +359,7 @@ impl Revision {
 impl From<Scale> for ScaleFact {
     /// What a read says of the count; whether the controllers have seen it, it does not say.
     fn from(scale: Scale) -> Self {
-        Self { replicas: scale.replicas, resource_version: scale.resource_version, observed: false }
+        let Scale { replicas, resource_version } = scale;
+        Self { replicas, resource_version, observed: false, one_replica_set: false }
     }
 }

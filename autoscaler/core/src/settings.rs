@@ -7,7 +7,7 @@ use std::time::Duration;
 /// Bounds and rates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
-    /// A round that is not all acknowledged by then is given up, and no write to zero starts later.
+    /// A round that is not all acknowledged by then is given up, and no write of a lower count starts later.
     pub closing: Duration,
     /// How often Close is repeated while a round is under way.
     pub repeat: Duration,
@@ -32,6 +32,10 @@ pub struct Settings {
     pub pause: Duration,
     /// An activator that is silent or behind for this long is reported.
     pub silent: Duration,
+    /// A pod that is to go and does not get empty for so long is put back, and another one chosen.
+    pub drain: Duration,
+    /// From when our watch shows the deletion cost of pods until the controllers are sure to have seen it.
+    pub marked: Duration,
     /// Most growth in one decision, as a multiple of the ready pods.
     pub up_rate: f64,
     /// Most shrinking in one decision, as a divisor of the ready pods.
@@ -53,6 +57,8 @@ impl Default for Settings {
             pressure: Duration::from_millis(100),
             pause: Duration::from_secs(1),
             silent: Duration::from_secs(30),
+            drain: Duration::from_secs(5),
+            marked: Duration::from_secs(1),
             up_rate: 1000.0,
             down_rate: 2.0,
         }

@@ -45,15 +45,22 @@ fn a_decision_allocates_nothing_in_steady_state() {
     assert_eq!(allocations.count_total, 0, "{allocations:?}");
 }
 
-/// A leader of one revision with five replicas, and an activator that has said hello.
+/// A leader of one revision with three replicas, and an activator that has said hello.
 fn leader(policy: Policy) -> Leader {
     let (id, activator) = (id(), "activator");
     let mut leader = Leader::new(Term { transitions: 1, boot: 1 }, Settings::default(), Duration::ZERO);
     leader.upsert_revision(&id, policy, Stage::Routed, Duration::ZERO);
-    let scale = ScaleFact { replicas: 5, resource_version: "1".into(), observed: true };
+    let scale =
+        ScaleFact { replicas: 3, resource_version: "1".into(), observed: true, one_replica_set: true };
     leader.set_scale(&id, Some(scale), Duration::ZERO);
-    let pod = |number: u8| PodFact { uid: format!("pod-{number}").into(), terminating: false, ready: true };
-    leader.set_pods(&id, (0..5).map(pod).collect(), Duration::ZERO);
+    let pod = |number: u8| PodFact {
+        uid: format!("pod-{number}").into(),
+        terminating: false,
+        ready: true,
+        created: 0,
+        marked: false,
+    };
+    leader.set_pods(&id, (0..3).map(pod).collect(), Duration::ZERO);
     leader.set_activators(&[activator.into()], Duration::ZERO);
     leader.stream_opened(STREAM, activator.into(), Duration::ZERO);
     let hello = Hello {

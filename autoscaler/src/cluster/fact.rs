@@ -13,6 +13,11 @@ use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as R
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
+/// By this annotation the ReplicaSet controller chooses among pods that are Ready (KEP 2255).
+pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
+/// The least that there is: no pod goes before one that has it.
+pub(crate) const FIRST_TO_GO: &str = "-2147483648";
+
 /// Namespace and name of a revision, whoever owns it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct RevisionKey {
@@ -135,6 +140,8 @@ pub(crate) struct ReplicaSet {
     pub(crate) uid: Arc<str>,
     pub(crate) deployment_uid: Option<Arc<str>>,
     pub(crate) replicas: u32,
+    /// It has pods, or is to have some.
+    pub(crate) active: bool,
     /// The ReplicaSet controller has acted on the current spec.
     pub(crate) observed: bool,
 }
@@ -143,11 +150,14 @@ impl ReplicaSet {
     pub(crate) fn of(object: &ReplicaSetObject) -> Option<Self> {
         let metadata = &object.metadata;
         let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+        let replicas = object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count);
+        let pods = object.status.as_ref().map_or(0, |status| status.replicas);
         Some(Self {
             key: RevisionKey::of_labelled(metadata)?,
             uid: metadata.uid.as_deref()?.into(),
             deployment_uid: controller(metadata, "Deployment").map(|owner| owner.uid.as_str().into()),
-            replicas: object.spec.as_ref().and_then(|spec| spec.replicas).map_or(1, count),
+            replicas,
+            active: replicas > 0 || pods > 0,
             observed: observed >= metadata.generation,
         })
     }
@@ -158,6 +168,7 @@ impl ReplicaSet {
 pub(crate) struct FunctionPod {
     pub(crate) key: RevisionKey,
     pub(crate) function_uid: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(crate) fact: PodFact,
     /// It is one of the revision's replicas. Not so when it Succeeded or Failed, because the ReplicaSet has replaced it,
     /// nor when no ReplicaSet of the revision made it: whoever may create pods in a namespace would keep its Functions
@@ -175,7 +186,14 @@ impl FunctionPod {
         Some(Self {
             key: RevisionKey::of_labelled(metadata)?,
             function_uid: label(metadata, labels::FUNCTION_UID)?.as_str().into(),
-            fact: PodFact { uid: metadata.uid.as_deref()?.into(), terminating, ready },
+            name: metadata.name.as_deref()?.into(),
+            fact: PodFact {
+                uid: metadata.uid.as_deref()?.into(),
+                terminating,
+                ready,
+                created: metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second()),
+                marked: annotation(metadata, DELETION_COST).is_some_and(|cost| cost == FIRST_TO_GO),
+            },
             counts: PodOwner::of(metadata).is_some() && !has_ended(object),
         })
     }
@@ -203,6 +221,10 @@ fn has_ended(pod: &Pod) -> bool {
 
 fn label<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
     metadata.labels.as_ref().and_then(|labels: &BTreeMap<_, _>| labels.get(name))
+}
+
+fn annotation<'a>(metadata: &'a ObjectMeta, name: &str) -> Option<&'a String> {
+    metadata.annotations.as_ref().and_then(|annotations: &BTreeMap<_, _>| annotations.get(name))
 }
 
 fn controller<'a>(metadata: &'a ObjectMeta, kind: &str) -> Option<&'a OwnerReference> {

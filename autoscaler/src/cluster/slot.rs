@@ -47,7 +47,13 @@ impl Slot {
             replicas: deployment.replicas,
             resource_version: Arc::clone(&deployment.resource_version),
             observed: deployment.observed && acted,
+            one_replica_set: own().filter(|set| set.active).count() == 1,
         })
+    }
+
+    /// The name of a pod.
+    pub(super) fn pod_name(&self, uid: &PodUid) -> Option<&Arc<str>> {
+        self.pods.get(uid).map(|pod| &pod.name)
     }
 
     pub(super) fn pods(&self, id: &RevisionId) -> Vec<PodFact> {

@@ -147,7 +147,7 @@ fn a_count_is_observed_when_both_controllers_have_acted_on_it() {
         |replicas, observed| ClusterChange::ReplicaSets(Change::Applied(replica_set(replicas, observed)));
     assert_eq!(
         with(vec![set(3, 2)]),
-        ScaleFact { replicas: 3, resource_version: "10".into(), observed: true }
+        ScaleFact { replicas: 3, resource_version: "10".into(), observed: true, one_replica_set: true }
     );
     assert!(!with(vec![]).observed, "no ReplicaSet yet");
     assert!(!with(vec![set(2, 2)]).observed, "the ReplicaSet was not told yet");
@@ -180,7 +180,10 @@ fn pods_that_ended_are_left_out() {
         ClusterChange::Pods(Change::Applied(pod("p3", "f1", "Running"))),
         ClusterChange::Pods(Change::Deleted(pod("p3", "f1", "Running"))),
     ]);
-    assert_eq!(pods(&cluster), [PodFact { uid: "p2".into(), terminating: false, ready: true }]);
+    assert_eq!(
+        pods(&cluster),
+        [PodFact { uid: "p2".into(), terminating: false, ready: true, created: 0, marked: false }]
+    );
 }
 
 #[test]

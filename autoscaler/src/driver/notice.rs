@@ -17,6 +17,10 @@ pub(super) fn of(event: &Event, cluster: &Cluster) -> Option<Notice> {
         Event::Woken { revision, to, decision } => {
             (revision, "Woken", false, format!("{} to {to} replicas: {}", revision.name, reasons(decision)))
         }
+        Event::ScaledDown { revision, from, to, decision } => {
+            let note = format!("{} from {from} to {to} replicas: {}", revision.name, reasons(decision));
+            (revision, "ScaledDown", false, note)
+        }
         Event::ScaledToZero { revision, from, decision } => {
             let note = format!("{} from {from} to no replicas: {}", revision.name, reasons(decision));
             (revision, "ScaledToZero", false, note)

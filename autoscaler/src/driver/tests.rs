@@ -23,6 +23,7 @@ use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
 use crate::events::Notice;
 use crate::fixture::{Call, Reply, client, soon};
+use crate::marks::MarkClient;
 use crate::metrics::Metrics;
 use crate::patterns::PatternClient;
 use crate::scale::{Answer, ScaleClient};
@@ -68,6 +69,7 @@ fn replica_set(replicas: u32) -> ReplicaSet {
         uid: "s1".into(),
         deployment_uid: Some("d1".into()),
         replicas,
+        active: replicas > 0,
         observed: true,
     }
 }
@@ -76,7 +78,14 @@ fn pod(number: u32) -> FunctionPod {
     FunctionPod {
         key: RevisionKey::of(&revision()),
         function_uid: "f1".into(),
-        fact: PodFact { uid: format!("p{number}").into(), terminating: false, ready: true },
+        name: format!("hello-{number}").into(),
+        fact: PodFact {
+            uid: format!("p{number}").into(),
+            terminating: false,
+            ready: true,
+            created: 0,
+            marked: false,
+        },
         counts: true,
     }
 }
@@ -112,7 +121,10 @@ impl Process {
         let (election, leadership) = watch::channel(None);
         let stop = CancellationToken::new();
         let readiness = Readiness::default();
-        let tools = Tools { boot: 5, scale, patterns, notices: told, readiness: readiness.clone(), metrics };
+        let marks = MarkClient::new(client(|_| Reply::Silence), metrics.clone());
+        let readiness_of = readiness.clone();
+        let tools =
+            Tools { boot: 5, scale, marks, patterns, notices: told, readiness: readiness_of, metrics };
         let driver = Driver::new(tools, inputs.clone());
         let run = tokio::spawn(driver.run(received, leadership, stop.clone()));
         let calls = Arc::default();

@@ -37,6 +37,8 @@ struct Known {
     stop: CancellationToken,
     started: bool,
     ready: bool,
+    /// It goes before others that are ready.
+    marked: bool,
     trouble: Option<Trouble>,
 }
 
@@ -61,7 +63,7 @@ impl Fleet {
     /// The same for the autoscaler; what is written is acted on at once.
     pub(crate) fn scale_fact(&self) -> ScaleFact {
         let (replicas, resource_version) = self.scale();
-        ScaleFact { replicas, resource_version, observed: true }
+        ScaleFact { replicas, resource_version, observed: true, one_replica_set: true }
     }
 
     /// Writes the count, unless somebody wrote since `version`.
@@ -73,6 +75,13 @@ impl Fleet {
         self.version += 1;
         self.act();
         Ok(self.version.to_string().into())
+    }
+
+    /// Has this replica go before others that are ready, or not.
+    pub(crate) fn mark(&mut self, uid: &PodUid, marked: bool) {
+        if let Some(replica) = self.replicas.values_mut().find(|replica| replica.uid == *uid) {
+            replica.marked = marked;
+        }
     }
 
     /// Takes in what a replica told.
@@ -112,12 +121,14 @@ impl Fleet {
 
     /// All replicas, for the autoscaler.
     pub(crate) fn pod_facts(&self) -> Vec<PodFact> {
-        let fact = |replica: &Known| PodFact {
+        let fact = |(age, replica): (&u64, &Known)| PodFact {
             uid: Arc::clone(&replica.uid),
             terminating: replica.stop.is_cancelled(),
             ready: replica.ready,
+            created: i64::try_from(*age).unwrap_or(i64::MAX),
+            marked: replica.marked,
         };
-        self.replicas.values().map(fact).collect()
+        self.replicas.iter().map(fact).collect()
     }
 
     /// Replicas that answer, and all that are not on their way out.
@@ -138,14 +149,15 @@ impl Fleet {
         self.act();
     }
 
-    /// Starts or stops as many as the count says. Those that are not ready go first, then the youngest, as a ReplicaSet does it.
+    /// Starts or stops as many as the count says. Those that are not ready go first, then those that
+    /// are marked, then the youngest, as a ReplicaSet does it.
     fn act(&mut self) {
         let staying = self.replicas.iter().filter(|(_, replica)| !replica.stop.is_cancelled());
         let mut staying: Vec<_> =
-            staying.map(|(&age, replica)| (replica.ready, std::cmp::Reverse(age))).collect();
+            staying.map(|(&age, replica)| (replica.ready, !replica.marked, std::cmp::Reverse(age))).collect();
         let wanted = usize::try_from(self.wanted).unwrap_or(usize::MAX);
         staying.sort_unstable();
-        for (_, std::cmp::Reverse(age)) in staying.iter().take(staying.len().saturating_sub(wanted)) {
+        for (.., std::cmp::Reverse(age)) in staying.iter().take(staying.len().saturating_sub(wanted)) {
             self.replicas[age].stop.cancel();
         }
         for _ in staying.len()..wanted {
@@ -154,7 +166,8 @@ impl Fleet {
             let uid: PodUid = format!("{}-{}", self.prefix, self.started_ever).into();
             let stop = CancellationToken::new();
             (self.start)(Arc::clone(&uid), address, stop.clone());
-            let known = Known { uid, address, stop, started: false, ready: false, trouble: None };
+            let known =
+                Known { uid, address, stop, started: false, ready: false, marked: false, trouble: None };
             self.replicas.insert(self.started_ever, known);
         }
     }

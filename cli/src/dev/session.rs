@@ -291,6 +291,10 @@ impl Session {
                 self.leader.scale_written(token, outcome, now);
                 self.scale_changed();
             }
+            Effect::MarkPod { pod, marked, .. } => {
+                self.fleet.mark(&pod, marked);
+                self.pods_changed();
+            }
             Effect::ListActivators { token } => {
                 self.leader.activators_listed(token, Some(&[ACTIVATOR.into()]), now);
             }

@@ -74,6 +74,9 @@ pub(crate) fn describe(event: &Event) -> String {
             format!("scaled up from {from} to {to}: {}", reasons(&decision.reasons))
         }
         Event::Woken { to, decision, .. } => format!("woken, to {to}: {}", reasons(&decision.reasons)),
+        Event::ScaledDown { from, to, decision, .. } => {
+            format!("scaled down from {from} to {to}: {}", reasons(&decision.reasons))
+        }
         Event::ScaledToZero { from, decision, .. } => {
             format!("scaled from {from} to zero: {}", reasons(&decision.reasons))
         }

@@ -3,7 +3,7 @@
 
 use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, run};
-use catnap_e2e::functions::{catnap_pods, deploy, deployment, examples_image, hello, replicas};
+use catnap_e2e::functions::{catnap_pods, deploy, deployment, examples_image, hello, pods, replicas};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::Api;
 use serde_json::{Value, json};
@@ -52,6 +52,45 @@ async fn catnap_scales_only_its_own_deployments_and_activators_only_up() {
         refused(scale(test, "activator", &own, 0).await, "an activator only raises")?;
         scale(test, "autoscaler", &own, 1).await?;
         refused(scale(test, "operator", &own, 3).await, "deployments/scale")
+    })
+    .await;
+}
+
+/// Patches a pod with the rights of the autoscaler, which may not read it: kubectl would do that first.
+async fn patch_pod(test: &Context, pod: &str, patch: Value) -> anyhow::Result<()> {
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}", test.namespace);
+    let request = http::Request::patch(path)
+        .header("Impersonate-User", format!("system:serviceaccount:{SYSTEM_NAMESPACE}:catnap-autoscaler"))
+        .header("Content-Type", "application/merge-patch+json")
+        .body(patch.to_string().into_bytes())?;
+    test.client.request_text(request).await.map(drop).map_err(anyhow::Error::from)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_autoscaler_changes_nothing_of_a_pod_but_its_deletion_cost() {
+    run("pods_policy", Needs::Cluster, async |test| {
+        deploy(test, &hello("hello", json!({"scale": {"min": 1}}))).await?;
+        let own = pods(test, "hello").await?.remove(0).metadata.name.unwrap_or_default();
+        let foreign = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "foreign"},
+            "spec": {"containers": [{"name": "one", "image": examples_image(), "command": ["hello"]}]},
+        });
+        test.kubectl(&["apply", "--filename=-"], &foreign.to_string()).await?;
+        let cost = |value: Value| {
+            json!({"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": value}}})
+        };
+        refused(patch_pod(test, "foreign", cost(json!("-1"))).await, "only the pods of its own revisions")?;
+        patch_pod(test, &own, cost(json!("-1"))).await?;
+        let nothing_else = "changes nothing of a pod but its deletion cost";
+        let label = json!({"metadata": {"labels": {"catnap.dev/revision": "other"}}});
+        refused(patch_pod(test, &own, label).await, nothing_else)?;
+        let annotation = json!({"metadata": {"annotations": {"other": "1"}}});
+        refused(patch_pod(test, &own, annotation).await, nothing_else)?;
+        let spec = json!({"spec": {"activeDeadlineSeconds": 1}});
+        refused(patch_pod(test, &own, spec).await, nothing_else)?;
+        let finalizer = json!({"metadata": {"finalizers": ["example.com/never"]}});
+        refused(patch_pod(test, &own, finalizer).await, nothing_else)?;
+        patch_pod(test, &own, cost(Value::Null)).await
     })
     .await;
 }

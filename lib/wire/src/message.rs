@@ -227,6 +227,26 @@ pub enum LeaderFrame {
         /// The pods that would go.
         pods: Vec<PodUid>,
     },
+    /// Fewer pods are needed: close the gate of these unless something is in flight there.
+    Drain {
+        /// The revision.
+        revision: RevisionId,
+        /// The new gate.
+        gate: GateId,
+        /// The pods that would go.
+        pods: Vec<PodUid>,
+        /// The pods that would stay: while the gate is closed, only these are used.
+        kept: Vec<PodUid>,
+        /// Replicas before: while the count is not lower, nothing was removed.
+        replicas: u32,
+    },
+    /// These pods may go soon, and no others: no new request for them while others have capacity. Nothing relies on it.
+    Avoid {
+        /// The revision.
+        revision: RevisionId,
+        /// All such pods.
+        pods: Vec<PodUid>,
+    },
     /// The round ended without a removal, or replicas rose again: use what is not condemned.
     Open(Verdict),
     /// The count was written: stay closed.

@@ -85,7 +85,10 @@ impl Activator {
         }
         let revision = match &frame {
             LeaderFrame::Welcome(_) => return,
-            LeaderFrame::Close { revision, .. } | LeaderFrame::WakeReply { revision, .. } => revision,
+            LeaderFrame::Close { revision, .. }
+            | LeaderFrame::Drain { revision, .. }
+            | LeaderFrame::Avoid { revision, .. }
+            | LeaderFrame::WakeReply { revision, .. } => revision,
             LeaderFrame::Open(verdict) | LeaderFrame::Zero(verdict) => &verdict.revision,
         };
         let shared = {
@@ -93,7 +96,7 @@ impl Activator {
             if control.leader.replaced {
                 return;
             }
-            let about_gate = !matches!(frame, LeaderFrame::WakeReply { .. });
+            let about_gate = !matches!(frame, LeaderFrame::WakeReply { .. } | LeaderFrame::Avoid { .. });
             if !about_gate && !control.revisions.contains(revision) {
                 return;
             }

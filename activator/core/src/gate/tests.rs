@@ -2,26 +2,32 @@ use super::*;
 use catnap_wire::message::RevisionId;
 use rstest::rstest;
 
-fn at(milliseconds: u64) -> Duration {
+pub(super) fn at(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
 }
 
-fn gate_id(transitions: u64, number: u64) -> GateId {
+pub(super) fn gate_id(transitions: u64, number: u64) -> GateId {
     GateId { term: Term { transitions, boot: 7 }, number }
 }
 
-fn uid(name: &str) -> PodUid {
+pub(super) fn uid(name: &str) -> PodUid {
     PodUid::from(name)
 }
 
-fn verdict(gate: GateId, condemned: &[&str]) -> Verdict {
+pub(super) fn verdict(gate: GateId, condemned: &[&str]) -> Verdict {
     let revision =
         RevisionId { namespace: "default".into(), name: "hello-1".into(), function_uid: "u".into() };
     Verdict { revision, gate, condemned: condemned.iter().map(|name| uid(name)).collect() }
 }
 
 /// Closes with nothing in the revision.
-fn close(gate: &mut Gate, id: GateId, named: &[&str], known: &[&str], now: Duration) -> Option<CloseAnswer> {
+pub(super) fn close(
+    gate: &mut Gate,
+    id: GateId,
+    named: &[&str],
+    known: &[&str],
+    now: Duration,
+) -> Option<CloseAnswer> {
     let named: Vec<PodUid> = named.iter().map(|name| uid(name)).collect();
     gate.close(id, &named, known.iter().map(|name| uid(name)), false, false, now)
 }

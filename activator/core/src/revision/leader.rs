@@ -2,7 +2,7 @@
 
 use super::{Effects, Revision};
 use crate::effect::Effect;
-use crate::gate::CloseAnswer;
+use crate::gate::{CloseAnswer, Findings, Wish};
 use catnap_wire::message::{
     ActivatorFrame, Closed, GateId, LeaderFrame, PodUid, Pressure, RevisionReport, Term, WakeAnswer,
 };
@@ -28,6 +28,9 @@ impl<W> Revision<W> {
         self.link.connected = false;
         self.pressing.link_changed();
         self.wake.link_changed(now);
+        // Only a leader that is there takes it back.
+        self.gate.avoid(&[]);
+        self.refresh();
     }
 
     /// Leaders count their terms from the beginning: the next one is obeyed whatever its term is.
@@ -50,6 +53,11 @@ impl<W> Revision<W> {
         match frame {
             LeaderFrame::Welcome(_) => {}
             LeaderFrame::Close { gate, pods, .. } => self.close(*gate, pods, now, out),
+            LeaderFrame::Drain { gate, pods, kept, replicas, .. } => {
+                let wish = Wish { gate: *gate, pods, kept, replicas: *replicas };
+                self.drain(wish, now, out);
+            }
+            LeaderFrame::Avoid { pods, .. } => self.gate.avoid(pods),
             LeaderFrame::Open(verdict) => {
                 if self.gate.open_by(verdict, now) {
                     self.wake.gate_spoken(true, now);
@@ -70,6 +78,31 @@ impl<W> Revision<W> {
         let held = !self.queue.is_empty();
         let in_flight = self.in_flight() > 0;
         let answer = self.gate.close(gate, pods, self.capacity.known(), in_flight, held, now);
+        self.answer_round(gate, answer, now, out);
+    }
+
+    fn drain(&mut self, wish: Wish<'_>, now: Duration, out: &mut Effects<W>) {
+        let lives =
+            |uid: &PodUid| self.capacity.pods().any(|(_, state)| state.lives() && state.pod.uid == *uid);
+        let going = |uid: &PodUid| !wish.kept.contains(uid);
+        let found = Findings {
+            in_flight: self
+                .capacity
+                .pods()
+                .any(|(_, state)| state.in_flight > 0 && state.lives() && going(&state.pod.uid)),
+            objection: !self.queue.is_empty() || !wish.pods.iter().all(lives),
+        };
+        let answer = self.gate.drain(wish, found, now);
+        self.answer_round(wish.gate, answer, now, out);
+    }
+
+    fn answer_round(
+        &mut self,
+        gate: GateId,
+        answer: Option<CloseAnswer>,
+        now: Duration,
+        out: &mut Effects<W>,
+    ) {
         let Some(answer) = answer else { return };
         self.wake.gate_spoken(false, now);
         let revision = self.id.clone();
@@ -93,8 +126,12 @@ impl<W> Revision<W> {
     /// Everything the hello says of the revision. All buckets in it count as sent.
     pub fn report(&mut self, now: Duration) -> RevisionReport {
         self.measure.forget(now, self.route.policy.window);
-        let pods = self.capacity.reports(&self.gate);
+        let mut pods = self.capacity.reports(&self.gate);
         self.link.pods_told.clone_from(&pods);
+        // A leader that does not know of the round must not take them for pods that serve.
+        for pod in &mut pods {
+            pod.usable &= !self.gate.bars(&pod.uid);
+        }
         self.link.pods_told_at = now;
         let idle = self.measure.idle(now);
         RevisionReport {

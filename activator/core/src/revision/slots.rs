@@ -146,6 +146,7 @@ impl<W> Revision<W> {
 
     pub(super) fn tell_usable(&mut self) {
         let Some(slots) = &mut self.slots else { return };
+        slots.set_leaving(self.gate.kept(), self.gate.avoided());
         slots.set_usable(self.capacity.usable_uids());
     }
 

@@ -6,6 +6,7 @@ mod choosing;
 mod closing;
 mod holding;
 mod properties;
+mod shrinking;
 mod telling;
 
 use super::*;

@@ -88,7 +88,7 @@ impl<W> Revision<W> {
         if scale.replicas > 0 {
             self.wake.seen(scale.replicas, now);
             if attempt.allows == Allows::Opening {
-                self.gate.open_alone();
+                self.gate.open_alone(scale.replicas, &attempt.known, now);
             }
             if attempt.allows != Allows::Nothing {
                 self.gate.pardon(now);

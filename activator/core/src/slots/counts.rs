@@ -80,9 +80,9 @@ impl Counts {
     }
 
     /// The pod with the fewest exchanges below `limit` among those that are `usable`.
-    pub(super) fn choose(&self, limit: u32, usable: &BTreeSet<PodUid>) -> Option<PodUid> {
+    pub(super) fn choose(&self, limit: u32, usable: impl Fn(&PodUid) -> bool) -> Option<PodUid> {
         let free = self.by_load.iter().take_while(|(load, _)| *load < limit);
-        free.map(|(_, uid)| uid).find(|uid| usable.contains(*uid)).cloned()
+        free.map(|(_, uid)| uid).find(|uid| usable(uid)).cloned()
     }
 
     pub(super) fn take_changed(&mut self) -> BTreeSet<PodUid> {

@@ -22,6 +22,7 @@ fn explanation() -> Explanation {
         revision: id("hello-1", "uid"),
         replicas: 3,
         gate: "Up",
+        leaving: vec!["pod-3".into()],
         policy: Some((Policy { max: 5, target: 10, ..Policy::default() }, Stage::Routed)),
         decided_at: Duration::from_millis(99_600),
         observation: Some(Observation {
@@ -62,6 +63,7 @@ fn state() -> State {
         revision: id("other-1", "other"),
         replicas: 0,
         gate: "Zero",
+        leaving: Vec::new(),
         policy: None,
         decided_at: Duration::ZERO,
         observation: None,

@@ -6,9 +6,12 @@ use super::{Changed, Decided, Explained, Inputs};
 
 impl fmt::Display for Explained {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { revision, replicas, gate, stage, decision, inputs, changes, .. } = self;
+        let Self { revision, replicas, gate, leaving, stage, decision, inputs, changes, .. } = self;
         let stage = stage.as_deref().unwrap_or("in no status");
         writeln!(formatter, "{revision}: {replicas} replicas, stage {stage}, gate {gate}")?;
+        if !leaving.is_empty() {
+            writeln!(formatter, "  to go, once empty: {}", leaving.join(", "))?;
+        }
         match decision {
             Some(decision) => write!(formatter, "{decision}")?,
             None => writeln!(formatter, "  nothing is decided yet")?,

@@ -5,6 +5,7 @@ mod history;
 mod idle;
 mod learning;
 mod rounds;
+mod shrinking;
 mod waking;
 
 use std::time::Duration;
@@ -39,11 +40,11 @@ fn policy() -> Policy {
 }
 
 fn fact(replicas: u32, version: u32, observed: bool) -> ScaleFact {
-    ScaleFact { replicas, resource_version: version.to_string().into(), observed }
+    ScaleFact { replicas, resource_version: version.to_string().into(), observed, one_replica_set: true }
 }
 
 fn pod(uid: &str) -> PodFact {
-    PodFact { uid: uid.into(), terminating: false, ready: true }
+    PodFact { uid: uid.into(), terminating: false, ready: true, created: 0, marked: false }
 }
 
 fn report(uid: &str, in_flight: u64) -> PodReport {

@@ -113,6 +113,12 @@ impl Revision {
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
+    /// Requests in flight on this pod, from all activators that are connected.
+    pub(super) fn in_flight_on(&self, uid: &PodUid) -> u64 {
+        let reports = self.views.values().flat_map(|view| &view.pods);
+        reports.filter(|report| report.uid == *uid).map(|report| report.in_flight).sum()
+    }
+
     /// Requests held without a usable pod, as far as said lately.
     pub(super) fn held(&self, context: &Context<'_>) -> u64 {
         sum(self.wakes(context).map(|wake| wake.held))
@@ -251,6 +257,10 @@ impl Revision {
         let requests = pressure.held.saturating_add(pressure.in_flight);
         view.pressure = Some(Pressed { requests, since, at: now, standing: pressure.standing });
         self.requested(context);
+        // Without the pods that are closed there is too little capacity.
+        if let Some(Phase::Closing(_)) = self.phase() {
+            self.open_all(context);
+        }
         self.news |= now.saturating_sub(since) >= context.settings.pressure;
         let at_max = self.decision.as_ref().is_some_and(|(_, decision)| decision.at_max);
         if at_max && self.scale.as_ref().is_some_and(|scale| self.policy_max() <= scale.replicas) {

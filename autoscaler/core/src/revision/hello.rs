@@ -7,7 +7,7 @@ use catnap_wire::{Closed, LeaderFrame, PodUid, RevisionReport, Verdict};
 use super::Revision;
 use crate::context::Context;
 use crate::effect::StreamId;
-use crate::gate::{Member, Phase};
+use crate::gate::{Member, Phase, Settling};
 use crate::leader::PodFact;
 
 /// What a Hello said that the answer depends on.
@@ -40,10 +40,30 @@ impl Revision {
         said: &Said,
         context: &mut Context<'_>,
     ) -> Option<Closed> {
+        self.tell_victims(stream, context);
         let gate = self.gate.as_mut()?;
         let verdict = gate.verdict(&self.id);
         let nothing_condemned = gate.condemns_nothing();
+        let before = match &gate.phase {
+            Phase::Up(Some(Settling { drained: Some(scope), .. })) => Some(scope),
+            Phase::Commit(round) if round.scope.kept.is_some() => Some(&round.scope),
+            _ => None,
+        };
+        if let Some(scope) = before {
+            // The others go on; what goes is not used, whatever is answered to the wish.
+            context.send(stream, LeaderFrame::Open(gate.verdict_while(scope, &self.id)));
+            context.send(stream, scope.frame(&self.id, gate.id));
+        }
         match &mut gate.phase {
+            Phase::Up(Some(settling)) if settling.drained.is_some() => {
+                settling.closed.insert(stream);
+                None
+            }
+            Phase::Commit(round) if round.scope.kept.is_some() => {
+                let sent = [context.now].into();
+                round.members.insert(stream, Member { sent, acknowledged: None });
+                None
+            }
             Phase::Up(None) if nothing_condemned => None,
             Phase::Up(None) => {
                 context.send(stream, LeaderFrame::Open(verdict));

@@ -1,6 +1,6 @@
-//! Going to zero without losing a request: UP, CLOSING, COMMIT, ZERO and back.
+//! Going to zero, or to fewer, without losing a request: UP, CLOSING, COMMIT, ZERO and back.
 //!
-//! Every activator has closed and has nothing in flight when the zero is written, and the write fails if anybody wrote in
+//! Every activator has closed and has nothing in flight there when the lower count is written, and the write fails if anybody wrote in
 //! between. The numbers in brackets are those of the rules.
 
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use super::Revision;
 use super::write::Question;
 use crate::context::Context;
 use crate::effect::{Effect, Event, StreamId};
-use crate::gate::{Gate, Member, Phase, Round, Settling};
+use crate::gate::{Gate, Member, Phase, Round, Scope, Settling};
 use crate::leader::ScaleFact;
 use crate::version::older;
 
@@ -44,7 +44,7 @@ impl Revision {
                 if members.iter().all(|stream| round.members.contains_key(stream)) =>
             {
                 round.listed = asked;
-                self.write_zero(context);
+                self.write_lower(context);
             }
             Some(Gate { phase: Phase::Up(None), .. }) => self.start_round(base, members, asked, context),
             _ => {}
@@ -64,7 +64,13 @@ impl Revision {
         if !current || self.wanted(context) || !self.knows_all_pods() {
             return;
         }
-        let (Some(gate), Some(scale)) = (&mut self.gate, &self.scale) else { return };
+        let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
+        let all =
+            || Scope { named: self.pods.iter().map(|pod| pod.uid.clone()).collect(), kept: None, replicas };
+        let resting = self.decision.as_ref().is_some_and(|(_, decision)| decision.desired == 0);
+        let aim = if resting { Some((all(), 0)) } else { self.drain_scope(replicas) };
+        let Some((scope, to)) = aim.filter(|_| resting || self.is_ripe(context)) else { return };
+        let Some(gate) = &mut self.gate else { return };
         gate.id.number += 1;
         let mut round = Round {
             started: now,
@@ -72,9 +78,9 @@ impl Revision {
             listed: asked,
             members: members.into_iter().map(|stream| (stream, Member::default())).collect(),
             base: Arc::clone(base),
-            replicas: scale.replicas,
+            scope,
+            to,
             decision: self.decision.as_ref().map(|(_, decision)| decision.clone()).unwrap_or_default(),
-            named: self.pods.iter().map(|pod| pod.uid.clone()).collect(),
             unknown: None,
             reading: false,
         };
@@ -94,14 +100,17 @@ impl Revision {
         let all = round.write_until(context.settings.closing).is_some();
         if let (true, Phase::Closing(round)) = (all, &gate.phase) {
             gate.phase = Phase::Commit(round.clone());
-            self.write_zero(context);
+            self.write_lower(context);
         }
     }
 
     /// An activator has something in flight or held.
     pub(crate) fn refused(&mut self, id: GateId, context: &mut Context<'_>) {
-        if self.gate.as_ref().is_some_and(|gate| gate.id == id && matches!(gate.phase, Phase::Closing(_))) {
-            self.idle.restart(context.now);
+        let Some(gate) = self.gate.as_ref().filter(|gate| gate.id == id) else { return };
+        if let Phase::Closing(round) = &gate.phase {
+            if round.scope.kept.is_none() {
+                self.idle.restart(context.now);
+            }
             self.open_all(context);
         }
     }
@@ -113,16 +122,16 @@ impl Revision {
         }
     }
 
-    /// Sends the write of zero, or the same one again: with the same version at most one of them lands (9).
-    fn write_zero(&mut self, context: &mut Context<'_>) {
+    /// Sends the write of the lower count, or the same one again: with the same version at most one of them lands (9).
+    fn write_lower(&mut self, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
         let Some(until) = round.write_until(context.settings.closing) else { return };
-        let resource_version = Arc::clone(&round.base);
+        let (resource_version, replicas) = (Arc::clone(&round.base), round.to);
         let token = context.ask(&self.id);
-        self.question = Some((token, Question::Zero { sent: context.now }));
+        self.question = Some((token, Question::Lower { sent: context.now }));
         context.effects.push(Effect::PutScale {
             revision: self.id.clone(),
-            replicas: 0,
+            replicas,
             resource_version,
             not_after: Some(until),
             token,
@@ -159,7 +168,10 @@ impl Revision {
         let Some(Gate { phase: Phase::Up(settling), .. }) = &self.gate else { return };
         let since = settling.as_ref().map(|settling| settling.since);
         let overdue = since.is_some_and(|since| context.now >= since + context.settings.settle);
-        let observed = self.scale.as_ref().is_some_and(|scale| scale.observed);
+        let drained = settling.as_ref().is_some_and(|settling| settling.drained.is_some());
+        // Of several pods it is to be seen which ones went.
+        let gone = !drained || self.knows_all_pods();
+        let observed = gone && self.scale.as_ref().is_some_and(|scale| scale.observed);
         if let Some(gate) = self.gate.as_mut().filter(|_| observed || overdue)
             && (gate.pardon(&self.pods) || since.is_some())
         {
@@ -179,8 +191,10 @@ impl Revision {
             }
             Phase::Up(Some(settling)) if now >= settling.repeated + every => {
                 settling.repeated = now;
+                let all = Scope { named: Vec::new(), kept: None, replicas: 0 };
+                let frame = settling.drained.as_ref().unwrap_or(&all).frame(&self.id, gate.id);
                 for stream in &settling.closed {
-                    context.send(*stream, close(&self.id, gate.id, &[]));
+                    context.send(*stream, frame.clone());
                 }
             }
             _ => {}
@@ -190,17 +204,48 @@ impl Revision {
     /// The round is over without a removal.
     pub(super) fn open_all(&mut self, context: &mut Context<'_>) {
         let Some(gate) = &mut self.gate else { return };
+        let drain = matches!(
+            &gate.phase,
+            Phase::Closing(round) | Phase::Commit(round) if round.scope.kept.is_some()
+        );
         gate.phase = Phase::Up(None);
         context.send_all(&LeaderFrame::Open(gate.verdict(&self.id)));
         self.round_after = context.now + context.settings.pause;
+        if drain {
+            self.drain_failed(context);
+        }
         self.news = true;
+    }
+
+    /// The lower count is written, at this version of `/scale`.
+    pub(super) fn lower_written(&mut self, version: Arc<str>, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
+        if round.to == 0 { self.zero_written(version, context) } else { self.fewer_written(version, context) }
+    }
+
+    /// Fewer are written: gates stay closed until the controllers have acted on it, and then those that went are known.
+    pub(super) fn fewer_written(&mut self, version: Arc<str>, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
+        let Round { scope, to, decision, .. } = round.clone();
+        let (named, from) = (scope.named.clone(), scope.replicas);
+        self.begin_settling(scope, context);
+        self.drained(&named, context);
+        self.changes.add(context.now, from, to, &decision.reasons);
+        let (revision, decision) = (self.id.clone(), Box::new(decision));
+        context.report(Event::ScaledDown { revision, from, to, decision });
+        if let Some(known) = self.scale.as_mut().filter(|known| !older(&version, &known.resource_version)) {
+            *known = ScaleFact { replicas: to, resource_version: version, observed: false, ..known.clone() };
+        }
+        self.news = true;
+        self.follow_count(context);
     }
 
     /// The zero is written, at this version of `/scale`.
     pub(super) fn zero_written(&mut self, version: Arc<str>, context: &mut Context<'_>) {
         let Some(gate) = &mut self.gate else { return };
         let Phase::Commit(round) = &gate.phase else { return };
-        let (named, from, decision) = (round.named.clone(), round.replicas, round.decision.clone());
+        let (named, from) = (round.scope.named.clone(), round.scope.replicas);
+        let decision = round.decision.clone();
         // A pod seen since the round began was made before the zero, or is pardoned.
         gate.condemn(named.into_iter().chain(self.pods.iter().map(|pod| pod.uid.clone())));
         gate.phase = Phase::Zero;
@@ -210,7 +255,9 @@ impl Revision {
         context.report(Event::ScaledToZero { revision: self.id.clone(), from, decision });
         // Without a Deployment there is no count to learn.
         if self.scale.as_ref().is_some_and(|known| !older(&version, &known.resource_version)) {
-            self.scale = Some(ScaleFact { replicas: 0, resource_version: version, observed: false });
+            let one_replica_set = false;
+            self.scale =
+                Some(ScaleFact { replicas: 0, resource_version: version, observed: false, one_replica_set });
         }
         self.history = None;
         self.news = true;
@@ -218,17 +265,27 @@ impl Revision {
         self.follow_count(context);
     }
 
-    /// The count moved while a zero was being written, and is not zero: whether the pods go is the controllers' to say.
+    /// The count moved while a lower one was being written, and is not that: whether the pods go is the controllers' to say.
     pub(super) fn zero_overtaken(&mut self, context: &mut Context<'_>) {
+        let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
+        let scope = round.scope.clone();
+        let drain = scope.kept.is_some();
+        self.begin_settling(scope, context);
+        self.round_after = context.now + context.settings.pause;
+        if drain {
+            self.drain_failed(context);
+        }
+        self.news = true;
+    }
+
+    /// What was named may go, and is not used until the controllers have acted.
+    fn begin_settling(&mut self, scope: Scope, context: &Context<'_>) {
         let now = context.now;
         let Some(gate) = &mut self.gate else { return };
-        let Phase::Commit(round) = &gate.phase else { return };
-        let named = round.named.clone();
-        gate.condemn(named);
+        gate.condemn(scope.named.iter().cloned());
         let closed: BTreeSet<StreamId> = context.activators.welcomed_streams().map(|(id, _)| id).collect();
-        gate.phase = Phase::Up(Some(Settling { since: now, rested: false, closed, repeated: now }));
-        self.round_after = now + context.settings.pause;
-        self.news = true;
+        let drained = Some(scope).filter(|scope| scope.kept.is_some());
+        gate.phase = Phase::Up(Some(Settling { since: now, rested: false, closed, repeated: now, drained }));
     }
 
     /// The count is known anew: from the watch, a read or a write of ours.
@@ -236,7 +293,7 @@ impl Revision {
         let now = context.now;
         let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
         if let Some(Phase::Closing(round)) = self.phase()
-            && round.replicas != replicas
+            && round.scope.replicas != replicas
         {
             self.open_all(context);
         }
@@ -250,7 +307,8 @@ impl Revision {
             }
             Phase::Zero if replicas > 0 => {
                 let closed = BTreeSet::new();
-                gate.phase = Phase::Up(Some(Settling { since: now, rested: true, closed, repeated: now }));
+                let settling = Settling { since: now, rested: true, closed, repeated: now, drained: None };
+                gate.phase = Phase::Up(Some(settling));
                 self.idle.restart(now);
                 // What was started ahead of a request waits only as long as the pattern says.
                 if !self.decision.as_ref().is_some_and(|(_, decision)| decision.is_ahead()) {
@@ -269,7 +327,7 @@ fn in_time(round: &Round, context: &Context<'_>) -> bool {
     round.closed_since().is_some_and(|since| context.now < since + context.settings.closing)
 }
 
-/// A write of zero whose outcome is unknown is given up: it was repeated for long enough, or can be repeated no more, and
+/// A write whose outcome is unknown is given up: it was repeated for long enough, or can be repeated no more, and
 /// what was sent has landed by now or never will.
 pub(super) fn given_up(round: &Round, context: &Context<'_>) -> bool {
     let (now, settings) = (context.now, context.settings);
@@ -285,9 +343,5 @@ fn send_close(revision: &RevisionId, id: GateId, round: &mut Round, context: &mu
             member.sent.push_back(context.now);
         }
     }
-    context.send_all(&close(revision, id, &round.named));
-}
-
-fn close(revision: &RevisionId, gate: GateId, pods: &[PodUid]) -> LeaderFrame {
-    LeaderFrame::Close { revision: revision.clone(), gate, pods: pods.to_vec() }
+    context.send_all(&round.scope.frame(revision, id));
 }

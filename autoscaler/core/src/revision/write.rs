@@ -24,9 +24,9 @@ pub(super) enum Question {
     Read,
     /// To raise to this count.
     Raise { from: u32, to: u32, decision: Box<Decision> },
-    /// To write zero, in COMMIT.
-    Zero { sent: Duration },
-    /// What became of the zero, in COMMIT.
+    /// To write a lower count, in COMMIT.
+    Lower { sent: Duration },
+    /// What became of it.
     Round,
 }
 
@@ -78,7 +78,7 @@ impl Revision {
         });
     }
 
-    /// Asks what became of the zero.
+    /// Asks what became of the lower count.
     pub(super) fn ask_round(&mut self, context: &mut Context<'_>) {
         let token = context.ask(&self.id);
         self.question = Some((token, Question::Round));
@@ -98,7 +98,9 @@ impl Revision {
                     self.failures = 0;
                     self.unsettled = None;
                     self.tell_raise(from, to, decision, context);
-                    self.raised(ScaleFact { replicas: to, resource_version, observed: false }, context);
+                    let one_replica_set = self.scale.as_ref().is_some_and(|known| known.one_replica_set);
+                    let fact = ScaleFact { replicas: to, resource_version, observed: false, one_replica_set };
+                    self.raised(fact, context);
                 }
                 other => {
                     // It may have landed: when the count is seen, it is this leader's own.
@@ -108,7 +110,7 @@ impl Revision {
                     self.raise_failed(to, &other, context);
                 }
             },
-            Some(Question::Zero { sent }) => self.zero_answered(sent, outcome, context),
+            Some(Question::Lower { sent }) => self.lower_answered(sent, outcome, context),
             Some(Question::Read | Question::Round) | None => {}
         }
         if self.gate.is_some() {
@@ -172,10 +174,10 @@ impl Revision {
         }
     }
 
-    fn zero_answered(&mut self, sent: Duration, outcome: WriteOutcome, context: &mut Context<'_>) {
+    fn lower_answered(&mut self, sent: Duration, outcome: WriteOutcome, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &mut self.gate else { return };
         match outcome {
-            WriteOutcome::Written { resource_version } => self.zero_written(resource_version, context),
+            WriteOutcome::Written { resource_version } => self.lower_written(resource_version, context),
             WriteOutcome::Conflict => {
                 round.reading = true;
                 self.ask_round(context);
@@ -196,8 +198,9 @@ impl Revision {
             }
             WriteOutcome::NotSent => self.open_all(context),
             WriteOutcome::Refused => {
+                let to = round.to;
                 self.open_all(context);
-                self.write_refused(0, context);
+                self.write_refused(to, context);
             }
         }
     }
@@ -230,7 +233,7 @@ impl Revision {
                 self.write_after = context.now + RETRY;
                 self.news = true;
             }
-            (Some(Question::Raise { .. } | Question::Zero { .. }) | None, _) => {}
+            (Some(Question::Raise { .. } | Question::Lower { .. }) | None, _) => {}
         }
         if self.gate.is_some() {
             self.release();
@@ -250,6 +253,8 @@ impl Revision {
             }
         } else if fact.replicas == 0 {
             self.zero_written(fact.resource_version, context);
+        } else if fact.replicas == round.to {
+            self.fewer_written(fact.resource_version, context);
         } else {
             self.zero_overtaken(context);
             if self.scale.is_some() {

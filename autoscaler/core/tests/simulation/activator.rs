@@ -336,6 +336,7 @@ impl World {
             // It seems to say nothing.
             LeaderFrame::WakeReply { answer: WakeAnswer::Queued, .. } if self.without(Rule::LeaderTalks) => {}
             LeaderFrame::Close { ref revision, gate, .. } if self.answers_close(index, revision, gate) => {}
+            LeaderFrame::Drain { ref revision, gate, .. } if self.answers_drain(index, revision, gate) => {}
             frame => {
                 self.act(index, |revision, now, out| revision.leader_says(&frame, now, out));
                 if matches!(frame, LeaderFrame::Zero(_)) {

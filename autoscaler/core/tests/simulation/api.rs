@@ -102,6 +102,30 @@ impl World {
         }
     }
 
+    /// A leader sends a PATCH of a pod's deletion cost. It may be lost, or land late; the watch is its answer.
+    pub(crate) fn send_mark(&mut self, leader: usize, pod: PodUid, marked: bool) {
+        if self.without(Rule::CostSeen) {
+            self.believe_mark(leader, &pod, marked);
+            let delay = self.random.milliseconds(500, 4_000);
+            self.agenda.after(delay, Event::Mark { pod, marked });
+        } else if !self.api_fault() {
+            let delay = self.api_delay(LANDS);
+            self.agenda.after(delay, Event::Mark { pod, marked });
+        }
+    }
+
+    pub(crate) fn mark_arrives(&mut self, pod: &PodUid, marked: bool) {
+        let Some(pod) = self.cluster.pod(pod).filter(|pod| !self.cluster.pods[*pod].gone) else { return };
+        self.note(|| format!("pod-{pod} is marked: {marked}"));
+        self.cluster.pods[pod].marked = marked;
+        self.pods_changed();
+        let seen = match self.random.below(20) {
+            0 => self.random.milliseconds(1, LAGS),
+            _ => self.random.milliseconds(1, 30),
+        };
+        self.agenda.after(seen, Event::MarkSeen(pod));
+    }
+
     pub(crate) fn send_get(&mut self, from: Process, question: Question) {
         if self.throttles() || self.api_fault() {
             let message = match question {

@@ -27,6 +27,7 @@ pub(crate) struct Cluster {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(crate) struct Pod {
     pub(crate) uid: PodUid,
     pub(crate) address: SocketAddr,
@@ -36,6 +37,11 @@ pub(crate) struct Pod {
     /// it does, whoever uses it. Its lame-duck time and grace cover that.
     pub(crate) doomed: bool,
     pub(crate) gone: bool,
+    created: i64,
+    /// It carries the deletion cost.
+    pub(crate) marked: bool,
+    /// The ReplicaSet controller has seen that it does.
+    pub(crate) first: bool,
     /// Requests that reached it and have not ended.
     pub(crate) serving: BTreeSet<usize>,
 }
@@ -99,6 +105,7 @@ impl Cluster {
             replicas: self.replicas,
             resource_version: self.version(),
             observed: self.acted == self.generation,
+            one_replica_set: true,
         }
     }
 
@@ -107,6 +114,8 @@ impl Cluster {
             uid: pod.uid.clone(),
             terminating: pod.is_terminating(),
             ready: pod.is_ready() && !pod.is_terminating(),
+            created: pod.created,
+            marked: pod.marked,
         };
         self.pods.iter().filter(|pod| !pod.gone).map(fact).collect()
     }
@@ -142,13 +151,15 @@ impl Cluster {
         let (mut made, mut deleted) = (Vec::new(), Vec::new());
         while live(&self.pods) < wanted {
             made.push(self.pods.len());
-            self.make_pod();
+            self.make_pod(now);
         }
         while live(&self.pods) > wanted {
-            // Not ready ones go first, then the youngest: the order of the real controller.
+            // Not ready ones go first, then those of the lowest cost, then the youngest: the order of the real controller
+            // (ActivePodsWithRanks in pkg/controller/controller_utils.go), nodes and restarts apart.
             let candidates =
                 self.pods.iter().enumerate().filter(|(_, pod)| !pod.is_terminating() && !pod.gone);
-            let Some((index, _)) = candidates.min_by_key(|(index, pod)| (pod.is_ready(), usize::MAX - index))
+            let Some((index, _)) =
+                candidates.min_by_key(|(index, pod)| (pod.is_ready(), !pod.first, usize::MAX - index))
             else {
                 break;
             };
@@ -167,7 +178,7 @@ impl Cluster {
         self.pods.iter().position(|pod| pod.uid == *uid)
     }
 
-    fn make_pod(&mut self) {
+    fn make_pod(&mut self, now: Duration) {
         let number = self.pods.len();
         let [low, high, ..] = number.to_le_bytes();
         self.pods.push(Pod {
@@ -177,6 +188,9 @@ impl Cluster {
             deleted: None,
             doomed: self.replicas == 0 || self.copied.0 != self.generation,
             gone: false,
+            created: i64::try_from(now.as_secs()).unwrap(),
+            marked: false,
+            first: false,
             serving: BTreeSet::new(),
         });
     }

@@ -34,6 +34,13 @@ pub(crate) enum Event {
         leader: usize,
         token: Token,
     },
+    /// A PATCH of a pod's deletion cost reaches the API server.
+    Mark {
+        pod: PodUid,
+        marked: bool,
+    },
+    /// The ReplicaSet controller sees the cost of a pod.
+    MarkSeen(usize),
     Copy,
     Act,
     PodStarts(usize),
@@ -43,6 +50,8 @@ pub(crate) enum Event {
     /// A pod is done with a request.
     Served(usize),
     Arrive,
+    /// Many requests at once, and one that takes long.
+    Surge,
     Elect,
     /// A leader's renewal reaches the API server.
     Renewal {

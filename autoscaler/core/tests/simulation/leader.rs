@@ -1,11 +1,12 @@
 //! A leading autoscaler process: the real leader, its lease, and what its process does for it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catnap_autoscaler_core::{
     Effect, Event as LeaderEvent, Leader, Policy, Settings, Stage, StreamId, WriteOutcome,
 };
-use catnap_wire::{LeaderFrame, Term};
+use catnap_wire::{LeaderFrame, PodUid, Term};
 
 use crate::event::{Event, Message, Process, Question};
 use crate::options::{Faults, Rule};
@@ -27,6 +28,9 @@ pub(crate) struct LeaderProcess {
     /// Told to end.
     pub(crate) stopping: bool,
     pub(crate) zeros: usize,
+    pub(crate) fewer: usize,
+    /// Pods that it takes for marked whatever its watch says.
+    believed: BTreeMap<PodUid, bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -74,6 +78,8 @@ impl World {
             paused_until: Duration::ZERO,
             stopping: false,
             zeros: 0,
+            fewer: 0,
+            believed: BTreeMap::new(),
         });
         for (delay, message) in [(TICK, Message::Tick), (RENEW, Message::Renew)] {
             self.agenda.after(delay, Event::To(Process::Leader(index), message));
@@ -127,7 +133,13 @@ impl World {
                 fact.observed |= self.without(Rule::Observed);
                 self.lead(index, |leader| leader.set_scale(&revision, Some(fact), now));
             }
-            Message::PodFacts(pods) => self.lead(index, |leader| leader.set_pods(&revision, pods, now)),
+            Message::PodFacts(mut pods) => {
+                for pod in &mut pods {
+                    pod.marked = self.leaders[index].believed.get(&pod.uid).copied().unwrap_or(pod.marked);
+                    pod.ready |= self.without(Rule::Unready) && !pod.terminating;
+                }
+                self.lead(index, |leader| leader.set_pods(&revision, pods, now));
+            }
             Message::Activators(pods) => self.lead(index, |leader| leader.set_activators(&pods, now)),
             Message::Opened { link } => {
                 let pod = self.activators[self.links[link].activator].pod.clone();
@@ -181,6 +193,13 @@ impl World {
         self.stop_when_written(index);
     }
 
+    /// It takes a pod for marked, or not, before the watch has said so.
+    pub(crate) fn believe_mark(&mut self, index: usize, pod: &PodUid, marked: bool) {
+        self.leaders[index].believed.insert(pod.clone(), marked);
+        let facts = Message::PodFacts(self.cluster.pod_facts());
+        self.agenda.after(Duration::from_millis(1), Event::To(Process::Leader(index), facts));
+    }
+
     fn lead(&mut self, index: usize, step: impl FnOnce(&mut Leader)) {
         let Some(leader) = &mut self.leaders[index].leader else { return };
         step(leader);
@@ -192,7 +211,10 @@ impl World {
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Send { stream: StreamId(link), frame } => {
-                if matches!(frame, LeaderFrame::Close { .. } | LeaderFrame::Zero(_)) {
+                if matches!(
+                    frame,
+                    LeaderFrame::Close { .. } | LeaderFrame::Drain { .. } | LeaderFrame::Zero(_)
+                ) {
                     self.tempt();
                 }
                 self.send_down(usize::try_from(link).unwrap(), frame);
@@ -213,10 +235,14 @@ impl World {
                 let start = Message::StartPut { replicas, version, not_after, token };
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
             }
+            Effect::MarkPod { pod, marked, .. } => self.send_mark(index, pod, marked),
             Effect::ListActivators { token } => self.send_list(index, token),
             Effect::Report(event) => {
                 if matches!(event, LeaderEvent::ScaledToZero { .. }) {
                     self.leaders[index].zeros += 1;
+                }
+                if matches!(event, LeaderEvent::ScaledDown { .. }) {
+                    self.leaders[index].fewer += 1;
                 }
                 self.note(|| format!("leader {index} reports {event:?}"));
             }

@@ -21,7 +21,7 @@ mod request;
 mod without;
 mod world;
 
-use options::{Faults, Options, Rule};
+use options::{Faults, Load, Options, Rule};
 use rstest::rstest;
 use world::{Summary, World};
 
@@ -43,6 +43,7 @@ fn simulate(options: impl Fn(u64) -> Options) -> Summary {
                 total.requests += summary.requests;
                 total.zeros += summary.zeros;
                 total.after_term += summary.after_term;
+                total.fewer += summary.fewer;
             }
             Err((violation, _)) => {
                 let Err((_, trace)) = World::new(options(seed), true).run() else {
@@ -70,16 +71,22 @@ fn assert_telling(total: Summary) {
 fn options(seed: u64, activators: usize, faults: Faults) -> Options {
     let refused = faults != Faults::None && seed % 5 == 4;
     let throttled = faults != Faults::None && seed % 7 == 5;
+    let load = Load::Sparse;
     Options {
         seed,
         activators,
         joiner: seed.is_multiple_of(2),
         faults,
         clocks: true,
+        load,
         refused,
         throttled,
         without: None,
     }
+}
+
+fn steady(seed: u64, activators: usize, faults: Faults) -> Options {
+    Options { load: Load::Steady, refused: false, ..options(seed, activators, faults) }
 }
 
 #[test]
@@ -113,6 +120,34 @@ fn leaders_that_come_close_lose_nothing() {
     assert!(total.after_term > total.runs / 10, "{total:?}");
 }
 
+/// Runs with a steady load must come to fewer replicas, more than once.
+fn assert_telling_of_fewer(total: Summary) {
+    println!("{total:?}");
+    assert!(total.fewer > total.runs, "{total:?}");
+    assert!(total.requests > 100 * total.runs, "{total:?}");
+}
+
+#[rstest]
+#[case(Faults::None)]
+#[case(Faults::Network)]
+#[case(Faults::Processes)]
+fn fewer_replicas_lose_nothing(#[case] faults: Faults) {
+    let total = simulate(|seed| steady(seed, 1 + usize::from(seed % 4 > 1), faults));
+    assert_telling_of_fewer(total);
+}
+
+/// As for zero, with a steady load.
+#[rstest]
+#[case(Rule::DrainBusy, Faults::None, 0)]
+#[case(Rule::CostSeen, Faults::None, 0)]
+#[case(Rule::Unready, Faults::None, 0)]
+#[case(Rule::Precondition, Faults::Network, 0)]
+#[case(Rule::InTime, Faults::Processes, 0)]
+#[case(Rule::Observed, Faults::None, 0)]
+fn every_rule_is_missed_on_the_way_to_fewer(#[case] rule: Rule, #[case] faults: Faults, #[case] first: u64) {
+    missed(rule, first, |seed| steady(seed, 2, faults));
+}
+
 /// Without the rule some seed must lose a request, send one to a pod that cannot answer, or leave one waiting: else these
 /// tests could not fail. With the rule the same seed must be harmless. What is rarely missed is looked for where it is found.
 #[rstest]
@@ -133,7 +168,11 @@ fn leaders_that_come_close_lose_nothing() {
 #[case(Rule::WatchLag, Faults::None, 0)]
 #[case(Rule::Lease, Faults::Leaders, 0)]
 fn every_rule_is_missed(#[case] rule: Rule, #[case] faults: Faults, #[case] first: u64) {
-    let complete = |seed| Options { clocks: false, ..options(seed, 2, faults) };
+    missed(rule, first, |seed| options(seed, 2, faults));
+}
+
+fn missed(rule: Rule, first: u64, complete: impl Fn(u64) -> Options) {
+    let complete = |seed| Options { clocks: false, ..complete(seed) };
     let found = (first..first + 40_000).find_map(|seed| {
         let options = Options { without: Some(rule), ..complete(seed) };
         World::new(options, false).run().err().map(|(violation, _)| (seed, violation))

@@ -145,7 +145,8 @@ impl World {
         };
         self.leader = Leader::new(term, Settings::default(), self.now);
         self.leader.upsert_revision(&revision(), policy, Stage::Routed, self.now);
-        let scale = ScaleFact { replicas: 1, resource_version: "1".into(), observed: true };
+        let scale =
+            ScaleFact { replicas: 1, resource_version: "1".into(), observed: true, one_replica_set: true };
         self.leader.set_scale(&revision(), Some(scale), self.now);
         self.leader.set_activators(&pods(self.processes.len()), self.now);
         self.told.clear();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use catnap_activator_core::{Arrival, Grant, Ticket};
 
 use crate::event::{Event, Message, Process};
+use crate::options::Load;
 use crate::world::World;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,12 @@ impl World {
         if self.quiet {
             return;
         }
+        if self.options.load == Load::Steady {
+            self.request_somewhere(Duration::ZERO);
+            let pause = self.random.milliseconds(20, 250);
+            self.agenda.after(pause, Event::Arrive);
+            return;
+        }
         for _ in 0..=self.random.below(3) {
             let delay = self.random.milliseconds(0, 30);
             self.request_somewhere(delay);
@@ -60,6 +67,29 @@ impl World {
             _ => self.random.milliseconds(2_000, 9_000),
         };
         self.agenda.after(pause, Event::Arrive);
+    }
+
+    /// More requests at once than one replica takes, and one of them for long; then it takes some time for the need to fall.
+    pub(crate) fn surge(&mut self) {
+        if self.quiet {
+            return;
+        }
+        for _ in 0..self.random.below(10) {
+            let (delay, duration) = (self.random.milliseconds(0, 30), self.random.milliseconds(300, 900));
+            self.long_request_somewhere(delay, duration);
+        }
+        let (delay, duration) = (self.random.milliseconds(0, 800), self.random.milliseconds(3_000, 12_000));
+        self.long_request_somewhere(delay, duration);
+        let pause = self.random.milliseconds(6_000, 12_000);
+        self.agenda.after(pause, Event::Surge);
+    }
+
+    fn long_request_somewhere(&mut self, delay: Duration, duration: Duration) {
+        let before = self.requests.len();
+        self.request_somewhere(delay);
+        if let Some(request) = self.requests.get_mut(before) {
+            request.duration = duration;
+        }
     }
 
     /// One request at an activator that lives.

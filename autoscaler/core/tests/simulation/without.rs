@@ -41,6 +41,15 @@ impl World {
         answers
     }
 
+    /// Answers Drain in place of an activator, which does not hear of it. True if so.
+    pub(crate) fn answers_drain(&mut self, index: usize, revision: &RevisionId, gate: GateId) -> bool {
+        let answers = self.without(Rule::DrainBusy);
+        if answers {
+            self.send_frame(index, ActivatorFrame::Ack { revision: revision.clone(), gate });
+        }
+        answers
+    }
+
     /// What an activator condemned by itself it forgets when all pods seem to go and come back.
     pub(crate) fn forget_condemned(&mut self, index: usize) {
         if self.without(Rule::Condemned) {

@@ -11,7 +11,7 @@ use crate::cluster::Cluster;
 use crate::event::{Event, Message, Process};
 use crate::leader::{LeaderProcess, Lease};
 use crate::network::Link;
-use crate::options::{Faults, Options, Rule};
+use crate::options::{Faults, Load, Options, Rule};
 use crate::random::Random;
 use crate::request::{Request, Stage};
 
@@ -56,6 +56,8 @@ pub(crate) struct Summary {
     pub(crate) zeros: usize,
     /// Writes of a leader that arrived when the lease was another's.
     pub(crate) after_term: usize,
+    /// How often some replicas were removed, and some stayed.
+    pub(crate) fewer: usize,
 }
 
 impl World {
@@ -103,6 +105,7 @@ impl World {
             requests: self.requests.len(),
             zeros: self.leaders.iter().map(|leader| leader.zeros).sum(),
             after_term: self.after_term,
+            fewer: self.leaders.iter().map(|leader| leader.fewer).sum(),
         })
     }
 
@@ -112,6 +115,9 @@ impl World {
             self.start_activator(true);
         }
         self.agenda.after(Duration::from_secs(2), Event::Arrive);
+        if self.options.load == Load::Steady {
+            self.agenda.after(Duration::from_secs(2), Event::Surge);
+        }
         if self.options.joiner {
             let at = self.random.milliseconds(3_000, 20_000);
             self.agenda.after(at, Event::Join);
@@ -132,6 +138,8 @@ impl World {
             }
             Event::Get { from, question } => self.get_arrives(from, question),
             Event::List { leader, token } => self.list_arrives(leader, token),
+            Event::Mark { pod, marked } => self.mark_arrives(&pod, marked),
+            Event::MarkSeen(pod) => self.cluster.pods[pod].first = self.cluster.pods[pod].marked,
             Event::Copy => self.deployment_controller(),
             Event::Act => self.replica_set_controller(),
             Event::PodStarts(pod) => self.pod_starts(pod),
@@ -139,6 +147,7 @@ impl World {
             Event::PodStops(pod) => self.pod_stops(pod),
             Event::Served(request) => self.served(request),
             Event::Arrive => self.arrive(),
+            Event::Surge => self.surge(),
             Event::Elect => self.elect(),
             Event::Renewal { leader, sent } => self.renewal_arrives(leader, sent),
             Event::Fault => self.fault(),

@@ -67,6 +67,17 @@ impl TryFrom<proto::LeaderFrame> for plain::LeaderFrame {
                 gate: decode_gate(close.gate)?,
                 pods: decode_uids("close.pod_uids", close.pod_uids)?,
             },
+            Frame::Drain(drain) => Self::Drain {
+                revision: decode_revision(drain.revision)?,
+                gate: decode_gate(drain.gate)?,
+                pods: decode_uids("drain.pod_uids", drain.pod_uids)?,
+                kept: decode_uids("drain.kept_pod_uids", drain.kept_pod_uids)?,
+                replicas: drain.replicas,
+            },
+            Frame::Avoid(avoid) => Self::Avoid {
+                revision: decode_revision(avoid.revision)?,
+                pods: decode_uids("avoid.pod_uids", avoid.pod_uids)?,
+            },
             Frame::Open(verdict) => Self::Open(decode_verdict(verdict)?),
             Frame::Zero(verdict) => Self::Zero(decode_verdict(verdict)?),
             Frame::WakeReply(reply) => Self::WakeReply {

@@ -50,6 +50,17 @@ impl From<&plain::LeaderFrame> for proto::LeaderFrame {
                 gate: Some(encode_gate(gate)),
                 pod_uids: encode_uids(pods),
             }),
+            Plain::Drain { revision, gate, pods, kept, replicas } => Frame::Drain(proto::Drain {
+                revision: Some(encode_revision(revision)),
+                gate: Some(encode_gate(gate)),
+                pod_uids: encode_uids(pods),
+                kept_pod_uids: encode_uids(kept),
+                replicas: *replicas,
+            }),
+            Plain::Avoid { revision, pods } => Frame::Avoid(proto::Avoid {
+                revision: Some(encode_revision(revision)),
+                pod_uids: encode_uids(pods),
+            }),
             Plain::Open(verdict) => Frame::Open(encode_verdict(verdict)),
             Plain::Zero(verdict) => Frame::Zero(encode_verdict(verdict)),
             Plain::WakeReply { revision, answer } => Frame::WakeReply(proto::WakeReply {

@@ -58,6 +58,14 @@ fn every_leader_frame_survives_the_wire() {
     let mut frames = vec![
         LeaderFrame::Welcome(Welcome { term: gate().term, closed: vec![closed], more: false }),
         LeaderFrame::Close { revision: revision(), gate: gate(), pods: vec!["pod-1".into()] },
+        LeaderFrame::Drain {
+            revision: revision(),
+            gate: gate(),
+            pods: vec!["pod-1".into()],
+            kept: vec!["pod-2".into(), "pod-3".into()],
+            replicas: 3,
+        },
+        LeaderFrame::Avoid { revision: revision(), pods: vec!["pod-2".into()] },
         LeaderFrame::Open(verdict()),
         LeaderFrame::Zero(verdict()),
     ];

@@ -1,0 +1,170 @@
+//! Shrinking to fewer, seen from the activator: what is avoided, and what is closed.
+
+use super::*;
+
+fn avoid(fixture: &mut Fixture, pods: &[&str]) {
+    let pods = pods.iter().map(|name| PodUid::from(*name)).collect();
+    fixture.leader(&LeaderFrame::Avoid { revision: revision_id(), pods });
+}
+
+fn drain(fixture: &mut Fixture, number: u64, pods: &[&str], kept: &[&str]) {
+    let uids = |names: &[&str]| names.iter().map(|name| PodUid::from(*name)).collect();
+    let (pods, kept) = (uids(pods), uids(kept));
+    let frame = LeaderFrame::Drain { revision: revision_id(), gate: gate(number), pods, kept, replicas: 2 };
+    fixture.leader(&frame);
+}
+
+fn used(fixture: &mut Fixture) -> String {
+    let Arrival::Dispatched(grant) = fixture.arrive() else { panic!("there is room") };
+    grant.uid.to_string()
+}
+
+fn ack(number: u64) -> ActivatorFrame {
+    ActivatorFrame::Ack { revision: revision_id(), gate: gate(number) }
+}
+
+fn busy(number: u64) -> ActivatorFrame {
+    ActivatorFrame::Busy { revision: revision_id(), gate: gate(number) }
+}
+
+#[test]
+fn a_pod_to_be_avoided_is_used_only_when_no_other_one_has_room() {
+    let mut fixture = Fixture::led(limited(2));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    avoid(&mut fixture, &["a"]);
+    assert_eq!([used(&mut fixture), used(&mut fixture), used(&mut fixture)], ["b", "b", "a"]);
+    avoid(&mut fixture, &[]);
+    assert_eq!(used(&mut fixture), "a");
+}
+
+#[test]
+fn a_held_request_takes_a_pod_to_be_avoided_rather_than_wait() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    fixture.arrivals(3);
+    avoid(&mut fixture, &["a"]);
+    let on_a = fixture.open.iter().position(|grant| *grant.uid == *"a").unwrap();
+    fixture.open.swap(0, on_a);
+    fixture.take();
+    fixture.finish_one();
+    assert_eq!(fixture.granted(), [(2, "a".to_owned())]);
+}
+
+#[test]
+fn without_a_limit_a_pod_to_be_avoided_gets_nothing() {
+    let mut fixture = Fixture::led(Policy::default());
+    fixture.pods(vec![ready("a"), ready("b"), ready("c")]);
+    avoid(&mut fixture, &["b"]);
+    let all: Vec<String> = (0..200).map(|_| used(&mut fixture)).collect();
+    assert!(all.iter().all(|uid| uid != "b") && all.contains(&"a".into()) && all.contains(&"c".into()));
+    avoid(&mut fixture, &["a", "b", "c"]);
+    used(&mut fixture);
+}
+
+#[test]
+fn nobody_avoids_a_pod_for_a_leader_that_is_gone() {
+    let mut fixture = Fixture::led(limited(2));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    avoid(&mut fixture, &["a"]);
+    fixture.revision.leader_lost(fixture.now);
+    assert_eq!(used(&mut fixture), "a");
+}
+
+#[test]
+fn an_empty_pod_is_drained_and_the_others_go_on() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    avoid(&mut fixture, &["a"]);
+    assert_eq!(used(&mut fixture), "b");
+    fixture.take();
+    drain(&mut fixture, 1, &["a"], &["b"]);
+    assert_eq!(fixture.sent(), [ack(1)]);
+    assert_eq!(fixture.arrive(), Arrival::Held, "b is full, and a is closed");
+    fixture.leader(&LeaderFrame::Open(verdict(1, &["a"])));
+    assert!(fixture.granted().is_empty(), "a is gone");
+    fixture.finish_one();
+    assert_eq!(fixture.granted(), [(1, "b".to_owned())]);
+}
+
+#[test]
+fn a_round_that_ends_with_open_uses_the_pod_again() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    fixture.arrive();
+    let (kept, going) = if *fixture.open[0].uid == *"a" { ("a", "b") } else { ("b", "a") };
+    drain(&mut fixture, 1, &[going], &[kept]);
+    fixture.arrive();
+    fixture.leader(&LeaderFrame::Open(verdict(1, &[])));
+    assert_eq!(fixture.granted(), [(1, going.to_owned())]);
+}
+
+#[test]
+fn what_is_in_use_or_unknown_or_wanted_is_not_drained() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    fixture.arrivals(1);
+    fixture.take();
+    let in_use = fixture.open[0].uid.to_string();
+    let other = if in_use == "a" { "b" } else { "a" };
+    drain(&mut fixture, 1, &[&in_use], &[other]);
+    assert_eq!(fixture.sent(), [busy(1)]);
+    drain(&mut fixture, 2, &["unknown"], &["a", "b"]);
+    assert_eq!(fixture.sent(), [busy(2)], "another one would go in its place");
+    drain(&mut fixture, 3, &[other], &[]);
+    assert_eq!(fixture.sent(), [busy(3)], "in use, and nobody said that it stays");
+    fixture.arrivals(2);
+    fixture.take();
+    drain(&mut fixture, 4, &[other], &[&in_use]);
+    assert_eq!(fixture.sent(), [busy(4)], "somebody waits");
+}
+
+#[test]
+fn a_pod_that_comes_in_the_middle_is_not_used() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    drain(&mut fixture, 1, &["a"], &["b"]);
+    fixture.pods(vec![ready("a"), ready("b"), ready("new")]);
+    assert_eq!(used(&mut fixture), "b");
+    assert_eq!(fixture.arrive(), Arrival::Held);
+    fixture.leader(&LeaderFrame::Open(verdict(1, &["a"])));
+    assert_eq!(fixture.granted(), [(1, "new".to_owned())]);
+}
+
+#[test]
+fn the_others_hold_on_while_all_that_stay_are_away_and_a_wake_tells_of_it() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    drain(&mut fixture, 1, &["a"], &["b"]);
+    fixture.pods(vec![ready("a")]);
+    assert_eq!(fixture.arrive(), Arrival::Held);
+    fixture.pass(ms(5));
+    assert!(fixture.sent().contains(&ActivatorFrame::Wake { revision: revision_id(), held: 1 }));
+}
+
+#[test]
+fn rule_5_a_silent_leader_is_overruled_by_what_the_count_says() {
+    for (replicas, then) in [(2, "a"), (1, "b")] {
+        let mut fixture = Fixture::led(limited(1));
+        fixture.pods(vec![ready("a"), ready("b")]);
+        drain(&mut fixture, 1, &["a"], &["b"]);
+        fixture.pass(ms(1_900));
+        assert!(fixture.reads().is_empty());
+        fixture.pass(ms(200));
+        let [attempt] = fixture.reads()[..] else { panic!("it looks at the count") };
+        fixture.read(attempt, replicas);
+        assert_eq!(used(&mut fixture), then);
+        assert_eq!(fixture.revision.snapshot().gate, "open");
+    }
+}
+
+#[test]
+fn a_hello_tells_what_is_drained_as_not_in_use() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    drain(&mut fixture, 1, &["a"], &["b"]);
+    let now = fixture.now;
+    let report = fixture.event(|revision, _, _| revision.report(now));
+    let usable: Vec<_> = report.pods.iter().map(|pod| (&*pod.uid, pod.usable)).collect();
+    assert_eq!(usable, [("a", false), ("b", true)]);
+    assert_eq!(report.closed, None);
+}
