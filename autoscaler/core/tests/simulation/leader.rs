@@ -169,7 +169,9 @@ impl World {
                     let refused = Message::Written(token, WriteOutcome::Refused);
                     let delay = self.random.milliseconds(1, 6);
                     self.agenda.after(delay, Event::To(Process::Leader(index), refused));
-                } else if !self.sends_late(index, Question::Leader(token), replicas, &version) {
+                } else if not_after.is_some()
+                    || !self.sends_late(index, Question::Leader(token), replicas, &version)
+                {
                     self.note(|| format!("leader {index} sends PUT {replicas} on {version}"));
                     self.tempt();
                     self.send_put(Process::Leader(index), Question::Leader(token), replicas, version);

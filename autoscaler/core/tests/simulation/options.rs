@@ -57,7 +57,8 @@ impl Faults {
 ///   number was right, did no harm in 40,000 runs with a broken network. Probably (2) covers it: a pod that the leader does
 ///   not name is condemned by the activators that know it when they acknowledge, or hear of the zero. That is no proof.
 /// - (2) for some pods: while they are closed only those that stay are used. Activators that used pods made since as well did no
-///   harm in 40,000 runs with a broken network: a pod that is replaced moves the version, so the write fails.
+///   harm with a broken network in seeds 0 to 12,235, where another fault that is mended now ended the search: a pod that is
+///   replaced moves the version, so the write fails.
 /// - The boot in a term (7). The elections here, as those of the Lease, count up with every process, so the boot never decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
