@@ -47,9 +47,16 @@ impl Scene {
         let mut leader = Leader::new(Term { transitions: 1, boot: 1 }, Settings::default(), Duration::ZERO);
         let policy = Policy { limit: 10, max: 1_000, window: Duration::from_secs(6), ..Policy::default() };
         leader.upsert_revision(&victim(), policy, Stage::Routed, now);
-        let fact = ScaleFact { replicas: 3, resource_version: "10".into(), observed: true };
+        let fact =
+            ScaleFact { replicas: 3, resource_version: "10".into(), observed: true, one_replica_set: true };
         leader.set_scale(&victim(), Some(fact), now);
-        let pod = |uid: &str| PodFact { uid: uid.into(), terminating: false, ready: true };
+        let pod = |uid: &str| PodFact {
+            uid: uid.into(),
+            terminating: false,
+            ready: true,
+            created: 0,
+            marked: false,
+        };
         leader.set_pods(&victim(), ["p", "q", "r"].map(pod).into(), now);
         leader.set_activators(&["a".into(), "b".into()], now);
         let mut scene = Self { leader, now, puts: 0, frames_refused: 0, connected: true };

@@ -116,7 +116,7 @@ impl Revision {
     /// Requests in flight on this pod, from all activators that are connected.
     pub(super) fn in_flight_on(&self, uid: &PodUid) -> u64 {
         let reports = self.views.values().flat_map(|view| &view.pods);
-        reports.filter(|report| report.uid == *uid).map(|report| report.in_flight).sum()
+        sum(reports.filter(|report| report.uid == *uid).map(|report| report.in_flight))
     }
 
     /// Requests held without a usable pod, as far as said lately.

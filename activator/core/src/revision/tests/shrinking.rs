@@ -138,7 +138,7 @@ fn the_others_hold_on_while_all_that_stay_are_away_and_a_wake_tells_of_it() {
     fixture.pods(vec![ready("a")]);
     assert_eq!(fixture.arrive(), Arrival::Held);
     fixture.pass(ms(5));
-    assert!(fixture.sent().contains(&ActivatorFrame::Wake { revision: revision_id(), held: 1 }));
+    assert!(fixture.sent().contains(&ActivatorFrame::Wake { revision: revision_id(), held: 1, arrivals: 1 }));
 }
 
 #[test]

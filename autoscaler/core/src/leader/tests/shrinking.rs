@@ -197,7 +197,7 @@ fn rule_10_one_that_was_named_and_outlives_the_round_is_pardoned() {
 #[case::busy(|fixture: &mut Fixture| fixture.frame(B, ActivatorFrame::Busy { revision: id(), gate: gate(1) }))]
 #[case::wake(|fixture: &mut Fixture| fixture.wake(B, 1))]
 #[case::pressure(|fixture: &mut Fixture| {
-    let pressure = Pressure { revision: id(), held: 1, in_flight: 1 };
+    let pressure = Pressure { revision: id(), held: 1, in_flight: 1, standing: false };
     fixture.frame(B, ActivatorFrame::Pressure(vec![pressure]));
 })]
 #[case::lost_stream(|fixture: &mut Fixture| fixture.step(|leader, now| leader.stream_closed(B, now)))]
@@ -257,7 +257,9 @@ fn who_does_not_get_empty_is_put_back_and_another_goes() {
 fn a_need_that_rises_takes_the_pods_back_before_new_ones_start() {
     let mut fixture = Fixture::ripe();
     fixture.effects.clear();
-    let pressure = || ActivatorFrame::Pressure(vec![Pressure { revision: id(), held: 30, in_flight: 20 }]);
+    let pressure = || {
+        ActivatorFrame::Pressure(vec![Pressure { revision: id(), held: 30, in_flight: 20, standing: false }])
+    };
     for _ in 0..3 {
         fixture.frame(A, pressure());
         fixture.pass(ms(50));
