@@ -403,9 +403,7 @@ impl Driver {
                             marked,
                             leadership: reign.leadership.clone(),
                         };
-                        let marks = self.marks.clone();
-                        // In no tracker that is waited for: the watch tells what came of it.
-                        tokio::spawn(async move { marks.write(&mark).await });
+                        self.marks.send(mark);
                     }
                 }
                 Effect::ListActivators { token } => {

@@ -48,6 +48,12 @@ impl MarkClient {
         Self { client, turns: Arc::new(Semaphore::new(AT_ONCE)), metrics }
     }
 
+    /// Writes it beside everything else, in no tracker that is waited for: the watch tells what came of it.
+    pub(crate) fn send(&self, mark: Mark) {
+        let client = self.clone();
+        tokio::spawn(async move { client.write(&mark).await });
+    }
+
     /// PATCH of the annotation, if the pod is still the same.
     pub(crate) async fn write(&self, mark: &Mark) {
         let _turn = self.turns.acquire().await;
