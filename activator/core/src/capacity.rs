@@ -8,7 +8,6 @@ use crate::pod::{Pod, PodKey, PodState};
 use crate::random::Random;
 use catnap_wire::message::{PodReport, PodUid};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::ops::Bound;
 use std::time::Duration;
 
 /// All pods that the watch shows, and those that are gone but have exchanges open.
@@ -21,8 +20,10 @@ pub(crate) struct Capacity {
     usable: Vec<PodKey>,
     /// As many of them are not to be avoided.
     preferred: usize,
-    /// The usable ones, those to be avoided last, by exchanges open; kept only with a limit.
-    by_load: BTreeSet<(bool, u32, PodKey)>,
+    /// The preferred ones by exchanges open; kept only with a limit.
+    by_load: BTreeSet<(u32, PodKey)>,
+    /// Those to be avoided, likewise: a set of their own, as there is nothing in it nearly always.
+    avoided_by_load: BTreeSet<(u32, PodKey)>,
     limited: bool,
 }
 
@@ -95,13 +96,15 @@ impl Capacity {
         self.limited = limit > 0;
         self.usable.clear();
         self.by_load.clear();
+        self.avoided_by_load.clear();
         let mut avoided = Vec::new();
         for (key, state) in &mut self.pods {
             state.avoided = gate.avoided().contains(&state.pod.uid);
             if state.reachable().is_some() && gate.admits(&state.pod.uid) {
                 if state.avoided { &mut avoided } else { &mut self.usable }.push(*key);
                 if self.limited {
-                    self.by_load.insert((state.avoided, state.load(), *key));
+                    let by_load = if state.avoided { &mut self.avoided_by_load } else { &mut self.by_load };
+                    by_load.insert((state.load(), *key));
                 }
             }
         }
@@ -138,19 +141,25 @@ impl Capacity {
 
     /// Of those with the fewest exchanges one that did not just fail, if there is one.
     fn least_loaded(&self, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
-        let free = || {
-            let preferred = self.by_load.iter().take_while(move |(avoided, load, _)| !avoided && *load < cap);
-            let last = (Bound::Included((true, 0, PodKey(0))), Bound::Unbounded);
-            let rest = self.by_load.range(last).take_while(move |(_, load, _)| *load < cap);
-            preferred.chain(rest).map(|(_, load, key)| (*load, *key))
-        };
-        let others = || free().filter(|(_, key)| Some(*key) != avoid);
-        let (least, first) = others().next().or_else(|| free().next())?;
+        let sets = [&self.by_load, &self.avoided_by_load];
+        let found = sets.into_iter().find_map(|set| self.least_of(set, cap, avoid));
+        found.or_else(|| avoid.filter(|key| sets.iter().any(|set| self.has_room(set, *key, cap))))
+    }
+
+    fn least_of(&self, set: &BTreeSet<(u32, PodKey)>, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
+        let free = set.iter().copied().take_while(|(load, _)| *load < cap);
+        let mut others = free.filter(|(_, key)| Some(*key) != avoid);
+        let (least, first) = others.next()?;
         if self.just_failed(first) {
-            let equals = others().take_while(|(load, _)| *load == least);
+            let equals = others.take_while(|(load, _)| *load == least);
             return equals.map(|(_, key)| key).find(|key| !self.just_failed(*key)).or(Some(first));
         }
         Some(first)
+    }
+
+    fn has_room(&self, set: &BTreeSet<(u32, PodKey)>, key: PodKey, cap: u32) -> bool {
+        let load = self.load(key);
+        load < cap && set.contains(&(load, key))
     }
 
     /// Counts one more exchange with the pod.
@@ -207,9 +216,9 @@ impl Capacity {
         let Some(state) = self.pods.get_mut(&key) else { return };
         let before = state.load();
         change(state);
-        let avoided = state.avoided;
-        if self.limited && self.by_load.remove(&(avoided, before, key)) {
-            self.by_load.insert((avoided, state.load(), key));
+        let by_load = if state.avoided { &mut self.avoided_by_load } else { &mut self.by_load };
+        if self.limited && by_load.remove(&(before, key)) {
+            by_load.insert((state.load(), key));
         }
     }
 

@@ -20,10 +20,10 @@ pub(super) const BOUNDS: &[Bound] = &[
     Bound { what: SYSTEM_CALLS_1, most: 6.1 },
     // The bar of the design is 4.3.
     Bound { what: SYSTEM_CALLS_32, most: 4.3 },
-    Bound { what: ALLOCATIONS, most: 13.1 },
-    Bound { what: INSTRUCTIONS, most: 48_000.0 },
+    Bound { what: ALLOCATIONS, most: 12.1 },
+    Bound { what: INSTRUCTIONS, most: 46_500.0 },
     Bound { what: INSTRUCTIONS_FIELD, most: 2_200.0 },
-    Bound { what: ROUTE, most: 1_510.0 },
+    Bound { what: ROUTE, most: 1_440.0 },
     Bound { what: SLOT, most: 2_450.0 },
     Bound { what: LIMITED_SLOT, most: 3_110.0 },
 ];
