@@ -15,7 +15,7 @@ const HISTORY: u64 = 130;
 /// Longest time for all, in milliseconds.
 const BAR_MILLISECONDS: f64 = 20.0;
 /// Longest time for one, in microseconds. It is more than a decision: averages, pods and gates are looked at, too.
-const BAR_MICROSECONDS: f64 = 2.0;
+const BAR_MICROSECONDS: f64 = 1.0;
 const ACTIVATORS: [&str; 2] = ["activator-1", "activator-2"];
 
 /// Flags of `catnap-bench decide`.
