@@ -14,7 +14,8 @@ use catnap_e2e::functions::{PATIENCE, deploy, deploy_resting, hello, replicas, r
 
 /// The minute that has just begun, or the next one.
 fn minute() -> anyhow::Result<Zoned> {
-    let now = Timestamp::now().to_zoned(TimeZone::UTC);
+    // Windows open at whole seconds.
+    let now = Timestamp::from_second(Timestamp::now().as_second())?.to_zoned(TimeZone::UTC);
     let within = SignedDuration::from_secs(now.second().into());
     let begun = now.checked_sub(within)?;
     Ok(if now.second() < 30 { begun } else { begun.checked_add(SignedDuration::from_mins(1))? })
