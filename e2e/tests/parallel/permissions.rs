@@ -58,8 +58,8 @@ async fn catnap_scales_only_its_own_deployments_and_activators_only_up() {
 
 /// Patches a pod with the rights of the autoscaler, which may not read it: kubectl would do that first.
 async fn patch_pod(test: &Context, pod: &str, patch: Value) -> anyhow::Result<()> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}", test.namespace);
-    let request = http::Request::patch(path)
+    let url = format!("/api/v1/namespaces/{}/pods/{pod}", test.namespace);
+    let request = http::Request::patch(url)
         .header("Impersonate-User", format!("system:serviceaccount:{SYSTEM_NAMESPACE}:catnap-autoscaler"))
         .header("Content-Type", "application/merge-patch+json")
         .body(patch.to_string().into_bytes())?;
