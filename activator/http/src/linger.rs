@@ -1,11 +1,14 @@
-//! The end of an HTTP/2 connection: what the codec has written may still be in the kernel, megabytes of it.
+//! The end of a connection: what its peer still sends is read and dropped for a while, for a byte that arrives for a closed
+//! socket has the kernel reset the connection, and a reset can overtake what was sent (RFC 9112 9.6).
 //!
-//! Its client goes on to answer pings and to open windows, and a byte that arrives for a closed socket has the kernel reset the
-//! connection and drop what it did not send. So the socket is kept, and read, until all of that is on its way.
+//! Over HTTP/2 that may be megabytes which the kernel still has: the client goes on to answer pings and to open windows, so the
+//! socket is kept, and read, until all of it is on its way.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
-use tokio::time::{Instant, interval};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, interval, sleep_until, timeout};
 
 use crate::socket::Socket;
 
@@ -13,10 +16,20 @@ use crate::socket::Socket;
 const LINGER: Duration = Duration::from_secs(2);
 /// The kernel is asked this often what it has left.
 const LOOK: Duration = Duration::from_millis(50);
-/// So much is read from one look to the next: more than a client has to say, and little enough for one that floods us.
+/// So much of an upload that was refused is dropped from one look to the next: few clients send faster, and none takes much of
+/// the worker's time.
+const DROPPED_A_LOOK: usize = 1024 * 1024;
+/// The same, over HTTP/2: more than a client has to say, and little enough for one that floods us.
 const READ_A_LOOK: usize = 16 * 1024;
 
 impl Socket {
+    /// Ends the sending side, then reads and drops until the peer ends its own or `longest` passed.
+    pub(crate) async fn linger(&self, longest: Duration) {
+        if self.finish().is_ok() {
+            let _ = timeout(longest, self.drop_received(DROPPED_A_LOOK)).await;
+        }
+    }
+
     /// Sends what the kernel has, then the end of the connection, and waits a moment for the client's. `longest`: for a client
     /// that takes little. One that takes nothing is [given up](Socket::give_up_after) by the kernel.
     pub(crate) async fn linger_until_sent(&self, longest: Duration) {
@@ -24,34 +37,53 @@ impl Socket {
         if let Err(error) = self.watch_unsent() {
             tracing::debug!(peer = %self.peer, %error, "the end of a connection may come early");
         }
+        tokio::select! {
+            biased;
+            () = self.finish_once_sent(longest) => {}
+            () = self.drop_received(READ_A_LOOK) => {}
+        }
+    }
+
+    /// Ends the sending side when the kernel has sent everything, then gives the client a moment.
+    async fn finish_once_sent(&self, longest: Duration) {
         let mut until = Instant::now() + longest;
         let mut finished = false;
         let mut look = interval(LOOK);
-        let mut room = 0;
         loop {
-            tokio::select! {
-                biased;
-                now = look.tick() => {
-                    room = READ_A_LOOK;
-                    if !finished && self.all_sent() {
-                        if self.finish().is_err() {
-                            return;
-                        }
-                        finished = true;
-                        until = until.min(now + LINGER);
-                    }
-                    if now >= until {
-                        return;
-                    }
+            let now = look.tick().await;
+            if !finished && self.all_sent() {
+                if self.finish().is_err() {
+                    return;
                 }
-                // An error is found by the read.
-                _ = self.stream.readable(), if room > 0 => match self.stream.try_read(&mut [0; 4096]) {
-                    Ok(0) => return,
-                    Ok(count) => room = room.saturating_sub(count),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                },
+                finished = true;
+                until = until.min(now + LINGER);
             }
+            if now >= until {
+                return;
+            }
+        }
+    }
+
+    /// Reads and drops until the peer ends its side or the connection fails, at most `room` bytes a look.
+    async fn drop_received(&self, room: usize) {
+        loop {
+            let next = Instant::now() + LOOK;
+            let mut left = room;
+            while left > 0 {
+                // The socket is readable at once for as long as there are bytes, and others want their turn.
+                consume_budget().await;
+                if self.stream.readable().await.is_err() {
+                    return;
+                }
+                // A buffer that is only needed now: whoever waits would keep it.
+                match self.stream.try_read(&mut [0; 4096]) {
+                    Ok(0) => return,
+                    Ok(count) => left = left.saturating_sub(count),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => return,
+                }
+            }
+            sleep_until(next).await;
         }
     }
 }

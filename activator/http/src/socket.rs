@@ -364,29 +364,6 @@ impl Socket {
         self.delimit_by_close(false);
         SockRef::from(&self.stream).shutdown(Shutdown::Write)
     }
-
-    /// Ends the sending side, then reads and drops until the peer ends its own or `longest` passed: closing at once with
-    /// unread bytes would send a reset, which can overtake the response (RFC 9112 9.6).
-    pub(crate) async fn linger(&self, longest: Duration) {
-        if self.finish().is_err() {
-            return;
-        }
-        let drained = async {
-            loop {
-                if self.stream.readable().await.is_err() {
-                    return;
-                }
-                // Room that is only needed now: whoever waits would keep it.
-                match self.stream.try_read(&mut [0; 4096]) {
-                    Ok(0) => return,
-                    Ok(_) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(longest, drained).await;
-    }
 }
 
 #[cfg(test)]

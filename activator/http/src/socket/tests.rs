@@ -1,4 +1,7 @@
 use super::*;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
@@ -84,6 +87,56 @@ async fn lingering_ends_with_the_peer() {
     };
     let both = async { tokio::join!(socket.linger(Duration::from_secs(60)), peer) };
     tokio::time::timeout(SOON, both).await.unwrap();
+}
+
+/// Sends as fast as it goes until the other side is gone, on a thread of its own. Gives the bytes that the kernel took.
+fn flood(client: TcpStream) -> std::thread::JoinHandle<usize> {
+    let mut client = client.into_std().unwrap();
+    client.set_nonblocking(false).unwrap();
+    std::thread::spawn(move || {
+        let block = vec![0; 1 << 20];
+        let mut sent = 0;
+        while let Ok(count) = client.write(&block) {
+            sent += count;
+        }
+        sent
+    })
+}
+
+#[test]
+fn lingering_ends_in_time_and_leaves_others_their_turn_whatever_the_peer_sends() {
+    const LONGEST: Duration = Duration::from_millis(300);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let seen = runtime.block_on(async {
+            let (client, socket) = pair().await;
+            // What is under way then is no large part of what was read.
+            SockRef::from(&client).set_send_buffer_size(64 * 1024).unwrap();
+            SockRef::from(&socket.stream).set_recv_buffer_size(64 * 1024).unwrap();
+            let flood = flood(client);
+            socket.stream.readable().await.unwrap();
+            let turns = Arc::new(AtomicUsize::new(0));
+            let counted = Arc::clone(&turns);
+            let others = tokio::spawn(async move {
+                let mut turn = tokio::time::interval(LONGEST / 100);
+                loop {
+                    turn.tick().await;
+                    counted.fetch_add(1, Relaxed);
+                }
+            });
+            socket.linger(LONGEST).await;
+            socket.reset();
+            drop(socket);
+            others.abort();
+            (turns.load(Relaxed), flood.join().unwrap())
+        });
+        tell.send(seen).unwrap();
+    });
+    let (turns, sent) = told.recv_timeout(SOON).expect("an end");
+    assert!(turns > 3, "{turns} turns");
+    // One look at the beginning, and six more.
+    assert!(sent < 8 << 20, "{sent} bytes were read");
 }
 
 /// The event loop of another thread hears of bytes while this one reads those before them.
