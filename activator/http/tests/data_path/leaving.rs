@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 /// A body of which only this much comes.
-fn half(bytes: &'static str) -> Body {
+pub(crate) fn half(bytes: &'static str) -> Body {
     let sent = futures::stream::iter([Ok(Frame::data(Bytes::from(bytes)))]);
     StreamBody::new(futures::StreamExt::chain(sent, futures::stream::pending())).boxed()
 }

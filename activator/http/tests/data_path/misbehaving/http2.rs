@@ -3,6 +3,8 @@
 use super::{LIMITS, impatient, reason, say};
 use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, empty, get, http2, request};
+use crate::hardening::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
+use crate::leaving::half;
 use crate::pod::{Pod, describe};
 use catnap_activator_core::Protocol;
 use catnap_activator_http::Outcome;
@@ -110,6 +112,44 @@ async fn a_stream_that_is_reset_after_its_head_is_passed_on() {
         assert_eq!(pod.connections(), 1, "the connection goes on");
         let ended = bed.until_ended(2).await;
         assert!(ended.iter().all(|end| (end.outcome, end.attempts) == (Outcome::BrokenOff, 1)), "{ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_is_whole_although_its_stream_is_reset_behind_its_end() {
+    // `:status: 200` (RFC 7541 appendix A), a body, and that nothing more of the upload is wanted (RFC 9113 8.1): all at once.
+    let answer = [
+        frame(HEADERS, END_HEADERS, 1, &[0x88]),
+        frame(DATA, END_STREAM, 1, b"hello"),
+        frame(RST_STREAM, 0, 1, &[0; 4]),
+    ]
+    .concat();
+    for (limit, multiplexed) in LIMITS.into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {
+        let bed = Bed::start();
+        let bytes = answer.clone();
+        let pod = Pod::raw(move |_, mut stream| {
+            let bytes = bytes.clone();
+            async move {
+                accept(&mut stream).await.unwrap();
+                say(stream, &bytes).await;
+            }
+        })
+        .await;
+        bed.function_with("hello", h2c(limit), &[pod.address]);
+        if multiplexed {
+            let mut client = http2(bed.address()).await;
+            let upload = request("POST", "http://hello.default/", half("begun"));
+            let response = within("a head", client.send_request(upload)).await.unwrap();
+            let body = within("the body", response.into_body().collect()).await.unwrap();
+            assert_eq!(body.to_bytes(), "hello");
+        } else {
+            let mut client = Raw::connect(bed.address()).await;
+            client.send("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 9\r\n\r\nbegun").await;
+            let answer = client.answer().await;
+            assert_eq!((answer.status, answer.text()), (200, "hello"));
+        }
+        assert_eq!(bed.until_ended(1).await[0].outcome, Outcome::Answered);
+        until("the slot is free", || bed.state("hello").in_flight == 0).await;
     }
 }
 
