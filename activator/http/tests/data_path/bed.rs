@@ -20,7 +20,19 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Fails the test when it takes too long.
 pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(SOON, future).await.unwrap_or_else(|_| panic!("not in time: {what}"))
+    let done = tokio::time::timeout(SOON, future).await;
+    done.unwrap_or_else(|_| panic!("not in time: {what}\n{}", threads()))
+}
+
+/// What the threads of this process are at.
+fn threads() -> String {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let of = |task: std::fs::DirEntry| {
+        ["comm", "stat", "wchan"]
+            .map(|file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default().trim().to_owned())
+            .join(" | ")
+    };
+    tasks.map(of).collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until the condition holds.
@@ -46,6 +58,8 @@ pub(crate) struct Counts {
     /// A worker was looked at so often, and refused requests the last time.
     pub(crate) looks: AtomicUsize,
     pub(crate) refuses: AtomicBool,
+    /// A worker that begins a request while somebody has it does not go on.
+    pub(crate) gate: Mutex<()>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +79,7 @@ impl Observer for Counts {
         self.under_way.fetch_add(1, SeqCst);
         let thread = std::thread::current().name().unwrap_or_default().to_owned();
         *self.threads.lock().entry(thread).or_default() += 1;
+        drop(self.gate.lock());
     }
 
     fn ended(&self, exchange: &Ended<'_>) {

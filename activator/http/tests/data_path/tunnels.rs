@@ -1,10 +1,11 @@
 //! Connections that switch to another protocol.
 
-use crate::bed::{Bed, Setup, until};
+use crate::bed::{Bed, Setup, until, within};
 use crate::client::Raw;
 use crate::pod::{Pod, describe};
 use catnap_activator_core::{Protocol, Reason, Timeouts};
-use catnap_activator_http::Outcome;
+use catnap_activator_http::{Drained, Outcome};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -90,12 +91,29 @@ async fn what_a_tunnel_moved_counts_also_when_it_is_cut_off() {
     client.send(UPGRADE).await;
     assert_eq!(client.head().await.status, 101);
     client.send("hello").await;
-    let mut echoed = [0; 10];
-    client.stream.read_exact(&mut echoed).await.unwrap();
-    assert_eq!(&echoed, b"readyhello");
+    assert_eq!(client.through(b"hello").await, b"readyhello");
     let ended = bed.until_ended(1).await;
     assert_eq!(ended[0].outcome, Outcome::TimedOut(Reason::RequestTimeout));
     assert_eq!((ended[0].request_bytes, ended[0].response_bytes), (5, 10));
+}
+
+#[tokio::test]
+async fn what_a_tunnel_moved_counts_also_when_a_drain_cuts_it_off() {
+    let bed = Bed::start();
+    let pod = echo().await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.send(UPGRADE).await;
+    assert_eq!(client.head().await.status, 101);
+    client.send("hello").await;
+    assert_eq!(client.through(b"hello").await, b"readyhello");
+    let counts = Arc::clone(&bed.counts);
+    let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::ZERO)).await;
+    assert_eq!(drained, Drained { cut_off: 1 });
+    until("it is cut off", || !counts.ended.lock().is_empty()).await;
+    let ended = counts.ended.lock().clone();
+    assert_eq!((ended[0].request_bytes, ended[0].response_bytes), (5, 10));
+    assert!(client.rest().await.is_empty());
 }
 
 #[tokio::test]
