@@ -10,6 +10,8 @@ use futures::FutureExt;
 use socket2::{SockFilter, SockRef};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::yield_now;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::listen::Endpoint;
 use crate::room::turn_away_at_once;
@@ -27,7 +29,14 @@ const HANDSHAKES: Duration = Duration::from_millis(100);
 
 /// Accepts until the server closes, then what is left in the backlog. The listener closes last: what is in its backlog then is
 /// reset, so nothing new may come into it.
-pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, socket: TcpListener) {
+///
+/// `_accepting`: for as long as connections may come.
+pub(crate) async fn accept(
+    worker: Arc<Worker>,
+    endpoint: Endpoint,
+    socket: TcpListener,
+    _accepting: TaskTrackerToken,
+) {
     let mut stage = worker.stage.clone();
     let mut spare = spare_descriptor();
     let mut said: Option<Instant> = None;
@@ -53,7 +62,8 @@ pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, socket: TcpL
         }
     }
     let Ok(socket) = socket.into_std() else { return };
-    if let Err(error) = begin_no_more(&SockRef::from(&socket)) {
+    let begun = begin_no_more(&SockRef::from(&socket));
+    if let Err(error) = &begun {
         tracing::warn!(%error, "a connection that is made in the last moment may be lost");
     }
     let take = |(stream, _): (std::net::TcpStream, _)| {
@@ -61,25 +71,32 @@ pub(crate) async fn accept(worker: Arc<Worker>, endpoint: Endpoint, socket: TcpL
             worker.take_over(endpoint, stream, worker.connections.reserve());
         }
     };
-    accept_rest(|| socket.accept(), take, &stage).await;
+    accept_rest(|| socket.accept(), take, begun.is_ok(), &stage).await;
 }
 
-/// Accepts what waits, and what is being made meanwhile.
+/// Accepts what waits, and what is being made meanwhile. `ends`: no other connection begins, so that nobody waits some time.
 async fn accept_rest<T>(
     mut accept: impl FnMut() -> Result<T, Error>,
     mut take: impl FnMut(T),
+    ends: bool,
     stage: &watch::Receiver<Stage>,
 ) {
     let made = tokio::time::Instant::now() + HANDSHAKES;
     while *stage.borrow() < Stage::Ended {
+        let all_made = tokio::time::Instant::now() >= made;
         match accept() {
-            Ok(accepted) => take(accepted),
-            Err(error) if of_one_connection(&error) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock && tokio::time::Instant::now() >= made => {
-                return;
+            Ok(accepted) => {
+                take(accepted);
+                // Those that were accepted want their turn.
+                yield_now().await;
             }
+            Err(error) if of_one_connection(&error) => yield_now().await,
+            Err(error) if error.kind() == ErrorKind::WouldBlock && all_made => return,
             // Nobody waits yet, or there are no descriptors before other connections end.
             Err(_) => tokio::time::sleep(PAUSE).await,
+        }
+        if all_made && !ends {
+            return;
         }
     }
 }
@@ -139,6 +156,7 @@ fn of_one_connection(error: &Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::io::{Read, Write};
     use std::net::{TcpListener as StdTcpListener, TcpStream as StdTcpStream};
 
@@ -168,7 +186,7 @@ mod tests {
         let mut said = said.into_iter();
         let mut accepted = Vec::new();
         let accept = || said.next().unwrap_or_else(|| Err(ErrorKind::WouldBlock.into()));
-        accept_rest(accept, |connection| accepted.push(connection), &stage).await;
+        accept_rest(accept, |connection| accepted.push(connection), true, &stage).await;
         accepted
     }
 
@@ -182,5 +200,33 @@ mod tests {
         let said = std::iter::repeat_with(no_descriptor).take(50).chain([Ok(1)]).collect();
         assert_eq!(accepted(said, Stage::Closing).await, [1], "even later than handshakes are waited for");
         assert!(accepted(vec![no_descriptor(), Ok(1)], Stage::Ended).await.is_empty(), "but not for ever");
+    }
+
+    #[tokio::test]
+    async fn a_backlog_leaves_others_their_turn() {
+        let (_keep, stage) = watch::channel(Stage::Closing);
+        let turns = Cell::new(0);
+        let mut said = 0..1_000;
+        let accept = || said.next().ok_or_else(|| Error::from(ErrorKind::WouldBlock));
+        let others = async {
+            loop {
+                turns.set(turns.get() + 1);
+                yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = accept_rest(accept, |turn| assert_eq!(turns.get(), turn), true, &stage) => {}
+            () = others => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn a_backlog_that_never_ends_is_left_when_handshakes_had_their_time() {
+        let (_keep, stage) = watch::channel(Stage::Closing);
+        let mut accepted = 0;
+        let accepting = accept_rest(|| Ok(()), |()| accepted += 1, false, &stage);
+        tokio::time::timeout(Duration::from_secs(10), accepting).await.expect("an end");
+        assert!(accepted > 0);
     }
 }

@@ -128,7 +128,14 @@ impl Client {
     async fn serve_http2(self: &Arc<Self>, transport: Transport) {
         match self.drive_http2(transport).await {
             Ok(()) if !self.socket.is_closed() => {
-                self.socket.linger_until_sent(self.worker.config.idle_timeout).await;
+                tokio::select! {
+                    () = self.socket.linger_until_sent(self.worker.config.idle_timeout) => {}
+                    () = self.holds_drain_up() => {
+                        if !self.socket.all_sent() {
+                            self.worker.connections.count_cut_off();
+                        }
+                    }
+                }
             }
             Ok(()) => {}
             Err(error) => {
@@ -175,6 +182,12 @@ impl Client {
             // Its client does not answer.
             () = self.socket.told_to_go() => Ok(()),
         }
+    }
+
+    /// Waits until the server has been ending for as long as a client is waited for that moves next to nothing.
+    async fn holds_drain_up(&self) {
+        Stage::Closing.reached(&mut self.worker.stage.clone()).await;
+        tokio::time::sleep(self.worker.config.stall_timeout).await;
     }
 
     /// A connection that was opened while draining still gets its first request served.

@@ -32,6 +32,7 @@ pub(crate) struct Connections {
     next: AtomicU64,
     open: AtomicUsize,
     emptied: Notify,
+    cut_off: AtomicUsize,
 }
 
 /// Sockets by their number, and in the order in which they may have become quiet.
@@ -155,20 +156,31 @@ impl Connections {
         }
     }
 
-    /// Closes everything. Gives how many connections had a request on them, or the rest of a response.
-    pub(crate) fn close_all(&self) -> usize {
-        let sockets = self.sockets.lock();
-        let mut cut_off = 0;
-        for socket in sockets.all() {
+    /// Closes everything. Whatever had a request on it, or the rest of a response, counts as cut off.
+    pub(crate) fn close_all(&self) {
+        for socket in self.sockets.lock().all() {
             let under_way = match socket.phase() {
+                // The codec is done, but the kernel may not be.
+                _ if socket.is_let_go() => socket.is_multiplexed() && !socket.all_sent(),
                 Phase::Head => socket.received() > 0,
                 Phase::Idle => socket.pace.unsent(),
                 Phase::Busy => true,
             };
-            cut_off += usize::from(under_way && !socket.is_let_go());
+            if under_way {
+                self.count_cut_off();
+            }
             socket.close();
         }
-        cut_off
+    }
+
+    /// A connection ended before what was on it, because the server does.
+    pub(crate) fn count_cut_off(&self) {
+        self.cut_off.fetch_add(1, Relaxed);
+    }
+
+    /// Connections that ended before what was on them, because the server does.
+    pub(crate) fn cut_off(&self) -> usize {
+        self.cut_off.load(Relaxed)
     }
 
     /// Waits until no connection is left.

@@ -8,7 +8,8 @@ use catnap_activator_core::{Activator, Slot};
 use rustls::ServerConfig;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use crate::accept::accept;
 use crate::client;
@@ -29,7 +30,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// While ending, quiet connections are looked for this often.
 const CLOSING_SWEEP: Duration = Duration::from_millis(100);
 /// A cut-off connection's tasks get this long to notice.
-const CUTTING_OFF: Duration = Duration::from_secs(1);
+pub(crate) const CUTTING_OFF: Duration = Duration::from_secs(1);
 /// A worker with this many more connections than another hands a new one over.
 const UNEVEN: usize = 2;
 
@@ -53,6 +54,8 @@ pub(crate) struct Worker {
     number: usize,
     /// All workers, this one included, by number.
     peers: Arc<[Peer]>,
+    /// Whoever accepts connections, of all workers.
+    accepting: TaskTracker,
 }
 
 /// Another worker, as one sees it that has a connection to give away.
@@ -69,6 +72,8 @@ type HandedOver = (Endpoint, std::net::TcpStream, Registration);
 pub(crate) struct Prepared {
     worker: Arc<Worker>,
     handed_over: mpsc::UnboundedReceiver<HandedOver>,
+    /// For its listeners. It has it before it runs: another one may be asked to end meanwhile.
+    accepting: TaskTrackerToken,
 }
 
 /// Makes the workers known to each other.
@@ -89,6 +94,9 @@ pub(crate) fn prepare(
         })
         .unzip();
     let peers: Arc<[Peer]> = peers.into();
+    let accepting = TaskTracker::new();
+    // It ends when nobody is left in it: none comes later.
+    accepting.close();
     let room = Room::new(most_connections, peers.iter().map(|peer| Arc::clone(&peer.connections)).collect());
     receivers
         .into_iter()
@@ -110,8 +118,10 @@ pub(crate) fn prepare(
                 limited_pool: Arc::clone(&limited_pool),
                 number,
                 peers: Arc::clone(&peers),
+                accepting: accepting.clone(),
             }),
             handed_over,
+            accepting: accepting.token(),
         })
         .collect()
 }
@@ -123,15 +133,15 @@ impl Prepared {
         let deadlines = Arc::clone(&worker);
         // Until the runtime ends: exchanges have their limits while draining too.
         tokio::spawn(async move { deadlines.deadlines.keep().await });
-        let mut accepting = JoinSet::new();
         for (endpoint, socket) in listeners {
             match listen::register(socket) {
                 Ok(socket) => {
-                    accepting.spawn(accept(Arc::clone(&worker), endpoint, socket));
+                    tokio::spawn(accept(Arc::clone(&worker), endpoint, socket, self.accepting.clone()));
                 }
                 Err(error) => tracing::error!(%error, ?endpoint, "a worker cannot use its listener"),
             }
         }
+        drop(self.accepting);
         let mut stage = worker.stage.clone();
         let mut sweep = tokio::time::interval(SWEEP);
         loop {
@@ -143,7 +153,6 @@ impl Prepared {
                 }
             }
         }
-        while accepting.join_next().await.is_some() {}
         worker.close(&mut self.handed_over).await
     }
 }
@@ -210,8 +219,9 @@ impl Worker {
         }
     }
 
-    /// Waits until no worker has a connection: others may be using connections to pods that this one moves.
+    /// Waits until no worker has a connection, or may get one: others may be using connections to pods that this one moves.
     async fn all_emptied(&self) {
+        self.accepting.wait().await;
         for peer in self.peers.iter() {
             peer.connections.emptied().await;
         }
@@ -227,7 +237,7 @@ impl Worker {
                 Some((endpoint, stream, registration)) = handed_over.recv() => {
                     self.take_over(endpoint, stream, registration);
                 }
-                () = self.all_emptied() => return 0,
+                () = self.all_emptied() => return self.connections.cut_off(),
                 () = Stage::Ended.reached(&mut stage) => break,
                 _ = sweep.tick() => {
                     self.connections.close_quiet();
@@ -235,9 +245,9 @@ impl Worker {
                 }
             }
         }
-        let cut_off = self.connections.close_all();
+        self.connections.close_all();
         let _ = tokio::time::timeout(CUTTING_OFF, self.connections.emptied()).await;
-        cut_off
+        self.connections.cut_off()
     }
 }
 

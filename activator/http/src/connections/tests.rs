@@ -52,6 +52,20 @@ async fn an_http2_client_that_was_asked_to_leave_is_let_go_when_it_has_been_sile
 }
 
 #[tokio::test]
+async fn what_the_kernel_still_has_is_cut_off() {
+    for (bytes, cut_off) in [(16 << 20, 1), (1, 0)] {
+        let (_client, socket, connections, _registration) = idle().await;
+        // As much as the kernel takes.
+        assert!(socket.stream.try_write(&vec![0; bytes]).unwrap() > 0);
+        socket.watch_unsent().unwrap();
+        socket.let_go();
+        until(|| cut_off > 0 || socket.all_sent()).await;
+        connections.close_all();
+        assert_eq!(connections.cut_off(), cut_off);
+    }
+}
+
+#[tokio::test]
 async fn a_silent_client_has_a_second() {
     let (_client, socket, connections, _registration) = idle().await;
     let asked = Instant::now();

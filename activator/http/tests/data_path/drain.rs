@@ -1,6 +1,6 @@
 //! Ending without losing anything that arrived.
 
-use crate::bed::{Bed, Setup, until, within};
+use crate::bed::{Bed, Setup, set_pods, until, within};
 use crate::broken::read_request;
 use crate::client::{Raw, empty, http2, request};
 use crate::pod::{Pod, describe, reply};
@@ -124,6 +124,58 @@ async fn what_does_not_end_is_cut_off() {
     let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::from_millis(50))).await;
     assert_eq!(drained, Drained { cut_off: 1 });
     assert!(client.rest().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_worker_that_is_stuck_does_not_keep_the_process_from_ending() {
+    let bed = Bed::start();
+    std::mem::forget(bed.counts.gate.lock());
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("nobody.default", "/").await;
+    until("the worker is stuck", || bed.counts.under_way.load(SeqCst) == 1).await;
+    within("the drain", bed.handle.drain(Duration::ZERO, Duration::ZERO)).await;
+}
+
+/// What clients hear who connect one after the other from when a drain begins until nobody listens. One request is held for as
+/// long.
+async fn connect_during_a_drain() -> Vec<std::io::ErrorKind> {
+    let bed = Bed::start();
+    bed.function("hello", Setup::default());
+    let mut held = Raw::connect(bed.address()).await;
+    held.get("hello.default", "/").await;
+    bed.until_held("hello", 1).await;
+    let address = bed.address();
+    let drain = tokio::spawn(bed.handle.drain(Duration::ZERO, LONG));
+    let attempts = tokio::task::spawn_blocking(move || {
+        let mut heard = Vec::new();
+        while heard.last() != Some(&std::io::ErrorKind::ConnectionRefused) {
+            let connected = std::net::TcpStream::connect_timeout(&address, Duration::from_millis(50));
+            heard.extend(connected.err().map(|error| error.kind()));
+        }
+        heard
+    });
+    let mut heard = within("nobody listens", attempts).await.unwrap();
+    heard.dedup();
+    let pod = Pod::http1(describe).await;
+    set_pods(&bed.activator, "hello", &[pod.address]);
+    assert_eq!(held.answer().await.status, 200);
+    drop(held);
+    assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 0 });
+    heard
+}
+
+#[tokio::test]
+async fn no_connection_begins_that_would_not_be_accepted() {
+    use std::io::ErrorKind::{ConnectionRefused, TimedOut};
+    let mut heard = Vec::new();
+    // On a busy machine nobody may have come between the last connection and the end of the listener.
+    for _ in 0..5 {
+        heard.push(connect_during_a_drain().await);
+        if heard.last().is_some_and(|heard| *heard == [TimedOut, ConnectionRefused]) {
+            return;
+        }
+    }
+    panic!("{heard:?}");
 }
 
 #[tokio::test]

@@ -10,8 +10,10 @@ use catnap_activator_http::Drained;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpSocket;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 const LONG: Duration = Duration::from_secs(60);
 const INITIAL_WINDOW_SIZE: u16 = 4;
@@ -21,9 +23,9 @@ const ANY: [u8; 4] = (u32::MAX >> 1).to_be_bytes();
 /// What fits into the buffers of the kernel, whose client takes its time.
 const BYTES: usize = 1 << 20;
 
-#[tokio::test]
-async fn the_rest_of_a_response_is_not_lost_with_its_connection() {
-    let bed = Bed::start();
+/// A client whose connection a drain ends and whose response, of [`BYTES`], is in the kernel; and the drain.
+async fn with_the_kernel(stall_timeout: Duration) -> (Frames, JoinHandle<Drained>) {
+    let bed = Bed::configured(|config| config.stall_timeout = stall_timeout);
     let finish = Arc::new(Notify::new());
     let gate = Arc::clone(&finish);
     let pod = Pod::http1(move |_| {
@@ -56,6 +58,12 @@ async fn the_rest_of_a_response_is_not_lost_with_its_connection() {
     }
     finish.notify_one();
     until("all of it left the server", || counts.ended.lock().len() == 1).await;
+    (client, drain)
+}
+
+#[tokio::test]
+async fn the_rest_of_a_response_is_not_lost_with_its_connection() {
+    let (mut client, drain) = with_the_kernel(LONG).await;
     let mut read = 0;
     while let Some(next) = client.next().await {
         if next.kind == DATA {
@@ -67,6 +75,19 @@ async fn the_rest_of_a_response_is_not_lost_with_its_connection() {
     assert_eq!(read, BYTES);
     drop(client);
     assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 0 });
+}
+
+#[tokio::test]
+async fn a_client_that_reads_little_of_it_holds_no_drain_up() {
+    let (mut client, drain) = with_the_kernel(Duration::from_secs(2)).await;
+    let reading = tokio::spawn(async move {
+        let mut pace = tokio::time::interval(Duration::from_millis(50));
+        while client.stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {
+            pace.tick().await;
+        }
+    });
+    assert_eq!(within("the drain", drain).await.unwrap(), Drained { cut_off: 1 });
+    reading.abort();
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::alone::{alone, alone_with_ports};
 use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, reply};
+use catnap_activator_http::Drained;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -172,6 +173,23 @@ fn a_connection_without_a_descriptor_is_told_why() {
         let pod = Pod::http1(describe).await;
         bed.pods("cold", &[pod.address]);
         assert_eq!(held.answer().await.status, 200);
+    });
+}
+
+#[test]
+fn a_drain_without_descriptors_closes_what_is_quiet() {
+    alone("hardening::overload::a_drain_without_descriptors_closes_what_is_quiet", async {
+        let (bed, _pod) = bed(1_000, 2).await;
+        let mut clients = Vec::new();
+        for _ in 0..4 {
+            clients.push(idle(&bed).await);
+        }
+        let _files = use_up_descriptors();
+        let drained = within("the drain", bed.handle.drain(Duration::ZERO, Duration::from_secs(60))).await;
+        assert_eq!(drained, Drained { cut_off: 0 });
+        for mut client in clients {
+            assert!(client.rest().await.is_empty());
+        }
     });
 }
 
