@@ -26,7 +26,8 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
 
 /// What the threads of this process are at.
 fn threads() -> String {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    // Without descriptors there is nothing to be read.
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
     let of = |task: std::fs::DirEntry| {
         ["comm", "stat", "wchan"]
             .map(|file| std::fs::read_to_string(task.path().join(file)).unwrap_or_default().trim().to_owned())
