@@ -117,8 +117,10 @@ impl Capacity {
         if self.limited {
             return self.least_loaded(cap, avoid);
         }
-        // All of them only where there is nothing but pods to be avoided.
-        let [first, second] = match if self.preferred > 0 { self.preferred } else { self.usable.len() } {
+        // Those to be avoided only where there is nothing else but what just failed.
+        let all = self.preferred == self.usable.len()
+            || self.usable.iter().take(self.preferred).all(|key| self.just_failed(*key));
+        let [first, second] = match if all { self.usable.len() } else { self.preferred } {
             0 => return None,
             1 => [self.usable[0]; 2],
             count => {
@@ -132,18 +134,25 @@ impl Capacity {
             return Some(chosen);
         }
         // Rare: while held requests are spread, or right after a failure.
-        self.usable
-            .iter()
-            .copied()
-            .filter(|key| self.load(*key) < cap)
-            .min_by_key(|key| (self.avoided(*key), self.cost(*key, avoid)))
+        self.usable.iter().copied().filter(|key| self.load(*key) < cap).min_by_key(|key| {
+            let (failed, weight) = self.cost(*key, avoid);
+            (failed, !all && self.avoided(*key), weight)
+        })
     }
 
-    /// Of those with the fewest exchanges one that did not just fail, if there is one.
+    /// Of those with the fewest exchanges one that did not just fail, if there is one. Of those to be avoided only where all
+    /// others have no room or just failed.
     fn least_loaded(&self, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
         let sets = [&self.by_load, &self.avoided_by_load];
-        let found = sets.into_iter().find_map(|set| self.least_of(set, cap, avoid));
+        let [preferred, avoided] = sets.map(|set| self.least_of(set, cap, avoid));
+        let instead = avoided.filter(|key| !self.just_failed(*key) && self.all_failed(&self.by_load, cap));
+        let found = instead.or(preferred).or(avoided);
         found.or_else(|| avoid.filter(|key| sets.iter().any(|set| self.has_room(set, *key, cap))))
+    }
+
+    /// All of them with room just failed.
+    fn all_failed(&self, set: &BTreeSet<(u32, PodKey)>, cap: u32) -> bool {
+        set.iter().take_while(|(load, _)| *load < cap).all(|(_, key)| self.just_failed(*key))
     }
 
     fn least_of(&self, set: &BTreeSet<(u32, PodKey)>, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
@@ -234,7 +243,7 @@ impl Capacity {
         self.pods.get(&key).is_some_and(PodState::just_failed)
     }
 
-    /// A pod that just failed weighs as if it had four times its load.
+    /// Whether it failed this very request, and its load: a pod that just failed weighs as if it had four times as much.
     fn cost(&self, key: PodKey, avoid: Option<PodKey>) -> (bool, u64) {
         let weight = self.pods.get(&key).map_or(u64::MAX, |state| {
             (u64::from(state.load()) + 1) * if state.just_failed() { 4 } else { 1 }

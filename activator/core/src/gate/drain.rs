@@ -25,7 +25,8 @@ pub(crate) struct Wish<'a> {
 pub(crate) struct Findings {
     /// Something is in flight on a pod that would not stay.
     pub(crate) in_flight: bool,
-    /// Requests are held, or a pod that would go is not known here as one that lives: then another one would go.
+    /// Requests are held, or a pod that would go is not known here as one that lives: then another one would go. It does not
+    /// count once this was agreed to.
     pub(crate) objection: bool,
 }
 
@@ -67,6 +68,11 @@ impl Gate {
             })
         });
         answer(busy)
+    }
+
+    /// A round about some pods under this gate is under way, and this activator has agreed to it.
+    pub(crate) fn agreed_to(&self, gate: GateId) -> bool {
+        self.drain.as_ref().is_some_and(|drain| drain.gate == gate)
     }
 
     /// The pod is closed by a round about some pods.

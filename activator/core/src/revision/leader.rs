@@ -6,6 +6,7 @@ use crate::gate::{CloseAnswer, Findings, Wish};
 use catnap_wire::message::{
     ActivatorFrame, Closed, GateId, LeaderFrame, PodUid, Pressure, RevisionReport, Term, WakeAnswer,
 };
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// Counts of exchanges alone are told again at most this often; they only matter for who goes first when shrinking.
@@ -82,18 +83,26 @@ impl<W> Revision<W> {
     }
 
     fn drain(&mut self, wish: Wish<'_>, now: Duration, out: &mut Effects<W>) {
-        let lives =
-            |uid: &PodUid| self.capacity.pods().any(|(_, state)| state.lives() && state.pod.uid == *uid);
-        let going = |uid: &PodUid| !wish.kept.contains(uid);
-        let found = Findings {
-            in_flight: self
-                .capacity
-                .pods()
-                .any(|(_, state)| state.in_flight > 0 && state.lives() && going(&state.pod.uid)),
-            objection: !self.queue.is_empty() || !wish.pods.iter().all(lives),
+        // Requests wait for this meanwhile, and the leader repeats itself every 100 ms: thousands of pods are not compared
+        // with thousands, and what was agreed to is not looked through again.
+        let found = if self.gate.agreed_to(wish.gate) {
+            Findings { in_flight: self.serves_any(|uid| self.gate.bars(uid)), objection: false }
+        } else {
+            let kept: HashSet<&PodUid> = wish.kept.iter().collect();
+            let living = self.capacity.pods().filter(|(_, state)| state.lives());
+            let living: HashSet<&PodUid> = living.map(|(_, state)| &state.pod.uid).collect();
+            Findings {
+                in_flight: self.serves_any(|uid| !kept.contains(uid)),
+                objection: !self.queue.is_empty() || !wish.pods.iter().all(|uid| living.contains(uid)),
+            }
         };
         let answer = self.gate.drain(wish, found, now);
         self.answer_round(wish.gate, answer, now, out);
+    }
+
+    /// Something is in flight on such a pod.
+    fn serves_any(&self, such: impl Fn(&PodUid) -> bool) -> bool {
+        self.capacity.pods().any(|(_, state)| state.in_flight > 0 && state.lives() && such(&state.pod.uid))
     }
 
     fn answer_round(

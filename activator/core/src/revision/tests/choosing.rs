@@ -8,7 +8,7 @@ fn load(fixture: &Fixture, name: &str) -> u32 {
 }
 
 /// The oldest exchange ends without the head of a response.
-fn break_one_off(fixture: &mut Fixture) -> String {
+pub(super) fn break_one_off(fixture: &mut Fixture) -> String {
     let grant = fixture.open.remove(0);
     fixture.event(|revision, now, out| revision.broke_off(grant.key, now, out));
     grant.uid.to_string()

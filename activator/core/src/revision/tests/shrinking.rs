@@ -1,6 +1,8 @@
 //! Shrinking to fewer, seen from the activator: what is avoided, and what is closed.
 
+use super::choosing::break_one_off;
 use super::*;
+use std::time::Instant;
 
 fn avoid(fixture: &mut Fixture, pods: &[&str]) {
     let pods = pods.iter().map(|name| PodUid::from(*name)).collect();
@@ -59,6 +61,69 @@ fn without_a_limit_a_pod_to_be_avoided_gets_nothing() {
     assert!(all.iter().all(|uid| uid != "b") && all.contains(&"a".into()) && all.contains(&"c".into()));
     avoid(&mut fixture, &["a", "b", "c"]);
     used(&mut fixture);
+}
+
+#[test]
+fn who_was_refused_goes_to_a_pod_to_be_avoided_rather_than_to_the_same_one() {
+    for limit in [0, 2] {
+        let mut fixture = Fixture::led(limited(limit));
+        fixture.pods(vec![ready("a"), ready("b")]);
+        avoid(&mut fixture, &["b"]);
+        assert_eq!(used(&mut fixture), "a");
+        let Arrival::Dispatched(again) = fixture.refuse_one() else { panic!("b has room, limit {limit}") };
+        assert_eq!(*again.uid, *"b", "limit {limit}");
+    }
+}
+
+#[test]
+fn a_pod_to_be_avoided_is_better_than_one_that_just_failed() {
+    for limit in [0, 2] {
+        let mut fixture = Fixture::led(limited(limit));
+        fixture.pods(vec![ready("a"), ready("b")]);
+        avoid(&mut fixture, &["b"]);
+        assert_eq!(used(&mut fixture), "a");
+        break_one_off(&mut fixture);
+        assert_eq!([used(&mut fixture), used(&mut fixture)], ["b", "b"], "limit {limit}");
+        fixture.arrivals(10);
+        assert!(fixture.open.iter().any(|grant| *grant.uid == *"a"), "b has much to do now, limit {limit}");
+    }
+}
+
+#[test]
+fn a_pod_that_just_failed_is_no_reason_to_use_one_to_be_avoided_beside_others() {
+    for limit in [0, 3] {
+        let mut fixture = Fixture::led(limited(limit));
+        fixture.pods(vec![ready("a"), ready("b"), ready("c")]);
+        avoid(&mut fixture, &["c"]);
+        fixture.arrivals(2);
+        break_one_off(&mut fixture);
+        let all: Vec<String> = (0..4).map(|_| used(&mut fixture)).collect();
+        assert!(!all.contains(&"c".into()), "{all:?}, limit {limit}");
+    }
+}
+
+#[test]
+fn many_pods_are_drained_without_comparing_each_with_each() {
+    let names: Vec<String> = (0..20_000).map(|number| format!("pod-{number:05}")).collect();
+    let uids: Vec<PodUid> = names.iter().map(|name| PodUid::from(&**name)).collect();
+    let (kept, going) = uids.split_at(10_000);
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(names.iter().map(|name| ready(name)).collect());
+    // Past the checks of the fixture, each of which looks at all pods.
+    let mut time = |number| {
+        let (pods, kept) = (going.to_vec(), kept.to_vec());
+        let frame =
+            LeaderFrame::Drain { revision: revision_id(), gate: gate(number), pods, kept, replicas: 20_000 };
+        let (begun, mut out) = (Instant::now(), Effects::new());
+        fixture.revision.leader_says(&frame, fixture.now, &mut out);
+        let took = begun.elapsed();
+        assert!(matches!(out[..], [Effect::Send(ActivatorFrame::Ack { .. })]), "{out:?}");
+        took
+    };
+    let new = (1..=5).map(&mut time).min().unwrap_or_default();
+    let again = (0..5).map(|_| time(5)).min().unwrap_or_default();
+    // A hundred million comparisons take more than a second.
+    assert!(new < ms(400) && again < ms(400), "{new:?}, and {again:?} when repeated");
 }
 
 #[test]
