@@ -3,8 +3,9 @@
 //!
 //! Places and bytes for held requests are divided by dynamic thresholds (Choudhury and Hahne, "Dynamic queue length thresholds
 //! for shared-memory packet switches", 1998, with alpha 1), twice: a namespace may have as many as are free, and a function as
-//! many as its namespace may have beyond what it has. A function alone gets a third of all, a namespace half, and whoever
-//! comes later always finds some.
+//! many as its namespace may have beyond what it has. A function alone gets a third of all, a namespace half. What each gets
+//! is a part of what those before it left, soon next to nothing; so the last of it is for functions that hold little: dozens
+//! that come later still find some.
 
 use crate::reason::Trouble;
 use crate::sync::Mutex;
@@ -12,6 +13,11 @@ use crate::sync::atomic::{AtomicUsize, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
+
+/// A function holds little with this part of all: with the defaults 97 requests, or 512 KiB of them.
+const LITTLE: usize = 1_024;
+/// When its namespace may have no more than this part of all, only a function that holds little gets any of it.
+const LAST: usize = 16;
 
 /// Counts that must not be exceeded by the whole process.
 #[derive(Debug)]
@@ -131,9 +137,10 @@ impl Share {
         // Counted first, so that no two requests see the same counts.
         let held = self.held.fetch_add(1, Ordering::Relaxed);
         let of_all = self.namespace.held.fetch_add(1, Ordering::Relaxed);
-        let allowed =
-            |free: usize| free > 0 && (standing == Standing::Admitted || held < free.saturating_sub(of_all));
-        match self.namespace.budgets.held.take(1, allowed) {
+        let budget = &self.namespace.budgets.held;
+        let fair = |free: usize| budget.is_fair(held + 1, free.saturating_sub(of_all));
+        let allowed = |free: usize| free > 0 && (standing == Standing::Admitted || fair(free));
+        match budget.take(1, allowed) {
             Ok(()) => Ok(HeldPermit(Arc::clone(self))),
             Err(free) => {
                 self.held.fetch_sub(1, Ordering::Relaxed);
@@ -148,14 +155,20 @@ impl Share {
     }
 
     /// Memory for a request that is held.
-    pub(crate) fn hold_bytes(self: &Arc<Self>, bytes: usize) -> Result<HeldBytes, Trouble> {
+    pub(crate) fn hold_bytes(
+        self: &Arc<Self>,
+        bytes: usize,
+        standing: Standing,
+    ) -> Result<HeldBytes, Trouble> {
         let held = self.bytes.fetch_add(bytes, Ordering::Relaxed);
         let of_all = self.namespace.bytes.fetch_add(bytes, Ordering::Relaxed);
         // All after the taking: a large request must not leave less than its function and its namespace have.
         let after = |had: usize| had.saturating_add(bytes);
         let left = |free: usize| free.saturating_sub(bytes).checked_sub(after(of_all));
-        let allowed = |free: usize| left(free).is_some_and(|left| after(held) <= left);
-        match self.namespace.budgets.bytes.take(bytes, allowed) {
+        let budget = &self.namespace.budgets.bytes;
+        let fair = |free: usize| left(free).is_some_and(|left| budget.is_fair(after(held), left));
+        let allowed = |free: usize| free >= bytes && (standing == Standing::Admitted || fair(free));
+        match budget.take(bytes, allowed) {
             Ok(()) => Ok(HeldBytes { bytes, share: Arc::clone(self) }),
             Err(free) => {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
@@ -231,6 +244,12 @@ struct Count {
 impl Count {
     fn new(most: usize) -> Self {
         Self { value: AtomicUsize::new(0), most }
+    }
+
+    /// A function may have so much where its namespace may have `left` more.
+    fn is_fair(&self, held: usize, left: usize) -> bool {
+        let little = held <= (self.most / LITTLE).max(1);
+        left > 0 && (little || held <= left && left > self.most / LAST)
     }
 
     /// Takes so many if that is allowed with this many free ones, and says how many there were if not. Never allow it with

@@ -129,10 +129,10 @@ impl Function {
     }
 
     /// Memory for a request of this Function that is held, or about to be.
-    pub fn hold_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
+    pub(crate) fn hold_bytes(&self, bytes: usize, standing: Standing) -> Result<HeldBytes, Refusal> {
         self.namespace
             .share(&self.uid)
-            .hold_bytes(bytes)
+            .hold_bytes(bytes, standing)
             .map_err(|Trouble { reason, detail }| self.refusal(reason, detail))
     }
 
@@ -160,7 +160,7 @@ impl Function {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };
-        let (waiter, waiting) = Waiting::pair(self, grant.ticket);
+        let (waiter, waiting) = Waiting::pair(self, grant.ticket, Standing::Admitted);
         let held = Held::new(waiter, grant.arrived, grant.waited_cold(), permit);
         routed.with(|machine, now, effects| machine.adopt(grant.ticket, held, now, effects));
         Admission::Held(waiting)
@@ -186,7 +186,7 @@ impl Function {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };
-        let (waiter, waiting) = Waiting::pair(self, ticket);
+        let (waiter, waiting) = Waiting::pair(self, ticket, standing);
         state.pending.push(ticket, Held::new(waiter, arrived, true, permit));
         self.list(state);
         Admission::Held(waiting)

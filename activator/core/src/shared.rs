@@ -299,13 +299,13 @@ impl SharedRevision {
         standing: Standing,
     ) -> Outcome {
         self.place(function, |machine, now, _, waiting| {
-            machine.arrive_as(standing, ticket, now, || waiting.pair(function, ticket))
+            machine.arrive_as(standing, ticket, now, || waiting.pair(function, ticket, standing))
         })
     }
 
     pub(crate) fn retry(self: &Arc<Self>, function: &Arc<Function>, grant: &Grant) -> Outcome {
         self.place(function, |machine, now, effects, waiting| {
-            machine.retry(grant, now, || waiting.pair(function, grant.ticket), effects)
+            machine.retry(grant, now, || waiting.pair(function, grant.ticket, Standing::Admitted), effects)
         })
     }
 
@@ -385,8 +385,8 @@ pub(crate) struct AtRest;
 struct Kept(Option<Waiting>);
 
 impl Kept {
-    fn pair(&mut self, function: &Arc<Function>, ticket: Ticket) -> Waiter {
-        let (waiter, waiting) = Waiting::pair(function, ticket);
+    fn pair(&mut self, function: &Arc<Function>, ticket: Ticket, standing: Standing) -> Waiter {
+        let (waiter, waiting) = Waiting::pair(function, ticket, standing);
         self.0 = Some(waiting);
         waiter
     }

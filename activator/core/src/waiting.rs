@@ -1,5 +1,6 @@
 //! What a request holds while Catnap has it: a place in the queue, then a slot of a pod.
 
+use crate::budget::{HeldBytes, Standing};
 use crate::effect::Grant;
 use crate::function::Function;
 use crate::phases::Phases;
@@ -39,15 +40,21 @@ pub struct Waiting {
     receiver: oneshot::Receiver<Result<Slot, Refusal>>,
     function: Arc<Function>,
     ticket: Ticket,
+    standing: Standing,
     ended: bool,
 }
 
 impl Waiting {
     /// A held request and the handle for its queue.
-    pub(crate) fn pair(function: &Arc<Function>, ticket: Ticket) -> (Waiter, Self) {
+    pub(crate) fn pair(function: &Arc<Function>, ticket: Ticket, standing: Standing) -> (Waiter, Self) {
         let (sender, receiver) = oneshot::channel();
         let waiter = Waiter { sender, function: Arc::clone(function) };
-        (waiter, Self { receiver, function: Arc::clone(function), ticket, ended: false })
+        (waiter, Self { receiver, function: Arc::clone(function), ticket, standing, ended: false })
+    }
+
+    /// Memory for the request for as long as it is held. One that was let in before needs no share of it any more.
+    pub fn hold_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
+        self.function.hold_bytes(bytes, self.standing)
     }
 }
 

@@ -239,7 +239,7 @@ impl Exchange {
             return Err(refused(function, Reason::QueueFull, detail));
         };
         let ahead = if self.client.protocol == Protocol::Http2 { self.body.ahead() } else { 0 };
-        let _bytes = function.hold_bytes(self.head.bytes() + ahead).map_err(End::Refused)?;
+        let _bytes = waiting.hold_bytes(self.head.bytes() + ahead).map_err(End::Refused)?;
         let deadline = async {
             match self.deadline {
                 Some(deadline) => tokio::time::sleep_until(deadline).await,

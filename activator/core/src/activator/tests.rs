@@ -207,6 +207,26 @@ fn a_refused_connection_is_tried_again_and_then_held() {
 }
 
 #[test]
+fn a_request_that_is_held_again_needs_no_share_of_the_bytes() {
+    let fixture = Fixture::with(Settings { max_held_bytes: 1_000, ..Settings::new(5, "activator-1") });
+    let connection = fixture.activator.leader_connected();
+    fixture.welcome(connection, Vec::new());
+    fixture.activator.set_functions(vec![route(Some("hello-1"), &["hello-1"])]);
+    fixture.activator.set_pods(&id("hello-1"), vec![pod("a")]);
+    let Admission::Dispatch(again) = fixture.dispatch().connect_failed() else { panic!("once more") };
+    let Admission::Held(refused) = again.connect_failed() else { panic!("set aside") };
+    let new = fixture.hold();
+    let function = fixture.activator.route(Listener::InCluster, "hello.default").expect("a function");
+    let Admission::Held(broke_off) = function.admit_again() else { panic!("set aside") };
+    fixture.activator.upsert_function(route(None, &["hello-1"]));
+    let Admission::Held(unproven) = function.admit_again() else { panic!("no revision") };
+    assert_eq!(new.hold_bytes(600).expect_err("more than a third").reason, Reason::ProcessOverloaded);
+    for again in [refused, broke_off, unproven] {
+        drop(again.hold_bytes(600).expect("as much is free"));
+    }
+}
+
+#[test]
 fn the_driver_is_asked_to_tick_wake_and_probe() {
     let (mut fixture, connection) = Fixture::serving();
     let waiting = fixture.hold();

@@ -56,20 +56,23 @@ fn bytes_are_shared_like_places() {
         budgets.namespace(&"b".into()).share(&"one".into()),
     );
     let neighbour = budgets.namespace(&"a".into()).share(&"two".into());
-    let permit = first.hold_bytes(300).expect("less than a third");
-    assert_eq!(first.hold_bytes(100).expect_err("more than a third"), Trouble::bytes_used(300, 300, 700));
-    let small = first.hold_bytes(30).expect("a third of all");
-    assert!(first.hold_bytes(10).is_err());
-    let beside = neighbour.hold_bytes(100).expect("a third of what its namespace may have");
-    assert!(neighbour.hold_bytes(30).is_err());
-    let other = second.hold_bytes(190).expect("a third of what is left");
-    assert!(second.hold_bytes(1).is_err());
+    let permit = first.hold_bytes(300, Standing::New).expect("less than a third");
+    assert_eq!(
+        first.hold_bytes(100, Standing::New).expect_err("more than a third"),
+        Trouble::bytes_used(300, 300, 700)
+    );
+    let small = first.hold_bytes(30, Standing::New).expect("a third of all");
+    assert!(first.hold_bytes(10, Standing::New).is_err());
+    let beside = neighbour.hold_bytes(100, Standing::New).expect("a third of what its namespace may have");
+    assert!(neighbour.hold_bytes(30, Standing::New).is_err());
+    let other = second.hold_bytes(190, Standing::New).expect("a third of what is left");
+    assert!(second.hold_bytes(1, Standing::New).is_err());
     assert_eq!(budgets.held_bytes(), 620);
     drop((permit, beside, other));
     assert_eq!(budgets.held_bytes(), 30);
-    second.hold_bytes(320).expect("a third of what is free");
+    second.hold_bytes(320, Standing::New).expect("a third of what is free");
     drop(small);
-    assert!(first.hold_bytes(usize::MAX).is_err());
+    assert!(first.hold_bytes(usize::MAX, Standing::New).is_err());
     assert_eq!(budgets.held_bytes(), 0);
 }
 
@@ -81,6 +84,47 @@ fn who_was_admitted_before_is_not_refused_for_the_share() {
     let again: Vec<_> = std::iter::from_fn(|| share.hold(Standing::Admitted).ok()).collect();
     assert_eq!((first.len(), again.len()), (4, 6));
     assert_eq!(share.hold(Standing::Admitted).expect_err("full"), Trouble::overloaded());
+}
+
+#[test]
+fn bytes_of_who_was_admitted_before_are_not_refused_for_the_share() {
+    let budgets = Budgets::new(1, 1_000, 1, 1);
+    let share = budgets.namespace(&"a".into()).share(&"one".into());
+    let _first = share.hold_bytes(300, Standing::New).expect("less than a third");
+    let again = share.hold_bytes(700, Standing::Admitted).expect("as much as is free");
+    let refused = share.hold_bytes(1, Standing::Admitted).expect_err("full");
+    assert_eq!(refused, Trouble::bytes_used(1_000, 1_000, 0));
+    drop(again);
+    assert!(share.hold_bytes(701, Standing::Admitted).is_err(), "more than is free");
+    assert_eq!(budgets.held_bytes(), 300);
+}
+
+/// What a function gets that holds nothing, while others hold all that they may.
+fn gets(namespace: &str, full: impl Iterator<Item = (String, String)>) -> usize {
+    let budgets = Budgets::new(100_000, 1_000, 1, 1);
+    let _full: Vec<_> = full.map(|(namespace, name)| fill(&budgets, &namespace, &name)).collect();
+    fill(&budgets, namespace, "other").0.len()
+}
+
+#[test]
+fn after_many_that_flood_there_is_something_left_for_who_holds_little() {
+    let functions = (0..30).map(|number| ("a".to_owned(), number.to_string()));
+    assert_eq!(gets("a", functions), 97, "of the same namespace");
+    let namespaces = (0..60).map(|number| (number.to_string(), "one".to_owned()));
+    assert_eq!(gets("b", namespaces), 97, "of another one");
+}
+
+#[test]
+fn so_it_is_with_bytes() {
+    let budgets = Budgets::new(1, 1 << 20, 1, 1);
+    let namespace = budgets.namespace(&"a".into());
+    let shares: Vec<_> = (0..20).map(|number| namespace.share(&number.to_string().into())).collect();
+    let flood = |share: &Arc<Share>| -> Vec<_> {
+        std::iter::from_fn(|| share.hold_bytes(64, Standing::New).ok()).collect()
+    };
+    let held: Vec<_> = shares.iter().map(flood).collect();
+    assert_eq!(held[0].len(), (1 << 20) / 64 / 3);
+    assert_eq!(held[19].len(), 16, "a thousandth, when the others have flooded");
 }
 
 #[test]
