@@ -34,14 +34,14 @@ impl Fence {
         self.lapses.load(Ordering::Acquire)
     }
 
-    /// Sets the time anew. True when it had been over.
+    /// Sets the time anew. True when it had been over and is not any more.
     pub(crate) fn set(&self, until: Duration, now: Duration) -> bool {
-        let over = self.open(now).is_none();
-        if over {
+        let opens = self.open(now).is_none() && now < until;
+        if opens {
             self.lapse();
         }
         self.until.store(nanoseconds(until), Ordering::Release);
-        over
+        opens
     }
 
     /// Everything owned has to be claimed anew.

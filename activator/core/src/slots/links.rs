@@ -364,7 +364,7 @@ impl Links {
         self.effects.extend(links.map(|link| LinkEffect::Send(link, frame.clone())));
     }
 
-    /// True when owning was not allowed until now.
+    /// True when owning is allowed again from now on.
     fn refresh(&self, now: Duration) -> bool {
         let contacts = self.contacts.values().map(|contact| contact.owned_until(self.ticked_at));
         let until = contacts.min().map_or(Duration::MAX, |until| {

@@ -184,6 +184,34 @@ fn whose_own_pod_is_gone_owns_nothing_whoever_answers() {
 }
 
 #[test]
+fn only_the_moment_in_which_owning_is_allowed_again_is_told() {
+    let mut links = Links::default();
+    let link = meet(&mut links, ms(0));
+    let before = links.fence().open(ms(0));
+    links.set_members(&[member(true)], true, ms(100));
+    for now in [200, 1_300, 2_400] {
+        let (_, changed) = links.tick(ms(now));
+        assert!(!changed, "at {now} ms all is as it was");
+        answer_pings(&mut links, link, ms(now));
+    }
+    links.set_members(&[member(true)], false, ms(2_500));
+    let after = links.fence().open(ms(2_500));
+    assert!(after.is_some() && after != before, "what was owned before has to be claimed anew");
+
+    // The other falls silent: owning ends, and begins again when it is given up.
+    let mut now = ms(2_500);
+    while owns(&links, now) {
+        now += ms(100);
+        assert!(!links.tick(now).1);
+    }
+    while is_known(&links) {
+        now += ms(100);
+        assert_eq!(links.tick(now).1, !is_known(&links));
+    }
+    assert!(owns(&links, now));
+}
+
+#[test]
 fn a_process_that_stood_still_for_long_owns_nothing_even_if_nobody_else_ran_before() {
     let mut links = Links::default();
     links.set_members(&[member(false)], false, ms(0));
