@@ -51,7 +51,7 @@ pub struct PeerState {
 pub struct RevisionState {
     /// The revision.
     pub revision: RevisionId,
-    /// `open`, `closed`, `zero` or `unanswered`.
+    /// `open`, `draining` (closed for some pods), `closed`, `zero` or `unanswered`.
     pub gate: &'static str,
     /// It has traffic.
     pub routed: bool,
