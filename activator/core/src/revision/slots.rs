@@ -89,6 +89,7 @@ impl<W> Revision<W> {
         // Turns are far fewer than nanoseconds, so a later state of the revision begins with a larger one.
         let turn = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
         let mut slots = Slots::new(self.id.clone(), &neighbours.own, limit, &open, fence, turn);
+        slots.set_leaving(self.gate.kept(), self.gate.avoided());
         slots.set_usable(self.capacity.usable_uids());
         slots.set_view(&neighbours.view, now);
         self.slots = Some(Box::new(slots));

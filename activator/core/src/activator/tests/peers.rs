@@ -1,14 +1,20 @@
 //! Several activators of one process each, joined by links without a network: what a client meets when they share a limit.
 
 use super::*;
-use crate::{LinkId, Member, PeerId};
+use crate::{Connection, LinkId, Member, PeerId};
 use std::collections::HashMap;
+
+mod leaving;
 
 struct Several {
     clock: Arc<ManualClock>,
     activators: Vec<(Arc<Activator>, UnboundedReceiver<Command>)>,
     /// The other end of each link.
     links: HashMap<(usize, LinkId), (usize, LinkId)>,
+    /// The leader's stream of each.
+    streams: Vec<Connection>,
+    /// What each told the leader since it was last looked at.
+    told: Vec<(usize, ActivatorFrame)>,
 }
 
 fn name(index: usize) -> PeerId {
@@ -19,7 +25,13 @@ impl Several {
     /// That many, which know each other, with one Function whose pods take one request at a time.
     fn new(count: usize) -> Self {
         let clock = Arc::new(ManualClock::default());
-        let mut several = Self { clock, activators: Vec::new(), links: HashMap::new() };
+        let mut several = Self {
+            clock,
+            activators: Vec::new(),
+            links: HashMap::new(),
+            streams: Vec::new(),
+            told: Vec::new(),
+        };
         for index in 0..count {
             several.start(index);
         }
@@ -37,6 +49,7 @@ impl Several {
         activator.leader_frame(leader, LeaderFrame::Welcome(welcome));
         activator.set_functions(vec![route(Some("hello-1"), &["hello-1"])]);
         self.activators.push((activator, commands));
+        self.streams.push(leader);
     }
 
     /// All learn of all, and are linked to those that they were not.
@@ -80,6 +93,7 @@ impl Several {
                                 self.activators[other].0.peer_lost(far);
                             }
                         }
+                        Command::Send { frame, .. } => self.told.push((index, frame)),
                         _ => {}
                     }
                 }

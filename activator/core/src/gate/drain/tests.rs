@@ -115,3 +115,38 @@ fn what_is_avoided_is_used_all_the_same_and_forgotten_with_the_stream() {
     gate.connected();
     assert!(gate.avoided().is_empty());
 }
+
+#[test]
+fn a_repeated_wish_tells_of_what_is_in_flight_by_then() {
+    let mut gate = drained();
+    let busy = Findings { in_flight: true, ..FREE };
+    assert_eq!(drain(&mut gate, gate_id(1, 1), busy, at(100)), Some(CloseAnswer::Busy));
+    assert!(!gate.admits(&uid("a")), "the leader says what becomes of it");
+}
+
+#[test]
+fn a_later_round_that_is_refused_ends_the_one_before() {
+    let mut gate = drained();
+    let busy = Findings { in_flight: true, ..FREE };
+    assert_eq!(drain(&mut gate, gate_id(1, 2), busy, at(100)), Some(CloseAnswer::Busy));
+    assert!(gate.admits(&uid("a")), "the leader gave that one up before it began another");
+}
+
+#[test]
+fn while_all_pods_are_closed_some_of_them_are_not_drained() {
+    let mut gate = Gate::open();
+    assert_eq!(close(&mut gate, gate_id(1, 1), &["a", "b"], &[], at(0)), Some(CloseAnswer::Ack));
+    assert_eq!(drain(&mut gate, gate_id(1, 2), FREE, at(10)), Some(CloseAnswer::Busy));
+    assert!(!gate.admits(&uid("b")));
+}
+
+#[test]
+fn rule_5_what_was_named_goes_even_if_the_watch_shows_it_later() {
+    let mut gate = drained();
+    gate.open_alone(1, &[uid("b")], at(3_000));
+    assert!(!gate.admits(&uid("a")));
+    // If it is still there after a while, requests need not wait for ever.
+    assert!(!gate.pardon(at(4_900)));
+    assert!(gate.pardon(at(5_000)));
+    assert!(gate.admits(&uid("a")));
+}

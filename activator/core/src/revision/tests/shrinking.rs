@@ -2,6 +2,8 @@
 
 use super::choosing::break_one_off;
 use super::*;
+use crate::slots::{Links, Member, Neighbours, PeerId};
+use catnap_wire::peer::SlotMessage;
 use std::time::Instant;
 
 fn avoid(fixture: &mut Fixture, pods: &[&str]) {
@@ -184,6 +186,22 @@ fn what_is_in_use_or_unknown_or_wanted_is_not_drained() {
 }
 
 #[test]
+fn what_ends_anyway_is_no_reason_against_a_round() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), ready("b"), ready("c")]);
+    let ending = used(&mut fixture);
+    let names = ["a", "b", "c"];
+    let [going, kept] = names.into_iter().filter(|name| **name != *ending).collect::<Vec<_>>()[..] else {
+        panic!("two others")
+    };
+    let pod = |name: &str| Pod { terminating: *name == *ending, ..ready(name) };
+    fixture.pods(names.map(pod).into());
+    fixture.take();
+    drain(&mut fixture, 1, &[going], &[kept]);
+    assert_eq!(fixture.sent(), [ack(1)], "its request has its grace");
+}
+
+#[test]
 fn a_pod_that_comes_in_the_middle_is_not_used() {
     let mut fixture = Fixture::led(limited(1));
     fixture.pods(vec![ready("a"), ready("b")]);
@@ -232,4 +250,56 @@ fn a_hello_tells_what_is_drained_as_not_in_use() {
     let usable: Vec<_> = report.pods.iter().map(|pod| (&*pod.uid, pod.usable)).collect();
     assert_eq!(usable, [("a", false), ("b", true)]);
     assert_eq!(report.closed, None);
+}
+
+/// Another activator appears, and asks this one, which owns the slots, for some, with either pod. The pods that it is granted.
+fn asked_by_another(fixture: &mut Fixture, count: u32) -> Vec<String> {
+    let other = PeerId { pod: "other".into(), boot: 1 };
+    let mut links = Links::default();
+    links.set_members(&[Member { id: other.clone(), live: true, runs: true }], false, fixture.now);
+    links.connected(&other, fixture.now).expect("known");
+    let fence = Arc::clone(links.fence());
+    let neighbours = Arc::new(Neighbours { own: "own".into(), fence, view: links.view() });
+    fixture.event(|revision, now, out| revision.set_neighbours(&neighbours, now, out));
+    let pods = vec!["a".into(), "b".into()];
+    for message in [
+        SlotMessage::Released { turn: 1, limit: 0, open: Vec::new() },
+        SlotMessage::Usable { added: pods, removed: Vec::new() },
+        SlotMessage::Acquire { count },
+    ] {
+        fixture.event(|revision, now, out| revision.peer_says(&other, message, now, out));
+    }
+    grants(fixture)
+}
+
+fn grants(fixture: &mut Fixture) -> Vec<String> {
+    let granted = fixture.revision.take_outgoing().into_iter().filter_map(|(_, message)| match message {
+        SlotMessage::Grant { pod, .. } => Some(pod.to_string()),
+        _ => None,
+    });
+    granted.collect()
+}
+
+#[test]
+fn an_activator_that_comes_in_the_middle_is_granted_no_pod_that_is_closed() {
+    let mut fixture = Fixture::led(limited(2));
+    fixture.pods(vec![ready("a"), ready("b")]);
+    let kept = used(&mut fixture);
+    let going = if kept == "a" { "b" } else { "a" };
+    drain(&mut fixture, 1, &[going], &[&kept]);
+    assert_eq!(asked_by_another(&mut fixture, 2), [&*kept], "and one of the two waits");
+    fixture.leader(&LeaderFrame::Open(verdict(1, &[])));
+    assert_eq!(grants(&mut fixture), [going]);
+}
+
+#[test]
+fn an_activator_that_comes_later_is_granted_what_is_avoided_only_after_everything_else() {
+    for avoided in ["a", "b"] {
+        let mut fixture = Fixture::led(limited(2));
+        fixture.pods(vec![ready("a"), ready("b")]);
+        avoid(&mut fixture, &[avoided]);
+        let other = if avoided == "a" { "b" } else { "a" };
+        assert_eq!(used(&mut fixture), other);
+        assert_eq!(asked_by_another(&mut fixture, 2), [other, avoided]);
+    }
 }

@@ -237,3 +237,39 @@ fn the_end_of_pressure_that_stands_is_told_once() {
     fixture.pass(ms(0));
     assert_eq!(ends(&mut fixture), 0);
 }
+
+#[test]
+fn pressure_of_another_moment_is_told_again_though_there_can_be_no_more() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a")]);
+    fixture.arrivals(2);
+    pressed(&mut fixture);
+    fixture.reply(WakeAnswer::AtMax);
+    for moment in 0..3 {
+        assert_eq!(pressed(&mut fixture), Some((2, true)), "moment {moment}");
+        assert_eq!(pressed(&mut fixture), None, "moment {moment}");
+        fixture.finish_one();
+        fixture.pass(ms(0));
+        assert_eq!(ends(&mut fixture), 1, "moment {moment}");
+        fixture.finish_one();
+        assert_eq!(pressed(&mut fixture), None, "nothing waits");
+        fixture.arrivals(2);
+    }
+}
+
+#[test]
+fn pressure_of_another_moment_is_told_anew_while_the_same_pods_are_pending() {
+    let mut fixture = Fixture::led(limited(1));
+    fixture.pods(vec![ready("a"), pending("b", None)]);
+    for moment in 0..3 {
+        fixture.arrivals(2);
+        // What the leader was told before has ended there: the first word is none that stands.
+        assert_eq!(pressed(&mut fixture), Some((2, false)), "moment {moment}");
+        assert_eq!(pressed(&mut fixture), Some((2, true)), "moment {moment}");
+        assert_eq!(pressed(&mut fixture), None, "moment {moment}");
+        fixture.finish_one();
+        fixture.pass(ms(0));
+        assert_eq!(ends(&mut fixture), 1, "moment {moment}");
+        fixture.finish_one();
+    }
+}
