@@ -5,6 +5,8 @@ use rstest::rstest;
 
 use super::*;
 
+mod patience;
+
 const ALL: [&str; 4] = ["p", "q", "r", "s"];
 
 fn facts(of: impl Fn(&str) -> PodFact) -> Vec<PodFact> {

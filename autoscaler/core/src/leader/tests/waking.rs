@@ -1,5 +1,7 @@
 //! Waking, growing, and what is opened when.
 
+use rstest::rstest;
+
 use super::*;
 
 #[test]
@@ -247,6 +249,27 @@ fn pressure_that_does_not_stand_is_over_when_it_is_not_repeated_or_its_stream_is
         }
         fixture.pass(ms(2_000));
         assert_eq!(pressed(&fixture), 0);
+    }
+}
+
+#[rstest]
+#[case::that_is_repeated(false)]
+#[case::that_stands(true)]
+fn pressure_of_another_moment_has_to_last_again_and_counts_again(#[case] stands: bool) {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    for moment in 0..3 {
+        fixture.frame(A, standing(20, false));
+        assert_eq!(pressed(&fixture), 0, "moment {moment} has just begun");
+        fixture.pass(ms(100));
+        fixture.frame(A, standing(20, stands));
+        assert_eq!(pressed(&fixture), 30, "moment {moment} lasts");
+        // There is room again, said in time or not repeated: not for as long as the pods that come now take.
+        if stands {
+            fixture.frame(A, standing(0, false));
+        } else {
+            fixture.pass(ms(2_000));
+        }
+        assert_eq!(pressed(&fixture), 0, "moment {moment} is over");
     }
 }
 
