@@ -14,7 +14,10 @@ fn turns(fixture: &mut Fixture, length: Duration) -> Vec<(u64, String)> {
         fixture.pass(ms(25));
         let now = leaving(fixture).concat();
         if now != before && !now.is_empty() {
-            turns.push(((fixture.now - begin).as_millis().div_ceil(1_000).try_into().unwrap(), now.clone()));
+            turns.push((
+                fixture.now.saturating_sub(begin).as_millis().div_ceil(1_000).try_into().unwrap(),
+                now.clone(),
+            ));
         }
         before = now;
     }
