@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
 use kube::Client;
 use kube::client::Body;
 use serde_json::{Value, json};
@@ -25,6 +27,10 @@ pub(crate) enum Reply {
     Later(Duration, u16, Value),
     /// 429 as the API server's filter writes it, with this `Retry-After`.
     Throttled(&'static str),
+    /// As a proxy before the API server writes it.
+    Text(u16, &'static str),
+    /// The head of a 200, and never a body.
+    Unfinished,
     /// No answer at all.
     Silence,
     /// The connection breaks.
@@ -64,13 +70,21 @@ where
             }
             match reply {
                 Reply::Json(code, value) | Reply::Later(_, code, value) => {
-                    let body = Body::from(serde_json::to_vec(&value).map_err(io::Error::other)?);
+                    let body = whole(serde_json::to_vec(&value).map_err(io::Error::other)?);
                     Response::builder().status(code).body(body).map_err(io::Error::other)
                 }
                 Reply::Throttled(seconds) => {
-                    let body = Body::from(b"Too many requests, please try again later.".to_vec());
+                    let body = whole(b"Too many requests, please try again later.".to_vec());
                     let response = Response::builder().status(429).header("retry-after", seconds);
                     response.body(body).map_err(io::Error::other)
+                }
+                Reply::Text(code, text) => {
+                    let body = whole(text.as_bytes().to_vec());
+                    Response::builder().status(code).body(body).map_err(io::Error::other)
+                }
+                Reply::Unfinished => {
+                    let frames = futures::stream::pending::<Result<Frame<Bytes>, io::Error>>();
+                    Ok(Response::new(StreamBody::new(frames).boxed_unsync()))
                 }
                 Reply::Silence => std::future::pending().await,
                 Reply::Broken => Err(io::Error::from(io::ErrorKind::ConnectionReset)),
@@ -78,6 +92,10 @@ where
         }
     });
     Client::new(service, "default")
+}
+
+fn whole(bytes: Vec<u8>) -> UnsyncBoxBody<Bytes, io::Error> {
+    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// Waits for something that must come, with a bound.

@@ -2,13 +2,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_runtime::lease::Leadership;
+use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::{AT_ONCE, Mark, MarkClient, REQUEST_TIMEOUT};
-use crate::fixture::{Reply, client};
+use crate::fixture::{Reply, client, soon};
 use crate::metrics::Metrics;
 
 fn mark(marked: bool) -> Mark {
@@ -55,4 +56,41 @@ async fn an_api_server_that_is_silent_holds_no_writer_for_longer_than_its_time()
     let all = (0..2 * AT_ONCE).map(|_| marks.write(&mark));
     futures::future::join_all(all).await;
     assert_eq!(begun.elapsed(), 2 * REQUEST_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_of_each_write_is_counted() {
+    let outcome_of = async |reply: fn() -> Reply, mark: Mark| {
+        let mut registry = Registry::default();
+        let marks = MarkClient::new(client(move |_| reply()), Metrics::new(&mut registry));
+        marks.write(&mark).await;
+        let mut page = String::new();
+        encode(&mut page, &registry).unwrap();
+        let counted = page.lines().filter(|line| line.contains("deletion_cost") && line.ends_with(" 1"));
+        let outcomes: Vec<String> = counted.map(|line| line.split('"').nth(1).unwrap().to_owned()).collect();
+        outcomes.join(" and ")
+    };
+    let written = || Reply::Json(200, json!({ "metadata": { "name": "hello-1-x" } }));
+    assert_eq!(outcome_of(written, mark(true)).await, "Written");
+    assert_eq!(outcome_of(|| Reply::refusal(404, "NotFound"), mark(true)).await, "Gone");
+    assert_eq!(
+        outcome_of(|| Reply::refusal(409, "Conflict"), mark(true)).await,
+        "Gone",
+        "another of its name"
+    );
+    assert_eq!(outcome_of(|| Reply::refusal(403, "Forbidden"), mark(true)).await, "Refused");
+    assert_eq!(outcome_of(|| Reply::Silence, mark(true)).await, "Timeout");
+    let leadership = Leadership::until(1, Instant::now());
+    assert_eq!(outcome_of(written, Mark { leadership, ..mark(true) }).await, "NotSent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_is_written_although_nobody_waits_for_it() {
+    let (calls, mut called) = tokio::sync::mpsc::unbounded_channel();
+    let api = client(move |call| {
+        let _ = calls.send(call.path);
+        Reply::Json(200, json!({ "metadata": { "name": "hello-1-x" } }))
+    });
+    MarkClient::new(api, Metrics::new(&mut Registry::default())).send(mark(true));
+    assert!(soon(called.recv()).await.is_some());
 }

@@ -79,8 +79,13 @@ async fn every_failure_says_whether_the_write_may_have_landed() {
     assert_eq!(outcome_of(|| Reply::refusal(429, "TooManyRequests")).await, throttled(1));
     assert_eq!(outcome_of(|| Reply::refusal(500, "InternalError")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::refusal(504, "Timeout")).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::Text(403, "not from here\n")).await, WriteOutcome::Refused);
+    assert_eq!(outcome_of(|| Reply::Text(409, "")).await, WriteOutcome::Conflict);
+    assert_eq!(outcome_of(|| Reply::Text(502, "bad gateway")).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::Text(200, "hello")).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::Broken).await, WriteOutcome::Unknown);
     assert_eq!(outcome_of(|| Reply::Silence).await, WriteOutcome::Unknown);
+    assert_eq!(outcome_of(|| Reply::Unfinished).await, WriteOutcome::Unknown);
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,4 +219,33 @@ async fn a_slow_server_is_waited_for_longer_but_not_with_closed_gates() {
         assert_eq!(scale.write(&zero).await, WriteOutcome::Unknown);
         assert_eq!(began.elapsed().as_secs(), 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_does_not_end_is_waited_for_as_long_as_none() {
+    let began = Instant::now();
+    assert_eq!(outcome_of(|| Reply::Unfinished).await, WriteOutcome::Unknown);
+    assert_eq!(began.elapsed(), Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_throttled_everybody_pauses() {
+    let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(60));
+    let raise = Write { leadership, ..write(None) };
+    let zero = Write { replicas: 0, ..raise.clone() };
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (seen, began) = (Arc::clone(&asked), Instant::now());
+    // Every second call.
+    let scale = scale_client(client(move |_| {
+        let mut seen = seen.lock();
+        seen.push(began.elapsed().as_secs());
+        if seen.len() % 2 == 1 { Reply::Throttled("2") } else { Reply::Json(200, scale_object(3, "42")) }
+    }));
+    assert!(matches!(scale.write(&zero).await, WriteOutcome::Throttled { .. }));
+    assert!(matches!(scale.write(&raise).await, WriteOutcome::Written { .. }));
+    assert_eq!(scale.read(&revision(), Urgency::Now).await, ReadOutcome::Failed);
+    assert!(matches!(scale.write(&zero).await, WriteOutcome::Written { .. }));
+    assert_eq!(scale.list_activators().await, None);
+    assert!(matches!(scale.write(&raise).await, WriteOutcome::Written { .. }));
+    assert_eq!(*asked.lock(), [0, 2, 2, 4, 4, 6]);
 }

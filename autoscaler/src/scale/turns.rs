@@ -138,6 +138,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_pause_is_for_those_too_that_wait_for_their_turn_when_it_begins() {
+        let turns = Turns::new(1);
+        let began = Instant::now();
+        let first = turns.take(Urgency::Now).await;
+        let next = async {
+            drop(turns.take(Urgency::Now).await);
+            began.elapsed()
+        };
+        let throttled = async {
+            advance(Duration::from_secs(1)).await;
+            turns.pause(Duration::from_secs(3));
+            drop(first);
+        };
+        assert_eq!(futures::join!(next, throttled).0, Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_slow_server_is_given_more_time_and_a_fast_one_less_again() {
         let turns = Turns::new(8);
         advance(Duration::from_secs(1)).await;
@@ -149,6 +166,8 @@ mod tests {
             turns.gave_up(Duration::from_secs(waited));
         }
         assert_eq!(turns.patience(), LONGEST);
+        turns.gave_up(Duration::from_secs(1));
+        assert_eq!(turns.patience(), LONGEST, "a zero, or a call of before, was waited for less");
         turns.answered(Duration::from_secs(5));
         assert_eq!(turns.patience(), LONGEST, "it was needed");
         for _ in 0..9 {
