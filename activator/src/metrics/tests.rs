@@ -7,6 +7,7 @@ use catnap_activator_core::{
     Settings,
 };
 use catnap_wire::RevisionId;
+use catnap_wire::message::{LeaderFrame, Term, Welcome};
 use prometheus_client::encoding::text::encode;
 
 use super::*;
@@ -230,6 +231,68 @@ fn a_function_that_was_made_again_has_its_series_once() {
     let of =
         r#"requests_total{namespace="default",function="hello",revision="hello-1",code="2xx",reason=""}"#;
     assert!(text.contains(&format!("{of} 1\n")), "those of the Function there is: {text}");
+}
+
+#[test]
+fn gauges_tell_what_is_so_now_and_those_without_an_owner_are_taken_together() {
+    let bed = Bed::new();
+    let id = |name: &str, uid: &str| RevisionId {
+        namespace: "default".into(),
+        name: name.into(),
+        function_uid: uid.into(),
+    };
+    let pod = |uid: &str, ready: bool| catnap_activator_core::Pod {
+        uid: uid.into(),
+        address: Some(([127, 0, 0, 1], 1).into()),
+        started: ready,
+        ready,
+        terminating: false,
+        trouble: None,
+    };
+    // Functions of this name that are gone, whose pods are not.
+    for (uid, pods) in [("uid-a", vec![pod("a", true)]), ("uid-b", vec![pod("b", true), pod("c", true)])] {
+        bed.revision_of("old-1", uid);
+        bed.activator.set_pods(&id("old-1", uid), pods);
+    }
+    bed.revision("hello-1");
+    bed.activator.set_pods(&id("hello-1", "uid"), vec![pod("d", true), pod("e", false)]);
+    // A stream's welcome opens what nobody has spoken of.
+    let stream = bed.activator.leader_connected();
+    let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
+    bed.activator.leader_frame(stream, LeaderFrame::Welcome(welcome));
+    let _requests: Vec<_> = (0..5).map(|_| bed.function().admit()).collect();
+    bed.activator.upsert_function(FunctionRoute {
+        name: FunctionName { namespace: "default".into(), name: "new".into() },
+        uid: "uid-new".into(),
+        routed: None,
+        revisions: vec![],
+        policy: FunctionPolicy::default(),
+        stalled: None,
+    });
+    let new = bed.activator.route(Listener::InCluster, "new.default").unwrap();
+    let _unproven = [new.admit(), new.admit()];
+    bed.metrics.losses.lines.store(5, Relaxed);
+    bed.metrics.losses.traces.store(6, Relaxed);
+    let text = bed.scrape();
+    let of = |function: &str, revision: &str| {
+        format!(r#"{{namespace="default",function="{function}",revision="{revision}"}}"#)
+    };
+    let (own, ownerless) = (of("hello", "hello-1"), of("", "old-1"));
+    for line in [
+        format!("in_flight{own} 3"),
+        format!("held{own} 2"),
+        format!("usable_pods{own} 1"),
+        format!("usable_pods{ownerless} 3"),
+        format!("pod_capacity{ownerless} 3"),
+        r#"held_unproven{namespace="default",function="new"} 2"#.to_owned(),
+        "leader_connected 1".to_owned(),
+        "functions 2".to_owned(),
+        "access_log_dropped_total 5".to_owned(),
+        "traces_dropped_total 6".to_owned(),
+    ] {
+        assert!(text.contains(&format!("\ncatnap_activator_{line}\n")), "{line}\n{text}");
+    }
+    assert!(!text.contains(r#"held_unproven{namespace="default",function="hello""#), "{text}");
 }
 
 #[test]

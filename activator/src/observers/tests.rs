@@ -239,3 +239,42 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
     assert!(methods.iter().any(|method| method == "CONNECT"), "{methods:?}");
     assert!(log.contains("DEBUG"), "{log}");
 }
+
+#[test]
+fn the_metrics_are_told_of_everything() {
+    let (activator, _commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
+    let mut registry = Registry::default();
+    let metrics = Metrics::register(&mut registry, &activator);
+    let observers = Observers { metrics, access_log: None, traces: None };
+    assert!(!observers.wants_details(), "only the access log does");
+    (0..3).for_each(|_| observers.began());
+    observers.ended(&Ended {
+        function: None,
+        revision: None,
+        status: Some(404),
+        outcome: catnap_activator_http::Outcome::Refused(Reason::UnknownHost),
+        duration: Duration::from_millis(1),
+        first_byte: None,
+        held: None,
+        phases: None,
+        attempts: 0,
+        request_bytes: 0,
+        response_bytes: 0,
+        details: None,
+    });
+    observers.unparsable(Reason::HeadTooLarge);
+    observers.turned_away();
+    observers.looked_at(3, 0.5, true);
+    let mut page = String::new();
+    encode(&mut page, &registry).unwrap();
+    for line in [
+        r#"unrouted_requests_total{reason="UnknownHost"} 1"#,
+        r#"unparsable_requests_total{reason="HeadTooLarge"} 1"#,
+        "turned_away_connections_total 1",
+        "active_requests 2",
+        r#"worker_busy_ratio{worker="3"} 0.5"#,
+        r#"worker_refuses{worker="3"} 1"#,
+    ] {
+        assert!(page.contains(&format!("\ncatnap_activator_{line}\n")), "{line}\n{page}");
+    }
+}
