@@ -1,7 +1,10 @@
-//! End-to-end tests that stop parts of the cluster or change the installation, one after the other.
+//! End-to-end tests that stop parts of the cluster, change the installation or need the machine to themselves, one after the
+//! other.
 
 #[path = "faults/activators.rs"]
 mod activators;
+#[path = "faults/asked.rs"]
+mod asked;
 #[path = "faults/kubelet.rs"]
 mod kubelet;
 #[path = "faults/leaders.rs"]
@@ -14,6 +17,12 @@ mod limits;
 mod mixed;
 #[path = "faults/outages.rs"]
 mod outages;
+#[path = "faults/policies.rs"]
+mod policies;
+#[path = "faults/step.rs"]
+mod step;
+#[path = "faults/trace.rs"]
+mod trace;
 #[path = "faults/upgrades.rs"]
 mod upgrades;
 #[path = "faults/zero.rs"]

@@ -1,0 +1,123 @@
+//! From one request at once to a hundred, on a running function: as many replicas are asked for as `decide` says, as soon as its
+//! windows allow, none more, and no request fails.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use catnap_autoscaler_core::{History, Observation, Policy, Settings, Stage, decide};
+use catnap_e2e::fixture::{Context, Needs, eventually, run};
+use catnap_e2e::functions::{PATIENCE, body, deploy, held, hello, pods, url};
+use futures::future::try_join_all;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::time::sleep_until;
+
+use crate::activators::is_ready;
+use crate::asked::{Asked, asked_during};
+
+/// Requests at once after the step.
+const REQUESTS: u32 = 100;
+/// Requests at once in one replica. With the default utilization it is meant for 8.4 of them: 12 replicas for anything between
+/// 92.4 and 100.8, since clients have none for a moment between two. Waiting requests fill 9.
+const CAPACITY: u32 = 12;
+const WINDOW: Duration = Duration::from_secs(6);
+const PANIC_WINDOW: Duration = Duration::from_secs(1);
+/// Requests that wait count when they have done so for 100 ms; the rest is for a small machine that has a hundred clients, too.
+const FIRST_WITHIN: Duration = Duration::from_secs(1);
+/// The second of the step ends, one of the panic window passes, and the next decision is at most a second later; one more for
+/// a machine that starts nine pods meanwhile.
+const ALL_WITHIN: Duration = Duration::from_secs(4);
+
+/// Replicas wanted for what is seen of one ready pod, by the autoscaler's own formula.
+fn decided(policy: &Policy, seen: Observation) -> u32 {
+    let seen = Observation { replicas: 1, ready: 1, busy: true, ..seen };
+    let (_, decision) =
+        decide(policy, Stage::Routed, &Settings::default(), History::default(), &seen, Duration::ZERO);
+    decision.desired
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_from_one_to_a_hundred_requests_asks_for_what_decide_says_in_its_time() {
+    run("step", Needs::Cluster, async |test| {
+        let spec = json!({
+            "concurrency": {"limit": CAPACITY},
+            "env": [{"name": "MAX_CONCURRENCY", "value": CAPACITY.to_string()}],
+            // What it does when nothing comes is not looked at here.
+            "scale": {"panic": {"window": "1s"}, "idle": {"after": "60s"}},
+        });
+        let function = deploy(test, &hello("hello", spec)).await?;
+        let policy = catnap_autoscaler_api::policy(&function.spec.scale, function.spec.concurrency_limit());
+        anyhow::ensure!((policy.window, policy.panic_window) == (WINDOW, PANIC_WINDOW), "{policy:?}");
+        let load = f64::from(REQUESTS);
+        let waiting =
+            Observation { pressed: REQUESTS.into(), stable: 1.0, panic: 1.0, ..Observation::default() };
+        let first = decided(&policy, waiting);
+        let all = decided(&policy, Observation { stable: load, panic: load, ..Observation::default() });
+        anyhow::ensure!((first, all) == (9, 12), "{first} for those that wait, {all} for all");
+
+        let (outcome, asked) = Box::pin(asked_during(test, step(test, all))).await?;
+        let (begin, served, settled) = outcome.with_context(|| format!("{asked:#?}"))?;
+        let (before, after): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| asked.at < begin);
+        let counts = |of: &[&Asked]| of.iter().map(|asked| asked.replicas).collect::<Vec<_>>();
+        anyhow::ensure!(counts(&before) == [1], "one request at once: {before:?}");
+        let rising = counts(&after);
+        anyhow::ensure!(rising.is_sorted(), "{after:?}");
+        anyhow::ensure!(rising.last() == Some(&all), "all ask for {all}, and no more: {after:?}");
+        for (replicas, within) in [(first, FIRST_WITHIN), (all, ALL_WITHIN)] {
+            let reached = after.iter().find(|asked| asked.replicas >= replicas).context("not asked for")?;
+            let took = reached.at.duration_since(begin);
+            anyhow::ensure!(took <= within, "{replicas} replicas after {took:?}: {after:?}");
+        }
+        let times = after.iter().map(|asked| (asked.replicas, asked.at.duration_since(begin)));
+        println!(
+            "{served} requests; asked for {:?}; nobody waits after {settled:?}",
+            times.collect::<Vec<_>>()
+        );
+        Ok(())
+    })
+    .await;
+}
+
+/// The load, until the step has been followed and nothing has changed for a window. The moment of the step, the requests that
+/// were served, and how long it took until none waited.
+async fn step(test: &Context, all: u32) -> anyhow::Result<(Instant, usize, Duration)> {
+    let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (begun, beginning) = watch::channel(false);
+    let url = url(test, "hello", "/sleep?ms=200");
+    let load = try_join_all((0..REQUESTS).map(|client| {
+        let (stop, served, url, mut beginning) = (&stop, &served, &url, beginning.clone());
+        async move {
+            beginning.wait_for(|begun| *begun || client == 0).await?;
+            while !stop.load(Ordering::Relaxed) {
+                // Over one connection, which is there by then: a hundred new ones are no part of the step.
+                body(test.http.h2c.get(url).send().await?).await?;
+                served.fetch_add(1, Ordering::Relaxed);
+            }
+            anyhow::Ok(())
+        }
+    }));
+    let watched =
+        async {
+            // Both windows know one request at once.
+            sleep_until((Instant::now() + WINDOW).into()).await;
+            let begin = Instant::now();
+            begun.send_replace(true);
+            eventually("all replicas are ready", PATIENCE, async || {
+                let ready = pods(test, "hello").await?.iter().filter(|pod| is_ready(pod)).count();
+                Ok((ready >= usize::try_from(all)?).then_some(()))
+            })
+            .await?;
+            eventually("no request waits", PATIENCE, async || {
+                Ok((held(test, "hello").await? == 0).then_some(()))
+            })
+            .await?;
+            let settled = begin.elapsed();
+            // What more would be asked for is seen within a window.
+            sleep_until((Instant::now() + WINDOW).into()).await;
+            stop.store(true, Ordering::Relaxed);
+            anyhow::Ok((begin, settled))
+        };
+    let (_, (begin, settled)) = Box::pin(async { tokio::try_join!(load, watched) }).await?;
+    Ok((begin, served.into_inner(), settled))
+}
