@@ -30,8 +30,8 @@ const FIRST_WITHIN: Duration = Duration::from_secs(1);
 const ALL_WITHIN: Duration = Duration::from_secs(4);
 
 /// Replicas wanted for what is seen of one ready pod, by the autoscaler's own formula.
-fn decided(policy: &Policy, seen: Observation) -> u32 {
-    let seen = Observation { replicas: 1, ready: 1, busy: true, ..seen };
+fn decided(policy: &Policy, seen: &Observation) -> u32 {
+    let seen = Observation { replicas: 1, ready: 1, busy: true, ..seen.clone() };
     let (_, decision) =
         decide(policy, Stage::Routed, &Settings::default(), History::default(), &seen, Duration::ZERO);
     decision.desired
@@ -52,8 +52,8 @@ async fn a_step_from_one_to_a_hundred_requests_asks_for_what_decide_says_in_its_
         let load = f64::from(REQUESTS);
         let waiting =
             Observation { pressed: REQUESTS.into(), stable: 1.0, panic: 1.0, ..Observation::default() };
-        let first = decided(&policy, waiting);
-        let all = decided(&policy, Observation { stable: load, panic: load, ..Observation::default() });
+        let first = decided(&policy, &waiting);
+        let all = decided(&policy, &Observation { stable: load, panic: load, ..Observation::default() });
         anyhow::ensure!((first, all) == (9, 12), "{first} for those that wait, {all} for all");
 
         let (outcome, asked) = Box::pin(asked_during(test, step(test, all))).await?;
@@ -83,12 +83,12 @@ async fn a_step_from_one_to_a_hundred_requests_asks_for_what_decide_says_in_its_
 /// were served, and how long it took until none waited.
 async fn step(test: &Context, all: u32) -> anyhow::Result<(Instant, usize, Duration)> {
     let (stop, served) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let (begun, beginning) = watch::channel(false);
+    let (all_ask, may_ask) = watch::channel(false);
     let url = url(test, "hello", "/sleep?ms=200");
     let load = try_join_all((0..REQUESTS).map(|client| {
-        let (stop, served, url, mut beginning) = (&stop, &served, &url, beginning.clone());
+        let (stop, served, url, mut may_ask) = (&stop, &served, &url, may_ask.clone());
         async move {
-            beginning.wait_for(|begun| *begun || client == 0).await?;
+            may_ask.wait_for(|all| *all || client == 0).await?;
             while !stop.load(Ordering::Relaxed) {
                 // Over one connection, which is there by then: a hundred new ones are no part of the step.
                 body(test.http.h2c.get(url).send().await?).await?;
@@ -102,7 +102,7 @@ async fn step(test: &Context, all: u32) -> anyhow::Result<(Instant, usize, Durat
             // Both windows know one request at once.
             sleep_until((Instant::now() + WINDOW).into()).await;
             let begin = Instant::now();
-            begun.send_replace(true);
+            all_ask.send_replace(true);
             eventually("all replicas are ready", PATIENCE, async || {
                 let ready = pods(test, "hello").await?.iter().filter(|pod| is_ready(pod)).count();
                 Ok((ready >= usize::try_from(all)?).then_some(()))
