@@ -96,6 +96,10 @@ bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment
 bench-burst: deps-cluster images ## Measure many cold starts at once against bare Deployments.
 	bench/cluster.sh burst $(ARGS)
 
+.PHONY: bench-wake
+bench-wake: deps-cluster images ## Measure the time from requests to writes of /scale, against plain writes by one client.
+	bench/cluster.sh wake $(ARGS)
+
 # Those below need no cluster. ARGS goes to the benchmark, of those above too.
 bench := "$${CARGO_TARGET_DIR:-target}/release/catnap-bench"
 activator := "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"

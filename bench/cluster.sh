@@ -1,5 +1,5 @@
 #!/bin/bash
-# Measures what needs a cluster, `cold` or `burst`: on the cluster of KUBECONFIG with Catnap installed there, or else on one
+# Measures what needs a cluster, `cold`, `burst` or `wake` (whose cluster has kwok): on the cluster of KUBECONFIG with Catnap installed there, or else on one
 # of this machine, which is started, gets Catnap from its chart, and is ended again unless it was up before. The arguments go
 # to the benchmark.
 set -euo pipefail
@@ -13,7 +13,11 @@ programs=$target/debug
 if [ -z "${KUBECONFIG:-}" ]; then
     if ! "$programs/catnap-cluster" env >/dev/null 2>&1; then
         trap '"$programs/catnap-cluster" down' EXIT
-        "$programs/catnap-cluster" up >/dev/null
+        case $1 in
+        # Catnap's own pods need one node; those of the functions are pretended.
+        wake) "$programs/catnap-cluster" up --nodes 1 --no-coredns --kwok >/dev/null ;;
+        *) "$programs/catnap-cluster" up >/dev/null ;;
+        esac
     fi
     eval "$("$programs/catnap-cluster" env)"
     for image in catnap catnap-examples; do

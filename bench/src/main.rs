@@ -20,6 +20,7 @@ mod rounds;
 mod smoke;
 mod statistics;
 mod subject;
+mod wake;
 
 use std::path::PathBuf;
 
@@ -42,6 +43,8 @@ enum Benchmark {
     Cold(cold::ColdArgs),
     /// Many cold starts at once against bare Deployments scaled by hand.
     Burst(burst::BurstArgs),
+    /// From requests to accepted writes of `/scale`, where pods are only pretended.
+    Wake(wake::WakeArgs),
     /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
     Proxy(proxy::ProxyArgs),
     /// Latency of a proxied request at fixed rates, against nginx and `HAProxy`; needs no cluster.
@@ -84,6 +87,10 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Burst(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             burst::run(client, arguments).await?
+        }
+        Benchmark::Wake(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            wake::run(client, arguments).await?
         }
         Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
         Benchmark::Latency(arguments) => latency::run(arguments).await?,

@@ -82,6 +82,12 @@ machine alone does to them. nginx has the same bounds."
 that keeps the same connections and never answers. The pod has a backlog of 128, the least that is common. The order of
 release is that of arrival at a pod that takes one request at a time."
         }
+        "wake" => {
+            " API server and etcd are real, pods pretended by kwok; a real
+activator holds the requests until their callers leave. A write counts from the moment a watch of Deployments shows it to the
+benchmark, which is a little after the API server accepted it, for Catnap as for the floor: updates of `/scale` of as many bare
+Deployments by one client, 32 calls at once. Of one wake the floor is one such update; at a rate, updates at that rate."
+        }
         _ => "",
     }
 }

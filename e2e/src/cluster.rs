@@ -151,7 +151,7 @@ impl Cluster {
         Ok(record.components.keys().map(component).collect())
     }
 
-    /// A component by name: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`,
+    /// A component by name: `etcd`, `kube-apiserver`, `kube-controller-manager`, `kube-scheduler`, `kwok`,
     /// `nodeN/containerd`, `nodeN/kubelet`, `nodeN/kube-proxy`.
     pub fn component(&self, name: &str) -> Result<Component, Error> {
         let found = self.components()?.into_iter().find(|component| component.name() == name);

@@ -10,9 +10,10 @@ use futures::future::try_join_all;
 use futures::stream::FuturesUnordered;
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::autoscaling::v1::{Scale, ScaleSpec};
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
-use kube::api::{Api, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{Api, ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
 use serde_json::json;
 use tokio::time::{Instant, interval, timeout};
 
@@ -62,6 +63,23 @@ impl Floor {
     pub(crate) async fn rest(&self) -> anyhow::Result<()> {
         self.scale(0).await?;
         function::no_pods(&self.pods, &format!("app={}", self.name)).await
+    }
+
+    /// Its name, and that of its Deployment.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Writes `/scale` with the kind of call that the autoscaler makes.
+    pub(crate) async fn update(&self, replicas: i32) -> anyhow::Result<()> {
+        let name = Some(self.name.clone());
+        let scale = Scale {
+            metadata: ObjectMeta { name, ..ObjectMeta::default() },
+            spec: Some(ScaleSpec { replicas: Some(replicas) }),
+            status: None,
+        };
+        let written = self.deployments.replace_scale(&self.name, &PostParams::default(), &scale).await;
+        written.map(drop).context("cannot update the floor")
     }
 
     async fn scale(&self, replicas: i32) -> anyhow::Result<()> {

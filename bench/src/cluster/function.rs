@@ -83,6 +83,11 @@ impl ColdFunction {
         no_pods(&self.pods, &self.selector()).await
     }
 
+    /// What its requests name as their host.
+    pub(crate) fn host(&self) -> String {
+        format!("{}.{}", self.name, self.namespace)
+    }
+
     fn selector(&self) -> String {
         format!("catnap.dev/function={}", self.name)
     }
@@ -105,7 +110,7 @@ impl ColdFunction {
         stream: TcpStream,
         path: &str,
     ) -> anyhow::Result<(Instant, Vec<(String, f64)>)> {
-        let answer = wire::get(stream, &format!("{}.{}", self.name, self.namespace), path).await?;
+        let answer = wire::get(stream, &self.host(), path).await?;
         let phases = wire::phases(&answer.head);
         if phases.is_empty() {
             bail!("the response has no Server-Timing: the function was not cold");
@@ -148,7 +153,10 @@ pub(crate) async fn delete_namespace(client: &Client, name: &str) -> anyhow::Res
     eventually("the namespace is gone", async || Ok(namespaces.get_opt(name).await?.is_none())).await
 }
 
-async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub(crate) async fn eventually(
+    what: &str,
+    mut holds: impl AsyncFnMut() -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
     let wait = async {
         let mut looks = interval(LOOK_EVERY);
         loop {

@@ -53,6 +53,9 @@ struct Up {
     /// Do not run a DNS server in the cluster.
     #[arg(long, env = "CATNAP_CLUSTER_NO_COREDNS")]
     no_coredns: bool,
+    /// Run kwok too, which pretends nodes that have the label `type=kwok`, and the pods on them.
+    #[arg(long, env = "CATNAP_CLUSTER_KWOK")]
+    kwok: bool,
     /// Where to keep data and logs.
     #[arg(long, env = "CATNAP_CLUSTER_DIRECTORY", default_value = "/var/lib/catnap-cluster")]
     directory: PathBuf,
@@ -78,13 +81,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn start(Up { nodes, no_coredns, directory }: Up) -> anyhow::Result<()> {
+async fn start(Up { nodes, no_coredns, kwok, directory }: Up) -> anyhow::Result<()> {
     let since = Instant::now();
     let guardian = Some(std::env::current_exe().context("finding this program")?);
+    let options = Options { nodes, coredns: !no_coredns, kwok, directory, guardian };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let result = tokio::select! {
-        result = Cluster::start(Options { nodes, coredns: !no_coredns, directory, guardian }) => result,
+        result = Cluster::start(options) => result,
         // Leaving the branch drops what was started so far, and that removes it.
         _ = interrupt.recv() => anyhow::bail!("interrupted; everything is removed again"),
         _ = terminate.recv() => anyhow::bail!("terminated; everything is removed again"),

@@ -5,7 +5,7 @@ mod node;
 
 use std::path::{Path, PathBuf};
 
-pub(super) use control_plane::control_plane;
+pub(super) use control_plane::{control_plane, kwok, prepare_kwok};
 pub(super) use node::{node, prepare_node};
 
 use super::{programs::Programs, record::RUNTIME};

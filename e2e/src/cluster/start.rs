@@ -41,6 +41,8 @@ pub struct Options {
     pub nodes: usize,
     /// Whether names are resolved in the cluster.
     pub coredns: bool,
+    /// Whether kwok runs: nodes with the label `type=kwok` and the pods on them are then only pretended.
+    pub kwok: bool,
     /// Where to keep data and logs.
     pub directory: PathBuf,
     /// The `catnap-cluster` program, to end the cluster if this process is killed. Without it only the value's end does.
@@ -49,7 +51,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { nodes: 2, coredns: true, directory: "/var/lib/catnap-cluster".into(), guardian: None }
+        Self {
+            nodes: 2,
+            coredns: true,
+            kwok: false,
+            directory: "/var/lib/catnap-cluster".into(),
+            guardian: None,
+        }
     }
 }
 
@@ -120,7 +128,7 @@ impl Cluster {
     }
 
     async fn bring_up(&self, options: &Options) -> Result<(), Error> {
-        self.prepare()?;
+        self.prepare(options.kwok)?;
         let nodes = || self.nodes().into_iter();
         self.spawn("etcd")?;
         for node in nodes() {
@@ -145,6 +153,9 @@ impl Cluster {
         self.create_nodes(&client).await?;
         self.spawn("kube-controller-manager")?;
         self.spawn("kube-scheduler")?;
+        if options.kwok {
+            self.spawn("kwok")?;
+        }
         for node in nodes() {
             node.component("kube-proxy").spawn()?;
         }
@@ -183,7 +194,7 @@ impl Cluster {
         Ok(())
     }
 
-    fn prepare(&self) -> Result<(), Error> {
+    fn prepare(&self, with_kwok: bool) -> Result<(), Error> {
         let layout = Layout { directory: &self.directory, programs: &self.programs };
         let logs = self.directory.join("logs");
         for path in [layout.certificates(), logs.clone(), self.program_directory(), record::RUNTIME.into()] {
@@ -200,6 +211,10 @@ impl Cluster {
             .into_iter()
             .map(|(name, component)| (name.to_owned(), component))
             .collect();
+        if with_kwok {
+            configuration::prepare_kwok(&layout)?;
+            components.insert("kwok".into(), configuration::kwok(&layout));
+        }
         for number in 1..=self.nodes {
             cgroup::create(&cgroup::node(number))?;
             configuration::prepare_node(&layout, number)?;

@@ -1,7 +1,10 @@
-//! etcd, API server, controller manager and scheduler, on the machine's own network.
+//! etcd, API server, controller manager and scheduler, on the machine's own network, and kwok where nodes are pretended.
+
+use std::{fs, path::PathBuf};
 
 use super::{
     super::{
+        Error,
         certificates::{API_PORT, FRONT_PROXY},
         cgroup,
         network::{HOST_ADDRESS, POD_RANGE, SERVICE_RANGE},
@@ -13,6 +16,10 @@ use super::{
 // Not etcd's usual ports: a machine may have one of its own.
 const ETCD_CLIENTS: &str = "http://127.0.0.1:12379";
 const ETCD_PEERS: &str = "http://127.0.0.1:12380";
+const KWOK: &str = "127.0.0.1:10247";
+
+/// What kwok writes of nodes and pods.
+const KWOK_STAGES: &str = include_str!("../../../cluster/kwok.yaml");
 
 /// The four components, by name.
 pub(in super::super) fn control_plane(layout: &Layout<'_>) -> [(&'static str, ComponentRecord); 4] {
@@ -33,6 +40,36 @@ pub(in super::super) fn control_plane(layout: &Layout<'_>) -> [(&'static str, Co
             component(layout, "kube-scheduler", scheduler(layout), Ready::Port("127.0.0.1:10259".into())),
         ),
     ]
+}
+
+/// Writes what kwok is to write.
+pub(in super::super) fn prepare_kwok(layout: &Layout<'_>) -> Result<(), Error> {
+    let directory = kwok_directory(layout);
+    fs::create_dir_all(&directory).map_err(Error::file("creating", &directory))?;
+    let path = directory.join("stages.yaml");
+    fs::write(&path, KWOK_STAGES).map_err(Error::file("writing", &path))
+}
+
+/// kwok, in the place of the kubelets of nodes with the label `type=kwok`.
+pub(in super::super) fn kwok(layout: &Layout<'_>) -> ComponentRecord {
+    let directory = kwok_directory(layout);
+    let arguments = vec![
+        format!("--config={}", directory.join("stages.yaml").display()),
+        format!("--kubeconfig={}", layout.certificate_file("admin.kubeconfig")),
+        "--manage-nodes-with-label-selector=type=kwok".into(),
+        "--node-lease-duration-seconds=40".into(),
+        format!("--server-address={KWOK}"),
+    ];
+    ComponentRecord {
+        program: layout.programs.extras.join("kwok"),
+        // What a user has configured there would come first.
+        environment: vec![("HOME".into(), directory.display().to_string())],
+        ..component(layout, "kwok", arguments, Ready::Http(format!("http://{KWOK}/healthz")))
+    }
+}
+
+fn kwok_directory(layout: &Layout<'_>) -> PathBuf {
+    layout.directory.join("kwok")
 }
 
 fn component(layout: &Layout<'_>, name: &str, arguments: Vec<String>, ready: Ready) -> ComponentRecord {
