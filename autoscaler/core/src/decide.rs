@@ -102,7 +102,7 @@ pub fn decide(
     observation: &Observation,
     now: Duration,
 ) -> (History, Decision) {
-    let mut decision = windows(policy, settings, &mut history, observation, now);
+    let mut decision = windows(policy, settings, &mut history, observation, now, Headroom::Last);
     // A whole quiet window leaves nothing to shrink step by step.
     let quiet = observation.stable == 0.0 && !decision.panic;
     raise_for_waiting(policy, settings, observation, &mut decision);
@@ -126,10 +126,19 @@ pub fn formula(
     observation: &Observation,
     now: Duration,
 ) -> (History, Decision) {
-    let mut decision = windows(policy, settings, &mut history, observation, now);
+    let mut decision = windows(policy, settings, &mut history, observation, now, Headroom::AtOnce);
     delay(policy, &mut history, now, &mut decision);
     bound(policy, Stage::Routed, &mut decision);
     (history, decision)
+}
+
+/// When to ask for the pods that `scale.utilization` wants beyond those that the requests fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Headroom {
+    /// Together with the others, as Knative does.
+    AtOnce,
+    /// Once pods for the requests that are there are ready: what starts beside those on the same nodes makes them later.
+    Last,
 }
 
 /// What the stable and the panic window ask for, within the rates and at least `wake`.
@@ -139,6 +148,7 @@ fn windows(
     history: &mut History,
     observation: &Observation,
     now: Duration,
+    headroom: Headroom,
 ) -> Decision {
     let Policy { metric, panic_threshold, window, .. } = *policy;
     let goal = policy.goal();
@@ -146,18 +156,27 @@ fn windows(
     let mut reasons = Reasons::new();
     let stable_need = ceiling(observation.stable / goal);
     let panic_need = ceiling(observation.panic / goal);
+    let within_bounds = |asked: u32, average: f64, reasons: &mut Reasons| {
+        let allowed = match headroom {
+            Headroom::AtOnce => asked,
+            Headroom::Last => asked.min(headroom_last(average, ready, policy, observation.replicas)),
+        };
+        if allowed < asked {
+            reasons.push(Reason::Headroom { asked, allowed });
+        }
+        bounded(allowed, ready, policy, settings, reasons)
+    };
     reasons.push(Reason::Stable { metric, average: observation.stable, goal, need: stable_need });
-
     let over = f64::from(panic_need) / f64::from(ready) >= f64::from(panic_threshold) / 100.0;
     let over_at = if over { Some(now) } else { history.over_at };
     history.over_at = over_at.filter(|at| now.saturating_sub(*at) <= window);
     let panic = history.over_at.is_some();
-    let desired = bounded(stable_need, ready, policy, settings, &mut reasons);
+    let desired = within_bounds(stable_need, observation.stable, &mut reasons);
     let binding = reasons.len() - 1;
     let mut decision = Decision { desired, panic, at_max: false, reasons, binding };
     if panic {
         decision.reasons.push(Reason::Panic { metric, average: observation.panic, need: panic_need });
-        let need = bounded(panic_need, ready, policy, settings, &mut decision.reasons);
+        let need = within_bounds(panic_need, observation.panic, &mut decision.reasons);
         if need > decision.desired {
             decision.desired = need;
             decision.binding = decision.reasons.len() - 1;
@@ -170,6 +189,12 @@ fn windows(
         history.highest = 0;
     }
     decision
+}
+
+/// Most replicas that a window may ask for: no bound once there are pods for its requests.
+fn headroom_last(average: f64, ready: u32, policy: &Policy, replicas: u32) -> u32 {
+    let full = ceiling(average / f64::from(policy.total()));
+    if ready < full { full.max(replicas) } else { u32::MAX }
 }
 
 /// One window's need within the rates, and at least `wake` when there is any demand.

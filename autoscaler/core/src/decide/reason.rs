@@ -36,6 +36,13 @@ pub enum Reason {
     },
     /// In panic: never less than the highest need since it began.
     HighestInPanic(u32),
+    /// Pods for headroom wait until those that the requests fill are ready.
+    Headroom {
+        /// What the average asked for.
+        asked: u32,
+        /// What the requests fill, or what there is.
+        allowed: u32,
+    },
     /// Growth or shrinking in one decision was bounded by the ready pods.
     Rate {
         /// What the average asked for.
@@ -109,6 +116,7 @@ impl Reason {
             Self::Stable { .. } => "Stable",
             Self::Panic { .. } => "Panic",
             Self::HighestInPanic(_) => "HighestInPanic",
+            Self::Headroom { .. } => "Headroom",
             Self::Rate { .. } => "Rate",
             Self::Wake(_) => "Wake",
             Self::Held { .. } => "Held",
@@ -143,6 +151,9 @@ impl fmt::Display for Reason {
             }
             Self::HighestInPanic(highest) => {
                 write!(formatter, "panic: not below {highest}, the highest since it began")
+            }
+            Self::Headroom { asked, allowed } => {
+                write!(formatter, "{asked} asked for, {allowed} until these are ready")
             }
             Self::Rate { asked, allowed } => {
                 write!(formatter, "{asked} asked for, {allowed} allowed in one step")

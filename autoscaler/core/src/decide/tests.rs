@@ -1,6 +1,7 @@
 //! Tables of the formula, row by row, and properties that hold for all inputs.
 
 mod binding;
+mod headroom;
 
 use proptest::prelude::*;
 use rstest::rstest;

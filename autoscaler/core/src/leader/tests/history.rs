@@ -75,7 +75,7 @@ fn the_first_decision_is_made_from_the_whole_history() {
 
 #[test]
 fn what_is_missing_is_raised_at_once() {
-    let mut fixture = successor(fact(3, 10, true), policy_of_a_minute());
+    let mut fixture = successor(fact(4, 10, true), policy_of_a_minute());
     fixture.join_with(A, "a", vec![steady(LOADS[0], WINDOW)]);
     fixture.join_with(B, "b", vec![steady(LOADS[1], WINDOW)]);
     let puts: Vec<_> = fixture.puts().iter().map(|put| put.0).collect();
