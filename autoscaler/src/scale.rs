@@ -30,9 +30,9 @@ pub(crate) use turns::Urgency;
 mod call;
 mod turns;
 
-/// Longest wait for the answer to a write of zero, after which its outcome is unknown: gates are closed meanwhile, and the
-/// leader counts on it that no such write lands much later.
-const ZERO_TIMEOUT: Duration = Duration::from_secs(1);
+/// Longest wait for the answer to a write of a lower count, after which its outcome is unknown: gates are closed meanwhile,
+/// and the leader counts on it that no such write lands much later.
+const LOWER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A write that the leader asked for.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Write {
     pub(crate) revision: RevisionId,
     pub(crate) replicas: u32,
     pub(crate) resource_version: Arc<str>,
-    /// The request must not be started later.
+    /// The request must not be started later; the write of a lower count, of zero or not, and no other, has such a time.
     pub(crate) not_after: Option<Instant>,
     /// Nor without this.
     pub(crate) leadership: Leadership,
@@ -86,15 +86,14 @@ impl ScaleClient {
     /// PUT on the given resourceVersion. Whether it may still start is looked at as late as possible.
     pub(crate) async fn write(&self, write: &Write) -> WriteOutcome {
         let Write { revision, replicas, not_after, leadership, .. } = write;
-        let is_zero = *replicas == 0;
-        let _turn = self.turns.take(if is_zero { Urgency::Later } else { Urgency::Now }).await;
+        let _turn = self.turns.take(if write.lowers() { Urgency::Later } else { Urgency::Now }).await;
         let start = Instant::now();
         if not_after.is_some_and(|not_after| start > not_after) || !leadership.is_valid(start) {
             self.metrics.scale_not_sent();
             return WriteOutcome::NotSent;
         }
         failpoint::reach("put-sent").await;
-        let outcome = match self.put(write, is_zero).await {
+        let outcome = match self.put(write).await {
             Ok(object) => scale(&object).map_or(WriteOutcome::Unknown, |scale| WriteOutcome::Written {
                 resource_version: scale.resource_version,
             }),
@@ -108,14 +107,14 @@ impl ScaleClient {
         outcome
     }
 
-    async fn put(&self, write: &Write, is_zero: bool) -> Result<ScaleObject, CallError> {
+    async fn put(&self, write: &Write) -> Result<ScaleObject, CallError> {
         let object = serde_json::to_vec(&write.object())
             .map_err(|source| CallError::Failed { source: kube::Error::SerdeError(source) })?;
         let name = &write.revision.name;
         let request =
             deployments(&write.revision).replace_subresource("scale", name, &PostParams::default(), object);
-        if is_zero {
-            return self.pausing(call(&self.client, request, ZERO_TIMEOUT).await);
+        if write.lowers() {
+            return self.pausing(call(&self.client, request, LOWER_TIMEOUT).await);
         }
         self.call(request).await
     }
@@ -165,6 +164,11 @@ fn deployments(revision: &RevisionId) -> Request {
 }
 
 impl Write {
+    /// Gates are closed until its outcome is known.
+    fn lowers(&self) -> bool {
+        self.not_after.is_some()
+    }
+
     fn object(&self) -> ScaleObject {
         ScaleObject {
             metadata: ObjectMeta {

@@ -32,6 +32,12 @@ fn write(not_after: Option<Instant>) -> Write {
     Write { revision: revision(), replicas: 3, resource_version: "41".into(), not_after, leadership }
 }
 
+/// The write of a lower count, which may start within a minute.
+fn lower(replicas: u32) -> Write {
+    let minute = Instant::now() + Duration::from_secs(60);
+    Write { replicas, leadership: Leadership::until(1, minute), ..write(Some(minute)) }
+}
+
 fn scale_object(replicas: u32, resource_version: &str) -> Value {
     json!({
         "apiVersion": "autoscaling/v1",
@@ -185,19 +191,19 @@ async fn nothing_is_asked_of_a_server_that_wants_to_be_left_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wake_does_not_stand_behind_a_mass_of_zeros_and_lists() {
+async fn a_wake_does_not_stand_behind_a_mass_of_lower_counts_and_lists() {
     let (calls, mut called) = tokio::sync::mpsc::unbounded_channel();
     let scale = scale_client(client(move |call| {
         let _ = calls.send(call.body["spec"]["replicas"].clone());
         Reply::Silence
     }));
-    let (zero, wake) = (Write { replicas: 0, ..write(None) }, write(None));
+    let (lower, wake) = ([lower(1), lower(0)], write(None));
     let mass = futures::future::join_all(
-        (0..100).map(|_| futures::future::join(scale.write(&zero), scale.list_activators())),
+        (0..100).map(|turn| futures::future::join(scale.write(&lower[turn % 2]), scale.list_activators())),
     );
     let mut mass = std::pin::pin!(mass);
     assert!(tokio::time::timeout(Duration::from_millis(1), &mut mass).await.is_err());
-    assert_eq!(called.recv().await, Some(json!(0)));
+    assert_eq!(called.recv().await, Some(json!(1)));
     assert!(called.try_recv().is_err(), "one of two turns is left");
     let began = Instant::now();
     assert!(tokio::time::timeout(Duration::from_millis(1), scale.write(&wake)).await.is_err());
@@ -208,16 +214,17 @@ async fn a_wake_does_not_stand_behind_a_mass_of_zeros_and_lists() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_server_is_waited_for_longer_but_not_with_closed_gates() {
     let scale = scale_client(client(|_| Reply::Silence));
-    let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(60));
-    let raise = Write { leadership, ..write(None) };
-    let zero = Write { replicas: 0, ..raise.clone() };
+    let raise = Write { not_after: None, ..lower(3) };
+    let fewer = [lower(0), lower(1)];
     for seconds in [1, 2, 4, 8, 8] {
         let began = Instant::now();
         assert_eq!(scale.write(&raise).await, WriteOutcome::Unknown);
         assert_eq!(began.elapsed().as_secs(), seconds);
-        let began = Instant::now();
-        assert_eq!(scale.write(&zero).await, WriteOutcome::Unknown);
-        assert_eq!(began.elapsed().as_secs(), 1);
+        for fewer in &fewer {
+            let began = Instant::now();
+            assert_eq!(scale.write(fewer).await, WriteOutcome::Unknown);
+            assert_eq!(began.elapsed().as_secs(), 1, "{fewer:?}");
+        }
     }
 }
 

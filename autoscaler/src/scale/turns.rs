@@ -18,7 +18,7 @@ const LONGEST: Duration = Duration::from_secs(8);
 pub(crate) enum Urgency {
     /// Raises, and reads for them.
     Now,
-    /// Zeros, and lists for them: they have at most half of the turns.
+    /// Lower counts, and lists for them: they have at most half of the turns.
     Later,
 }
 
