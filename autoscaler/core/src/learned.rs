@@ -160,11 +160,13 @@ impl Learned {
         }
     }
 
+    /// The budget is used up.
     fn is_spent(&self, terms: Terms) -> bool {
         self.credit(terms) < 0.0
     }
 
-    fn credit(&self, terms: Terms) -> f64 {
+    /// Seconds that may still be waited in vain; negative when the budget is used up.
+    pub(crate) fn credit(&self, terms: Terms) -> f64 {
         self.credit.unwrap_or_else(|| most_credit(terms)).min(most_credit(terms))
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use catnap_wire::Bucket;
 
 use crate::decide::{Decision, History, Observation, decide, formula};
-use crate::learned::times::{IdleTime, Times, length};
+use crate::learned::times::Times;
 use crate::learned::{Learned, Outlook};
 use crate::moment::{Moment, SECOND, moment};
 use crate::policy::{OpenSchedule, Policy, Stage};
@@ -42,8 +42,6 @@ pub struct Replay {
     learned: Learned,
     /// Since when it has been idle: the beginning, the last request, or the end of a schedule.
     idle_since: Option<Duration>,
-    /// When a schedule ended last: what it has kept waits for a request, whatever the pattern says.
-    granted: Option<Duration>,
     desired: u32,
 }
 
@@ -58,7 +56,6 @@ impl Replay {
             times: Times::default(),
             learned: Learned::default(),
             idle_since: None,
-            granted: None,
             desired: 0,
         }
     }
@@ -69,7 +66,8 @@ impl Replay {
         self.policy.schedule = schedule;
         if self.policy.floor(Stage::Routed) < floor {
             self.idle_since = self.idle_since.max(Some(now));
-            self.granted = Some(now);
+            // What it has kept waits for a request.
+            self.times.grant(moment(now));
         }
     }
 
@@ -92,8 +90,8 @@ impl Replay {
         if demand {
             self.series.record(BOOT, bucket);
             let idle_time = self.times.busy(end.saturating_sub(SECOND), end);
-            if let (Some(IdleTime { busy, idle }), Some(terms)) = (idle_time, self.policy.terms()) {
-                self.learned.ended(terms, busy, idle);
+            if let (Some(idle_time), Some(terms)) = (idle_time, self.policy.terms()) {
+                idle_time.teach(&mut self.learned, terms, self.policy.floor(Stage::Routed) > 0);
             }
         }
         if demand || self.idle_since.is_none() {
@@ -117,15 +115,9 @@ impl Replay {
     fn idleness(&mut self, at: Duration, end: Moment) -> (bool, Outlook) {
         let Policy { idle_after, .. } = self.policy;
         let fixed = at.saturating_sub(self.idle_since.unwrap_or(at)) >= idle_after;
-        let (Some(terms), Some(last)) = (self.policy.terms(), self.times.last()) else {
-            return (fixed, Outlook::Unknown);
-        };
-        let idle = length(end - last);
-        let outlook = self.learned.outlook(terms, idle);
-        let waits = self
-            .granted
-            .is_some_and(|granted| moment(granted) > last && at.saturating_sub(granted) < idle_after);
-        (!waits && self.learned.is_over(terms, idle), outlook)
+        let terms = self.policy.terms();
+        let rest = terms.and_then(|terms| self.times.rest(&mut self.learned, terms, Moment::MIN, end));
+        rest.unwrap_or((fixed, Outlook::Unknown))
     }
 
     fn observe(
@@ -261,6 +253,31 @@ mod tests {
         replay.open(None, Duration::from_secs(40));
         let after = desired(decided(&mut replay, 40..60, &[]));
         assert_eq!(after, [[1; 10], [0; 10]].concat());
+    }
+
+    #[test]
+    fn a_floor_costs_the_budget_nothing_and_one_that_is_used_up_grants_nothing() {
+        let idle_policy = crate::policy::IdlePolicy::Learned { budget: 1 };
+        let policy = Policy { idle_after: Duration::from_secs(30), idle_policy, ..Policy::default() };
+        let terms = policy.terms().unwrap();
+        let mut replay = Replay::new(policy);
+        let open = || Some(OpenSchedule { name: "mornings".into(), min: 1 });
+        replay.open(open(), Duration::ZERO);
+        let full = replay.learned.credit(terms);
+        let every = |seconds: std::ops::Range<u64>| seconds.step_by(60).collect::<Vec<_>>();
+        decided(&mut replay, 0..600, &every(0..600));
+        assert!(replay.learned.credit(terms) >= full, "{}", replay.learned.credit(terms));
+        replay.open(None, Duration::from_secs(600));
+        let granted = decided(&mut replay, 600..640, &[]);
+        assert_eq!(granted.iter().filter(|decision| decision.desired > 0).count(), 30);
+        // Idle times without a pattern that are waited for in vain until nothing is left.
+        replay.learned = Learned::default();
+        replay.learned.wasted(terms, 10 * terms.after);
+        replay.open(open(), Duration::from_secs(640));
+        decided(&mut replay, 640..650, &[]);
+        replay.open(None, Duration::from_secs(650));
+        let granted = decided(&mut replay, 650..690, &[]);
+        assert_eq!(granted.iter().filter(|decision| decision.desired > 0).count(), 0);
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::decide::{Decision, History, Observation, decide};
 use crate::effect::{Event, Scale, StreamId, Token};
 use crate::gate::{Gate, Phase};
 use crate::leader::{Explanation, PodFact, ScaleFact};
+use crate::learned::times::Times;
 use crate::moment::moment;
 use crate::policy::{Policy, Stage};
 use crate::series::{Averages, Series};
@@ -32,7 +33,6 @@ use changes::Changes;
 use demand::{IdleClock, View};
 pub(crate) use hello::Said;
 pub(crate) use pattern::Patterns;
-use pattern::Pulse;
 use shrink::Shrink;
 use write::{Question, Unsettled};
 
@@ -67,7 +67,7 @@ pub(crate) struct Revision {
     views: BTreeMap<StreamId, View>,
     series: Series,
     idle: IdleClock,
-    pulse: Pulse,
+    times: Times,
     history: Option<History>,
     /// The last decision and what it was made from.
     decision: Option<(Observation, Decision)>,
@@ -96,7 +96,7 @@ impl Revision {
             views: BTreeMap::new(),
             series: Series::default(),
             idle: IdleClock::default(),
-            pulse: Pulse::default(),
+            times: Times::default(),
             history: None,
             decision: None,
             changes: Changes::default(),
@@ -142,7 +142,7 @@ impl Revision {
             let proved = *old_stage == Stage::Proving && stage == Stage::Routed;
             if proved || policy.floor(stage) < old.floor(*old_stage) {
                 self.idle.restart(now);
-                self.pulse.grant(now);
+                self.times.grant(moment(now));
             }
         }
         self.policy = Some((policy, stage));

@@ -302,7 +302,7 @@ impl Revision {
         } else if let Some(idle) = idle {
             let ended = moment(now).saturating_sub(span(Duration::from_millis(idle)));
             self.idle.restart_at(ended);
-            self.pulse.ended(ended);
+            self.times.ended(ended);
         }
         let usable = pods.iter().any(|pod| pod.usable);
         let wake = (held > 0 && !usable).then_some(Waking { held, arrivals: 0, at: now });

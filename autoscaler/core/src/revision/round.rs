@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::effect::{Effect, Event, StreamId};
 use crate::gate::{Gate, Member, Phase, Round, Scope, Settling};
 use crate::leader::ScaleFact;
+use crate::moment::moment;
 use crate::version::older;
 
 impl Revision {
@@ -312,7 +313,7 @@ impl Revision {
                 self.idle.restart(now);
                 // What was started ahead of a request waits only as long as the pattern says.
                 if !self.decision.as_ref().is_some_and(|(_, decision)| decision.is_ahead()) {
-                    self.pulse.grant(now);
+                    self.times.grant(moment(now));
                 }
                 self.answer_written(replicas, context);
                 self.news = true;

@@ -6,7 +6,9 @@ use super::meter::Meter;
 use super::{Scaler, Seen, Step};
 use crate::decide::{History, Observation, decide};
 use crate::invariants;
+use crate::learned::times::{Times, length};
 use crate::learned::{Learned, Outlook};
+use crate::moment::{Moment, moment};
 use crate::policy::{Policy, Stage};
 use crate::settings::Settings;
 
@@ -17,10 +19,10 @@ pub struct Product {
     settings: Settings,
     history: History,
     meter: Meter,
+    times: Times,
     learned: Learned,
     requests: u32,
     busy_since: Duration,
-    quiet_since: Option<Duration>,
 }
 
 impl Product {
@@ -31,20 +33,25 @@ impl Product {
             settings: Settings::default(),
             history: History::default(),
             meter: Meter::default(),
+            times: Times::default(),
             learned: Learned::default(),
             requests: 0,
             busy_since: Duration::ZERO,
-            quiet_since: None,
         }
+    }
+
+    /// How long no request has been there; `None`: one is, or none ever was.
+    fn idle(&self, now: Duration) -> Option<Duration> {
+        self.times.last().filter(|_| self.requests == 0).map(|last| length(moment(now) - last))
     }
 
     /// Whether the idle time has passed, and what is known of it.
     fn rest(&mut self, now: Duration) -> (bool, Outlook) {
-        let Some(quiet_since) = self.quiet_since else { return (false, Outlook::Unknown) };
-        let idle = now.saturating_sub(quiet_since);
-        self.policy.terms().map_or((idle >= self.policy.idle_after, Outlook::Unknown), |terms| {
-            (self.learned.is_over(terms, idle), self.learned.outlook(terms, idle))
-        })
+        let Some(idle) = self.idle(now) else { return (false, Outlook::Unknown) };
+        let terms = self.policy.terms();
+        let rest =
+            terms.and_then(|terms| self.times.rest(&mut self.learned, terms, Moment::MIN, moment(now)));
+        rest.unwrap_or((idle >= self.policy.idle_after, Outlook::Unknown))
     }
 
     /// When something is decided next without a request.
@@ -52,8 +59,8 @@ impl Product {
         let next = if replicas > 0 {
             now
         } else {
-            let (terms, quiet_since) = (self.policy.terms()?, self.quiet_since?);
-            quiet_since + self.learned.next_ahead(terms, now.saturating_sub(quiet_since))?
+            let (terms, idle) = (self.policy.terms()?, self.idle(now)?);
+            now.saturating_sub(idle) + self.learned.next_ahead(terms, idle)?
         };
         Some(Duration::from_secs(next.as_secs() + 1))
     }
@@ -62,15 +69,12 @@ impl Product {
 impl Scaler for Product {
     fn requests(&mut self, now: Duration, requests: u32) {
         self.meter.requests(now, requests);
-        if self.requests == 0 && requests > 0 {
-            if let (Some(terms), Some(quiet_since)) = (self.policy.terms(), self.quiet_since) {
-                let busy = quiet_since.saturating_sub(self.busy_since);
-                self.learned.ended(terms, busy, now.saturating_sub(quiet_since));
-            }
+        if self.requests == 0 {
             self.busy_since = now;
-            self.quiet_since = None;
-        } else if self.requests > 0 && requests == 0 {
-            self.quiet_since = Some(now);
+        }
+        let idle_time = self.times.busy(moment(self.busy_since), moment(now));
+        if let (Some(idle_time), Some(terms)) = (idle_time, self.policy.terms()) {
+            idle_time.teach(&mut self.learned, terms, self.policy.floor(Stage::Routed) > 0);
         }
         self.requests = requests;
     }
@@ -97,6 +101,10 @@ impl Scaler for Product {
         let (history, decision) = decide(&self.policy, stage, &self.settings, history, &observation, now);
         debug_assert_eq!(invariants::decision(&self.policy, stage, &observation, &decision), Ok(()));
         self.history = history;
+        // As the leader does when the count leaves zero.
+        if seen.replicas == 0 && decision.desired > 0 && !decision.is_ahead() {
+            self.times.grant(moment(now));
+        }
         Step { replicas: decision.desired, again: self.again(now, decision.desired) }
     }
 }

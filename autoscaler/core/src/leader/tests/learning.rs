@@ -58,6 +58,30 @@ fn a_replica_comes_before_the_request_of_a_timer() {
     assert_eq!(uid, "uid");
 }
 
+/// What a request asked for has not come without one: only the idle time after it is charged.
+#[test]
+fn a_cold_start_is_not_charged_as_a_replica_that_nobody_asked_for() {
+    let mut fixture = Fixture::resting(learning());
+    let terms = learning().terms().unwrap();
+    for version in [12_u32, 14] {
+        fixture.wake(A, 1);
+        fixture.written(WriteOutcome::Written { resource_version: version.to_string().into() });
+        fixture.pods(vec![pod("n")]);
+        for in_flight in [1, 0] {
+            fixture.pass(ms(500));
+            let pods = vec![report("n", in_flight)];
+            fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods });
+        }
+        fixture.pods(Vec::new());
+        fixture.learn(fact(0, version + 1, true));
+        fixture.pass(ms(60_000));
+    }
+    let [(_, learned)] = &fixture.learned()[..] else { panic!("one pattern") };
+    // Of 80 s: nine were waited in vain beyond the first, ten and the second of work earn half, the minute a percent.
+    let credit = learned.credit(terms);
+    assert!((76.0..78.0).contains(&credit), "{credit}");
+}
+
 #[test]
 fn nothing_is_learned_unless_the_owner_wants_it() {
     let mut fixture = Fixture::resting(policy());
