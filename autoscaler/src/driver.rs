@@ -401,6 +401,7 @@ impl Driver {
                             name: Arc::clone(name),
                             uid: pod,
                             marked,
+                            asked: Instant::now(),
                             leadership: reign.leadership.clone(),
                         };
                         self.marks.send(mark);

@@ -16,6 +16,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot};
 
 mod args;
+mod call;
 mod cluster;
 mod driver;
 mod events;
@@ -24,6 +25,7 @@ mod fixture;
 mod marks;
 mod metrics;
 mod patterns;
+mod pause;
 mod scale;
 mod stream;
 mod watch;

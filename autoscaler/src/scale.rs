@@ -19,15 +19,14 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use crate::call::{CallError, call};
 use crate::cluster::fact::Activator;
 use crate::metrics::Metrics;
 use crate::patterns::Done;
 use crate::watch::Activators;
-use call::{CallError, call};
 use turns::Turns;
 pub(crate) use turns::Urgency;
 
-mod call;
 mod turns;
 
 /// Longest wait for the answer to a write of a lower count, after which its outcome is unknown: gates are closed meanwhile,

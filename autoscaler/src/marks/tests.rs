@@ -14,7 +14,8 @@ use crate::metrics::Metrics;
 
 fn mark(marked: bool) -> Mark {
     let leadership = Leadership::until(1, Instant::now() + Duration::from_secs(4));
-    Mark { namespace: "shop".into(), name: "hello-1-x".into(), uid: "uid-x".into(), marked, leadership }
+    let (namespace, name, uid) = ("shop".into(), "hello-1-x".into(), "uid-x".into());
+    Mark { namespace, name, uid, marked, asked: Instant::now(), leadership }
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +46,7 @@ async fn who_leads_no_more_writes_nothing() {
     let marks = MarkClient::new(api, Metrics::new(&mut Registry::default()));
     let mark = mark(true);
     tokio::time::advance(Duration::from_secs(5)).await;
-    marks.write(&mark).await;
+    marks.write(&Mark { asked: Instant::now(), ..mark }).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,4 +94,36 @@ async fn a_mark_is_written_although_nobody_waits_for_it() {
     });
     MarkClient::new(api, Metrics::new(&mut Registry::default())).send(mark(true));
     assert!(soon(called.recv()).await.is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_waited_for_its_turn_too_long_is_not_sent() {
+    let sent = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&sent);
+    let api = client(move |_| {
+        *count.lock() += 1;
+        Reply::Silence
+    });
+    let marks = MarkClient::new(api, Metrics::new(&mut Registry::default()));
+    let begun = Instant::now();
+    let mark = mark(true);
+    futures::future::join_all((0..20 * AT_ONCE).map(|_| marks.write(&mark))).await;
+    assert_eq!(*sent.lock(), 2 * AT_ONCE, "a second later some still may be");
+    assert_eq!(begun.elapsed(), 2 * REQUEST_TIMEOUT);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_api_server_that_wants_to_be_left_alone_is() {
+    let sent = Arc::new(Mutex::new(0));
+    let count = Arc::clone(&sent);
+    let api = client(move |_| {
+        *count.lock() += 1;
+        Reply::Throttled("3")
+    });
+    let marks = MarkClient::new(api, Metrics::new(&mut Registry::default()));
+    for _ in 0..4 {
+        marks.write(&mark(true)).await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert_eq!(*sent.lock(), 2, "at the beginning, and after three seconds");
 }

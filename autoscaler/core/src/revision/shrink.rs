@@ -16,8 +16,6 @@ use crate::effect::{Effect, StreamId};
 use crate::gate::{Phase, Scope};
 use crate::leader::PodFact;
 
-/// A mark that does not show is asked for again after this time; longer than the request may take.
-const MARK_AGAIN: Duration = Duration::from_secs(2);
 /// Patience, and pauses between rounds that fail, double at most so often.
 const DOUBLINGS: u32 = 5;
 
@@ -32,8 +30,15 @@ pub(super) struct Shrink {
     put_back: BTreeMap<PodUid, u32>,
     /// Rounds in a row that ended without a removal.
     failures: u32,
-    /// When a mark was last asked for.
-    asked: BTreeMap<PodUid, Duration>,
+    /// Marks that were asked for and have not been seen: they may still land.
+    asked: BTreeMap<PodUid, Asked>,
+}
+
+/// That a pod is marked, or not any more.
+#[derive(Debug)]
+struct Asked {
+    marked: bool,
+    at: Duration,
 }
 
 #[derive(Debug)]
@@ -58,7 +63,6 @@ impl Shrink {
     fn retain(&mut self, pods: &[PodFact]) {
         let lives = |uid: &PodUid| pods.iter().any(|pod| !pod.terminating && pod.uid == *uid);
         self.put_back.retain(|uid, _| lives(uid));
-        self.asked.retain(|uid, _| lives(uid));
         self.going.take_if(|going| !going.pods.iter().all(lives));
     }
 
@@ -202,26 +206,29 @@ impl Revision {
         }
     }
 
-    /// Asks for the cost at those that go, and for none at the others.
+    /// Asks for the cost at those that go, and for none at the others. What was asked for before and has not been seen may land
+    /// at any moment, also the contrary of what is wanted now; so until then nothing else is asked for, and nobody goes.
     fn mark(&mut self, context: &mut Context<'_>) {
+        let (now, landing) = (context.now, context.settings.landing);
         let Shrink { going, asked, .. } = &mut self.shrink;
+        asked.retain(|_, asked| now < asked.at + landing);
         let goes = |uid: &PodUid| going.as_ref().is_some_and(|going| going.pods.contains(uid));
         let mut as_wanted = true;
         for pod in self.pods.iter().filter(|pod| !pod.terminating) {
-            let wanted = goes(&pod.uid);
-            if pod.marked == wanted {
+            if asked.get(&pod.uid).is_some_and(|asked| asked.marked == pod.marked) {
                 asked.remove(&pod.uid);
-                continue;
             }
-            as_wanted = false;
-            if asked.get(&pod.uid).is_none_or(|at| context.now >= *at + MARK_AGAIN) {
-                asked.insert(Arc::clone(&pod.uid), context.now);
+            let marked = goes(&pod.uid);
+            let pending = asked.contains_key(&pod.uid);
+            as_wanted &= pod.marked == marked && !pending;
+            if pod.marked != marked && !pending {
+                asked.insert(Arc::clone(&pod.uid), Asked { marked, at: now });
                 let (revision, pod) = (self.id.clone(), Arc::clone(&pod.uid));
-                context.effects.push(Effect::MarkPod { revision, pod, marked: wanted });
+                context.effects.push(Effect::MarkPod { revision, pod, marked });
             }
         }
         if let Some(going) = going {
-            going.marked = as_wanted.then(|| going.marked.unwrap_or(context.now));
+            going.marked = as_wanted.then(|| going.marked.unwrap_or(now));
         }
     }
 

@@ -118,6 +118,12 @@ pub(crate) enum Message {
         not_after: Option<Duration>,
         token: Token,
     },
+    /// The turn of the write of a pod's cost has come.
+    StartMark {
+        pod: PodUid,
+        marked: bool,
+        not_after: Duration,
+    },
     Tick,
     /// Every 100 ms.
     Beat,

@@ -17,6 +17,8 @@ const LEASE: Duration = Duration::from_secs(6);
 const RENEW: Duration = Duration::from_secs(2);
 /// A leader stops acting at two thirds of the lease.
 const STOP: Duration = Duration::from_secs(4);
+/// The write of a pod's cost is not sent later than this after it was asked for.
+const MARK_WAITS: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(25);
 
 pub(crate) struct LeaderProcess {
@@ -177,6 +179,11 @@ impl World {
                     self.send_put(Process::Leader(index), Question::Leader(token), replicas, version);
                 }
             }
+            Message::StartMark { pod, marked, not_after } => {
+                if world_now <= not_after {
+                    self.send_mark(index, pod, marked);
+                }
+            }
             Message::Tick => {
                 self.agenda.after(TICK, Event::To(Process::Leader(index), Message::Tick));
                 self.lead(index, |leader| leader.tick(now));
@@ -237,7 +244,14 @@ impl World {
                 let start = Message::StartPut { replicas, version, not_after, token };
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
             }
-            Effect::MarkPod { pod, marked, .. } => self.send_mark(index, pod, marked),
+            Effect::MarkPod { pod, marked, .. } => {
+                let queued = match self.random.below(10) {
+                    0 => self.random.milliseconds(0, 2_000),
+                    _ => self.random.milliseconds(0, 2),
+                };
+                let start = Message::StartMark { pod, marked, not_after: self.now() + MARK_WAITS };
+                self.agenda.after(queued, Event::To(Process::Leader(index), start));
+            }
             Effect::ListActivators { token } => self.send_list(index, token),
             Effect::Report(event) => {
                 if matches!(event, LeaderEvent::ScaledToZero { .. }) {

@@ -18,7 +18,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why there is no object.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CallError {
+pub(crate) enum CallError {
     /// The API server has too much to do; it did nothing.
     #[error("the API server wants to be left alone for {after:?}")]
     Throttled {
@@ -42,7 +42,7 @@ pub(super) enum CallError {
 
 impl CallError {
     /// The code of a refusal.
-    pub(super) fn code(&self) -> Option<u16> {
+    pub(crate) fn code(&self) -> Option<u16> {
         match self {
             Self::Failed { source: kube::Error::Api(status) } => Some(status.code),
             _ => None,
@@ -51,7 +51,7 @@ impl CallError {
 }
 
 /// Sends a request and reads its answer, all within this time.
-pub(super) async fn call<T: DeserializeOwned>(
+pub(crate) async fn call<T: DeserializeOwned>(
     client: &Client,
     request: Result<Request<Vec<u8>>, kube::core::request::Error>,
     within: Duration,
