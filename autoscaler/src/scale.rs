@@ -120,10 +120,14 @@ impl ScaleClient {
 
     /// Activators that may hold or dispatch requests, from the API server itself; `None` when it does not answer.
     pub(crate) async fn list_activators(&self) -> Option<Vec<PodUid>> {
-        let _turn = self.turns.take(Urgency::Later).await;
+        let _turn = self.turns.take_for_list().await;
         let pods = Request::new(Pod::url_path(&(), Some(&self.activators.namespace)));
         let request = pods.list(&ListParams::default().labels(&self.activators.selector));
-        match self.call::<ObjectList<Pod>>(request).await {
+        let answer = self.patiently::<ObjectList<Pod>>(request).await;
+        if let Err(CallError::Throttled { after }) = &answer {
+            self.turns.pause_lists(*after);
+        }
+        match answer {
             Ok(pods) => {
                 let activators = pods.items.iter().filter_map(Activator::of);
                 Some(activators.filter(|activator| activator.live).map(|activator| activator.uid).collect())
@@ -135,8 +139,16 @@ impl ScaleClient {
         }
     }
 
-    /// A call that is given as much time as the API server needs at present.
+    /// A call about `/scale`.
     async fn call<T: DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<T, CallError> {
+        self.pausing(self.patiently(request).await)
+    }
+
+    /// A call that is given as much time as the API server needs at present.
+    async fn patiently<T: DeserializeOwned>(
         &self,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, CallError> {
@@ -146,7 +158,7 @@ impl ScaleClient {
             Err(CallError::Timeout { within }) => self.turns.gave_up(*within),
             _ => self.turns.answered(start.elapsed()),
         }
-        self.pausing(answer)
+        answer
     }
 
     /// Nobody asks a server that has too much to do.

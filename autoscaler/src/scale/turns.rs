@@ -1,13 +1,14 @@
 //! Whose turn it is to ask the API server: a bounded number at once, so that what requests wait for is never behind much else.
 //!
-//! A server that answers 429 is left alone by everybody, for as long as it says; one that is slow is given more time.
+//! A server that answers 429 is left alone by everybody, for as long as it says, and by lists alone when it was a list that it
+//! refused: lists cost it more, and no request waits for one. A server that is slow is given more time.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep_until};
+
+use crate::pause::Pause;
 
 /// Shortest and longest time that an answer is waited for.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -27,8 +28,10 @@ pub(crate) enum Urgency {
 pub(super) struct Turns {
     all: Semaphore,
     later: Semaphore,
-    /// The API server wants to be left alone until then.
-    paused_until: Mutex<Instant>,
+    /// The API server wants to be left alone.
+    pause: Pause,
+    /// By lists.
+    list_pause: Pause,
     /// Milliseconds that an answer is waited for.
     patience: AtomicU64,
 }
@@ -45,7 +48,8 @@ impl Turns {
         Self {
             all: Semaphore::new(at_once),
             later: Semaphore::new((at_once / 2).max(1)),
-            paused_until: Mutex::new(Instant::now()),
+            pause: Pause::new(),
+            list_pause: Pause::new(),
             patience: AtomicU64::new(milliseconds(SHORTEST)),
         }
     }
@@ -58,19 +62,29 @@ impl Turns {
             Urgency::Later => self.later.acquire().await.ok(),
         };
         let any = self.all.acquire().await.ok();
+        self.pause.over().await;
+        Turn { _later: later, _any: any }
+    }
+
+    /// As [`Self::take`], for a list, which waits for the end of a pause of lists, too; it takes nobody's turn meanwhile.
+    pub(super) async fn take_for_list(&self) -> Turn<'_> {
         loop {
-            let until = *self.paused_until.lock();
-            if until <= Instant::now() {
-                return Turn { _later: later, _any: any };
+            self.list_pause.over().await;
+            let turn = self.take(Urgency::Later).await;
+            if self.list_pause.is_over() {
+                return turn;
             }
-            sleep_until(until).await;
         }
     }
 
     /// Nobody asks for so long.
     pub(super) fn pause(&self, length: Duration) {
-        let mut until = self.paused_until.lock();
-        *until = (*until).max(Instant::now() + length);
+        self.pause.extend(length);
+    }
+
+    /// Nobody lists for so long.
+    pub(super) fn pause_lists(&self, length: Duration) {
+        self.list_pause.extend(length);
     }
 
     /// How long an answer is waited for now.
@@ -106,7 +120,7 @@ fn milliseconds(length: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
-    use tokio::time::advance;
+    use tokio::time::{Instant, advance};
 
     use super::*;
 
@@ -152,6 +166,18 @@ mod tests {
             drop(first);
         };
         assert_eq!(futures::join!(next, throttled).0, Duration::from_secs(4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_lists_is_for_them_alone_and_takes_no_turn() {
+        let turns = Turns::new(2);
+        turns.pause_lists(Duration::from_secs(5));
+        let began = Instant::now();
+        let mut list = std::pin::pin!(turns.take_for_list());
+        assert!(list.as_mut().now_or_never().is_none());
+        assert!(turns.take(Urgency::Later).now_or_never().is_some());
+        drop(list.await);
+        assert_eq!(began.elapsed(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]
