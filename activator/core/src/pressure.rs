@@ -1,7 +1,8 @@
 //! What the leader was told of a revision without free capacity, and when there is no more to say.
 //!
 //! It is told every 100 ms until more would change nothing: the leader has answered that there can be no more pods, or pods
-//! are on their way for all that it was told of. Then one last statement stands, and its end is told.
+//! are on their way for all that it was told of. Then one last statement stands. The end is told always, or two short waits
+//! would look like one that lasts.
 
 /// What was told on this stream.
 #[derive(Debug, Default)]
@@ -30,9 +31,9 @@ impl Pressing {
         Some(standing)
     }
 
-    /// There is free capacity again, or nothing is held. True: the leader counts on what stands until it is told.
+    /// There is free capacity again, or nothing is held. True: the leader is to be told.
     pub(crate) fn over(&mut self) -> bool {
-        self.told.take().is_some_and(|told| told.standing)
+        self.told.take().is_some()
     }
 
     /// There are as many replicas as there may be.

@@ -107,7 +107,7 @@ pub const HELLO_PART: usize = 1_000;
 pub struct Pressure {
     /// The revision.
     pub revision: RevisionId,
-    /// Requests held now; none: what stood is over.
+    /// Requests held now; none: what was told before is over.
     pub held: u64,
     /// Requests dispatched and not ended.
     pub in_flight: u64,

@@ -172,7 +172,7 @@ impl<W> Revision<W> {
         Some(Pressure { revision: self.id.clone(), held, in_flight, standing })
     }
 
-    /// What stands at the leader does so no longer.
+    /// What the leader was told of is over.
     fn end_pressure(&mut self, out: &mut Effects<W>) {
         if self.pressed_from().is_none() && self.pressing.over() {
             let (held, in_flight) = (0, self.in_flight());

@@ -11,7 +11,8 @@ use crate::effect::StreamId;
 use crate::gate::Phase;
 use crate::moment::{Moment, SECOND, moment, span};
 
-/// Pressure that does not stand and is not repeated for this long is over; an activator repeats it every 100 ms.
+/// Pressure that does not stand and is not repeated for this long is over; an activator repeats it every 100 ms and tells
+/// its end.
 const PRESSURE_OVER: Duration = Duration::from_millis(350);
 
 /// What one connected activator said last.
@@ -248,8 +249,9 @@ impl Revision {
         let now = context.now;
         let view = self.views.entry(stream).or_default();
         if pressure.held == 0 {
-            view.pressure = None;
-            self.news = true;
+            // What did not last was in no decision.
+            let counted = |over: Pressed| now.saturating_sub(over.since) >= context.settings.pressure;
+            self.news |= view.pressure.take().is_some_and(counted);
             return;
         }
         let lasts = view.pressure.filter(|old| old.is_current(now));

@@ -215,7 +215,7 @@ fn pressure_is_silent_while_pods_are_pending_for_all_that_was_told() {
 }
 
 #[test]
-fn the_end_of_pressure_that_stands_is_told_once() {
+fn the_end_of_pressure_is_told_once_whether_it_stands_or_not() {
     let mut fixture = Fixture::led(limited(1));
     fixture.pods(vec![ready("a")]);
     fixture.arrivals(2);
@@ -229,10 +229,14 @@ fn the_end_of_pressure_that_stands_is_told_once() {
     fixture.finish_one();
     fixture.pass(ms(3_000));
     assert_eq!(ends(&mut fixture), 0);
-    // What was repeated ends by itself.
     fixture.configure(Route { policy: Policy { max: 7, ..limited(1) }, ..Route::default() });
     fixture.arrivals(2);
     assert_eq!(pressed(&mut fixture), Some((2, false)));
+    fixture.finish_one();
+    fixture.pass(ms(0));
+    assert_eq!(ends(&mut fixture), 1);
+    // Waits that nobody was told of have no end to tell.
+    fixture.arrive();
     fixture.finish_one();
     fixture.pass(ms(0));
     assert_eq!(ends(&mut fixture), 0);

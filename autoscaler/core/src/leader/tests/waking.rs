@@ -237,6 +237,18 @@ fn pressure_that_stands_counts_until_it_is_said_to_be_over() {
 }
 
 #[test]
+fn waits_that_are_short_are_no_pressure_however_many() {
+    let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
+    for _ in 0..20 {
+        fixture.frame(A, standing(20, false));
+        fixture.pass(ms(50));
+        fixture.frame(A, standing(0, false));
+        fixture.pass(ms(100));
+    }
+    assert!(fixture.puts().is_empty(), "{:?}", fixture.puts());
+}
+
+#[test]
 fn pressure_that_does_not_stand_is_over_when_it_is_not_repeated_or_its_stream_is_gone() {
     let mut fixture = Fixture::new(fact(1, 10, true), &["p"]);
     for last in [false, true] {
