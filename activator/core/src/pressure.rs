@@ -1,7 +1,8 @@
 //! What the leader was told of a revision without free capacity, and when there is no more to say.
 //!
 //! It is told every 100 ms until more would change nothing: the leader has answered that there can be no more pods, or pods
-//! are on their way for all that it was told of. Then one last statement stands. The end is told always, or two short waits
+//! are on their way for all that it was told of. Then one last statement stands, until half as many requests are left while
+//! the pods are on their way: the leader counts on what it was told, and would keep the peak. The end is told always, or two short waits
 //! would look like one that lasts.
 
 /// What was told on this stream.
@@ -24,7 +25,8 @@ impl Pressing {
     pub(crate) fn tell(&mut self, requests: u64, pods_pending: bool) -> Option<bool> {
         let told = self.told;
         let standing = self.at_max || pods_pending && told.is_some_and(|told| requests <= told.requests);
-        if standing && told.is_some_and(|told| told.standing) {
+        let fell = !self.at_max && told.is_some_and(|told| requests <= told.requests / 2);
+        if standing && !fell && told.is_some_and(|told| told.standing) {
             return None;
         }
         self.told = Some(Told { requests, standing });

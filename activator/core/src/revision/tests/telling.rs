@@ -215,6 +215,24 @@ fn pressure_is_silent_while_pods_are_pending_for_all_that_was_told() {
 }
 
 #[test]
+fn pressure_that_stands_is_told_anew_when_half_of_it_is_left() {
+    let mut fixture = Fixture::led(limited(8));
+    fixture.pods(vec![ready("a"), pending("b", None)]);
+    fixture.arrivals(24);
+    assert_eq!(pressed(&mut fixture), Some((24, false)));
+    assert_eq!(pressed(&mut fixture), Some((24, true)));
+    for left in (13..24).rev() {
+        fixture.finish_one();
+        assert_eq!(pressed(&mut fixture), None, "{left} are left");
+    }
+    fixture.finish_one();
+    assert_eq!(pressed(&mut fixture), Some((12, true)));
+    assert_eq!(pressed(&mut fixture), None);
+    fixture.arrivals(3);
+    assert_eq!(pressed(&mut fixture), Some((15, false)), "more than was told last");
+}
+
+#[test]
 fn the_end_of_pressure_is_told_once_whether_it_stands_or_not() {
     let mut fixture = Fixture::led(limited(1));
     fixture.pods(vec![ready("a")]);
