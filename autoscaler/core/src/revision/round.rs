@@ -164,17 +164,17 @@ impl Revision {
         }
     }
 
-    /// Opens when the controllers have acted on the count, or must have (12); what outlived the zero is pardoned (10).
+    /// Opens when the controllers have acted on the count, or must have (12); what outlived it is pardoned (10). Of pods that
+    /// were named among others it is to be seen whether they go: when that takes too long, the others alone are used.
     fn settle(&mut self, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Up(settling), .. }) = &self.gate else { return };
         let since = settling.as_ref().map(|settling| settling.since);
         let overdue = since.is_some_and(|since| context.now >= since + context.settings.settle);
         let drained = settling.as_ref().is_some_and(|settling| settling.drained.is_some());
-        // Of several pods it is to be seen which ones went.
         let gone = !drained || self.knows_all_pods();
         let observed = gone && self.scale.as_ref().is_some_and(|scale| scale.observed);
         if let Some(gate) = self.gate.as_mut().filter(|_| observed || overdue)
-            && (gate.pardon(&self.pods) || since.is_some())
+            && ((observed || !drained) && gate.pardon(&self.pods) || since.is_some())
         {
             gate.phase = Phase::Up(None);
             context.send_all(&LeaderFrame::Open(gate.verdict(&self.id)));

@@ -226,6 +226,22 @@ fn rule_10_one_that_was_named_and_outlives_the_round_is_pardoned() {
     );
 }
 
+#[test]
+fn rule_10_one_that_was_named_is_not_pardoned_before_the_controllers_have_acted() {
+    let mut fixture = Fixture::lowered();
+    fixture.pass(ms(3_900));
+    let opened = |fixture: &Fixture| {
+        let frames = fixture.sent(A).into_iter();
+        frames.filter(|frame| matches!(frame, LeaderFrame::Open(_))).collect::<Vec<_>>()
+    };
+    assert!(opened(&fixture).is_empty());
+    fixture.pass(ms(10_000));
+    assert_eq!(opened(&fixture), [LeaderFrame::Open(verdict(1, &["r", "s"]))], "the others are used");
+    fixture.learn(fact(2, 12, true));
+    fixture.pass(ms(50));
+    assert_eq!(opened(&fixture).last(), Some(&LeaderFrame::Open(verdict(1, &[]))));
+}
+
 #[rstest]
 #[case::busy(|fixture: &mut Fixture| fixture.frame(B, ActivatorFrame::Busy { revision: id(), gate: gate(1) }))]
 #[case::wake(|fixture: &mut Fixture| fixture.wake(B, 1))]
