@@ -209,9 +209,13 @@ impl Revision {
         self.follow_count(context);
     }
 
-    /// A count that this leader did not write; tells of it unless a waking activator did.
+    /// A count that this leader may not have written; tells of it unless a waking activator did.
     fn changed_elsewhere(&mut self, known: u32, found: u32, context: &mut Context<'_>) {
         if self.settles(known, found, context) {
+            return;
+        }
+        // Its own lower count, whose outcome is unknown to it: the round tells.
+        if matches!(self.phase(), Some(Phase::Commit(round)) if found == round.to) {
             return;
         }
         let Some((policy, _)) = &self.policy else { return };

@@ -160,9 +160,13 @@ fn rule_9_an_unknown_outcome_keeps_the_gates_closed_and_the_same_write_is_sent_a
         fixture.ack(A);
         fixture.ack(B);
     }
+    // It has landed, as the watch tells before the repetition is answered.
+    fixture.learn(fact(0, 11, false));
     fixture.list(&["a", "b"]);
     let (replicas, version, ..) = fixture.puts().remove(0);
     assert_eq!((replicas, &*version), (0, "10"));
+    let foreign = |effect: &Effect| matches!(effect, Effect::Report(Event::ForeignScale { .. }));
+    assert!(!fixture.effects.iter().any(foreign), "{:?}", fixture.effects);
     assert!(!fixture.sent(A).iter().any(|frame| matches!(frame, LeaderFrame::Open(_))));
     assert_eq!(fixture.gate(), "Commit");
 }
