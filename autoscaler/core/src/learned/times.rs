@@ -131,7 +131,8 @@ mod tests {
     fn only_a_replica_that_waited_its_time_without_a_request_is_charged() {
         // A percent of 300 s, and half of 31 s; without the second that is free 29 s were waited in vain.
         let ordinary = 3.0 + 15.5 - 29.0;
-        let close = |credited: f64, wanted: f64| assert!((credited - wanted).abs() < 1e-6, "{credited} {wanted}");
+        let close =
+            |credited: f64, wanted: f64| assert!((credited - wanted).abs() < 1e-6, "{credited} {wanted}");
         close(credited(Learned::default(), false, None), ordinary);
         close(credited(Learned::default(), false, Some(100)), ordinary - 30.0);
         close(credited(Learned::default(), false, Some(280)), ordinary);
@@ -151,7 +152,8 @@ mod tests {
         let mut times = Times::default();
         times.busy(0, SECOND);
         times.grant(101 * SECOND);
-        let rests = |learned: &mut Learned, at| times.rest(learned, TERMS, Moment::MIN, at * SECOND).unwrap().0;
+        let rests =
+            |learned: &mut Learned, at| times.rest(learned, TERMS, Moment::MIN, at * SECOND).unwrap().0;
         assert!(!rests(&mut learned, 130) && rests(&mut learned, 131));
         learned.wasted(TERMS, Duration::from_secs(300));
         assert!(rests(&mut learned, 130));

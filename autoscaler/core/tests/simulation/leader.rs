@@ -179,10 +179,8 @@ impl World {
                     self.send_put(Process::Leader(index), Question::Leader(token), replicas, version);
                 }
             }
-            Message::StartMark { pod, marked, not_after } => {
-                if world_now <= not_after {
-                    self.send_mark(index, pod, marked);
-                }
+            Message::StartMark { pod, marked, not_after } if world_now <= not_after => {
+                self.send_mark(index, pod, marked);
             }
             Message::Tick => {
                 self.agenda.after(TICK, Event::To(Process::Leader(index), Message::Tick));
