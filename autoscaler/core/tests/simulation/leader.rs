@@ -9,7 +9,7 @@ use catnap_autoscaler_core::{
 use catnap_wire::{LeaderFrame, PodUid, Term};
 
 use crate::event::{Event, Message, Process, Question};
-use crate::options::{Faults, Rule};
+use crate::options::{Faults, Load, Rule};
 use crate::world::World;
 
 /// A lease that was not renewed for so long may be taken.
@@ -243,9 +243,10 @@ impl World {
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
             }
             Effect::MarkPod { pod, marked, .. } => {
-                let queued = match self.random.below(10) {
-                    0 => self.random.milliseconds(0, 2_000),
-                    _ => self.random.milliseconds(0, 2),
+                // Under a sparse load all pods of a function go together, whatever they cost.
+                let queued = match self.options.load {
+                    Load::Steady if self.random.once_in(10) => self.random.milliseconds(0, 2_000),
+                    Load::Steady | Load::Sparse => Duration::ZERO,
                 };
                 let start = Message::StartMark { pod, marked, not_after: self.now() + MARK_WAITS };
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
