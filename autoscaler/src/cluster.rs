@@ -59,6 +59,17 @@ impl Cluster {
         self.functions.get(&revision.function_uid)
     }
 
+    /// The revisions of the Function that is called so, as `namespace/name`, in the order of their names.
+    pub(crate) fn revisions_of(&self, function: &str) -> Vec<RevisionId> {
+        let Some((namespace, name)) = function.split_once('/') else { return Vec::new() };
+        let is_asked_for = |known: &&Function| *known.name == *name && *known.namespace == *namespace;
+        let found = self.functions.values().filter(is_asked_for);
+        let ids = found.flat_map(|known| known.revisions.iter().map(|each| known.id_of(&each.name)));
+        let mut ids: Vec<_> = ids.collect();
+        ids.sort();
+        ids
+    }
+
     /// Name of a pod of a revision.
     pub(crate) fn pod_name(&self, revision: &RevisionId, pod: &PodUid) -> Option<&Arc<str>> {
         self.slots.get(&RevisionKey::of(revision))?.pod_name(pod)

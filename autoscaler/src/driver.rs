@@ -7,9 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_autoscaler_api::state::{Explained, LeadingTerm, State};
-use catnap_autoscaler_core::{Effect, Explanation, Leader, Settings, StreamId, Token};
-use catnap_runtime::admin::Readiness;
+use catnap_autoscaler_core::{Effect, Leader, Settings, StreamId, Token};
+use catnap_runtime::admin::{DebugQuery, Readiness};
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
@@ -27,7 +26,10 @@ use crate::metrics::Metrics;
 use crate::patterns::{Job, PatternClient, Shelf};
 use crate::scale::{Answer, ScaleClient, Urgency, Write};
 
+mod look;
 mod notice;
+
+pub(crate) use look::Look;
 
 /// How often the leader sees time pass when nothing happens.
 const TICK: Duration = Duration::from_millis(20);
@@ -57,8 +59,8 @@ pub(crate) enum Input {
     Closed(StreamId),
     /// The API server answered the leader of this reign.
     Answered(Reigns, Answer),
-    /// Somebody asks for the state.
-    Debug(oneshot::Sender<State>),
+    /// Somebody asks for the state, or a part of it.
+    Debug(DebugQuery, oneshot::Sender<Look>),
 }
 
 /// An activator that wants to talk.
@@ -284,9 +286,9 @@ impl Driver {
                 let reign = self.reign.as_mut().filter(|reign| reign.number == number)?;
                 return reign.take_answer(answer, now, &self.metrics);
             }
-            Input::Debug(asked) => {
+            Input::Debug(query, asked) => {
                 // Nobody waits for it any more: nothing to do.
-                let _ = asked.send(self.describe());
+                let _ = asked.send(self.look(&query));
             }
         }
         None
@@ -430,25 +432,6 @@ impl Driver {
         }
         self.metrics.streams(self.streams.len());
         closing
-    }
-
-    fn describe(&self) -> State {
-        let Some(reign) = &self.reign else {
-            return State { synced: Some(self.cluster.is_synced()), ..State::default() };
-        };
-        let now = self.now();
-        let describe = |explanation: &Explanation| {
-            let function = self.cluster.function(&explanation.revision).map(|function| &*function.name);
-            Explained::of(explanation, function, now)
-        };
-        let Term { transitions, boot } = reign.leader.term();
-        State {
-            leading: true,
-            synced: None,
-            term: Some(LeadingTerm { transitions, boot: format!("{boot:016x}") }),
-            streams: self.streams.len(),
-            revisions: reign.leader.explain().iter().map(describe).collect(),
-        }
     }
 }
 

@@ -5,8 +5,9 @@
 use std::sync::Arc;
 
 use anyhow::Context;
+use catnap_autoscaler_api::state::State;
 use catnap_runtime::CancellationToken;
-use catnap_runtime::admin::{self, Admin, Readiness};
+use catnap_runtime::admin::{self, Admin, DebugQuery, Readiness};
 use catnap_runtime::lease::{ADDRESS_ANNOTATION, Election, FINGERPRINT_ANNOTATION, LeaseSettings};
 use catnap_runtime::listen::{every_address, listen};
 use catnap_runtime::tls::SelfMade;
@@ -93,7 +94,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let last = CancellationToken::new();
     let debug_inputs = inputs.clone();
-    let debug_state = Arc::new(move |_| describe(debug_inputs.clone()).boxed());
+    let debug_state = Arc::new(move |query| describe(debug_inputs.clone(), query).boxed());
     let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
 
@@ -125,10 +126,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// What `/debug/state` shows; null when the driver has ended.
-async fn describe(inputs: mpsc::Sender<Input>) -> serde_json::Value {
+async fn describe(inputs: mpsc::Sender<Input>, query: DebugQuery) -> serde_json::Value {
     let (ask, asked) = oneshot::channel();
-    if inputs.send(Input::Debug(ask)).await.is_err() {
+    if inputs.send(Input::Debug(query, ask)).await.is_err() {
         return serde_json::Value::Null;
     }
-    asked.await.ok().and_then(|state| serde_json::to_value(state).ok()).unwrap_or_default()
+    let Ok(look) = asked.await else { return serde_json::Value::Null };
+    // Not on a thread that others wait for.
+    let told = tokio::task::spawn_blocking(move || serde_json::to_value(State::from(look)).ok()).await;
+    told.ok().flatten().unwrap_or_default()
 }

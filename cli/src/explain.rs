@@ -22,8 +22,8 @@ use forward::{Forward, ForwardError};
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Largest answer: some KiB for each of ten thousand functions.
-const MAX_BYTES: usize = 256 << 20;
+/// Largest answer: some KiB for each revision that is told of, and more than an autoscaler ever tells of.
+const MAX_BYTES: usize = 64 << 20;
 
 /// Flags of `catnap explain`.
 #[derive(Debug, clap::Args)]
@@ -124,7 +124,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
         let forward = forward.map_err(|source| ExplainError::Forward { source })?;
         (forward.authority().to_owned(), Some(forward))
     };
-    let asked = timeout(PATIENCE, ask(&authority)).await;
+    let asked = timeout(PATIENCE, ask(&authority, &namespace, &function)).await;
     let answer = asked.map_err(|_| ExplainError::Timeout { authority: authority.clone() })??;
     let state: State = serde_json::from_slice(&answer).map_err(|source| ExplainError::Answer { source })?;
     if !state.leading {
@@ -146,7 +146,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
     }
 }
 
-async fn ask(authority: &str) -> Result<Bytes, ExplainError> {
+async fn ask(authority: &str, namespace: &str, function: &str) -> Result<Bytes, ExplainError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ExplainError::Ask {
         authority: authority.to_owned(),
         source,
@@ -156,7 +156,7 @@ async fn ask(authority: &str) -> Result<Bytes, ExplainError> {
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
     // Its errors are those of the request.
     let connection = tokio::spawn(connection);
-    let request = Request::get("/debug/state")
+    let request = Request::get(format!("/debug/state?function={namespace}/{function}"))
         .header(HOST, authority)
         .body(Empty::<Bytes>::new())
         .map_err(|error| failed(error.into()))?;

@@ -27,6 +27,9 @@ pub struct State {
     /// In the order of their names.
     #[serde(default)]
     pub revisions: Vec<Explained>,
+    /// Revisions beyond these, of which nothing is told because there are so many.
+    #[serde(default, rename = "leftOut", skip_serializing_if = "is_none")]
+    pub left_out: usize,
 }
 
 /// A term of leading.
@@ -208,6 +211,12 @@ fn learned(outlook: Outlook) -> Option<String> {
         Outlook::Unlikely(hold) => Some(format!("{hold}, and that has passed")),
         Outlook::Spent => Some("scale.idle.budget is used up".to_owned()),
     }
+}
+
+/// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// To a tenth: more only makes two looks at the same thing differ.

@@ -59,6 +59,17 @@ impl Stream {
     }
 }
 
+/// How far the measurements of all activators reach at one moment: the same for every revision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// The lowest watermark of those that keep up; `None` when nobody measures.
+    pub(crate) watermark: Option<Moment>,
+    /// Every existing activator is connected and keeps up, and there is one.
+    pub(crate) complete: bool,
+    /// Boot of the youngest connected activator.
+    pub(crate) youngest: Option<Moment>,
+}
+
 /// All activators.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Activators {
@@ -202,8 +213,14 @@ impl Activators {
         (all && self.streams.values().all(fresh)).then(|| self.streams.keys().copied().collect())
     }
 
+    /// How far measurements reach now, of activators that are behind by no more than `lag`.
+    pub(crate) fn reach(&self, now: Duration, lag: Duration) -> Reach {
+        let (watermark, complete) = (self.lowest_watermark(now, lag), self.complete(now, lag));
+        Reach { watermark, complete, youngest: self.youngest() }
+    }
+
     /// The lowest watermark of those that keep up; `None` when nobody measures.
-    pub(crate) fn lowest_watermark(&self, now: Duration, lag: Duration) -> Option<Moment> {
+    fn lowest_watermark(&self, now: Duration, lag: Duration) -> Option<Moment> {
         self.streams
             .values()
             .filter(|stream| self.fresh(stream, now, lag))
@@ -212,13 +229,13 @@ impl Activators {
     }
 
     /// Every existing activator is connected and keeps up, and there is one.
-    pub(crate) fn complete(&self, now: Duration, lag: Duration) -> bool {
+    fn complete(&self, now: Duration, lag: Duration) -> bool {
         let keeps_up = |pod: &PodUid| self.streams.values().any(|s| s.pod == *pod && self.fresh(s, now, lag));
         !self.existing.is_empty() && self.existing.keys().all(keeps_up)
     }
 
     /// Boot of the youngest connected activator.
-    pub(crate) fn youngest(&self) -> Option<Moment> {
+    fn youngest(&self) -> Option<Moment> {
         self.streams.values().filter_map(|stream| self.booted(stream.boot?)).max()
     }
 

@@ -1,11 +1,12 @@
 //! What every step of a revision needs of the leader around it: the time, the activators, and the way out.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::time::Duration;
 
 use catnap_wire::{LeaderFrame, RevisionId, Term};
 
-use crate::activators::Activators;
+use crate::activators::{Activators, Reach};
 use crate::effect::{Effect, Event, StreamId, Token};
 use crate::revision::Patterns;
 use crate::settings::Settings;
@@ -18,6 +19,8 @@ pub(crate) struct Context<'a> {
     pub(crate) term: Term,
     pub(crate) settings: &'a Settings,
     pub(crate) activators: &'a Activators,
+    /// Looked at once for all revisions that are decided in this step.
+    pub(crate) reach: OnceCell<Reach>,
     pub(crate) patterns: &'a mut Patterns,
     pub(crate) questions: &'a mut Questions,
     pub(crate) effects: &'a mut Vec<Effect>,
@@ -62,6 +65,11 @@ impl Context<'_> {
 
     pub(crate) fn report(&mut self, event: Event) {
         self.effects.push(Effect::Report(event));
+    }
+
+    /// How far the activators' measurements reach.
+    pub(crate) fn reach(&self) -> Reach {
+        *self.reach.get_or_init(|| self.activators.reach(self.now, self.settings.lag))
     }
 
     /// Time since this leader started.

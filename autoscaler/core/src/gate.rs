@@ -19,9 +19,9 @@ pub(crate) enum Phase {
     /// Pods serve, or will.
     Up(Option<Settling>),
     /// All activators were asked to close.
-    Closing(Round),
+    Closing(Box<Round>),
     /// All have closed; the write of the lower count is under way, or its outcome is unknown.
-    Commit(Round),
+    Commit(Box<Round>),
     /// The count is zero.
     Zero,
 }
@@ -139,6 +139,11 @@ impl Gate {
         // obeys only higher ones.
         let number = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
         Self { id: GateId { term, number }, phase, condemned }
+    }
+
+    /// Nothing about it changes as time passes.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.condemned.is_empty() && matches!(self.phase, Phase::Up(None) | Phase::Zero)
     }
 
     pub(crate) fn name(&self) -> &'static str {

@@ -4,7 +4,9 @@
 
 mod frames;
 mod patterns;
+mod revisions;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,7 @@ use crate::revision::{Patterns, Revision};
 use crate::settings::Settings;
 use frames::Greeting;
 pub use frames::Refusal;
+use revisions::Revisions;
 
 /// What the watches say of the Deployment of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -90,7 +93,7 @@ pub struct Leader {
     settings: Settings,
     started: Duration,
     now: Duration,
-    revisions: BTreeMap<RevisionId, Revision>,
+    revisions: Revisions,
     activators: Activators,
     greetings: BTreeMap<StreamId, Greeting>,
     listing: Option<Listing>,
@@ -113,7 +116,7 @@ impl Leader {
             settings,
             started: now,
             now,
-            revisions: BTreeMap::new(),
+            revisions: Revisions::default(),
             activators: Activators::default(),
             greetings: BTreeMap::new(),
             listing: None,
@@ -149,7 +152,7 @@ impl Leader {
     /// A revision that is in its Function's status, or what changed of it.
     pub fn upsert_revision(&mut self, id: &RevisionId, policy: Policy, stage: Stage, now: Duration) {
         self.at(now);
-        self.revision(id).set_policy(policy, stage, now);
+        self.revisions.upsert(id, |revision| revision.set_policy(policy, stage, now));
     }
 
     /// A revision that is in no Function's status any more: it is left alone and forgotten, once no write of zero is unsettled.
@@ -164,8 +167,8 @@ impl Leader {
     pub fn set_scale(&mut self, id: &RevisionId, fact: Option<ScaleFact>, now: Duration) {
         self.at(now);
         if let Some(fact) = fact {
-            self.revision(id);
-            self.with_revision(id, |revision, context| revision.learn(fact, context));
+            let (revisions, mut context) = self.parts();
+            revisions.upsert(id, |revision| revision.learn(fact, &mut context));
         } else {
             self.with_revision(id, |revision, _| revision.drop_scale());
             self.forget(id);
@@ -175,8 +178,8 @@ impl Leader {
     /// All pods of a revision as the watch sees them.
     pub fn set_pods(&mut self, id: &RevisionId, pods: Vec<PodFact>, now: Duration) {
         self.at(now);
-        if !pods.is_empty() || self.revisions.contains_key(id) {
-            self.revision(id).set_pods(pods);
+        if !pods.is_empty() || self.revisions.get(id).is_some() {
+            self.revisions.upsert(id, |revision| revision.set_pods(pods));
             self.forget(id);
         }
     }
@@ -234,7 +237,8 @@ impl Leader {
             self.effects.push(Effect::Report(Event::ActivatorSilent { pod }));
         }
         self.activators.age_out(now);
-        self.each(Revision::tick);
+        let (revisions, mut context) = self.parts();
+        revisions.each_due(context.now, |revision| revision.tick(&mut context));
         self.list_activators();
     }
 
@@ -254,12 +258,30 @@ impl Leader {
     /// A write of a lower count is under way, or its outcome is unknown: another leader could open a gate before it lands.
     /// Give the lease back only while this is false; else let it expire. After [`Leader::resign`] it does not become true again.
     pub fn is_committing(&self) -> bool {
-        self.revisions.values().any(Revision::is_committing)
+        self.revisions.iter().any(Revision::is_committing)
     }
 
     /// What the leader thinks of every revision it acts for, in the order of their names.
     pub fn explain(&self) -> Vec<Explanation> {
-        self.revisions.values().filter_map(Revision::explain).collect()
+        self.explain_most(usize::MAX)
+    }
+
+    /// The same, of so many revisions at most: those that are at zero and rest are left out first.
+    pub fn explain_most(&self, most: usize) -> Vec<Explanation> {
+        let mut explained: Vec<_> =
+            self.revisions.awake_first().filter_map(Revision::explain).take(most).collect();
+        explained.sort_by(|one, other| one.revision.cmp(&other.revision));
+        explained
+    }
+
+    /// What the leader thinks of one revision; `None` when it does not act for it.
+    pub fn explain_one(&self, id: &RevisionId) -> Option<Explanation> {
+        self.revisions.get(id)?.explain()
+    }
+
+    /// Revisions of which something is known.
+    pub fn revision_count(&self) -> usize {
+        self.revisions.len()
     }
 
     /// One list for all revisions that want a lower count; the versions of their scales are known before it is asked for.
@@ -269,9 +291,9 @@ impl Leader {
         }
         let waiting: Vec<_> = self
             .revisions
-            .iter()
-            .filter(|(_, revision)| !self.resigning || revision.is_committing())
-            .filter_map(|(id, revision)| Some((id.clone(), Arc::clone(revision.candidate()?))))
+            .under_way()
+            .filter(|revision| !self.resigning || revision.is_committing())
+            .filter_map(|revision| Some((revision.id().clone(), Arc::clone(revision.candidate()?))))
             .collect();
         if !waiting.is_empty() {
             let token = self.questions.token();
@@ -284,10 +306,6 @@ impl Leader {
         self.now = self.now.max(now);
     }
 
-    fn revision(&mut self, id: &RevisionId) -> &mut Revision {
-        self.revisions.entry(id.clone()).or_insert_with(|| Revision::new(id.clone()))
-    }
-
     fn forget(&mut self, id: &RevisionId) {
         if self.revisions.get(id).is_some_and(Revision::is_forgotten) {
             self.revisions.remove(id);
@@ -296,19 +314,8 @@ impl Leader {
 
     /// One step of every revision.
     fn each(&mut self, mut step: impl FnMut(&mut Revision, &mut Context<'_>)) {
-        let mut context = Context {
-            now: self.now,
-            started: self.started,
-            term: self.term,
-            settings: &self.settings,
-            activators: &self.activators,
-            patterns: &mut self.patterns,
-            questions: &mut self.questions,
-            effects: &mut self.effects,
-        };
-        for revision in self.revisions.values_mut() {
-            step(revision, &mut context);
-        }
+        let (revisions, mut context) = self.parts();
+        revisions.each(|revision| step(revision, &mut context));
     }
 
     /// One step of one revision, if it is known.
@@ -317,18 +324,24 @@ impl Leader {
         id: &RevisionId,
         step: impl FnOnce(&mut Revision, &mut Context<'_>) -> T,
     ) -> Option<T> {
-        let revision = self.revisions.get_mut(id)?;
-        let mut context = Context {
+        let (revisions, mut context) = self.parts();
+        revisions.step(id, |revision| step(revision, &mut context))
+    }
+
+    /// The revisions, and what a step of one needs of the rest.
+    fn parts(&mut self) -> (&mut Revisions, Context<'_>) {
+        let context = Context {
             now: self.now,
             started: self.started,
             term: self.term,
             settings: &self.settings,
             activators: &self.activators,
+            reach: OnceCell::new(),
             patterns: &mut self.patterns,
             questions: &mut self.questions,
             effects: &mut self.effects,
         };
-        Some(step(revision, &mut context))
+        (&mut self.revisions, context)
     }
 }
 

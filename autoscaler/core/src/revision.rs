@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use catnap_wire::RevisionId;
 
+use crate::activators::Reach;
 use crate::context::Context;
 use crate::decide::{Decision, History, Observation, decide};
 use crate::effect::{Event, Scale, StreamId, Token};
@@ -73,12 +74,17 @@ pub(crate) struct Revision {
     decision: Option<(Observation, Decision)>,
     changes: Changes,
     decided_at: Duration,
+    /// When in every second its turn is.
+    turn: Duration,
+    /// When it is decided without news.
+    next_turn: Duration,
     /// Something happened that a decision must not wait for.
     news: bool,
 }
 
 impl Revision {
-    pub(crate) fn new(id: RevisionId) -> Self {
+    /// One of which nothing is known. `turn` is the part of every second at whose end it is decided.
+    pub(crate) fn new(id: RevisionId, turn: Duration) -> Self {
         Self {
             id,
             policy: None,
@@ -101,6 +107,8 @@ impl Revision {
             decision: None,
             changes: Changes::default(),
             decided_at: Duration::ZERO,
+            turn,
+            next_turn: Duration::ZERO,
             news: true,
         }
     }
@@ -234,6 +242,31 @@ impl Revision {
         self.gate.as_ref().map(|gate| &gate.phase)
     }
 
+    /// When time alone may change something: zero for with every tick, [`Duration::MAX`] for never.
+    pub(crate) fn due(&self) -> Duration {
+        let Some(gate) = &self.gate else {
+            return if self.is_active() { Duration::ZERO } else { Duration::MAX };
+        };
+        let news = self.news && self.is_active();
+        if news || self.candidate.is_some() || !gate.is_settled() || self.is_shrinking() {
+            Duration::ZERO
+        } else if self.rests() || !self.is_active() {
+            Duration::MAX
+        } else {
+            self.next_turn
+        }
+    }
+
+    /// At zero, with nothing that gets old: what would start it is news.
+    fn rests(&self) -> bool {
+        let decided_to = self.decision.as_ref().map(|(_, decision)| decision.desired);
+        matches!(self.phase(), Some(Phase::Zero))
+            && decided_to == Some(0)
+            && self.series.is_empty()
+            && self.views.values().all(View::is_quiet)
+            && !self.is_learning()
+    }
+
     /// Lets time pass.
     pub(crate) fn tick(&mut self, context: &mut Context<'_>) {
         self.take_over(context);
@@ -254,10 +287,10 @@ impl Revision {
         self.news = true;
     }
 
-    /// Decides if there is news or a second has passed, and acts on it.
+    /// Decides if there is news or it is its turn, and acts on it.
     pub(crate) fn decide(&mut self, context: &mut Context<'_>) {
-        let due = context.now.saturating_sub(self.decided_at) >= DECIDE_EVERY;
-        if !(self.news || due) || self.gate.is_none() {
+        let its_turn = context.now >= self.next_turn;
+        if !(self.news || its_turn) || self.gate.is_none() {
             return;
         }
         let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
@@ -270,14 +303,15 @@ impl Revision {
         self.policy = Some((policy, stage));
         self.history = Some(history);
         self.decided_at = context.now;
+        self.next_turn = next_turn(self.turn, context.now);
         self.news = false;
         self.act(&decision, replicas, stage, context);
         self.decision = Some((observation, decision));
     }
 
     fn observe(&mut self, policy: &Policy, replicas: u32, context: &mut Context<'_>) -> Observation {
-        let Context { now, settings, activators, .. } = *context;
-        let watermark = activators.lowest_watermark(now, settings.lag);
+        let Context { now, activators, .. } = *context;
+        let Reach { watermark, complete, youngest } = context.reach();
         let mut averages = Averages::default();
         if !self.series.is_empty() {
             let booted = |boot| activators.booted(boot);
@@ -288,8 +322,8 @@ impl Revision {
                 averages = self.series.averages(metric, watermark, window, panic_window, booted);
             }
         }
-        let youngest = activators.youngest();
         let (idle, outlook) = self.idleness(policy, youngest, context);
+        let (held, pressed) = (self.held(context), self.pressed(context));
         Observation {
             replicas,
             stable: averages.stable,
@@ -297,13 +331,12 @@ impl Revision {
             arrivals: averages.arrivals,
             arriving: self.arrivals(context),
             ready: self.ready(),
-            held: self.held(context),
-            pressed: self.pressed(context),
-            busy: self.busy(context),
+            held,
+            pressed,
+            busy: held > 0 || pressed > 0 || self.is_serving(),
             idle,
             outlook,
-            incomplete: !activators.complete(now, settings.lag)
-                || demand::history_is_short(policy.window, youngest, context),
+            incomplete: !complete || demand::history_is_short(policy.window, youngest, context),
         }
     }
 
@@ -358,6 +391,12 @@ impl Revision {
     pub(crate) fn candidate(&self) -> Option<&Arc<str>> {
         self.candidate.as_ref()
     }
+}
+
+/// The first moment after `now` that is this much after a whole second.
+fn next_turn(turn: Duration, now: Duration) -> Duration {
+    let turn = Duration::from_secs(now.as_secs()) + turn;
+    if turn > now { turn } else { turn + DECIDE_EVERY }
 }
 
 impl From<Scale> for ScaleFact {

@@ -40,6 +40,31 @@ struct Sums {
     arrivals: u64,
 }
 
+/// What was measured until a watermark. Ages are in seconds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Demand {
+    /// Of the two windows.
+    stable: Sums,
+    panic: Sums,
+    /// Of the last second.
+    arrivals: u64,
+    /// Age of the oldest sample in the window.
+    first: Option<u64>,
+    /// Age of the newest sample before it.
+    before: Option<u64>,
+}
+
+impl Demand {
+    /// With what another process measured.
+    fn add(&mut self, other: &Self) {
+        self.stable = self.stable.plus(other.stable);
+        self.panic = self.panic.plus(other.panic);
+        self.arrivals = self.arrivals.wrapping_add(other.arrivals);
+        self.first = self.first.max(other.first);
+        self.before = self.before.into_iter().chain(other.before).min();
+    }
+}
+
 /// Demand, averaged over the two windows.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Averages {
@@ -76,30 +101,24 @@ impl Series {
     ) -> Averages {
         let window = whole_seconds(window);
         let panic_window = whole_seconds(panic_window).min(window);
-        let boots = || {
-            let complete = |boot: &Boot| Some(complete_seconds(watermark, booted(boot.id)?));
-            self.boots.iter().filter_map(move |boot| Some((boot, complete(boot)?)))
-        };
-        let Some(first) = boots().filter_map(|(boot, complete)| boot.oldest_age(complete, window)).max()
-        else {
-            return Averages::default();
-        };
-        let quiet_before = boots().all(|(boot, complete)| boot.is_quiet(complete, first + window, window));
-        let measured = if quiet_before { first } else { window };
-        let sums = |seconds: u64| {
-            boots().fold(Sums::default(), |sums, (boot, complete)| sums.plus(boot.sums(complete, seconds)))
-        };
-        let average = |seconds: u64| {
-            let Sums { request_microseconds, arrivals } = sums(seconds);
-            match metric {
-                Metric::Concurrency => request_microseconds as f64 / (seconds as f64 * SECOND as f64),
-                Metric::RequestRate => arrivals as f64 / seconds as f64,
+        let mut all = Demand::default();
+        for boot in &self.boots {
+            if let Some(booted) = booted(boot.id) {
+                all.add(&boot.demand(complete_seconds(watermark, booted), window, panic_window));
             }
+        }
+        let Some(first) = all.first else { return Averages::default() };
+        let quiet_before = all.before.is_none_or(|before| before > first.saturating_add(window));
+        // Nothing is older than the first sample, so the sums are those of the shorter time, too.
+        let measured = if quiet_before { first } else { window };
+        let average = |sums: Sums, seconds: u64| match metric {
+            Metric::Concurrency => sums.request_microseconds as f64 / (seconds as f64 * SECOND as f64),
+            Metric::RequestRate => sums.arrivals as f64 / seconds as f64,
         };
         Averages {
-            stable: average(measured),
-            panic: average(panic_window.min(measured)),
-            arrivals: sums(1).arrivals,
+            stable: average(all.stable, measured),
+            panic: average(all.panic, panic_window.min(measured)),
+            arrivals: all.arrivals,
         }
     }
 
@@ -147,9 +166,13 @@ impl Boot {
 
     /// Where the first sample of this second or a later one is, or would be.
     fn position(&self, index: u64) -> usize {
-        // Nearly always the next one.
-        if self.samples.back().is_none_or(|last| last.index < index) {
-            return self.samples.len();
+        let Some(last) = self.samples.back() else { return 0 };
+        let Some(seconds) = last.index.checked_sub(index) else { return self.samples.len() };
+        // No second is there twice. Where none is left out, as when there are always requests, this is the place.
+        let seconds = usize::try_from(seconds).unwrap_or(usize::MAX);
+        let earliest = self.samples.len().saturating_sub(seconds.saturating_add(1));
+        if self.samples.get(earliest).is_some_and(|sample| sample.index >= index) {
+            return earliest;
         }
         self.samples.partition_point(|sample| sample.index < index)
     }
@@ -160,21 +183,19 @@ impl Boot {
         last.map_or(self.base, |last| last.through)
     }
 
-    /// Sums of the last `seconds` before second `complete`.
-    fn sums(&self, complete: u64, seconds: u64) -> Sums {
-        let first = self.position(complete.saturating_sub(seconds));
-        self.before(self.position(complete)).minus(self.before(first))
-    }
-
-    /// Age in seconds, at second `complete`, of the oldest sample that is not older than `window`.
-    fn oldest_age(&self, complete: u64, window: u64) -> Option<u64> {
-        let oldest = self.samples.get(self.position(complete.saturating_sub(window)))?;
-        complete.checked_sub(oldest.index).filter(|age| *age > 0)
-    }
-
-    /// No sample is older than `younger` seconds and at most `older`.
-    fn is_quiet(&self, complete: u64, older: u64, younger: u64) -> bool {
-        self.position(complete.saturating_sub(older)) == self.position(complete.saturating_sub(younger))
+    /// What it measured until second `complete`.
+    fn demand(&self, complete: u64, window: u64, panic_window: u64) -> Demand {
+        let age = |sample: &Sample| complete.saturating_sub(sample.index);
+        let since = |seconds: u64| self.position(complete.saturating_sub(seconds));
+        let (first, end) = (since(window), since(0));
+        let until_end = self.before(end);
+        Demand {
+            stable: until_end.minus(self.before(first)),
+            panic: until_end.minus(self.before(since(panic_window))),
+            arrivals: until_end.minus(self.before(since(1))).arrivals,
+            first: self.samples.range(first..end).next().map(age),
+            before: first.checked_sub(1).and_then(|before| self.samples.get(before)).map(age),
+        }
     }
 }
 

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use catnap_autoscaler_api::state::State;
 use catnap_autoscaler_core::{PodFact, Policy, Stage, StreamId, Token, WriteOutcome};
 use catnap_runtime::CancellationToken;
-use catnap_runtime::admin::Readiness;
+use catnap_runtime::admin::{DebugQuery, Readiness};
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
@@ -203,9 +204,13 @@ impl Process {
     }
 
     async fn state(&self) -> Value {
+        self.state_of(None).await
+    }
+
+    async fn state_of(&self, function: Option<&str>) -> Value {
         let (ask, asked) = oneshot::channel();
-        self.put(Input::Debug(ask)).await;
-        serde_json::to_value(soon(asked).await.unwrap()).unwrap()
+        self.put(Input::Debug(DebugQuery { function: function.map(str::to_owned) }, ask)).await;
+        serde_json::to_value(State::from(soon(asked).await.unwrap())).unwrap()
     }
 
     fn metrics(&self) -> String {

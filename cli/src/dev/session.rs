@@ -342,6 +342,7 @@ impl Session {
             term: Some(LeadingTerm { transitions, boot: format!("{boot:016x}") }),
             streams: 1,
             revisions: explanations.iter().map(|it| Explained::of(it, Some(function), now)).collect(),
+            left_out: 0,
         }
     }
 

@@ -13,11 +13,12 @@ fn explained(function: &str, status: &str, body: &'static str) -> Result<(), Exp
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let autoscaler = Some(listener.local_addr().unwrap().to_string());
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let asked = format!("GET /debug/state?function=shop/{function} HTTP/1.1\r\n");
     let answering = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         let mut request = vec![0; 4096];
         let read = stream.read(&mut request).unwrap();
-        assert!(request[..read].starts_with(b"GET /debug/state HTTP/1.1\r\n"));
+        assert!(request[..read].starts_with(asked.as_bytes()));
         stream.write_all((head + body).as_bytes()).unwrap();
     });
     let arguments = Arguments {

@@ -76,6 +76,7 @@ fn state() -> State {
         term: Some(LeadingTerm { transitions: 7, boot: format!("{:016x}", 255) }),
         streams: 2,
         revisions: vec![Explained::of(&explanation(), Some("hello"), now), Explained::of(&bare, None, now)],
+        left_out: 0,
     }
 }
 

@@ -8,8 +8,9 @@ use smallvec::SmallVec;
 use crate::learned::Hold;
 use crate::policy::Metric;
 
-/// The rules that bound, in the order of the formula. More than these fit without an allocation only in theory.
-pub type Reasons = SmallVec<[Reason; 16]>;
+/// The rules that took part, in the order of the formula. So many fit without an allocation; most decisions have two or three,
+/// and there is one decision for each of thousands of revisions to pass over.
+pub type Reasons = SmallVec<[Reason; 8]>;
 
 /// One rule that took part in a decision, with its numbers.
 #[derive(Clone, Debug, PartialEq)]

@@ -18,8 +18,8 @@ impl Leader {
         let learning: BTreeSet<_> = self
             .revisions
             .iter()
-            .filter(|(_, revision)| revision.is_learning())
-            .map(|(id, _)| Arc::clone(&id.function_uid))
+            .filter(|revision| revision.is_learning())
+            .map(|revision| Arc::clone(&revision.id().function_uid))
             .collect();
         self.patterns.retain(|uid, _| learning.contains(uid));
         self.patterns.iter()

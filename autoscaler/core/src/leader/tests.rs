@@ -6,6 +6,7 @@ mod idle;
 mod learning;
 mod rounds;
 mod shrinking;
+mod turns;
 mod waking;
 
 use std::time::Duration;

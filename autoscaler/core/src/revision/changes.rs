@@ -1,6 +1,7 @@
 //! The last changes of a revision's replicas, with their reasons: what people ask for afterwards.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::decide::Reason;
@@ -18,7 +19,7 @@ pub struct Change {
     /// Replicas after.
     pub to: u32,
     /// The decision's reasons; none for a count that somebody else wrote.
-    pub reasons: Box<[Reason]>,
+    pub reasons: Arc<[Reason]>,
 }
 
 /// The last of them, oldest first.

@@ -47,6 +47,11 @@ impl Pressed {
 }
 
 impl View {
+    /// It says of no request.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.wake.is_none() && self.pressure.is_none() && self.in_flight() == 0
+    }
+
     fn in_flight(&self) -> u64 {
         sum(self.pods.iter().map(|pod| pod.in_flight))
     }
@@ -150,11 +155,9 @@ impl Revision {
         }))
     }
 
-    /// Something is in flight or held.
-    pub(super) fn busy(&self, context: &Context<'_>) -> bool {
-        self.held(context) > 0
-            || self.pressed(context) > 0
-            || self.views.values().any(|view| view.in_flight() > 0)
+    /// Something is in flight.
+    pub(super) fn is_serving(&self) -> bool {
+        self.views.values().any(|view| view.in_flight() > 0)
     }
 
     /// Somebody holds a request and has said so lately.

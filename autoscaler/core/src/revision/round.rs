@@ -73,7 +73,7 @@ impl Revision {
         let Some((scope, to)) = aim.filter(|_| resting || self.is_ripe(context)) else { return };
         let Some(gate) = &mut self.gate else { return };
         gate.id.number += 1;
-        let mut round = Round {
+        let mut round = Box::new(Round {
             started: now,
             repeated: now,
             listed: asked,
@@ -84,7 +84,7 @@ impl Revision {
             decision: self.decision.as_ref().map(|(_, decision)| decision.clone()).unwrap_or_default(),
             unknown: None,
             reading: false,
-        };
+        });
         send_close(&self.id, gate.id, &mut round, context);
         gate.phase = Phase::Closing(round);
     }
@@ -227,7 +227,7 @@ impl Revision {
     /// Fewer are written: gates stay closed until the controllers have acted on it, and then those that went are known.
     pub(super) fn fewer_written(&mut self, version: Arc<str>, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Commit(round), .. }) = &self.gate else { return };
-        let Round { scope, to, decision, .. } = round.clone();
+        let Round { scope, to, decision, .. } = Round::clone(round);
         let (named, from) = (scope.named.clone(), scope.replicas);
         self.begin_settling(scope, context);
         self.drained(&named, context);

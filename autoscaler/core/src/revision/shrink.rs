@@ -154,10 +154,15 @@ impl Revision {
         self.set_victims(BTreeMap::new(), context);
     }
 
+    /// Somebody is to go, or was and is not any more.
+    pub(super) fn is_shrinking(&self) -> bool {
+        let marked = || self.pods.iter().any(|pod| pod.marked && !pod.terminating);
+        matches!(self.phase(), Some(Phase::Up(None))) && (!self.shrink.is_nothing() || marked())
+    }
+
     /// Time passes, or something was told: who is empty goes on to the next step.
     pub(super) fn advance_shrink(&mut self, context: &mut Context<'_>) {
-        let marked = self.pods.iter().any(|pod| pod.marked && !pod.terminating);
-        if self.shrink.is_nothing() && !marked || !matches!(self.phase(), Some(Phase::Up(None))) {
+        if !self.is_shrinking() {
             return;
         }
         self.set_out(context);

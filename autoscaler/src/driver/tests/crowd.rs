@@ -293,6 +293,29 @@ async fn a_storm_of_conflicts_delays_and_every_function_is_written_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_many_revisions_those_at_rest_are_left_out_first() {
+    let crowd = Crowd::new(1_000, |_, _| Treatment::Answer { after: QUICK, at_once: false }).await;
+    let names = |state: &Value| -> BTreeSet<String> {
+        let revisions = state["revisions"].as_array().unwrap().iter();
+        revisions.map(|each| each["revision"].as_str().unwrap().to_owned()).collect()
+    };
+    let woken: BTreeSet<String> = (0..20).map(|number| id(number * 50).name.to_string()).collect();
+    for name in &woken {
+        let revision = RevisionId { name: name.as_str().into(), ..revision() };
+        let wake = ActivatorFrame::Wake { revision, held: 1, arrivals: 1 };
+        crowd.process.put(Input::Frame(crowd.activated.id, wake, Instant::now())).await;
+    }
+    let state = crowd.process.state().await;
+    assert_eq!((names(&state).len(), &state["leftOut"]), (500, &json!(500)));
+    assert!(names(&state).is_superset(&woken), "{:?}", names(&state));
+    let of_function = crowd.process.state_of(Some("shop/hello")).await;
+    assert_eq!((names(&of_function).len(), &of_function["leftOut"]), (500, &json!(500)));
+    for other in ["shop/other", "other/hello", "hello"] {
+        assert_eq!(names(&crowd.process.state_of(Some(other)).await), BTreeSet::new(), "{other}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_activator_that_says_nothing_is_counted() {
     let process = Process::start(|_| Reply::Silence);
     process.sync().await;
