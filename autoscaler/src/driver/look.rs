@@ -62,7 +62,9 @@ impl From<Look> for State {
     fn from(look: Look) -> Self {
         let (Term { transitions, boot }, now, streams, seen, left_out) = match look {
             Look::Standby { synced } => return Self { synced: Some(synced), ..Self::default() },
-            Look::Leading { term, now, streams, revisions, left_out } => (term, now, streams, revisions, left_out),
+            Look::Leading { term, now, streams, revisions, left_out } => {
+                (term, now, streams, revisions, left_out)
+            }
         };
         let explained =
             |Seen { explanation, function }: &Seen| Explained::of(explanation, function.as_deref(), now);
