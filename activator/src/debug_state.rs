@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use catnap_activator_core::{Activator, PodSnapshot, RevisionState, Snapshot};
-use catnap_runtime::admin::DebugQuery;
+use catnap_runtime::admin::{DebugQuery, Rendering};
 use serde_json::{Value, json};
 
 /// Revisions, and Functions, that are shown.
@@ -13,11 +13,9 @@ const SHOWN: usize = 500;
 /// Pods of a revision that are shown, those with exchanges first.
 const SHOWN_PODS: usize = 20;
 
-/// The state of the process at this moment, taken and rendered off the thread that asks.
-pub(crate) async fn tell(activator: Arc<Activator>, query: DebugQuery) -> Value {
-    let rendered = tokio::task::spawn_blocking(move || render(&activator.snapshot(), &query)).await;
-    // Only at the process' end.
-    rendered.unwrap_or_default()
+/// Takes and renders the state of the process.
+pub(crate) fn tell(activator: Arc<Activator>, query: DebugQuery) -> Rendering {
+    Box::new(move || render(&activator.snapshot(), &query))
 }
 
 /// The state of the process at one moment; `query.function`: of this Function only.

@@ -20,6 +20,7 @@ mod scale;
 mod stream;
 mod traces;
 
+use std::future::ready;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -135,7 +136,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let admin = Admin {
         registry,
         readiness: readiness.clone(),
-        debug_state: Arc::new(move |query| debug_state::tell(Arc::clone(&shown), query).boxed()),
+        debug_state: Arc::new(move |query| ready(debug_state::tell(Arc::clone(&shown), query)).boxed()),
     };
     let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use catnap_autoscaler_api::state::State;
 use catnap_runtime::CancellationToken;
-use catnap_runtime::admin::{self, Admin, DebugQuery, Readiness};
+use catnap_runtime::admin::{self, Admin, DebugQuery, Readiness, Rendering};
 use catnap_runtime::lease::{ADDRESS_ANNOTATION, Election, FINGERPRINT_ANNOTATION, LeaseSettings};
 use catnap_runtime::listen::{every_address, listen};
 use catnap_runtime::tls::SelfMade;
@@ -126,13 +126,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// What `/debug/state` shows; null when the driver has ended.
-async fn describe(inputs: mpsc::Sender<Input>, query: DebugQuery) -> serde_json::Value {
+async fn describe(inputs: mpsc::Sender<Input>, query: DebugQuery) -> Rendering {
     let (ask, asked) = oneshot::channel();
-    if inputs.send(Input::Debug(query, ask)).await.is_err() {
-        return serde_json::Value::Null;
-    }
-    let Ok(look) = asked.await else { return serde_json::Value::Null };
-    // Not on a thread that others wait for.
-    let told = tokio::task::spawn_blocking(move || serde_json::to_value(State::from(look)).ok()).await;
-    told.ok().flatten().unwrap_or_default()
+    // One that is not taken is not answered either.
+    let _taken = inputs.send(Input::Debug(query, ask)).await;
+    let look = asked.await.ok();
+    Box::new(move || serde_json::to_value(look.map(State::from)).unwrap_or_default())
 }

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::Context as _;
 use catnap_runtime::{
     CancellationToken,
-    admin::{self, Admin, Readiness},
+    admin::{self, Admin, Readiness, Rendering},
     identity, kubernetes,
     lease::{Election, LeaseSettings},
     shutdown, telemetry,
@@ -58,7 +58,10 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let readiness = Readiness::default();
     let last = CancellationToken::new();
     let debugged = context.clone();
-    let debug_state = Arc::new(move |_| std::future::ready(debugged.describe()).boxed());
+    let debug_state = Arc::new(move |_| {
+        let debugged = debugged.clone();
+        std::future::ready(Box::new(move || debugged.describe()) as Rendering).boxed()
+    });
     let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
 

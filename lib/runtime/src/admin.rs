@@ -22,6 +22,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Mutex;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -123,8 +125,11 @@ impl DebugQuery {
     }
 }
 
-/// Tells the state of the process for `/debug/state`.
-pub type DebugState = Arc<dyn Fn(DebugQuery) -> BoxFuture<'static, serde_json::Value> + Send + Sync>;
+/// Makes the state of the process into what `/debug/state` shows; it may take long, and runs where nobody waits for the thread.
+pub type Rendering = Box<dyn FnOnce() -> serde_json::Value + Send>;
+
+/// Asks the process for its state.
+pub type DebugState = Arc<dyn Fn(DebugQuery) -> BoxFuture<'static, Rendering> + Send + Sync>;
 
 /// What the admin server shows.
 pub struct Admin {
@@ -141,11 +146,27 @@ struct Shown {
     metrics: Page,
     readiness: Readiness,
     debug_state: DebugState,
+    /// Whose turn it is to have the state rendered.
+    turn: Arc<Mutex<()>>,
 }
 
 impl From<Admin> for Shown {
     fn from(Admin { registry, readiness, debug_state }: Admin) -> Self {
-        Self { metrics: Page::new(registry), readiness, debug_state }
+        Self { metrics: Page::new(registry), readiness, debug_state, turn: Arc::default() }
+    }
+}
+
+impl Shown {
+    /// The state as text, some megabytes perhaps. It is rendered for one at a time, to its end also when who asked for it leaves:
+    /// those who ask again and again have no more threads and memory for it.
+    async fn state(&self, query: DebugQuery) -> Result<String, JoinError> {
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let render = (self.debug_state)(query).await;
+        let rendered = spawn_blocking(move || {
+            let _turn = turn;
+            format!("{:#}\n", render())
+        });
+        rendered.await
     }
 }
 
@@ -241,14 +262,10 @@ async fn answer(admin: &Shown, request: Request<Incoming>, may_debug: bool) -> R
             Ok(text) => respond(StatusCode::OK, METRICS_TYPE, text),
             Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{}\n", Causes(&error))),
         },
-        "/debug/state" => {
-            let state = (admin.debug_state)(DebugQuery::of(request.uri().query())).await;
-            // Some megabytes, perhaps: not on a thread that others wait for.
-            match tokio::task::spawn_blocking(move || format!("{state:#}\n")).await {
-                Ok(text) => respond(StatusCode::OK, JSON, text),
-                Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
-            }
-        }
+        "/debug/state" => match admin.state(DebugQuery::of(request.uri().query())).await {
+            Ok(text) => respond(StatusCode::OK, JSON, text),
+            Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
+        },
         _ => respond(StatusCode::NOT_FOUND, TEXT, "nothing here\n"),
     }
 }

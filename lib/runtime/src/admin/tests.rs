@@ -1,4 +1,6 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::listen::every_address;
 
 use super::{
-    Admin, AdminArgs, CONNECTION_TIMEOUT, DebugEndpoints, DebugState, MAX_CONNECTIONS, Readiness, bind,
-    serve, serve_connection,
+    Admin, AdminArgs, CONNECTION_TIMEOUT, DebugEndpoints, DebugQuery, DebugState, MAX_CONNECTIONS, Readiness,
+    Rendering, bind, serve, serve_connection,
 };
 
 /// Longest that an answer may take; shorter than any timeout of the server.
@@ -41,7 +44,14 @@ fn admin(debug_state: DebugState) -> Admin {
 }
 
 fn asleep() -> DebugState {
-    Arc::new(|query| async move { serde_json::json!({ "asleep": true, "of": query.function }) }.boxed())
+    rendered(|query| serde_json::json!({ "asleep": true, "of": query.function }))
+}
+
+fn rendered(render: impl Fn(DebugQuery) -> serde_json::Value + Clone + Send + Sync + 'static) -> DebugState {
+    Arc::new(move |query| {
+        let render = render.clone();
+        std::future::ready(Box::new(move || render(query)) as Rendering).boxed()
+    })
 }
 
 fn start_with(debug_state: DebugState) -> Server {
@@ -92,6 +102,45 @@ async fn metrics_and_state_are_told() {
     assert_eq!(serde_json::from_str::<serde_json::Value>(&state).unwrap()["asleep"], true);
     let (_, state) = call(&server, "GET", "/debug/state?a=b&function=default%2Fhello", "").await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&state).unwrap()["of"], "default/hello");
+}
+
+#[tokio::test]
+async fn the_state_is_rendered_for_one_at_a_time_also_when_who_asked_has_left() {
+    let (go, gone) = mpsc::channel::<()>();
+    let (gone, begun) = (Arc::new(Mutex::new(gone)), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&begun);
+    let server = start_with(rendered(move |_| {
+        let number = counted.fetch_add(1, SeqCst) + 1;
+        // Two that wait for a go here at the same time would be seen by the count.
+        gone.lock().recv().unwrap();
+        number.into()
+    }));
+    for _ in 0..5 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(b"GET /debug/state HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
+        while begun.load(SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        drop(stream);
+    }
+    let last = call(&server, "GET", "/debug/state", "");
+    let go_on = async {
+        // An answer to somebody else shows that the server has looked at those before.
+        call(&server, "GET", "/healthz", "").await;
+        assert_eq!(begun.load(SeqCst), 1, "the first one is under way");
+        (0..6).for_each(|_| go.send(()).unwrap());
+    };
+    let ((status, _), ()) = tokio::time::timeout(PROMPT, futures::future::join(last, go_on)).await.unwrap();
+    assert_eq!(status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_rendered_is_an_error_and_the_next_one_asks_anew() {
+    let server = start_with(rendered(|query| query.function.expect("a function").into()));
+    let (status, text) = call(&server, "GET", "/debug/state", "").await;
+    assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
+    let (status, text) = call(&server, "GET", "/debug/state?function=default/hello", "").await;
+    assert_eq!((status, &*text), (StatusCode::OK, "\"default/hello\"\n"));
 }
 
 #[tokio::test]
