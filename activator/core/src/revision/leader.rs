@@ -161,9 +161,13 @@ impl<W> Revision<W> {
         Some(if asks { oldest + SLOT_ANSWERED } else { oldest })
     }
 
+    fn is_pressed(&self, now: Duration) -> bool {
+        self.pressed_from().is_some_and(|from| from <= now)
+    }
+
     /// What the leader is to be told of that now; asked every 100 ms.
     pub fn pressure(&mut self, now: Duration) -> Option<Pressure> {
-        if self.pressed_from().is_none_or(|from| from > now) {
+        if !self.is_pressed(now) {
             return None;
         }
         let pods_pending = self.capacity.usable() < self.capacity.living(&self.gate);
@@ -173,8 +177,8 @@ impl<W> Revision<W> {
     }
 
     /// What the leader was told of is over.
-    fn end_pressure(&mut self, out: &mut Effects<W>) {
-        if self.pressed_from().is_none() && self.pressing.over() {
+    fn end_pressure(&mut self, now: Duration, out: &mut Effects<W>) {
+        if !self.is_pressed(now) && self.pressing.over() {
             let (held, in_flight) = (0, self.in_flight());
             let over = Pressure { revision: self.id.clone(), held, in_flight, standing: false };
             out.push(Effect::Send(ActivatorFrame::Pressure(vec![over])));
@@ -187,7 +191,7 @@ impl<W> Revision<W> {
         if !self.link.connected {
             return None;
         }
-        self.end_pressure(out);
+        self.end_pressure(now, out);
         let buckets = self.measure.unsent(now);
         if !buckets.is_empty() {
             out.push(Effect::Send(ActivatorFrame::Buckets { revision: self.id.clone(), buckets }));

@@ -390,5 +390,12 @@ fn a_request_that_waits_for_another_activator_s_answer_is_no_pressure_yet() {
     assert_eq!(told, 0, "the answer is on its way");
     assert!(wait <= ms(20), "it looks again in time: {wait:?}");
     assert_eq!(pressed(20).0, 1, "no answer: no room");
+    // A pod that is on its way is for what was told: that stands.
+    activator.set_pods(&id("hello-1"), vec![pod("a"), Pod { address: None, ready: false, ..pod("b") }]);
+    assert_eq!(pressed(100).0, 1);
+    // At a high rate there is always one that waits for its answer.
+    let Admission::Held(_next) = function.admit() else { panic!("not held") };
     drop(waiting);
+    assert_eq!(pressed(1).0, 1, "its end");
+    assert_eq!(pressed(1).0, 0, "told once");
 }
