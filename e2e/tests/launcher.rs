@@ -11,10 +11,14 @@ use std::{
 
 use catnap_e2e::{
     cluster::{Cluster, Component, Error, Options, Programs, left_behind},
-    fixture::{eventually, guardian, skip},
+    fixture::{eventually, guardian, skip, within},
 };
-use k8s_openapi::api::core::v1::Node;
-use kube::{Api, api::ListParams};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{
+    Api,
+    api::{DeleteParams, ListParams, PostParams},
+};
+use serde_json::json;
 use tokio::sync::{Mutex, MutexGuard};
 
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -111,6 +115,33 @@ async fn components_are_killed_paused_and_restarted() {
     let cluster = Cluster::start(options()).await.unwrap();
     assert!(api_answers(&cluster).await);
     drop(cluster);
+    assert_nothing_left();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kwok_pretends_nodes_and_their_pods() {
+    let Some(_turn) = machine("kwok_pretends_nodes_and_their_pods").await else { return };
+    let cluster = Cluster::start(Options { kwok: true, ..options() }).await.unwrap();
+    let client = cluster.client().await.unwrap();
+    let node = json!({"metadata": {"name": "pretended", "labels": {"type": "kwok"}}});
+    let nodes: Api<Node> = Api::all(client.clone());
+    nodes.create(&PostParams::default(), &serde_json::from_value(node).unwrap()).await.unwrap();
+    let pod = json!({"metadata": {"name": "pretended"}, "spec": {
+        "nodeName": "pretended", "containers": [{"name": "a", "image": "nowhere.invalid/a"}],
+    }});
+    let pods: Api<Pod> = Api::default_namespaced(client);
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let ready = |pod: &Pod| {
+        let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+        conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+    };
+    let at_most = Duration::from_secs(20);
+    within(at_most, &pods, "pretended", ready).await.unwrap();
+    pods.delete("pretended", &DeleteParams::default()).await.unwrap();
+    // Long before the grace period is over.
+    let gone = async || Ok(pods.get_opt("pretended").await?.is_none().then_some(()));
+    eventually("the pod is gone", at_most, gone).await.unwrap();
+    cluster.stop().unwrap();
     assert_nothing_left();
 }
 
