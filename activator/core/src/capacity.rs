@@ -144,9 +144,15 @@ impl Capacity {
     /// others have no room or just failed.
     fn least_loaded(&self, cap: u32, avoid: Option<PodKey>) -> Option<PodKey> {
         let sets = [&self.by_load, &self.avoided_by_load];
-        let [preferred, avoided] = sets.map(|set| self.least_of(set, cap, avoid));
-        let instead = avoided.filter(|key| !self.just_failed(*key) && self.all_failed(&self.by_load, cap));
-        let found = instead.or(preferred).or(avoided);
+        let preferred = self.least_of(&self.by_load, cap, avoid);
+        let found = if self.avoided_by_load.is_empty() {
+            preferred
+        } else {
+            let avoided = self.least_of(&self.avoided_by_load, cap, avoid);
+            let failed = || self.all_failed(&self.by_load, cap);
+            let instead = avoided.filter(|key| !self.just_failed(*key) && failed());
+            instead.or(preferred).or(avoided)
+        };
         found.or_else(|| avoid.filter(|key| sets.iter().any(|set| self.has_room(set, *key, cap))))
     }
 
