@@ -5,9 +5,11 @@
 pub mod admin;
 pub mod backoff;
 mod causes;
+pub mod channel;
 pub mod failpoint;
 pub mod identity;
 pub mod kubernetes;
+pub mod leader;
 pub mod lease;
 pub mod listen;
 pub mod places;

@@ -1,7 +1,10 @@
 //! Logs of the process: text for people or JSON lines for collectors, filtered by directives.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io;
+use std::panic::PanicHookInfo;
 
+use tracing::field::display;
 use tracing::{Dispatch, Level};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
@@ -80,7 +83,8 @@ impl Dropped {
 
 /// Sets up logging to standard error for the whole process; once, first thing in `main`.
 ///
-/// Nobody who logs waits for the reader: a thread of its own writes, and lines that find too many others are dropped.
+/// Nobody who logs waits for the reader: a thread of its own writes, and lines that find too many others are dropped. Nor does
+/// who panics, which is logged likewise.
 pub fn init(args: &TelemetryArgs) -> Result<Log, TelemetryError> {
     let filter = EnvFilter::try_new(&args.log)
         .map_err(|source| TelemetryError::Directives { directives: args.log.clone(), source })?;
@@ -93,7 +97,17 @@ pub fn init(args: &TelemetryArgs) -> Result<Log, TelemetryError> {
         LogFormat::Json => registry.with(layer.json().flatten_event(true)).try_init(),
     }
     .map_err(|source| TelemetryError::Install { source })?;
+    std::panic::set_hook(Box::new(log_panic));
     Ok(Log { dropped, _writing: writing })
+}
+
+/// What is known of a panic, as one line.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    // Where somebody wants them (RUST_BACKTRACE).
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| display(backtrace));
+    let (at, why) = (panic.location().map(display), panic.payload_as_str());
+    tracing::error!(at, why, backtrace, "a thread panicked");
 }
 
 /// Takes lines at once and writes them on a thread of its own.
@@ -115,8 +129,10 @@ pub fn apart(
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::io::{self, Read};
+    use std::process::{Command, Stdio};
     use std::sync::mpsc;
+    use std::time::Duration;
 
     use tracing_subscriber::layer::SubscriberExt;
 
@@ -158,5 +174,48 @@ mod tests {
         assert!(dropped.dropped_lines() >= LINES - 2, "{}", dropped.dropped_lines());
         drop(go);
         drop(writing);
+    }
+
+    /// Set in a process that runs nothing but one test.
+    const ALONE: &str = "CATNAP_TEST_ALONE";
+
+    /// Panics often enough to fill a pipe, which has 64 KiB, and the queue before it.
+    fn panic_often() {
+        let log = init(&TelemetryArgs { log: "info".into(), log_format: LogFormat::Json }).unwrap();
+        let panics = || {
+            for number in 0..2 * LINES {
+                std::panic::catch_unwind(|| panic!("panic {number}")).unwrap_err();
+            }
+        };
+        std::thread::spawn(panics).join().unwrap();
+        assert!(log.dropped().lines() > 0);
+    }
+
+    #[test]
+    fn who_panics_does_not_wait_for_a_reader_that_is_stuck() {
+        if std::env::var_os(ALONE).is_some() {
+            return panic_often();
+        }
+        let name = "telemetry::tests::who_panics_does_not_wait_for_a_reader_that_is_stuck";
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let command =
+            command.args(["--exact", name, "--nocapture"]).env(ALONE, "1").env("RUST_BACKTRACE", "0");
+        let mut alone = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (mut stdout, mut stderr) = (alone.stdout.take().unwrap(), alone.stderr.take().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut text = String::new();
+            stdout.read_to_string(&mut text).unwrap();
+            tell.send(text).unwrap();
+        });
+        let text = told.recv_timeout(Duration::from_secs(30));
+        alone.kill().unwrap();
+        alone.wait().unwrap();
+        assert!(text.as_ref().is_ok_and(|text| text.contains("1 passed")), "{text:?}");
+        let mut logged = String::new();
+        stderr.read_to_string(&mut logged).unwrap();
+        let first: serde_json::Value = serde_json::from_str(logged.lines().next().unwrap()).unwrap();
+        assert_eq!((&first["level"], &first["why"]), (&"ERROR".into(), &"panic 0".into()), "{first}");
+        assert!(first["at"].as_str().unwrap().starts_with(file!()), "{first}");
     }
 }

@@ -32,7 +32,11 @@ struct State {
     writes: u64,
     calls: Vec<Call>,
     scripted: Vec<Scripted>,
+    webhooks: Vec<(String, Webhook)>,
 }
+
+/// What changes an object before it is stored.
+type Webhook = Box<dyn Fn(&mut Value) + Send>;
 
 /// One request that was made.
 #[derive(Clone, PartialEq)]
@@ -156,6 +160,11 @@ impl FakeApi {
         self.state().scripted.push(Scripted { verb: verb.to_owned(), path: path.to_owned(), code, answer });
     }
 
+    /// Changes whatever is written to objects of this plural by a call, as a mutating webhook does.
+    pub fn mutate(&self, plural: &str, change: impl Fn(&mut Value) + Send + 'static) {
+        self.state().webhooks.push((plural.to_owned(), Box::new(change)));
+    }
+
     /// The calls since the last time this was asked.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.state().calls)
@@ -252,6 +261,7 @@ impl State {
             (None, "PUT") => object = call.body.clone(),
             _ => merge(&mut object, &call.body),
         }
+        self.admit(route, &mut object);
         (200, self.store(&route.collection, name, before, object))
     }
 
@@ -260,9 +270,16 @@ impl State {
         if let Some(namespace) = &route.namespace {
             object["metadata"]["namespace"] = json!(namespace);
         }
+        self.admit(route, &mut object);
         self.stamp(&mut object, true);
         self.collections.entry(route.collection.clone()).or_default().insert(name.to_owned(), object.clone());
         (201, object)
+    }
+
+    fn admit(&self, route: &Route, object: &mut Value) {
+        for (_, change) in self.webhooks.iter().filter(|(plural, _)| *plural == route.plural) {
+            change(object);
+        }
     }
 
     /// Stores what a write made of an object; one that changed nothing leaves the resourceVersion as it is.
@@ -300,8 +317,15 @@ impl State {
     }
 
     fn items(&self, route: &Route) -> Value {
-        let items: Vec<_> =
-            self.collections.get(&route.collection).into_iter().flat_map(BTreeMap::values).cloned().collect();
+        // Without a namespace the objects of all of them, as well as those that are in none.
+        let (base, plural) = route.collection.rsplit_once('/').unwrap_or_default();
+        let (front, back) = (format!("{base}/namespaces/"), format!("/{plural}"));
+        let asked_for = |name: &str| {
+            let in_any = || name.starts_with(&front) && name.ends_with(&back);
+            name == route.collection || (route.namespace.is_none() && in_any())
+        };
+        let collections = self.collections.iter().filter(|(name, _)| asked_for(name));
+        let items: Vec<_> = collections.flat_map(|(_, objects)| objects.values()).cloned().collect();
         json!({"metadata": {"resourceVersion": self.writes.to_string()}, "items": items})
     }
 }

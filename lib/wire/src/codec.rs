@@ -7,6 +7,7 @@ mod encode;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
 mod peers;
+mod rates;
 
 #[cfg(test)]
 mod properties;

@@ -15,8 +15,12 @@ pub const MAX_PODS: usize = 20_000;
 pub const MAX_REQUESTS: u64 = 1_000_000;
 /// Largest integral of one second, in request-microseconds.
 pub const MAX_REQUEST_MICROSECONDS: u64 = MAX_REQUESTS * 1_000_000;
+/// Most revisions whose requests are counted at once: two of each of 10,000 functions. With names of any length they fit a frame.
+pub const MAX_COUNTED: usize = 20_000;
 /// Longest time that a clock shows, in seconds: no process runs for 20 years.
 pub const MAX_LIFE_SECONDS: u64 = 20 * 365 * 86_400;
+/// Most requests of one revision that end in the life of a process, and the sum over as many processes as nobody has.
+pub const MAX_ENDED: u64 = MAX_REQUESTS * MAX_LIFE_SECONDS * 1_000;
 /// Most replicas that a Deployment can have.
 pub const MAX_REPLICAS: u32 = i32::MAX.unsigned_abs();
 /// Largest frame that either end takes, in bytes.

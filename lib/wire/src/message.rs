@@ -115,6 +115,17 @@ pub struct Pressure {
     pub standing: bool,
 }
 
+/// How requests of one revision ended in one activator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcomes {
+    /// The revision.
+    pub revision: RevisionId,
+    /// Requests since the boot of the activator whose end says something of the revision.
+    pub ended: u64,
+    /// How many of them it failed.
+    pub errors: u64,
+}
+
 /// What an activator says to the leader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActivatorFrame {
@@ -150,6 +161,8 @@ pub enum ActivatorFrame {
         /// All pods known and not terminating.
         pods: Vec<PodReport>,
     },
+    /// How requests of the revisions of the last [`LeaderFrame::Count`] ended: of each once, then where it changed.
+    Outcomes(Vec<Outcomes>),
     /// The gate is closed here and nothing is in flight or held.
     Ack {
         /// The revision.
@@ -246,6 +259,11 @@ pub enum LeaderFrame {
         revision: RevisionId,
         /// All such pods.
         pods: Vec<PodUid>,
+    },
+    /// The [`Outcomes`] of these revisions are wanted, and of no others.
+    Count {
+        /// At most [`MAX_COUNTED`](crate::limits::MAX_COUNTED).
+        revisions: Vec<RevisionId>,
     },
     /// The round ended without a removal, or replicas rose again: use what is not condemned.
     Open(Verdict),

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::{DecodeError, Decoded};
 use crate::limits::{
-    MAX_BUCKETS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_PODS, MAX_REPLICAS, MAX_REQUEST_MICROSECONDS,
-    MAX_REQUESTS,
+    MAX_BUCKETS, MAX_COUNTED, MAX_ENDED, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_PODS, MAX_REPLICAS,
+    MAX_REQUEST_MICROSECONDS, MAX_REQUESTS,
 };
 use crate::message as plain;
 use crate::message::HELLO_PART;
@@ -41,6 +41,9 @@ impl TryFrom<proto::ActivatorFrame> for plain::ActivatorFrame {
                 revision: decode_revision(pods.revision)?,
                 pods: decode_list("pods", MAX_PODS, pods.pods, |pod| decode_pod(&pod))?,
             },
+            Frame::Outcomes(outcomes) => {
+                Self::Outcomes(decode_list("outcomes", MAX_COUNTED, outcomes.revisions, decode_outcomes)?)
+            }
             Frame::Ack(reply) => {
                 Self::Ack { revision: decode_revision(reply.revision)?, gate: decode_gate(reply.gate)? }
             }
@@ -77,6 +80,11 @@ impl TryFrom<proto::LeaderFrame> for plain::LeaderFrame {
             Frame::Avoid(avoid) => Self::Avoid {
                 revision: decode_revision(avoid.revision)?,
                 pods: decode_uids("avoid.pod_uids", avoid.pod_uids)?,
+            },
+            Frame::Count(count) => Self::Count {
+                revisions: decode_list("count.revisions", MAX_COUNTED, count.revisions, |revision| {
+                    decode_revision(Some(revision))
+                })?,
             },
             Frame::Open(verdict) => Self::Open(decode_verdict(verdict)?),
             Frame::Zero(verdict) => Self::Zero(decode_verdict(verdict)?),
@@ -146,6 +154,13 @@ fn decode_pressure(pressure: proto::PressureOf) -> Decoded<plain::Pressure> {
         in_flight: decode_requests("pressure.in_flight", pressure.in_flight)?,
         standing: pressure.standing,
     })
+}
+
+fn decode_outcomes(outcomes: proto::OutcomesOf) -> Decoded<plain::Outcomes> {
+    let proto::OutcomesOf { revision, ended, errors } = outcomes;
+    at_most("outcomes.ended", ended, MAX_ENDED)?;
+    at_most("outcomes.errors", errors, ended)?;
+    Ok(plain::Outcomes { revision: decode_revision(revision)?, ended, errors })
 }
 
 fn decode_pod(pod: &proto::Pod) -> Decoded<plain::PodReport> {

@@ -27,6 +27,9 @@ impl From<&plain::ActivatorFrame> for proto::ActivatorFrame {
                 revision: Some(encode_revision(revision)),
                 pods: pods.iter().map(encode_pod).collect(),
             }),
+            Plain::Outcomes(revisions) => Frame::Outcomes(proto::Outcomes {
+                revisions: revisions.iter().map(encode_outcomes).collect(),
+            }),
             Plain::Ack { revision, gate } => Frame::Ack(encode_reply(revision, gate)),
             Plain::Busy { revision, gate } => Frame::Busy(encode_reply(revision, gate)),
         };
@@ -61,6 +64,9 @@ impl From<&plain::LeaderFrame> for proto::LeaderFrame {
                 revision: Some(encode_revision(revision)),
                 pod_uids: encode_uids(pods),
             }),
+            Plain::Count { revisions } => {
+                Frame::Count(proto::Count { revisions: revisions.iter().map(encode_revision).collect() })
+            }
             Plain::Open(verdict) => Frame::Open(encode_verdict(verdict)),
             Plain::Zero(verdict) => Frame::Zero(encode_verdict(verdict)),
             Plain::WakeReply { revision, answer } => Frame::WakeReply(proto::WakeReply {
@@ -121,6 +127,11 @@ fn encode_pressure(pressure: &plain::Pressure) -> proto::PressureOf {
         in_flight: pressure.in_flight,
         standing: pressure.standing,
     }
+}
+
+fn encode_outcomes(outcomes: &plain::Outcomes) -> proto::OutcomesOf {
+    let plain::Outcomes { revision, ended, errors } = outcomes;
+    proto::OutcomesOf { revision: Some(encode_revision(revision)), ended: *ended, errors: *errors }
 }
 
 fn encode_pod(pod: &plain::PodReport) -> proto::Pod {

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use prost::Message;
 
 use super::DecodeError;
-use crate::{message, peer, peers_proto, proto};
+use crate::{message, peer, peers_proto, proto, rates, rates_proto};
 
 /// What reads bytes of any kind.
 pub type Parser = fn(&[u8]);
@@ -16,6 +16,8 @@ pub type Parser = fn(&[u8]);
 pub const PARSERS: &[(&str, Parser)] = &[
     ("activator_frame", |bytes| _ = survives::<proto::ActivatorFrame, message::ActivatorFrame>(bytes)),
     ("leader_frame", |bytes| _ = survives::<proto::LeaderFrame, message::LeaderFrame>(bytes)),
+    ("wanted", |bytes| _ = survives::<rates_proto::Wanted, rates::Wanted>(bytes)),
+    ("counted", |bytes| _ = survives::<rates_proto::Counted, rates::Counted>(bytes)),
     ("peer_frame", |bytes| _ = survives::<peers_proto::PeerFrame, peer::PeerFrame>(bytes)),
 ];
 

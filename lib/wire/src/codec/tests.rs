@@ -1,7 +1,7 @@
 use super::DecodeError;
-use crate::limits::{MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS};
+use crate::limits::{MAX_ENDED, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS};
 use crate::message::{
-    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, PodReport, Pressure, RevisionId,
+    ActivatorFrame, Bucket, Closed, GateId, Hello, LeaderFrame, Outcomes, PodReport, Pressure, RevisionId,
     RevisionReport, Term, Verdict, WakeAnswer, Welcome,
 };
 use crate::proto;
@@ -45,6 +45,7 @@ fn every_activator_frame_survives_the_wire() {
             standing: true,
         }]),
         ActivatorFrame::Pods { revision: revision(), pods },
+        ActivatorFrame::Outcomes(vec![Outcomes { revision: revision(), ended: 70, errors: 7 }]),
         ActivatorFrame::Ack { revision: revision(), gate: gate() },
         ActivatorFrame::Busy { revision: revision(), gate: gate() },
     ] {
@@ -66,6 +67,7 @@ fn every_leader_frame_survives_the_wire() {
             replicas: 3,
         },
         LeaderFrame::Avoid { revision: revision(), pods: vec!["pod-2".into()] },
+        LeaderFrame::Count { revisions: vec![revision()] },
         LeaderFrame::Open(verdict()),
         LeaderFrame::Zero(verdict()),
     ];
@@ -134,7 +136,9 @@ fn every_number_is_bounded() {
         let pods = vec![PodReport { uid: "pod-1".into(), usable: true, in_flight }];
         ActivatorFrame::Pods { revision: revision(), pods }
     };
-    let cases: [(&str, u64, FrameOf<'_>); 13] = [
+    let outcomes =
+        |ended, errors| ActivatorFrame::Outcomes(vec![Outcomes { revision: revision(), ended, errors }]);
+    let cases: [(&str, u64, FrameOf<'_>); 15] = [
         ("bucket.index", MAX_LIFE_SECONDS, &|value| bucket(value, 1, 1)),
         ("bucket.request_microseconds", MAX_REQUEST_MICROSECONDS, &|value| bucket(1, value, 1)),
         ("bucket.arrivals", requests, &|value| bucket(1, 1, value)),
@@ -144,6 +148,8 @@ fn every_number_is_bounded() {
         ("pressure.held", requests, &|value| pressure(value, 1)),
         ("pressure.in_flight", requests, &|value| pressure(1, value)),
         ("pod.in_flight", requests, &|value| pods(value)),
+        ("outcomes.ended", MAX_ENDED, &|value| outcomes(value, 0)),
+        ("outcomes.errors", 500, &|value| outcomes(500, value)),
         ("hello.clock_milliseconds", MAX_LIFE_SECONDS * 1_000, &|value| hello(value, 0, 0, 0)),
         ("report.held", requests, &|value| hello(1, value, 0, 0)),
         ("report.in_flight", requests, &|value| hello(1, 0, value, 0)),
