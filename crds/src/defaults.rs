@@ -57,6 +57,18 @@ pub(crate) const fn idle_budget() -> i32 {
     50
 }
 
+pub(crate) const fn rollout_step_percent() -> i32 {
+    100
+}
+
+pub(crate) const fn rollout_interval() -> Duration {
+    Duration::from_secs(60)
+}
+
+pub(crate) const fn rollout_max_error_percent() -> i32 {
+    5
+}
+
 pub(crate) fn time_zone() -> String {
     "UTC".to_owned()
 }

@@ -7,8 +7,9 @@ use k8s_openapi::api::core::v1::{EnvFromSource, EnvVar, ResourceRequirements};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Duration, FunctionStatus, Scale, defaults};
+use crate::{Duration, FunctionStatus, Http, Rollout, Scale, TrafficTarget, defaults};
 
 /// What the user wants to run and how it may scale.
 #[derive(Clone, Debug, Default, PartialEq, CustomResource, Serialize, Deserialize, KubeSchema)]
@@ -26,6 +27,8 @@ use crate::{Duration, FunctionStatus, Scale, defaults};
     doc = "A Function answers HTTP at a stable address, rests at no replicas while nobody calls it, and wakes on a request.",
     validation = Rule::new("size(self.metadata.name) <= 50 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')")
         .message("metadata.name must be at most 50 characters: lower-case letters, digits and '-', starting with a letter and not ending in '-'"),
+    validation = Rule::new("!has(self.spec.traffic) || self.spec.traffic.all(target, !has(target.tag) || size(target.tag) + 1 + size(self.metadata.name) <= 63)")
+        .message("traffic[].tag and metadata.name must have at most 62 characters together"),
     printcolumn(name = "URL", type_ = "string", json_path = ".status.url"),
     printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type=='Ready')].status"),
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.replicas"),
@@ -74,6 +77,11 @@ pub struct FunctionSpec {
     /// How to know that a replica can serve. Forms a revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub readiness: Option<Readiness>,
+    /// Any fields of a Pod's template (volumes, sidecars, scheduling, security ...), applied as they are. Where they meet the
+    /// fields here, those here win. Forms a revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "crate::pod_template::schema")]
+    pub pod_template: Option<Value>,
     /// How many requests one replica takes at once. Forms a revision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<Concurrency>,
@@ -90,6 +98,20 @@ pub struct FunctionSpec {
     /// How many replicas there may be, and what decides.
     #[serde(default)]
     pub scale: Scale,
+    /// Under which names the function answers besides those that the cluster gives it.
+    #[serde(default)]
+    pub http: Http,
+    /// Which revisions take requests; everything goes to the latest one that proved itself when this is empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
+    #[x_kube(validation = Rule::new("size(self) == 0 || (size(self) == 1 && !has(self[0].percent)) || self.map(target, has(target.percent) ? target.percent : 0).sum() == 100")
+        .message("traffic[].percent must add up to 100; the only entry may leave it out"))]
+    #[x_kube(validation = Rule::new("self.all(target, !has(target.tag) || self.exists_one(other, has(other.tag) && other.tag == target.tag))")
+        .message("traffic[].tag must be unique"))]
+    pub traffic: Vec<TrafficTarget>,
+    /// How a new revision takes over from the one before.
+    #[serde(default)]
+    pub rollout: Rollout,
     /// Revisions kept to go back to, besides those in use.
     #[serde(default = "defaults::revision_history_limit")]
     #[schemars(range(min = 0, max = 100))]
@@ -194,6 +216,11 @@ impl FunctionSpec {
     /// Most requests at once in one replica; 0 for no limit.
     pub fn concurrency_limit(&self) -> i32 {
         self.concurrency.as_ref().and_then(|concurrency| concurrency.limit).unwrap_or_default()
+    }
+
+    /// What of the pods is not said by the other fields, where there is anything.
+    pub fn pod_template(&self) -> Option<&Value> {
+        self.pod_template.as_ref().filter(|template| template.as_object().is_none_or(|it| !it.is_empty()))
     }
 
     /// The user's own name for the revision, where there is one.

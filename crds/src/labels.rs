@@ -14,3 +14,11 @@ pub const FUNCTION_UID: &str = "catnap.dev/function-uid";
 pub const CONTENT_DIGEST: &str = "catnap.dev/content-digest";
 /// Namespace label of Pod Security admission, with the level that it enforces.
 pub const POD_SECURITY_ENFORCE: &str = "pod-security.kubernetes.io/enforce";
+/// Annotation of a Function: a new value has a revision tried again that failed its proof or its rollout.
+pub const RETRY: &str = "catnap.dev/retry";
+/// Label of what belongs to a tag in `spec.traffic`, with the tag.
+pub const TAG: &str = "catnap.dev/tag";
+/// Kubernetes' own label of an EndpointSlice: the Service whose addresses it holds.
+pub const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Annotation of a Namespace: the suffixes, with commas between them, that its Functions may claim hosts under.
+pub const HOST_SUFFIXES: &str = "catnap.dev/host-suffixes";

@@ -6,22 +6,29 @@
 mod defaults;
 mod duration;
 mod function;
+mod http;
 pub mod labels;
 pub mod names;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
 mod pod_owner;
+mod pod_template;
 mod scale;
 mod schedule;
 mod schema;
 mod status;
+mod traffic;
 
 pub use duration::{Duration, ParseDurationError};
 pub use function::{
     Concurrency, Function, FunctionSpec, ImagePullPolicy, Protocol, Queue, Readiness, Timeouts,
 };
+pub use http::{Http, Visibility};
 pub use pod_owner::PodOwner;
 pub use scale::{Idle, IdlePolicy, Metric, Panic, Scale};
 pub use schedule::{Schedule, ScheduleError, Window};
 pub use schema::{RenderError, crd, crd_yaml};
-pub use status::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};
+pub use status::{
+    FunctionStatus, HostStatus, RevisionState, RevisionStatus, RolloutCounts, RolloutStatus, TrafficStatus,
+};
+pub use traffic::{Rollout, TrafficTarget, effective_percents, part};

@@ -14,3 +14,10 @@ pub const INITIAL_SCALE_FIELD_MANAGER: &str = "catnap-initial-scale";
 pub const MAX_FUNCTION_NAME: usize = 50;
 /// Seconds that a function pod keeps serving after it was deleted (`preStop`), before SIGTERM.
 pub const LAME_DUCK_SECONDS: i64 = 3;
+/// Label below a namespace's in cluster-local names: `<name>.<namespace>.svc` and what may follow it.
+pub const LOCAL_LABEL: &str = "svc";
+
+/// Name of the Service, and first label of the hosts, of a tag of `function`; a Function of that name comes first.
+pub fn tag_service(tag: &str, function: &str) -> String {
+    format!("{tag}-{function}")
+}

@@ -6,7 +6,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Schedule, defaults};
+use crate::{Duration, Schedule, defaults, part};
 
 /// How many replicas there may be, and what decides.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
@@ -132,6 +132,26 @@ impl Scale {
     /// Ready replicas that prove a new revision: at least [`min`](Self::min), and 0 only where the user wrote 0.
     pub fn proof_replicas(&self) -> i32 {
         if self.initial == 0 { 0 } else { self.initial_replicas() }
+    }
+
+    /// What of this is a revision's that takes, or is about to take, `percent` of the requests: its part of the floors, of the
+    /// ceiling and of what is woken, rounded up. One replica is always allowed.
+    #[must_use]
+    pub fn of_part(&self, percent: i32) -> Self {
+        let max = part(self.max, percent, 1);
+        let schedules = self.schedules.iter().map(|schedule| {
+            let min = part(schedule.min, percent, 0);
+            Schedule { min, ..schedule.clone() }
+        });
+        Self {
+            min: part(self.min, percent, 0),
+            max,
+            // As many as the user wants to see ready, whatever they will take; more than max nobody would start.
+            initial: self.initial.min(max),
+            wake: part(self.wake, percent, 1),
+            schedules: schedules.collect(),
+            ..self.clone()
+        }
     }
 
     /// Requests at once that one replica is meant for; 0 where nobody said, or said it of a rate.

@@ -29,10 +29,6 @@ pub fn crd() -> CustomResourceDefinition {
             part.iter_mut()
                 .filter(|(name, _)| names.contains(&name.as_str()))
                 .for_each(|(_, field)| strip_inner_descriptions(field));
-            // Claims refer to a pod's `resourceClaims`, which a Function cannot have.
-            if let Some(resources) = part.get_mut("resources").and_then(|field| field.properties.as_mut()) {
-                resources.remove("claims");
-            }
         }
     }
     crd

@@ -1,6 +1,6 @@
 //! `status`: what the operator reports, and what the activators route by. Nothing that changes per request is in it.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,10 @@ pub struct FunctionStatus {
     /// Address inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Addresses outside the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub urls: Vec<String>,
     /// The revision that the current spec forms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub latest_created_revision: Option<String>,
@@ -33,6 +37,17 @@ pub struct FunctionStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
     pub traffic: Vec<TrafficStatus>,
+    /// The revision that is taking over, while one is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<RolloutStatus>,
+    /// What became of the hosts that it asks for: spec.http.hosts, and with visibility External the names that the
+    /// installation gives it and its tags.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["host"]))]
+    pub hosts: Vec<HostStatus>,
+    /// The value of the annotation catnap.dev/retry that was acted on last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<String>,
     /// Ready, RevisionReady, RoutesReady, Active, Reconciling and Stalled.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
@@ -55,8 +70,14 @@ pub struct RevisionStatus {
     /// Most requests at once in one replica; 0 for no limit.
     #[serde(default)]
     pub concurrency_limit: i32,
+    /// Whether only replicas that kubelet calls Ready take requests, and not each that answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_ready: bool,
     /// Where it is in its life.
     pub state: RevisionState,
+    /// Whether it never took a request: nothing is lost if it goes at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fresh: bool,
     /// What the image's name stood for when its replicas were started.
     #[serde(default, rename = "imageIDs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
@@ -80,9 +101,117 @@ pub enum RevisionState {
 pub struct TrafficStatus {
     /// The revision that gets it.
     pub revision: String,
-    /// How much.
+    /// How much; 0 where only its tag leads to it.
     pub percent: i32,
     /// Whether it follows the latest ready revision.
     #[serde(default)]
     pub latest: bool,
+    /// Its tag, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// A revision that is taking over from another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutStatus {
+    /// The revision that had the latest revision's share, and gets it back if the other one fails.
+    pub from: String,
+    /// The revision that takes over.
+    pub to: String,
+    /// How much of all requests it takes.
+    pub percent: i32,
+    /// How much it takes next, once it has the replicas for that.
+    pub coming_percent: i32,
+    /// How many ready replicas that needs.
+    #[serde(default)]
+    pub coming_replicas: i32,
+    /// When it began to take that much.
+    pub stepped_at: Time,
+    /// What had been counted by then; missing until counts are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted: Option<RolloutCounts>,
+}
+
+/// Requests of the two revisions of a rollout that had ended when a step began: what is counted beyond them judges it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RolloutCounts {
+    /// Requests of the revision that had the share, when the rollout began.
+    pub from_ended: i64,
+    /// How many of them with an error that is the revision's.
+    pub from_errors: i64,
+    /// Requests of the revision that takes over.
+    pub to_ended: i64,
+    /// How many of them with an error that is the revision's.
+    pub to_errors: i64,
+}
+
+/// What became of a host that the Function asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct HostStatus {
+    /// The host.
+    pub host: String,
+    /// The tag in traffic that it leads to; absent for all of the traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// Whether requests for it come here.
+    pub accepted: bool,
+    /// Why not, in one word.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Why not, and what to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub message: String,
+}
+
+impl FunctionStatus {
+    /// How much of all requests `revision` takes or is about to take, for [`Scale::of_part`](crate::Scale::of_part): all of
+    /// them while nothing is said about it, as about one that is to be proved.
+    pub fn coming_percent(&self, revision: &str) -> i32 {
+        let shares = || self.traffic.iter().filter(|share| share.revision == revision);
+        let coming = self.rollout.as_ref().filter(|rollout| rollout.to == revision);
+        match (shares().next(), coming) {
+            // The one that gave its requests away has a part in nothing any more.
+            (None, None) if self.rollout.as_ref().is_some_and(|rollout| rollout.from == revision) => 0,
+            (None, None) => 100,
+            (_, coming) => {
+                let now = shares().map(|share| share.percent).sum();
+                coming.map_or(now, |rollout| rollout.coming_percent.max(now))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_coming_percent_is_what_a_revision_has_or_is_to_get() {
+        let status: FunctionStatus = serde_json::from_value(json!({
+            "traffic": [
+                {"revision": "old", "percent": 60}, {"revision": "new", "percent": 10, "latest": true},
+                {"revision": "fixed", "percent": 20}, {"revision": "fixed", "percent": 10, "tag": "next"},
+                {"revision": "tagged", "percent": 0, "tag": "old"},
+            ],
+            "rollout": {"from": "old", "to": "new", "percent": 10, "comingPercent": 35, "steppedAt": "2026-01-01T00:00:00Z"},
+        }))
+        .unwrap();
+        for (revision, percent) in [("old", 60), ("new", 35), ("fixed", 30), ("tagged", 0), ("proving", 100)]
+        {
+            assert_eq!(status.coming_percent(revision), percent, "{revision}");
+        }
+        let mut back = status;
+        back.rollout.as_mut().unwrap().coming_percent = 0;
+        assert_eq!(back.coming_percent("new"), 10, "what it has counts until it is taken away");
+        back.traffic.remove(1);
+        assert_eq!(back.coming_percent("new"), 0);
+        back.traffic.retain(|share| share.revision != "old");
+        assert_eq!(back.coming_percent("old"), 0, "it gave all away");
+        assert_eq!(FunctionStatus::default().coming_percent("first"), 100);
+    }
 }

@@ -29,10 +29,8 @@ fn manifest_reads_back_as_the_definition() {
 /// What a revision is named after must stay as the user wrote it, so the API server may not add to it.
 #[test]
 fn fields_that_form_a_revision_have_no_default_in_the_schema() {
-    let crd = serde_json::to_value(catnap_crds::crd()).unwrap();
-    let fields = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
-        .as_object()
-        .unwrap();
+    let schema = schema();
+    let fields = schema["properties"]["spec"]["properties"].as_object().unwrap();
     let forming = fields
         .iter()
         .filter(|(_, schema)| schema["description"].as_str().unwrap().contains("Forms a revision"));
@@ -52,6 +50,7 @@ fn fields_that_form_a_revision_have_no_default_in_the_schema() {
             "envFrom",
             "image",
             "imagePullPolicy",
+            "podTemplate",
             "port",
             "protocol",
             "readiness",
@@ -77,6 +76,89 @@ fn the_smallest_manifest_has_every_default() {
     let timeouts = &spec.timeouts;
     assert_eq!((timeouts.activation, timeouts.first_byte), (seconds(60), seconds(0)));
     assert_eq!((timeouts.request, timeouts.inactivity), (seconds(300), seconds(0)));
+    let rollout = &spec.rollout;
+    assert_eq!((rollout.step_percent, rollout.interval, rollout.max_error_percent), (100, seconds(60), 5));
+    assert_eq!(spec.http.visibility, catnap_crds::Visibility::Cluster);
+    assert!(spec.http.hosts.is_empty() && spec.traffic.is_empty() && spec.pod_template().is_none());
+}
+
+/// Names that later versions give a meaning to: whoever uses one now must hear that it does nothing.
+#[test]
+fn reserved_names_are_free() {
+    let schema = schema();
+    for path in [
+        "suspend",
+        "targetRef",
+        "triggers",
+        "async",
+        "source",
+        "runtime",
+        "http.auth",
+        "http.rateLimit",
+        "scale.idle.freezeAfter",
+    ] {
+        let mut field = &schema["properties"]["spec"];
+        for name in path.split('.') {
+            field = &field["properties"][name];
+        }
+        assert!(field.is_null(), "{path} is used: {field}");
+    }
+    let visibility = &schema["properties"]["spec"]["properties"]["http"]["properties"]["visibility"]["enum"];
+    assert_eq!(*visibility, serde_json::json!(["Cluster", "External"]));
+}
+
+/// Whoever reads a refusal sees the rule's message and not always its place.
+#[test]
+fn every_rule_names_the_field_that_breaks_it() {
+    fn check(schema: &serde_json::Value, path: &str, checked: &mut usize) {
+        for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+            let message = rule["message"].as_str().unwrap_or_default();
+            let field = message.split(' ').next().unwrap_or_default();
+            assert!(field.starts_with(path) && !field.is_empty(), "{path}: {message}");
+            assert!(message.contains(" must "), "says nothing of what is allowed: {message}");
+            *checked += 1;
+        }
+        for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
+            let inner_path = match (path, name.as_str()) {
+                ("", "spec") => String::new(),
+                ("", name) => name.to_owned(),
+                (path, name) => format!("{path}.{name}"),
+            };
+            check(inner, &inner_path, checked);
+        }
+        if schema["items"].is_object() {
+            check(&schema["items"], &format!("{path}[]"), checked);
+        }
+    }
+    let mut checked = 0;
+    check(&schema(), "", &mut checked);
+    assert!(checked >= 20, "only {checked} rules were found");
+}
+
+/// What the API server takes must be readable, and nothing of it may be lost: the operator writes it nowhere, but it hashes it.
+#[test]
+fn the_accepted_manifests_of_the_table_read_and_write_the_same() {
+    let table: serde_json::Value = serde_saphyr::from_str(include_str!("manifests.yaml")).unwrap();
+    let table = table.as_array().unwrap();
+    let (refused, accepted): (Vec<_>, Vec<_>) = table.iter().partition(|case| case["refused"].is_array());
+    assert!(refused.len() >= 60 && accepted.len() >= 50, "{} and {}", refused.len(), accepted.len());
+    let names: std::collections::BTreeSet<_> =
+        table.iter().map(|case| case["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), table.len(), "a name is there twice");
+    for case in accepted {
+        let spec: catnap_crds::FunctionSpec = serde_json::from_value(case["spec"].clone()).expect("a spec");
+        let written = serde_json::to_value(&spec).unwrap();
+        let again: catnap_crds::FunctionSpec = serde_json::from_value(written.clone()).unwrap();
+        assert_eq!(again, spec, "{}", case["name"]);
+        if let Some(template) = case["spec"].get("podTemplate") {
+            assert_eq!(written["podTemplate"], *template, "{}", case["name"]);
+        }
+    }
+}
+
+fn schema() -> serde_json::Value {
+    let crd = serde_json::to_value(catnap_crds::crd()).unwrap_or_default();
+    crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
 }
 
 #[test]

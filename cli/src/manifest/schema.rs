@@ -53,12 +53,31 @@ fn check(schema: &JSONSchemaProps, value: &Value, path: &str, problems: &mut Vec
                     check(schema, item, &format!("{path}[{index}]"), problems);
                 }
             }
+            check_unique(schema, items, path, problems);
         }
         ("string", Value::String(text)) => check_string(schema, text, path, problems),
         ("integer", Value::Number(number)) if number.is_i64() => check_number(schema, value, path, problems),
         ("number", Value::Number(_)) => check_number(schema, value, path, problems),
         ("boolean", Value::Bool(_)) => {}
         _ => problems.push(format!("{path} must be {}, is {value}", with_article(expected))),
+    }
+}
+
+/// Lists that are sets, or maps by some of their items' fields.
+fn check_unique(schema: &JSONSchemaProps, items: &[Value], path: &str, problems: &mut Vec<String>) {
+    let keys = schema.x_kubernetes_list_map_keys.as_deref().unwrap_or_default();
+    let identity = |item: &Value| match schema.x_kubernetes_list_type.as_deref() {
+        Some("set") => Some(vec![item.clone()]),
+        Some("map") => keys.iter().map(|key| item.get(key).cloned()).collect(),
+        _ => None,
+    };
+    let mut seen = Vec::new();
+    for (index, item) in items.iter().enumerate() {
+        let Some(identity) = identity(item) else { continue };
+        if seen.contains(&identity) {
+            problems.push(format!("{path}[{index}] is there twice"));
+        }
+        seen.push(identity);
     }
 }
 
@@ -76,6 +95,8 @@ fn check_object(
             (Some(schema), _) => check(schema, value, &path, problems),
             (None, Some(JSONSchemaPropsOrBool::Schema(schema))) => check(schema, value, &path, problems),
             (None, Some(JSONSchemaPropsOrBool::Bool(true))) => {}
+            // Not ours to judge.
+            (None, _) if schema.x_kubernetes_preserve_unknown_fields == Some(true) => {}
             // Labels and the like have no schema at all.
             (None, None | Some(JSONSchemaPropsOrBool::Bool(false))) if known.is_empty() => {}
             (None, None | Some(JSONSchemaPropsOrBool::Bool(false))) => {

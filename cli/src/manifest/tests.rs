@@ -86,6 +86,44 @@ fn all_problems_come_together() {
     assert_eq!(problems.len(), 3, "{problems:?}");
 }
 
+/// The table that a real API server is asked about: here it is the same, so that nobody meets a surprise in a cluster.
+#[test]
+fn every_manifest_of_the_table_is_judged_as_in_a_cluster() {
+    // Messages name the whole path here, and the item that is meant.
+    let plain = |text: &str| {
+        let text = text.replace("spec.", "");
+        let mut parts = text.split('[');
+        let first = parts.next().unwrap_or_default().to_owned();
+        parts.fold(first, |text, part| {
+            text + "[" + part.trim_start_matches(|character: char| character.is_ascii_digit())
+        })
+    };
+    let table = include_str!("../../../crds/tests/manifests.yaml");
+    let table: Vec<Value> = serde_saphyr::from_str(table).unwrap();
+    let mut complaints = Vec::new();
+    for case in &table {
+        let name = case.get("function").and_then(Value::as_str).unwrap_or("hello");
+        let object = serde_json::json!({
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": name}, "spec": case["spec"],
+        });
+        let expected: Vec<_> = case["refused"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|words| plain(words.as_str().unwrap()))
+            .collect();
+        let said = function(Path::new("function.yaml"), object).map_err(|error| plain(&error.to_string()));
+        let fine = match &said {
+            Ok(_) => expected.is_empty(),
+            Err(said) => !expected.is_empty() && expected.iter().all(|words| said.contains(words)),
+        };
+        if !fine {
+            complaints.push(format!("{}: {said:?}", case["name"]));
+        }
+    }
+    assert!(table.len() > 200 && complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
 #[test]
 fn a_list_has_its_bound() {
     let schedule = "{cron: '0 7 * * *', duration: 1h, min: 1}";
