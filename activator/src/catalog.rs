@@ -5,11 +5,11 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use catnap_activator_core::{FunctionName, FunctionRoute, Pod};
+use catnap_activator_core::{FunctionName, FunctionRoute, Pod, RevisionRoute};
 use catnap_runtime::watch::Change;
 use catnap_wire::{PodUid, RevisionId};
 
-use crate::pods::FunctionPod;
+use crate::pods::{FunctionPod, Reach};
 use crate::routes::Seen;
 
 /// Something to tell the core, in order.
@@ -29,8 +29,8 @@ pub(crate) enum Update {
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     functions: HashMap<FunctionName, Vec<RevisionId>>,
-    /// Ports of the revisions of those Functions.
-    ports: HashMap<RevisionId, u16>,
+    /// The revisions of those Functions.
+    reaches: HashMap<RevisionId, Reach>,
     pods: HashMap<PodUid, FunctionPod>,
     by_revision: HashMap<RevisionId, BTreeSet<PodUid>>,
 }
@@ -40,11 +40,12 @@ impl Catalog {
     pub(crate) fn functions_changed(&mut self, change: Change<Seen>) -> Vec<Update> {
         match change {
             Change::Listed(all) => {
-                let before = std::mem::take(&mut self.ports);
+                let before = std::mem::take(&mut self.reaches);
                 self.functions.clear();
                 let routes: Vec<_> = all.into_iter().filter_map(Seen::into_route).collect();
                 let revisions: Vec<_> = routes.iter().flat_map(|route| self.insert_function(route)).collect();
-                let changed = revisions.iter().filter(|(revision, port)| before.get(revision) != Some(port));
+                let changed =
+                    revisions.iter().filter(|(revision, reach)| before.get(revision) != Some(reach));
                 let pods: Vec<_> = changed.filter_map(|(revision, _)| self.pods_of(revision)).collect();
                 let dropped = self.dropped(before.keys());
                 std::iter::once(Update::Functions(routes)).chain(pods).chain(dropped).collect()
@@ -55,7 +56,7 @@ impl Catalog {
                 let changed = revisions.iter().filter(|revision| !before.contains(revision));
                 let pods: Vec<_> = changed.filter_map(|(revision, _)| self.pods_of(revision)).collect();
                 let dropped = self.dropped(before.iter().map(|(revision, _)| revision));
-                std::iter::once(Update::Upsert(route)).chain(pods).chain(dropped).collect()
+                std::iter::once(Update::Upsert(*route)).chain(pods).chain(dropped).collect()
             }
             Change::Applied(Seen::Deleting(name)) | Change::Deleted(Seen::Deleting(name)) => {
                 self.removed(name)
@@ -90,31 +91,36 @@ impl Catalog {
     /// Takes their pods from the revisions that no Function has any more: without a port, nothing that happens to those
     /// pods would be told.
     fn dropped<'revision>(&self, before: impl Iterator<Item = &'revision RevisionId>) -> Vec<Update> {
-        let gone = before.filter(|revision| !self.ports.contains_key(*revision));
+        let gone = before.filter(|revision| !self.reaches.contains_key(*revision));
         // The others have no pods that the core was told of.
         let told = gone.filter(|revision| self.by_revision.contains_key(*revision));
         told.map(|revision| Update::Pods(revision.clone(), Vec::new())).collect()
     }
 
-    /// Gives the revisions it has now, with their ports.
-    fn insert_function(&mut self, route: &FunctionRoute) -> Vec<(RevisionId, u16)> {
+    /// Gives the revisions it has now, and how their pods are reached.
+    fn insert_function(&mut self, route: &FunctionRoute) -> Vec<(RevisionId, Reach)> {
         let id = |name: &Arc<str>| RevisionId {
             namespace: route.name.namespace.clone(),
             name: name.clone(),
             function_uid: route.uid.clone(),
         };
-        let revisions: Vec<_> =
-            route.revisions.iter().map(|revision| (id(&revision.name), revision.port)).collect();
-        self.ports.extend(revisions.iter().cloned());
+        let revisions: Vec<_> = route
+            .revisions
+            .iter()
+            .map(|RevisionRoute { name, port, requires_ready, .. }| {
+                (id(name), Reach { port: *port, requires_ready: *requires_ready })
+            })
+            .collect();
+        self.reaches.extend(revisions.iter().cloned());
         self.functions
             .insert(route.name.clone(), revisions.iter().map(|(revision, _)| revision.clone()).collect());
         revisions
     }
 
-    /// Gives the revisions it had, with their ports.
-    fn remove_function(&mut self, name: &FunctionName) -> HashSet<(RevisionId, u16)> {
+    /// Gives the revisions it had, and how their pods were reached.
+    fn remove_function(&mut self, name: &FunctionName) -> HashSet<(RevisionId, Reach)> {
         let revisions = self.functions.remove(name).unwrap_or_default();
-        revisions.into_iter().filter_map(|revision| self.ports.remove_entry(&revision)).collect()
+        revisions.into_iter().filter_map(|revision| self.reaches.remove_entry(&revision)).collect()
     }
 
     fn insert(&mut self, pod: FunctionPod, changed: &mut HashSet<RevisionId>) {
@@ -143,9 +149,9 @@ impl Catalog {
 
     /// All pods of a revision of a live Function; `None` when there is no such revision (yet).
     fn pods_of(&self, revision: &RevisionId) -> Option<Update> {
-        let port = *self.ports.get(revision)?;
+        let reach = *self.reaches.get(revision)?;
         let uids = self.by_revision.get(revision).into_iter().flatten();
-        let pods = uids.filter_map(|uid| self.pods.get(uid)).map(|pod| pod.on_port(port)).collect();
+        let pods = uids.filter_map(|uid| self.pods.get(uid)).map(|pod| pod.reached(reach)).collect();
         Some(Update::Pods(revision.clone(), pods))
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use catnap_activator_core::{Activator, Command, Connection};
 use catnap_runtime::CancellationToken;
 use catnap_runtime::watch::Change;
-use catnap_wire::ActivatorFrame;
+use catnap_wire::{ActivatorFrame, LeaderFrame};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesUnordered};
 use futures::{Stream, StreamExt};
@@ -22,6 +22,7 @@ use tracing::{info, warn};
 use crate::catalog::{Catalog, Update};
 use crate::commands::{self, Answer};
 use crate::members::{Activator as Member, Members};
+use crate::outcomes::Outcomes;
 use crate::peers::PeerEvent;
 use crate::peers::directory::Directory;
 use crate::peers::lease::Advertisement;
@@ -59,6 +60,7 @@ pub(crate) struct Control {
     catalog: Catalog,
     members: Members,
     peers: PeerLinks,
+    outcomes: Outcomes,
     stream: Option<(Connection, mpsc::Sender<ActivatorFrame>)>,
     answers: FuturesUnordered<BoxFuture<'static, Answer>>,
     first_lists: FirstLists,
@@ -70,10 +72,12 @@ impl Control {
         activator: Arc<Activator>,
         scale: ScaleClient,
         directory: Directory,
+        outcomes: Outcomes,
         synced: oneshot::Sender<()>,
     ) -> Self {
         Self {
             peers: PeerLinks::new(Arc::clone(&activator), directory),
+            outcomes,
             activator,
             scale,
             catalog: Catalog::default(),
@@ -119,6 +123,7 @@ impl Control {
                     ending = true;
                     self.peers.end();
                 }
+                () = until(self.outcomes.due()) => self.tell_outcomes(),
                 () = sleep_until(next_tick) => {}
             }
             for _ in 0..BATCH {
@@ -168,6 +173,13 @@ impl Control {
         }
     }
 
+    fn tell_outcomes(&mut self) {
+        let news = self.outcomes.news(Instant::now());
+        if let (Some(frame), Some((connection, _))) = (news, &self.stream) {
+            self.send(*connection, frame);
+        }
+    }
+
     fn send(&mut self, connection: Connection, frame: ActivatorFrame) {
         let Some((current, outgoing)) = &self.stream else { return };
         if *current != connection {
@@ -177,6 +189,7 @@ impl Control {
         if outgoing.try_send(frame).is_err() {
             warn!("the autoscaler does not take what is sent: giving the stream up");
             self.stream = None;
+            self.outcomes.forget();
             self.activator.leader_lost(connection);
         }
     }
@@ -184,7 +197,14 @@ impl Control {
     fn stream_changed(&mut self, event: StreamEvent) {
         match event {
             StreamEvent::Connected { lease, outgoing } => {
+                self.outcomes.forget();
                 self.stream = Some((self.activator.leader_connected_by(lease), outgoing));
+            }
+            // Always behind the welcome: what is told comes behind the hello.
+            StreamEvent::Frame(LeaderFrame::Count { revisions }) => {
+                if self.stream.is_some() {
+                    self.outcomes.wanted(revisions);
+                }
             }
             StreamEvent::Frame(frame) => {
                 if let Some((connection, _)) = self.stream {
@@ -192,6 +212,7 @@ impl Control {
                 }
             }
             StreamEvent::Lost => {
+                self.outcomes.forget();
                 if let Some((connection, _)) = self.stream.take() {
                     self.activator.leader_lost(connection);
                 }
@@ -214,6 +235,14 @@ impl Control {
                 Update::Pods(revision, pods) => self.activator.set_pods(&revision, pods),
             }
         }
+    }
+}
+
+/// Never, when there is no such time.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use catnap_activator_core::{Activator, PodSnapshot, RevisionState, Snapshot};
+use catnap_activator_core::{Activator, FunctionState, PodSnapshot, RevisionState, Snapshot};
 use catnap_runtime::admin::{DebugQuery, Rendering};
 use serde_json::{Value, json};
 
@@ -48,13 +48,27 @@ pub(crate) fn render(snapshot: &Snapshot, query: &DebugQuery) -> Value {
         "failpoints": catnap_runtime::failpoint::ENABLED,
         "functions": functions
             .iter()
-            .map(|function| json!({"name": function.name.to_string(), "heldUnproven": function.pending}))
+            .map(|state| function(state))
             .collect::<Vec<_>>(),
         "revisions": revisions.iter().copied().map(revision).collect::<Vec<_>>(),
         "leftOut": {
             "functions": function_count - functions.len(),
             "revisions": revision_count - revisions.len(),
         },
+    })
+}
+
+fn function(state: &FunctionState) -> Value {
+    let traffic =
+        state.traffic.iter().map(|share| json!({"revision": &*share.revision, "percent": share.percent}));
+    let tags = state.tags.iter().map(|tag| json!({"tag": &*tag.tag, "revision": &*tag.revision}));
+    let hosts = state.hosts.iter().map(|host| json!({"host": &*host.host, "tag": host.tag.as_deref()}));
+    json!({
+        "name": state.name.to_string(),
+        "traffic": traffic.collect::<Vec<_>>(),
+        "tags": tags.collect::<Vec<_>>(),
+        "hosts": hosts.collect::<Vec<_>>(),
+        "heldUnproven": state.pending,
     })
 }
 
@@ -92,7 +106,7 @@ fn pod(pod: &PodSnapshot) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use catnap_activator_core::{FunctionName, FunctionState};
+    use catnap_activator_core::{FunctionName, HostRoute, Share, TagRoute};
     use catnap_wire::RevisionId;
 
     use super::*;
@@ -133,6 +147,9 @@ mod tests {
             name: FunctionName { namespace: "default".into(), name: format!("hello-{number:05}").into() },
             uid: format!("uid-{number}").into(),
             revisions: vec![id(number)],
+            traffic: vec![Share { revision: id(number).name, percent: 100 }],
+            tags: vec![TagRoute { tag: "next".into(), revision: id(number).name }],
+            hosts: vec![HostRoute { host: "shop.example.com".into(), tag: None }],
             pending: 0,
         };
         Snapshot {
@@ -148,7 +165,14 @@ mod tests {
     fn a_few_are_shown_in_full() {
         let state = render(&snapshot(2, 3), &DebugQuery::default());
         assert_eq!(state["leaderConnected"], true);
-        assert_eq!(state["functions"][1], json!({"name": "default/hello-00001", "heldUnproven": 0}));
+        let function = json!({
+            "name": "default/hello-00001",
+            "traffic": [{"revision": "hello-00001-1", "percent": 100}],
+            "tags": [{"tag": "next", "revision": "hello-00001-1"}],
+            "hosts": [{"host": "shop.example.com", "tag": null}],
+            "heldUnproven": 0,
+        });
+        assert_eq!(state["functions"][1], function);
         let revision = &state["revisions"][1];
         assert_eq!(revision["functionUid"], "uid-1");
         assert_eq!(revision["gate"], "open");

@@ -9,10 +9,10 @@ mod catalog;
 mod commands;
 mod control;
 mod debug_state;
-mod leader;
 mod members;
 mod metrics;
 mod observers;
+mod outcomes;
 mod peers;
 mod pods;
 mod routes;
@@ -129,6 +129,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (access_log, writing) = access_log.context("cannot start the access log's thread")?.unzip();
     let (traces, export) = traces::start(&traces, &pod, &metrics.losses)?.unzip();
     let export = export.map(|export| tokio::spawn(export.run()));
+    let outcomes = outcomes::Outcomes::new(Arc::clone(&metrics));
     let observers = Observers { metrics, access_log, traces };
     let readiness = Readiness::default();
     let admin_stop = CancellationToken::new();
@@ -148,7 +149,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     };
     let sources = sources(&client, &pod.namespace, token_file, commands, peers);
     let scale = scale::ScaleClient::new(client);
-    let control = Control::new(Arc::clone(&activator), scale, directory, synced);
+    let control = Control::new(Arc::clone(&activator), scale, directory, outcomes, synced);
     let end = CancellationToken::new();
     let mut control = tokio::spawn(control.run(sources, end.clone()));
 
@@ -221,7 +222,9 @@ fn sources(
 ) -> Sources {
     let (publish_leader, leader_found) = latest::channel(None);
     let (lease_client, lease_namespace) = (client.clone(), namespace.to_owned());
-    tokio::spawn(async move { leader::follow_leader(lease_client, &lease_namespace, publish_leader).await });
+    tokio::spawn(async move {
+        catnap_runtime::leader::follow_leader(lease_client, &lease_namespace, publish_leader).await;
+    });
     let (tell, told) = mpsc::channel(STREAM_EVENTS);
     tokio::spawn(stream::keep_connected(leader_found, token_file, tell));
     Sources {

@@ -3,6 +3,7 @@
 
 mod histogram;
 mod labels;
+mod outcomes;
 mod scrape;
 mod series;
 
@@ -15,6 +16,7 @@ use catnap_activator_http::{Ended, Observer, Outcome};
 use catnap_runtime::telemetry::Dropped;
 use prometheus_client::registry::Registry;
 
+pub(crate) use outcomes::Tally;
 use scrape::Scrape;
 use series::FunctionSeries;
 
@@ -39,7 +41,7 @@ pub(crate) struct Metrics {
 pub(crate) struct Losses {
     /// Lines of the access log.
     pub(crate) lines: AtomicU64,
-    /// Requests whose spans are gone.
+    /// Requests whose spans are gone, or some of them.
     pub(crate) traces: AtomicU64,
     /// Lines of the process' log.
     pub(crate) log: OnceLock<Dropped>,
@@ -92,8 +94,10 @@ impl Observer for Metrics {
         }
     }
 
-    fn unparsable(&self, reason: Reason) {
-        count_reason(&self.unparsable, reason);
+    fn unparsable(&self, exchange: &Ended<'_>) {
+        if let Outcome::Refused(reason) = exchange.outcome {
+            count_reason(&self.unparsable, reason);
+        }
     }
 
     fn turned_away(&self) {

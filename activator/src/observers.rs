@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use catnap_activator_core::Reason;
 use catnap_activator_http::{Ended, Observer};
 
 use crate::access_log::AccessLog;
@@ -36,8 +35,11 @@ impl Observer for Observers {
         }
     }
 
-    fn unparsable(&self, reason: Reason) {
-        self.metrics.unparsable(reason);
+    fn unparsable(&self, exchange: &Ended<'_>) {
+        self.metrics.unparsable(exchange);
+        if let Some(log) = &self.access_log {
+            log.ended(exchange);
+        }
     }
 
     fn turned_away(&self) {

@@ -8,10 +8,23 @@ use std::sync::Arc;
 use catnap_activator_core::{Pod, Reason, Trouble};
 use catnap_crds::{PodOwner, names};
 use catnap_wire::{PodUid, RevisionId};
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod as PodObject, PodStatus};
+use k8s_openapi::api::core::v1::{ContainerStatus, Pod as PodObject, PodSpec, PodStatus};
+
+/// Containers by which Istio and Linkerd are known.
+const MESH_PROXIES: [&str; 2] = ["istio-proxy", "linkerd-proxy"];
+
+/// How the pods of a revision are reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Reach {
+    /// Where the function listens.
+    pub(crate) port: u16,
+    /// Whether kubelet must call a pod Ready first.
+    pub(crate) requires_ready: bool,
+}
 
 /// What is kept of a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub(crate) struct FunctionPod {
     /// UID of the pod.
     pub(crate) uid: PodUid,
@@ -20,6 +33,8 @@ pub(crate) struct FunctionPod {
     address: Option<IpAddr>,
     started: bool,
     ready: bool,
+    /// A mesh's proxy is in it. Its port may answer before the proxy lets requests through.
+    meshed: bool,
     terminating: bool,
     trouble: Option<Trouble>,
 }
@@ -40,18 +55,20 @@ impl FunctionPod {
             address: status.pod_ip.as_deref().and_then(|address| address.parse().ok()),
             started: function_container(&status).is_some_and(runs),
             ready: has_condition(&status, "Ready", "True"),
+            meshed: pod.spec.as_ref().is_some_and(is_meshed),
             terminating: ended || pod.metadata.deletion_timestamp.is_some(),
             trouble: trouble(&status),
         })
     }
 
-    /// The pod as the core wants it, once the revision's port is known.
-    pub(crate) fn on_port(&self, port: u16) -> Pod {
+    /// The pod as the core wants it, once it is known how to reach those of its revision.
+    pub(crate) fn reached(&self, Reach { port, requires_ready }: Reach) -> Pod {
         Pod {
             uid: Arc::clone(&self.uid),
             address: self.address.map(|address| SocketAddr::new(address, port)),
             started: self.started,
             ready: self.ready,
+            requires_ready: requires_ready || self.meshed,
             terminating: self.terminating,
             trouble: self.trouble.clone(),
         }
@@ -60,6 +77,12 @@ impl FunctionPod {
 
 fn function_container(status: &PodStatus) -> Option<&ContainerStatus> {
     status.container_statuses.iter().flatten().find(|container| container.name == names::CONTAINER)
+}
+
+/// Whether a mesh's proxy is among the containers, or among those that start before them.
+fn is_meshed(pod: &PodSpec) -> bool {
+    let mut containers = pod.init_containers.iter().flatten().chain(&pod.containers);
+    containers.any(|container| MESH_PROXIES.contains(&container.name.as_str()))
 }
 
 fn runs(container: &ContainerStatus) -> bool {

@@ -28,13 +28,15 @@ impl ScaleClient {
         Self(client)
     }
 
-    /// GET: the count, and the version that a PUT must name.
+    /// GET: the count, the pods that there are, and the version that a PUT must name.
     pub(crate) async fn read(&self, revision: &RevisionId) -> Result<Scale, ScaleError> {
         let scale = bounded(self.deployments(revision).get_scale(&revision.name)).await?;
         let resource_version = scale.metadata.resource_version.unwrap_or_default();
         let replicas = scale.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+        let pods = scale.status.map_or(0, |status| status.replicas);
         Ok(Scale {
             replicas: u32::try_from(replicas).unwrap_or_default(),
+            pods: u32::try_from(pods).unwrap_or_default(),
             resource_version: Arc::from(resource_version),
         })
     }

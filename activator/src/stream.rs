@@ -6,35 +6,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catnap_runtime::backoff::GrowingDelay;
-use catnap_runtime::tls::{TlsError, pinning_client_config};
+use catnap_runtime::channel::{self, ChannelError};
+use catnap_runtime::leader::{Leader, replaced};
 use catnap_runtime::{Causes, failpoint};
 use catnap_wire::codec::DecodeError;
 use catnap_wire::limits::MAX_FRAME_BYTES;
 use catnap_wire::proto::measurements_client::MeasurementsClient;
 use catnap_wire::{ActivatorFrame, LeaderFrame, proto};
 use futures::{Stream, StreamExt};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status, Streaming};
 use tracing::{info, warn};
-
-use crate::leader::Leader;
 
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Until a new leader is found this activator wakes alone, so it is looked for often.
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
-/// How often the connection is pinged.
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-/// A ping that stays unanswered for this long ends the connection.
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Frames that may wait for the network; the control loop gives a stream up that is further behind. Every second has a frame of
 /// buckets and one of pods for each revision with requests: enough for 10,000 of them, and 5 MB when none is read.
 const OUTGOING_FRAMES: usize = 32_768;
@@ -58,36 +47,14 @@ pub(crate) enum StreamEvent {
 /// Why there is no stream, or no longer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StreamError {
-    /// The token that proves who we are cannot be read.
-    #[error("cannot read the token in {}", path.display())]
-    ReadToken {
-        /// Where it should be.
-        path: PathBuf,
-        /// What the file system said.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The token cannot be sent.
-    #[error("the token in {} is no header value", path.display())]
-    BadToken {
-        /// Where it is.
-        path: PathBuf,
-    },
-    /// TLS could not be set up.
-    #[error("cannot set up TLS")]
-    Configure {
-        /// What is wrong.
-        #[source]
-        source: TlsError,
-    },
-    /// The leader cannot be reached, or has another certificate than its Lease says.
-    #[error("cannot connect to {holder}")]
+    /// The leader cannot be reached, or there is no token to show.
+    #[error("no connection to {holder}")]
     Connect {
         /// The leader.
         holder: String,
-        /// What the network or TLS said.
+        /// What is in the way.
         #[source]
-        source: tonic::transport::Error,
+        source: ChannelError,
     },
     /// The leader did not answer in time.
     #[error("{holder} did not answer within {CONNECT_TIMEOUT:?}")]
@@ -160,14 +127,6 @@ pub(crate) async fn keep_connected(
     }
 }
 
-/// Returns when the Lease names somebody else. One that names nobody does not end a stream that works.
-async fn replaced(leader: &mut watch::Receiver<Option<Leader>>, current: &Leader) {
-    let other = |leader: &Option<Leader>| leader.as_ref().is_some_and(|leader| leader != current);
-    if leader.wait_for(other).await.is_err() {
-        std::future::pending::<()>().await;
-    }
-}
-
 struct Connection {
     outgoing: mpsc::Sender<ActivatorFrame>,
     incoming: Streaming<proto::LeaderFrame>,
@@ -176,9 +135,9 @@ struct Connection {
 impl Connection {
     async fn open(leader: &Leader, token_file: &Path) -> Result<Self, StreamError> {
         let holder = || leader.holder.clone();
-        // Read each time: kubelet replaces the token long before it expires.
-        let authorization = read_token(token_file).await?;
-        let channel = open_channel(leader).await?;
+        let failed = |source| StreamError::Connect { holder: holder(), source };
+        let authorization = channel::authorization(token_file).await.map_err(failed)?;
+        let channel = channel::open(leader).await.map_err(failed)?;
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let mut request = Request::new(encoded(frames));
         request.metadata_mut().insert("authorization", authorization);
@@ -220,44 +179,6 @@ impl Connection {
             }
         }
     }
-}
-
-async fn read_token(path: &Path) -> Result<MetadataValue<Ascii>, StreamError> {
-    let token = tokio::fs::read_to_string(path)
-        .await
-        .map_err(|source| StreamError::ReadToken { path: path.to_owned(), source })?;
-    let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
-        .map_err(|_| StreamError::BadToken { path: path.to_owned() })?;
-    value.set_sensitive(true);
-    Ok(value)
-}
-
-async fn open_channel(leader: &Leader) -> Result<Channel, StreamError> {
-    let tls = pinning_client_config(leader.fingerprint, &[b"h2"])
-        .map_err(|source| StreamError::Configure { source })?;
-    let (address, tls) = (leader.address, TlsConnector::from(tls));
-    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
-        let tls = tls.clone();
-        async move {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            // The name is not checked: the certificate is pinned.
-            let socket = tls.connect(ServerName::IpAddress(address.ip().into()), socket).await?;
-            Ok::<_, std::io::Error>(TokioIo::new(socket))
-        }
-    });
-    // The connector does TLS itself, so the scheme must not ask for it again.
-    Endpoint::from_shared(format!("http://{address}"))
-        .map(|endpoint| {
-            endpoint
-                .http2_keep_alive_interval(PING_INTERVAL)
-                .keep_alive_timeout(PING_TIMEOUT)
-                .keep_alive_while_idle(true)
-        })
-        .map_err(|source| StreamError::Connect { holder: leader.holder.clone(), source })?
-        .connect_with_connector(connector)
-        .await
-        .map_err(|source| StreamError::Connect { holder: leader.holder.clone(), source })
 }
 
 /// The frames as messages. After an Ack was handed to the network it stops at the fail point `ack-sent`.

@@ -3,6 +3,7 @@
 //! A worker never waits for it: spans go through a bounded queue, and those that find it full are counted. The names are those
 //! of OpenTelemetry's semantic conventions for HTTP and for functions; host and path, which a client chooses, are left out.
 
+mod rejected;
 mod spans;
 
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout, timeout_at};
-use tracing::warn;
+use tracing::instrument::WithSubscriber;
+use tracing::{Dispatch, warn};
 
 use crate::access_log::part;
 use crate::metrics::Losses;
+use rejected::{Listener, Rejected};
 
 /// Requests whose spans may wait to be sent.
 const QUEUE: usize = 2_048;
@@ -134,6 +137,8 @@ impl Traces {
 impl Export {
     /// Sends spans until nobody makes any.
     pub(crate) async fn run(mut self) {
+        let listener = Listener::default();
+        let listening = Dispatch::new(listener.clone());
         while let Some(first) = self.queue.recv().await {
             let mut batch = first;
             let mut requests = 1;
@@ -144,15 +149,31 @@ impl Export {
                 batch.extend(more);
                 requests += 1;
             }
+            let exported = self.exporter.export(batch).with_subscriber(listening.clone());
             // It has a timeout of its own (OTEL_EXPORTER_OTLP_TIMEOUT, 10 s), but for its connection.
-            match timeout(self.timeout, self.exporter.export(batch)).await {
-                Ok(Ok(())) => continue,
-                Ok(Err(error)) => warn!(%error, requests, "traces are lost"),
-                Err(_) => warn!(after = ?self.timeout, requests, "traces are lost: nobody took them"),
-            }
-            self.losses.traces.fetch_add(requests, Relaxed);
+            let lost = match timeout(self.timeout, exported).await {
+                Ok(Ok(())) => rejected(&listener, requests),
+                Ok(Err(error)) => {
+                    warn!(%error, requests, "traces are lost");
+                    requests
+                }
+                Err(_) => {
+                    warn!(after = ?self.timeout, requests, "traces are lost: nobody took them");
+                    requests
+                }
+            };
+            self.losses.traces.fetch_add(lost, Relaxed);
         }
     }
+}
+
+/// How many of so many requests the collector rejected spans of; as it does not say of which, each span counts as one.
+fn rejected(listener: &Listener, requests: u64) -> u64 {
+    let Rejected { spans, why } = listener.heard();
+    if spans > 0 {
+        warn!(spans, ?why, requests, "traces are lost: the collector rejected spans");
+    }
+    spans.min(requests)
 }
 
 #[cfg(test)]

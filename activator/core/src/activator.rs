@@ -10,9 +10,10 @@ mod ticking;
 
 pub use snapshot::{FunctionState, PeerState, PodSnapshot, RevisionState, Snapshot};
 
+use crate::aliases::Claims;
 use crate::clock::Clock;
+use crate::destination::Destination;
 use crate::effect::{Scale, ScaleError};
-use crate::function::Function;
 use crate::pod::Pod;
 use crate::process::{Command, Process};
 use crate::reason::{Reason, Refusal, Trouble};
@@ -40,6 +41,8 @@ pub struct Activator {
 #[derive(Debug, Default)]
 struct Control {
     revisions: HashSet<ByName>,
+    /// Names that Functions have besides their own.
+    claims: Claims,
     members: Vec<PodUid>,
     links: Links,
     leader: Leader,
@@ -81,13 +84,14 @@ impl Activator {
         (Arc::new(activator), receiver)
     }
 
-    /// The Function that a request is for.
-    pub fn route(&self, listener: Listener, authority: &str) -> Result<Arc<Function>, Refusal> {
+    /// What a request is for.
+    pub fn route(&self, listener: Listener, authority: &str) -> Result<Destination, Refusal> {
         let found = self.routes.find(listener, authority, &self.process.settings.cluster_domain);
         match (&self.process.settings.any_host, listener) {
-            (Some(name), Listener::InCluster) => {
-                found.or_else(|refusal| self.routes.get(name).ok_or(refusal))
-            }
+            (Some(name), Listener::InCluster) => found.or_else(|refusal| {
+                let function = self.routes.get(name).ok_or(refusal)?;
+                Ok(Destination::new(&function, None))
+            }),
             _ => found,
         }
     }

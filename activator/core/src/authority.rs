@@ -1,7 +1,7 @@
-//! Which Function a cluster-local host name means, found without an allocation.
+//! What a host name means, found without an allocation.
 //!
-//! `<name>.<namespace>`, `<name>.<namespace>.svc` and `<name>.<namespace>.svc.<cluster domain>`, in any case, with or
-//! without port and trailing dot.
+//! A Function is `<name>.<namespace>`, `<name>.<namespace>.svc` or `<name>.<namespace>.svc.<cluster domain>`, in any case, with
+//! or without port and trailing dot. Names that the cluster's resolver could answer are never anything else.
 
 /// Longest host name (RFC 1035 2.3.4), which bounds the buffer.
 const LONGEST: usize = 255;
@@ -20,7 +20,9 @@ pub(crate) enum Meaning<'a> {
     Function { namespace: &'a str, name: &'a str },
     /// A name without a namespace.
     Bare,
-    /// No cluster-local name.
+    /// Another name of the cluster's own.
+    Local,
+    /// A name of the world outside.
     Other,
 }
 
@@ -33,18 +35,24 @@ impl Host {
             None => authority,
         };
         let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() || host.len() > LONGEST || !host.is_ascii() || host.starts_with('[') {
+        if host.is_empty() || !host.is_ascii() || host.starts_with('[') {
             return None;
         }
         let mut bytes = [0; LONGEST];
-        for (to, from) in bytes.iter_mut().zip(host.bytes()) {
-            *to = from.to_ascii_lowercase();
-        }
+        let lower = bytes.get_mut(..host.len())?;
+        lower.copy_from_slice(host.as_bytes());
+        lower.make_ascii_lowercase();
         Some(Self { bytes, length: host.len() })
     }
 
+    /// The name itself.
+    pub(crate) fn as_str(&self) -> &str {
+        // It is ASCII.
+        std::str::from_utf8(&self.bytes[..self.length]).unwrap_or_default()
+    }
+
     pub(crate) fn meaning(&self, cluster_domain: &str) -> Meaning<'_> {
-        let Ok(host) = std::str::from_utf8(&self.bytes[..self.length]) else { return Meaning::Other };
+        let host = self.as_str();
         let Some((name, rest)) = host.split_once('.') else { return Meaning::Bare };
         let (namespace, suffix) = rest.split_once('.').unwrap_or((rest, ""));
         let local = match suffix.strip_prefix("svc") {
@@ -54,7 +62,21 @@ impl Host {
                 domain.strip_prefix('.').is_some_and(|domain| domain.eq_ignore_ascii_case(cluster_domain))
             }
         };
-        if local && !namespace.is_empty() { Meaning::Function { namespace, name } } else { Meaning::Other }
+        match local && !namespace.is_empty() {
+            true => Meaning::Function { namespace, name },
+            false if self.is_local(cluster_domain) => Meaning::Local,
+            false => Meaning::Other,
+        }
+    }
+
+    /// Whether only the cluster's own resolver may have an answer: it ends in `svc`, or in the cluster's domain.
+    pub(crate) fn is_local(&self, cluster_domain: &str) -> bool {
+        let ends_in = |suffix: &str| {
+            let bytes = self.as_str().as_bytes();
+            let Some(front) = bytes.len().checked_sub(suffix.len()) else { return false };
+            bytes[front..].eq_ignore_ascii_case(suffix.as_bytes()) && (front == 0 || bytes[front - 1] == b'.')
+        };
+        ends_in("svc") || ends_in(cluster_domain)
     }
 }
 
@@ -87,7 +109,7 @@ mod tests {
         let host = Host::parse(authority);
         let found = host.as_ref().and_then(|host| match host.meaning("cluster.local") {
             Meaning::Function { namespace, name } => Some((namespace, name)),
-            Meaning::Bare | Meaning::Other => None,
+            Meaning::Bare | Meaning::Local | Meaning::Other => None,
         });
         assert_eq!(found, expected);
     }
@@ -96,6 +118,19 @@ mod tests {
     fn a_name_without_a_namespace_is_told_apart() {
         let host = Host::parse("Hello:80").expect("a host");
         assert_eq!(host.meaning("cluster.local"), Meaning::Bare);
+    }
+
+    #[rstest]
+    #[case("hello.example.com", Meaning::Other)]
+    #[case("a.b.svc.example.com", Meaning::Other)]
+    #[case("a.notcluster.local", Meaning::Other)]
+    #[case("a.b.c.svc", Meaning::Local)]
+    #[case("a.b.c.SVC:80", Meaning::Local)]
+    #[case("10-0-0-1.default.pod.Cluster.Local.", Meaning::Local)]
+    #[case("a.b.c.svc.cluster.local", Meaning::Local)]
+    fn names_of_the_cluster_are_told_apart(#[case] authority: &str, #[case] expected: Meaning<'_>) {
+        let host = Host::parse(authority).expect("a host");
+        assert_eq!(host.meaning("cluster.local"), expected);
     }
 
     proptest! {

@@ -92,6 +92,8 @@ pub struct Probe {
 pub struct Scale {
     /// `spec.replicas`.
     pub replicas: u32,
+    /// `status.replicas`: pods that are not on their way out, as the controllers counted them last.
+    pub pods: u32,
     /// `metadata.resourceVersion`.
     pub resource_version: Arc<str>,
 }

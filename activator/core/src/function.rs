@@ -1,12 +1,14 @@
-//! A Function as requests see it: the revision that has its traffic, or a queue of its own until there is one.
+//! A Function as requests see it: the revisions that have its traffic, or a queue of its own until there are some.
 
 use crate::budget::{HeldBytes, Namespace, Standing};
+use crate::destination::Destination;
 use crate::effect::Grant;
 use crate::process::Process;
 use crate::queue::{Held, Queue, Ticket};
 use crate::reason::{FunctionName, Reason, Refusal, Trouble};
 use crate::revision::Route;
-use crate::route::{FunctionPolicy, FunctionRoute};
+use crate::route::{FunctionPolicy, FunctionRoute, Share, TagRoute};
+use crate::routing::Routing;
 use crate::shared::{Outcome, SharedRevision};
 use crate::sync::Mutex;
 use crate::timeouts::{LiveTimeouts, Timeouts};
@@ -16,7 +18,7 @@ use std::any::Any;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-/// What a request is admitted to.
+/// What requests are for.
 #[derive(Debug)]
 pub struct Function {
     name: FunctionName,
@@ -45,8 +47,7 @@ impl Waits {
 struct State {
     waits: Waits,
     stalled: Option<Trouble>,
-    routed: Option<Arc<SharedRevision>>,
-    revisions: Vec<Arc<SharedRevision>>,
+    routing: Routing,
     /// Requests that wait for the first revision to be proven.
     pending: Queue<Waiter>,
     /// It is on the list of those that the next tick looks at.
@@ -61,18 +62,17 @@ impl Function {
             name: route.name.clone(),
             uid: Arc::clone(&route.uid),
             namespace: process.budgets.namespace(&route.name.namespace),
-            process,
             timeouts: LiveTimeouts::new(route.policy.timeouts),
             companion: OnceLock::new(),
             state: Mutex::new(State {
                 waits: Waits::of(&route.policy),
                 stalled: route.stalled.clone(),
-                routed: None,
-                revisions: Vec::new(),
+                routing: Routing::default(),
                 pending: Queue::default(),
                 listed: false,
                 deleted: false,
             }),
+            process,
         })
     }
 
@@ -97,28 +97,24 @@ impl Function {
         &self.uid
     }
 
-    /// A request with its head parsed: dispatched, held or refused.
-    pub fn admit(self: &Arc<Self>) -> Admission {
-        self.place(Standing::New)
-    }
-
-    /// A request that a pod may have seen is to be sent once more: as [`admit`](Self::admit), but it had its place in the
-    /// queue and among the held requests of its namespace.
-    pub fn admit_again(self: &Arc<Self>) -> Admission {
-        self.place(Standing::Admitted)
-    }
-
-    fn place(self: &Arc<Self>, standing: Standing) -> Admission {
+    /// A request arrives. `of`: it had a place at this revision before.
+    pub(crate) fn place(
+        &self,
+        destination: &Destination,
+        standing: Standing,
+        of: Option<&RevisionId>,
+    ) -> Admission {
         let ticket = self.process.ticket();
         loop {
-            let routed = {
+            let chosen = {
                 let mut state = self.state.lock();
-                match &state.routed {
-                    Some(routed) => Arc::clone(routed),
-                    None => return self.hold_pending(&mut state, ticket, self.process.now(), standing),
-                }
+                let Some(chosen) = state.routing.choose(destination.tag(), of) else {
+                    let now = self.process.now();
+                    return self.hold_pending(&mut state, destination, ticket, now, standing);
+                };
+                chosen
             };
-            match routed.arrive(self, ticket, standing) {
+            match chosen.arrive(destination, ticket, standing) {
                 Outcome::Dispatched(slot) => return Admission::Dispatch(slot),
                 Outcome::Held(waiting) => return Admission::Held(waiting),
                 Outcome::Refused(trouble) => return self.refused(trouble),
@@ -141,40 +137,58 @@ impl Function {
         Refusal { reason, detail, function: Some(self.name.clone()) }
     }
 
-    pub(crate) fn retry(self: &Arc<Self>, revision: &Arc<SharedRevision>, grant: &Grant) -> Admission {
-        match revision.retry(self, grant) {
+    /// Nothing of the request was sent: it goes to another pod of its revision, while that has the traffic.
+    pub(crate) fn retry(
+        &self,
+        destination: &Destination,
+        revision: &Arc<SharedRevision>,
+        grant: &Grant,
+    ) -> Admission {
+        let stays = self.state.lock().routing.keeps(destination.tag(), revision);
+        match revision.retry(destination, grant, stays) {
             Outcome::Dispatched(slot) => Admission::Dispatch(slot),
             Outcome::Held(waiting) => Admission::Held(waiting),
             Outcome::Refused(trouble) => self.refused(trouble),
-            Outcome::NotRouted => self.move_on(grant),
+            Outcome::NotRouted => self.move_on(destination, grant),
         }
     }
 
-    /// The revision of a failed attempt has lost its traffic: the request goes to the one that has it.
-    fn move_on(self: &Arc<Self>, grant: &Grant) -> Admission {
+    /// The revision of a failed attempt has lost its traffic: the request goes to one that has it.
+    fn move_on(&self, destination: &Destination, grant: &Grant) -> Admission {
         let mut state = self.state.lock();
-        let Some(routed) = state.routed.clone() else {
-            return self.hold_pending(&mut state, grant.ticket, grant.arrived, Standing::Admitted);
+        let Some(chosen) = state.routing.choose(destination.tag(), None) else {
+            return self.hold_pending(
+                &mut state,
+                destination,
+                grant.ticket,
+                grant.arrived,
+                Standing::Admitted,
+            );
         };
         let permit = match self.namespace.share(&self.uid).hold(Standing::Admitted) {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };
-        let (waiter, waiting) = Waiting::pair(self, grant.ticket, Standing::Admitted);
+        let (waiter, waiting) = Waiting::pair(destination, grant.ticket, Standing::Admitted);
         let held = Held::new(waiter, grant.arrived, grant.waited_cold(), permit);
-        routed.with(|machine, now, effects| machine.adopt(grant.ticket, held, now, effects));
+        chosen.with(|machine, now, effects| machine.adopt(grant.ticket, held, now, effects));
         Admission::Held(waiting)
     }
 
+    /// No revision takes the request: one that names no tag waits for the first that does.
     fn hold_pending(
-        self: &Arc<Self>,
+        &self,
         state: &mut State,
+        destination: &Destination,
         ticket: Ticket,
         arrived: Duration,
         standing: Standing,
     ) -> Admission {
         if state.deleted {
             return self.refused(Trouble::deleted());
+        }
+        if let Some(tag) = destination.tag() {
+            return self.refused(Trouble::unknown_tag(tag));
         }
         if let Some(trouble) = state.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
             return self.refused(trouble.clone());
@@ -186,9 +200,9 @@ impl Function {
             Ok(permit) => permit,
             Err(trouble) => return self.refused(trouble),
         };
-        let (waiter, waiting) = Waiting::pair(self, ticket, standing);
+        let (waiter, waiting) = Waiting::pair(destination, ticket, standing);
         state.pending.push(ticket, Held::new(waiter, arrived, true, permit));
-        self.list(state);
+        self.list(state, destination.function());
         Admission::Held(waiting)
     }
 
@@ -200,7 +214,8 @@ impl Function {
         }
         // Under the mutex, so that the request cannot be moved meanwhile. Most often there is one revision.
         let _found = state
-            .revisions
+            .routing
+            .revisions()
             .iter()
             .any(|revision| revision.with(|machine, now, _| machine.leave(ticket, now)));
     }
@@ -215,54 +230,55 @@ impl Function {
         self.timeouts.set(route.policy.timeouts);
         let mut state = self.state.lock();
         let state = &mut *state;
-        let before = std::mem::replace(&mut state.revisions, revisions);
-        let routed_name = route.routed.clone();
-        state.routed = state
-            .revisions
-            .iter()
-            .find(|revision| Some(&revision.id().name) == routed_name.as_ref())
-            .cloned();
-        // The one that gets traffic first, so that it is ready for what the others give up.
-        for (revision, of) in state.revisions.iter().zip(&route.revisions) {
+        // As with a revision's seed: no two tickets are the same.
+        let seed = self.process.settings.boot ^ self.process.ticket().0;
+        let gone = state.routing.update(&route, revisions, seed);
+        // The ones that get traffic first, so that they are ready for what the others give up.
+        for (revision, of) in state.routing.revisions().iter().zip(&route.revisions) {
             let settings = Route {
-                policy: route.policy.of_revision(of.concurrency_limit),
+                policy: route.policy.of_revision(of),
                 protocol: of.protocol,
                 readiness_path: Arc::clone(&of.readiness_path),
-                routed: Some(&of.name) == routed_name.as_ref(),
+                routed: state.routing.routes(revision),
                 trouble: route.stalled.clone(),
             };
             revision.configure(settings);
         }
-        let is_gone = |old: &&Arc<SharedRevision>| !state.revisions.iter().any(|new| Arc::ptr_eq(old, new));
-        let gone: Vec<_> = before.iter().filter(is_gone).collect();
         for revision in &gone {
             revision.unroute();
         }
-        let unrouted = before.iter().chain(&state.revisions);
-        let unrouted = unrouted
-            .filter(|revision| state.routed.as_ref().is_none_or(|routed| !Arc::ptr_eq(routed, revision)));
-        for revision in unrouted.filter(|revision| revision.held() > 0) {
-            for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now)) {
+        let all = gone.iter().chain(state.routing.revisions());
+        for revision in all.filter(|revision| revision.held() > 0) {
+            let leaves = |waiter: &Waiter| !state.routing.keeps(waiter.destination.tag(), revision);
+            for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now, leaves)) {
                 state.pending.push(ticket, held);
             }
         }
-        let gone = gone.iter().map(|revision| revision.id().clone()).collect();
         state.waits = Waits::of(&route.policy);
         state.stalled = route.stalled;
         self.place_pending(state);
-        gone
+        gone.iter().map(|revision| revision.id().clone()).collect()
     }
 
     /// Requests in the Function's own queue go where they can.
     fn place_pending(self: &Arc<Self>, state: &mut State) {
-        if let Some(routed) = &state.routed {
-            while let Some((ticket, held)) = state.pending.pop() {
-                routed.with(|machine, now, effects| machine.adopt(ticket, held, now, effects));
+        let mut waiting = std::mem::take(&mut state.pending);
+        while let Some((ticket, held)) = waiting.pop() {
+            match (state.routing.choose(held.waiter.destination.tag(), None), held.waiter.destination.tag()) {
+                (Some(chosen), _) => {
+                    chosen.with(|machine, now, effects| machine.adopt(ticket, held, now, effects));
+                }
+                (None, Some(tag)) => {
+                    let trouble = Trouble::unknown_tag(tag);
+                    held.waiter.fail(trouble);
+                }
+                (None, None) => state.pending.push(ticket, held),
             }
-        } else if let Some(trouble) = state.stalled.clone().filter(|trouble| trouble.reason.ends_wait()) {
+        }
+        if let Some(trouble) = state.stalled.clone().filter(|trouble| trouble.reason.ends_wait()) {
             fail_all(&mut state.pending, &trouble);
         } else if !state.pending.is_empty() {
-            self.list(state);
+            self.list(state, self);
         }
     }
 
@@ -270,10 +286,10 @@ impl Function {
     pub(crate) fn delete(&self) -> Vec<RevisionId> {
         let mut state = self.state.lock();
         state.deleted = true;
-        state.routed = None;
         fail_all(&mut state.pending, &Trouble::deleted());
-        let ids = state.revisions.iter().map(|revision| revision.id().clone()).collect();
-        for revision in state.revisions.drain(..) {
+        let revisions = state.routing.clear();
+        let ids = revisions.iter().map(|revision| revision.id().clone()).collect();
+        for revision in revisions {
             revision.unroute();
             if revision.held() > 0 {
                 revision.with(|machine, now, effects| machine.fail_held(&Trouble::deleted(), now, effects));
@@ -289,7 +305,13 @@ impl Function {
 
     /// Those of its status.
     pub(crate) fn revisions(&self) -> Vec<RevisionId> {
-        self.state.lock().revisions.iter().map(|revision| revision.id().clone()).collect()
+        self.state.lock().routing.revisions().iter().map(|revision| revision.id().clone()).collect()
+    }
+
+    /// How its requests are split, and its tags.
+    pub(crate) fn traffic(&self) -> (Vec<Share>, Vec<TagRoute>) {
+        let state = self.state.lock();
+        (state.routing.shares().collect(), state.routing.tags().collect())
     }
 
     /// Requests in the Function's own queue.
@@ -313,10 +335,11 @@ impl Function {
         next
     }
 
-    fn list(self: &Arc<Self>, state: &mut State) {
+    /// `own` is this Function.
+    fn list(&self, state: &mut State, own: &Arc<Self>) {
         if !state.listed {
             state.listed = true;
-            self.process.add_pending(Arc::clone(self));
+            self.process.add_pending(Arc::clone(own));
         }
     }
 

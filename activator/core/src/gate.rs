@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) use drain::{Findings, Wish};
 
 /// A gate is opened without the leader only when its PUT must have landed or died: it starts within 500 ms of the first
-/// frame of the round and is bounded by its timeout (5).
+/// frame of the round and is bounded by its timeout (5). After a zero, when the controllers must have acted on it (13).
 pub const ALONE_AFTER: Duration = Duration::from_secs(2);
 
 /// Answer to the leader's wish to close.
@@ -41,6 +41,9 @@ enum State {
     Resting {
         /// The gate of the leader's round; `None` when this activator found the zero alone.
         gate: Option<GateId>,
+        /// (13) The controllers may not have acted on the zero before: until then only the leader, who sees whether they have,
+        /// may say that the count was raised. `None` when the zero was there before this activator heard of it.
+        young_until: Option<Duration>,
     },
 }
 
@@ -107,7 +110,7 @@ impl Gate {
     pub(crate) fn closed(&self) -> Option<GateId> {
         match self.state {
             State::Closed(ref round) => Some(round.gate),
-            State::Resting { gate } => gate,
+            State::Resting { gate, .. } => gate,
             State::Unanswered { .. } | State::Open => None,
         }
     }
@@ -142,8 +145,8 @@ impl Gate {
         }
         match &mut self.state {
             State::Closed(round) => round.gate = GateId::default(),
-            State::Resting { gate: Some(gate) } => *gate = GateId::default(),
-            State::Unanswered { .. } | State::Open | State::Resting { gate: None } => {}
+            State::Resting { gate: Some(gate), .. } => *gate = GateId::default(),
+            State::Unanswered { .. } | State::Open | State::Resting { gate: None, .. } => {}
         }
     }
 
@@ -202,7 +205,7 @@ impl Gate {
         }
         self.latest = self.latest.max(verdict.gate);
         let later = self.closed().is_none_or(|closed| verdict.gate >= closed);
-        self.rest(verdict, later, now);
+        self.rest(verdict, later, Some(now + ALONE_AFTER), now);
         true
     }
 
@@ -221,7 +224,13 @@ impl Gate {
         };
         self.latest = self.latest.max(verdict.gate);
         if *zero {
-            self.rest(verdict, true, now);
+            let young_until = match self.state {
+                // It may be hours old.
+                State::Unanswered { .. } => None,
+                State::Resting { young_until, .. } => young_until,
+                State::Open | State::Closed(_) => Some(now + ALONE_AFTER),
+            };
+            self.rest(verdict, true, young_until, now);
             return;
         }
         let going = self.going_of(verdict.gate);
@@ -237,20 +246,33 @@ impl Gate {
         }
     }
 
-    /// The count was raised after the zero: pods made since may be used.
+    /// The count was raised after the zero, says the leader: pods made since may be used.
     pub(crate) fn raised(&mut self) {
         if matches!(self.state, State::Resting { .. }) {
             self.state = State::Open;
         }
     }
 
-    /// When a GET may be sent that could open this gate without the leader (5); `None` when it is not shut.
+    /// This activator has raised the count after the zero.
+    pub(crate) fn raised_alone(&mut self, now: Duration) {
+        if !self.is_young(now) {
+            self.raised();
+        }
+    }
+
+    /// (13) The zero was written so lately that the controllers may not have acted on it.
+    pub(crate) fn is_young(&self, now: Duration) -> bool {
+        matches!(self.state, State::Resting { young_until: Some(until), .. } if now < until)
+    }
+
+    /// When a GET may be sent that could open this gate without the leader (5, 13); `None`: at any time, if it is shut.
     pub(crate) fn alone_from(&self) -> Option<Duration> {
         match self.state {
             State::Unanswered { since } => Some(since + ALONE_AFTER),
             State::Closed(ref round) => Some(round.heard + ALONE_AFTER),
             State::Open if let Some(drain) = &self.drain => Some(drain.heard + ALONE_AFTER),
-            State::Open | State::Resting { .. } => None,
+            State::Resting { young_until, .. } => young_until,
+            State::Open => None,
         }
     }
 
@@ -281,18 +303,22 @@ impl Gate {
     }
 
     /// The scale is zero: those `known` when the GET was sent are never used, and pods to come only once the count was raised.
-    pub(crate) fn read_zero(&mut self, known: &[PodUid], now: Duration) {
-        self.drain_into_zero();
-        if self.is_open() {
-            return;
-        }
-        let gate = self.closed();
-        if let State::Closed(round) = &mut self.state {
-            self.condemned.append(&mut round.going);
-        }
+    /// `acted`: no pods are left, so that a zero of which this activator had not heard is an old one.
+    pub(crate) fn read_zero(&mut self, known: &[PodUid], acted: bool, now: Duration) {
+        self.drain_into_zero(now);
+        let new = Some(now + ALONE_AFTER);
+        let (gate, young_until) = match &mut self.state {
+            State::Open => return,
+            State::Closed(round) => {
+                self.condemned.append(&mut round.going);
+                (Some(round.gate), new)
+            }
+            State::Resting { gate, young_until } => (*gate, young_until.or(new.filter(|_| !acted))),
+            State::Unanswered { .. } => (None, new.filter(|_| !acted)),
+        };
         self.condemned.extend(known.iter().cloned());
         self.condemned_at = now;
-        self.state = State::Resting { gate };
+        self.state = State::Resting { gate, young_until };
     }
 
     /// A pod is gone for good; its UID never comes again.
@@ -316,13 +342,13 @@ impl Gate {
         }
     }
 
-    fn rest(&mut self, verdict: &Verdict, later: bool, now: Duration) {
+    fn rest(&mut self, verdict: &Verdict, later: bool, young_until: Option<Duration>, now: Duration) {
         let mut going = self.going_of(verdict.gate);
         self.end_drain(verdict.gate);
         self.condemn_exactly(&verdict.condemned, now);
         self.condemned.append(&mut going);
         if later {
-            self.state = State::Resting { gate: Some(verdict.gate) };
+            self.state = State::Resting { gate: Some(verdict.gate), young_until };
         }
     }
 

@@ -19,6 +19,7 @@ pub enum Protocol {
 
 /// A pod as the watch shows it. Pods that are gone are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 pub struct Pod {
     /// UID of the pod.
     pub uid: PodUid,
@@ -28,6 +29,8 @@ pub struct Pod {
     pub started: bool,
     /// Kubernetes' condition `Ready`.
     pub ready: bool,
+    /// Takes requests only while it is `ready`: that its port answers is not enough.
+    pub requires_ready: bool,
     /// Being deleted, or `Succeeded` or `Failed`: takes no new request.
     pub terminating: bool,
     /// What keeps it from starting, when known.
@@ -154,8 +157,13 @@ impl PodState {
 
     /// Where to send requests; `None` when the pod cannot take any, gates and limits aside.
     pub(crate) fn reachable(&self) -> Option<SocketAddr> {
-        let answers = self.answered || self.pod.ready;
+        let answers = self.pod.ready || self.answered && !self.pod.requires_ready;
         self.pod.address.filter(|_| self.lives() && answers && !self.set_aside())
+    }
+
+    /// Whether an answer of its port could make it reachable.
+    pub(crate) fn probing_helps(&self) -> bool {
+        self.pod.ready || !self.pod.requires_ready
     }
 
     /// Trouble that will not pass by waiting, while the pod does not answer.

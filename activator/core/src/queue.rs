@@ -60,6 +60,11 @@ impl<W> Queue<W> {
         self.entries.remove(&ticket)
     }
 
+    /// Takes those out that have to leave, in order.
+    pub(crate) fn take(&mut self, leaves: impl Fn(&W) -> bool) -> Vec<(Ticket, Held<W>)> {
+        self.entries.extract_if(.., |_, held| leaves(&held.waiter)).collect()
+    }
+
     /// When the request at the head arrived.
     pub(crate) fn oldest(&self) -> Option<Duration> {
         self.entries.first_key_value().map(|(_, held)| held.arrived)

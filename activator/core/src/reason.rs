@@ -238,6 +238,10 @@ impl Trouble {
         Self { reason: Reason::ProcessOverloaded, detail: detail.into() }
     }
 
+    pub(crate) fn unknown_tag(tag: &str) -> Self {
+        Self { reason: Reason::UnknownHost, detail: format!("the function has no tag {tag} any more").into() }
+    }
+
     pub(crate) fn deleted() -> Self {
         Self { reason: Reason::Deleted, detail: "the Function was deleted".into() }
     }

@@ -224,11 +224,7 @@ impl<W> Revision<W> {
         waiter: impl FnOnce() -> W,
         out: &mut Effects<W>,
     ) -> Arrival {
-        if let Some(state) = self.capacity.get_mut(grant.key) {
-            state.failures += 1;
-        }
-        self.give(grant.key);
-        self.refresh();
+        self.refused(grant);
         let arrival = self.place_again(grant, now, waiter);
         if !matches!(arrival, Arrival::Dispatched(_) | Arrival::Held) {
             self.measure.ended(now);
@@ -236,6 +232,22 @@ impl<W> Revision<W> {
         self.settle(now);
         self.release(now, out);
         arrival
+    }
+
+    /// As [`retry`](Self::retry), but the request is tried again elsewhere.
+    pub(crate) fn failed(&mut self, grant: &Grant, now: Duration, out: &mut Effects<W>) {
+        self.refused(grant);
+        self.measure.ended(now);
+        self.settle(now);
+        self.release(now, out);
+    }
+
+    fn refused(&mut self, grant: &Grant) {
+        if let Some(state) = self.capacity.get_mut(grant.key) {
+            state.failures += 1;
+        }
+        self.give(grant.key);
+        self.refresh();
     }
 
     fn place_again(&mut self, grant: &Grant, now: Duration, waiter: impl FnOnce() -> W) -> Arrival {
@@ -308,9 +320,12 @@ impl<W> Revision<W> {
         self.settle(now);
     }
 
-    /// Everything held goes to the caller, in order, to be held elsewhere.
-    pub(crate) fn take_held(&mut self, now: Duration) -> Vec<(Ticket, Held<W>)> {
-        let taken: Vec<_> = std::iter::from_fn(|| self.queue.pop()).collect();
+    /// What is held and has to leave goes to the caller, in order, to be held elsewhere.
+    pub(crate) fn take_held(&mut self, now: Duration, leaves: impl Fn(&W) -> bool) -> Vec<(Ticket, Held<W>)> {
+        let taken = self.queue.take(leaves);
+        if taken.is_empty() {
+            return taken;
+        }
         for _ in &taken {
             self.measure.ended(now);
         }

@@ -1,6 +1,8 @@
 //! Which Function a request is for: an immutable table that is replaced as a whole, so that readers never wait.
 
+use crate::aliases::{Aliases, Claims};
 use crate::authority::{Host, Meaning};
+use crate::destination::Destination;
 use crate::function::Function;
 use crate::reason::{FunctionName, Reason, Refusal};
 use arc_swap::ArcSwap;
@@ -26,6 +28,8 @@ struct Table(HashMap<Arc<str>, Arc<Names>>);
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
     table: ArcSwap<Table>,
+    /// Looked at only for what the table has not: a Function comes before every tag of its name.
+    aliases: ArcSwap<Aliases>,
 }
 
 impl Routes {
@@ -59,6 +63,11 @@ impl Routes {
         self.table.store(Arc::new(table));
     }
 
+    /// Replaces the names that Functions have besides their own.
+    pub(crate) fn rename(&self, claims: &Claims) {
+        self.aliases.store(Arc::new(claims.aliases()));
+    }
+
     pub(crate) fn all(&self) -> Vec<Arc<Function>> {
         self.table.load().0.values().flat_map(|names| names.values()).map(Arc::clone).collect()
     }
@@ -72,16 +81,21 @@ impl Routes {
         listener: Listener,
         authority: &str,
         cluster_domain: &str,
-    ) -> Result<Arc<Function>, Refusal> {
-        if listener == Listener::Edge {
-            return Err(unknown("no function is exposed here"));
-        }
+    ) -> Result<Destination, Refusal> {
         let host = Host::parse(authority).ok_or_else(|| unknown("this is no host name of a function"))?;
+        if listener == Listener::Edge {
+            // What has the form of `<name>.<namespace>` may be a domain of the world's as well; there is no Function here.
+            let found =
+                if host.is_local(cluster_domain) { None } else { self.aliases.load().host(host.as_str()) };
+            return found.ok_or_else(|| unknown("no function is exposed here"));
+        }
         match host.meaning(cluster_domain) {
             Meaning::Function { namespace, name } => {
                 let table = self.table.load();
                 let function = table.0.get(namespace).and_then(|names| names.get(name));
-                function.map(Arc::clone).ok_or_else(|| {
+                let found = function.map(|function| Destination::new(function, None));
+                // Never an outer host: whoever claims one could take the name of a Function that is just not there.
+                found.or_else(|| self.aliases.load().tag(namespace, name)).ok_or_else(|| {
                     unknown(&format!("there is no function {name} in the namespace {namespace}"))
                 })
             }
@@ -89,7 +103,11 @@ impl Routes {
                 let name = authority.split([':', '.']).next().unwrap_or_default();
                 Err(unknown(&format!("a host name needs a namespace: use {name}.<namespace>")))
             }
-            Meaning::Other => Err(unknown("this is no host name of a function")),
+            Meaning::Local => Err(unknown("this is no host name of a function")),
+            Meaning::Other => {
+                let found = self.aliases.load().host(host.as_str());
+                found.ok_or_else(|| unknown("this is no host name of a function"))
+            }
         }
     }
 }

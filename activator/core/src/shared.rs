@@ -4,8 +4,8 @@
 
 use crate::activator::RevisionState;
 use crate::budget::Standing;
+use crate::destination::Destination;
 use crate::effect::{Arrival, Effect, Grant};
-use crate::function::Function;
 use crate::pod::{PodKey, Protocol};
 use crate::process::{Command, Process};
 use crate::queue::Ticket;
@@ -294,18 +294,23 @@ impl SharedRevision {
 
     pub(crate) fn arrive(
         self: &Arc<Self>,
-        function: &Arc<Function>,
+        destination: &Destination,
         ticket: Ticket,
         standing: Standing,
     ) -> Outcome {
-        self.place(function, |machine, now, _, waiting| {
-            machine.arrive_as(standing, ticket, now, || waiting.pair(function, ticket, standing))
+        self.place(destination, |machine, now, _, waiting| {
+            machine.arrive_as(standing, ticket, now, || waiting.pair(destination, ticket, standing))
         })
     }
 
-    pub(crate) fn retry(self: &Arc<Self>, function: &Arc<Function>, grant: &Grant) -> Outcome {
-        self.place(function, |machine, now, effects, waiting| {
-            machine.retry(grant, now, || waiting.pair(function, grant.ticket, Standing::Admitted), effects)
+    /// `stays`: it may be sent to this revision again.
+    pub(crate) fn retry(self: &Arc<Self>, destination: &Destination, grant: &Grant, stays: bool) -> Outcome {
+        self.place(destination, |machine, now, effects, waiting| {
+            if !stays {
+                machine.failed(grant, now, effects);
+                return Arrival::NotRouted;
+            }
+            machine.retry(grant, now, || waiting.pair(destination, grant.ticket, Standing::Admitted), effects)
         })
     }
 
@@ -319,7 +324,7 @@ impl SharedRevision {
 
     fn place(
         self: &Arc<Self>,
-        function: &Arc<Function>,
+        destination: &Destination,
         event: impl FnOnce(&mut Revision<Waiter>, Duration, &mut Effects<Waiter>, &mut Kept) -> Arrival,
     ) -> Outcome {
         let mut kept = Kept(None);
@@ -329,7 +334,7 @@ impl SharedRevision {
         });
         match (arrival, kept.0) {
             (Arrival::Dispatched(grant), _) => {
-                Outcome::Dispatched(Slot::new(grant, how, Arc::clone(self), Arc::clone(function)))
+                Outcome::Dispatched(Slot::new(grant, how, Arc::clone(self), destination.clone()))
             }
             (Arrival::Held, Some(waiting)) => Outcome::Held(waiting),
             (Arrival::Refused(trouble), _) => Outcome::Refused(trouble),
@@ -341,8 +346,8 @@ impl SharedRevision {
         for effect in effects {
             match effect {
                 Effect::Grant { waiter, grant } => {
-                    let Waiter { sender, function } = waiter;
-                    let slot = Slot::new(grant, how, Arc::clone(self), function);
+                    let Waiter { sender, destination } = waiter;
+                    let slot = Slot::new(grant, how, Arc::clone(self), destination);
                     // A client that left in this moment: the slot comes back by its own drop.
                     drop(sender.send(Ok(slot)));
                 }
@@ -385,8 +390,8 @@ pub(crate) struct AtRest;
 struct Kept(Option<Waiting>);
 
 impl Kept {
-    fn pair(&mut self, function: &Arc<Function>, ticket: Ticket, standing: Standing) -> Waiter {
-        let (waiter, waiting) = Waiting::pair(function, ticket, standing);
+    fn pair(&mut self, destination: &Destination, ticket: Ticket, standing: Standing) -> Waiter {
+        let (waiter, waiting) = Waiting::pair(destination, ticket, standing);
         self.0 = Some(waiting);
         waiter
     }
@@ -394,7 +399,7 @@ impl Kept {
 
 impl Waiter {
     pub(crate) fn fail(self, trouble: Trouble) {
-        let refusal = self.function.refusal(trouble.reason, trouble.detail);
+        let refusal = self.destination.function().refusal(trouble.reason, trouble.detail);
         // A client that left in this moment needs no answer.
         drop(self.sender.send(Err(refusal)));
     }

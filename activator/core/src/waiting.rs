@@ -1,8 +1,8 @@
 //! What a request holds while Catnap has it: a place in the queue, then a slot of a pod.
 
 use crate::budget::{HeldBytes, Standing};
+use crate::destination::Destination;
 use crate::effect::Grant;
-use crate::function::Function;
 use crate::phases::Phases;
 use crate::pod::Protocol;
 use crate::queue::Ticket;
@@ -31,14 +31,14 @@ pub enum Admission {
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) sender: oneshot::Sender<Result<Slot, Refusal>>,
-    pub(crate) function: Arc<Function>,
+    pub(crate) destination: Destination,
 }
 
 /// A held request. Dropping it leaves the queue.
 #[derive(Debug)]
 pub struct Waiting {
     receiver: oneshot::Receiver<Result<Slot, Refusal>>,
-    function: Arc<Function>,
+    destination: Destination,
     ticket: Ticket,
     standing: Standing,
     ended: bool,
@@ -46,15 +46,15 @@ pub struct Waiting {
 
 impl Waiting {
     /// A held request and the handle for its queue.
-    pub(crate) fn pair(function: &Arc<Function>, ticket: Ticket, standing: Standing) -> (Waiter, Self) {
+    pub(crate) fn pair(destination: &Destination, ticket: Ticket, standing: Standing) -> (Waiter, Self) {
         let (sender, receiver) = oneshot::channel();
-        let waiter = Waiter { sender, function: Arc::clone(function) };
-        (waiter, Self { receiver, function: Arc::clone(function), ticket, standing, ended: false })
+        let waiter = Waiter { sender, destination: destination.clone() };
+        (waiter, Self { receiver, destination: destination.clone(), ticket, standing, ended: false })
     }
 
     /// Memory for the request for as long as it is held. One that was let in before needs no share of it any more.
     pub fn hold_bytes(&self, bytes: usize) -> Result<HeldBytes, Refusal> {
-        self.function.hold_bytes(bytes, self.standing)
+        self.destination.function().hold_bytes(bytes, self.standing)
     }
 }
 
@@ -65,8 +65,9 @@ impl Future for Waiting {
         Pin::new(&mut self.receiver).poll(context).map(|received| {
             self.ended = true;
             // Queues answer before they drop a handle; one that goes with the whole process is no exception worth more.
-            received
-                .unwrap_or_else(|_| Err(self.function.refusal(Reason::Draining, "the activator ends".into())))
+            let ending =
+                |_| Err(self.destination.function().refusal(Reason::Draining, "the activator ends".into()));
+            received.unwrap_or_else(ending)
         })
     }
 }
@@ -75,7 +76,7 @@ impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.ended {
             // A grant that is already on its way comes back by the slot's own drop, together with the channel.
-            self.function.leave(self.ticket);
+            self.destination.function().leave(self.ticket);
         }
     }
 }
@@ -88,7 +89,7 @@ pub struct Slot {
     grant: Grant,
     how: How,
     revision: Arc<SharedRevision>,
-    function: Arc<Function>,
+    destination: Destination,
     broke_off: bool,
     returned: bool,
 }
@@ -98,9 +99,9 @@ impl Slot {
         grant: Grant,
         how: How,
         revision: Arc<SharedRevision>,
-        function: Arc<Function>,
+        destination: Destination,
     ) -> Self {
-        Self { grant, how, revision, function, broke_off: false, returned: false }
+        Self { grant, how, revision, destination, broke_off: false, returned: false }
     }
 
     /// Where the pod listens.
@@ -125,7 +126,7 @@ impl Slot {
 
     /// The function, for labels.
     pub fn function(&self) -> &FunctionName {
-        self.function.name()
+        self.destination.function().name()
     }
 
     /// The revision has a `concurrency.limit`: the exchange counts until the pod ended it, not until the client left.
@@ -142,7 +143,7 @@ impl Slot {
     /// tried again in its old place and within its old time.
     pub fn connect_failed(mut self) -> Admission {
         self.returned = true;
-        self.function.retry(&self.revision, &self.grant)
+        self.destination.retry(&self.revision, &self.grant)
     }
 
     /// The pod ended the exchange without the head of a response. For a while others are preferred.

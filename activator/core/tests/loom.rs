@@ -7,8 +7,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of this is a test")]
 
 use catnap_activator_core::{
-    Activator, Admission, Command, Connection, Function, FunctionName, FunctionPolicy, FunctionRoute,
-    Listener, ManualClock, Pod, Protocol, RevisionRoute, Settings, Slot,
+    Activator, Admission, Command, Connection, Destination, FunctionName, FunctionRoute, Listener,
+    ManualClock, Pod, RevisionRoute, Settings, Share, Slot,
 };
 use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, RevisionId, Term, Verdict, Welcome};
 use loom::future::block_on;
@@ -27,7 +27,7 @@ const GATE: GateId = GateId { term: TERM, number: 1 };
 
 struct Bed {
     activator: Arc<Activator>,
-    function: Arc<Function>,
+    function: Destination,
     clock: Arc<ManualClock>,
     connection: Connection,
     /// Exchanges that a pod has open now.
@@ -39,20 +39,11 @@ fn revision(name: &str) -> RevisionId {
 }
 
 fn route(routed: &str, limit: u32) -> FunctionRoute {
-    let revision = |name: &str| RevisionRoute {
-        name: name.into(),
-        port: 8080,
-        protocol: Protocol::Http1,
-        readiness_path: "".into(),
-        concurrency_limit: limit,
-    };
+    let revision = |name: &str| RevisionRoute { concurrency_limit: limit, ..RevisionRoute::new(name.into()) };
     FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "hello".into() },
-        uid: "u1".into(),
-        routed: Some(routed.into()),
+        traffic: vec![Share { revision: routed.into(), percent: 100 }],
         revisions: vec![revision("hello-1"), revision("hello-2")],
-        policy: FunctionPolicy::default(),
-        stalled: None,
+        ..FunctionRoute::new(FunctionName { namespace: "default".into(), name: "hello".into() }, "u1".into())
     }
 }
 
@@ -62,6 +53,7 @@ fn pods(uids: &[&str]) -> Vec<Pod> {
         address: Some(([10, 0, 0, 1], 8080).into()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };
@@ -88,7 +80,7 @@ impl Bed {
     fn another(&self) -> Self {
         Self {
             activator: Arc::clone(&self.activator),
-            function: Arc::clone(&self.function),
+            function: self.function.clone(),
             clock: Arc::clone(&self.clock),
             connection: self.connection,
             open: Arc::clone(&self.open),

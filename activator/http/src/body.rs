@@ -37,9 +37,9 @@ pub(crate) enum AnyBody<B> {
 }
 
 impl ClientBodyError {
-    /// The client is there, but what it sent is no body (RFC 9112 7.1).
-    pub(crate) fn is_malformed(&self) -> bool {
-        matches!(self, Self::Http1(Http1RequestBodyError::Malformed(_)))
+    /// The client is there, but what it sent is no body (RFC 9112 7.1): why.
+    pub(crate) fn malformed(&self) -> Option<&'static str> {
+        if let Self::Http1(Http1RequestBodyError::Malformed(what)) = self { Some(*what) } else { None }
     }
 }
 

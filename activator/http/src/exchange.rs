@@ -1,9 +1,9 @@
 //! One request from its head to its response: admitted, perhaps held, sent to a pod, perhaps sent again.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::sync::Arc;
 
-use catnap_activator_core::{Admission, Function, Reason, Refusal, Slot, Waiting};
+use catnap_activator_core::{Admission, Destination, Function, Reason, Refusal, Slot, Waiting};
 use http::header::{CONNECTION, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Version};
 use http_body::Body;
@@ -50,8 +50,8 @@ enum Failure {
     TimedOut(Expiry),
     /// There is no descriptor or port for a connection, which is no pod's fault.
     NoResource,
-    /// The client sent what is no body.
-    Malformed,
+    /// The client sent what is no body: why it is none.
+    Malformed(&'static str),
     /// There is nobody to answer.
     ClientLeft,
 }
@@ -62,7 +62,7 @@ type Answered = (Response<PodBody>, Lease);
 /// A request under way.
 struct Exchange {
     client: Arc<Client>,
-    function: Arc<Function>,
+    destination: Destination,
     head: Head,
     body: Replay,
     record: Record,
@@ -115,12 +115,12 @@ impl Exchange {
         let routed = checked.and_then(|()| Head::host(&parts)).and_then(|host| {
             // A valid authority is ASCII.
             let authority = host.to_str().unwrap_or_default();
-            let function = client.worker.activator.route(client.listener, authority)?;
-            Ok((function, host))
+            let destination = client.worker.activator.route(client.listener, authority)?;
+            Ok((destination, host))
         });
         match routed {
-            Ok((function, host)) => {
-                record.routed(&function);
+            Ok((destination, host)) => {
+                record.routed(destination.function());
                 let socket = (client.protocol == Protocol::Http1).then(|| Arc::clone(&client.socket));
                 let body = Replay::new(body, Arc::clone(&record.progress), socket);
                 let (head, trace) = Head::new(parts, host, &client.caller, client.sampling());
@@ -128,7 +128,7 @@ impl Exchange {
                 let deadline = headers::grpc_timeout(head.headers())
                     .map(|timeout| tokio::time::Instant::now() + timeout);
                 let (client, limits) = (Arc::clone(client), None);
-                Ok(Box::new(Self { client, function, head, body, record, asker, deadline, limits }))
+                Ok(Box::new(Self { client, destination, head, body, record, asker, deadline, limits }))
             }
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.
@@ -154,8 +154,8 @@ impl Exchange {
 
     /// Sends the request until a pod answers, or nothing more may be tried.
     async fn send(&mut self) -> Result<Answered, End> {
-        let function = &Arc::clone(&self.function);
-        let mut admission = self.client.worker.load.admit(function, self.record.started());
+        let function = &Arc::clone(self.destination.function());
+        let mut admission = self.client.worker.load.admit(&self.destination, self.record.started());
         let mut resent = false;
         loop {
             let slot = match admission {
@@ -191,7 +191,7 @@ impl Exchange {
                 Err(Failure::NoHead) if !resent && self.replayable() => {
                     resent = true;
                     self.record.send_again();
-                    function.admit_again()
+                    self.destination.admit_again(self.record.revision())
                 }
                 Err(Failure::NoHead) => {
                     let detail = "the pod ended the exchange before its answer";
@@ -202,8 +202,9 @@ impl Exchange {
                     let detail = "this process has no descriptor or port left for a connection to a pod";
                     return Err(refused(function, Reason::ProcessOverloaded, detail));
                 }
-                Err(Failure::Malformed) => {
-                    return Err(refused(function, Reason::BadRequest, "the body is not made of chunks"));
+                Err(Failure::Malformed(what)) => {
+                    let detail = format!("the body is not made of chunks as RFC 9112 7.1 has them: {what}");
+                    return Err(refused(function, Reason::BadRequest, &detail));
                 }
                 Err(Failure::ClientLeft) => return Err(End::ClientLeft),
             };
@@ -293,7 +294,13 @@ impl Exchange {
                 }
             };
             let answered;
-            (answered, lease) = self.await_head(sending, lease).await;
+            if lease.limited() {
+                // The exchange goes on without its client, when this is dropped.
+                let progress = Arc::clone(self.body.progress());
+                (answered, lease) = Sent::new(Box::pin(sending), lease, progress).await;
+            } else {
+                answered = sending.await;
+            }
             match answered {
                 Ok(response) => return Ok((response, lease)),
                 Err(SendError { never_sent, source }) => {
@@ -314,31 +321,12 @@ impl Exchange {
         }
     }
 
-    /// Waits for the response head. With a limit the exchange goes on without its client, when this is dropped.
-    fn await_head<S>(
-        &self,
-        sending: S,
-        lease: Lease,
-    ) -> impl Future<Output = (Result<Response<PodBody>, SendError>, Lease)> + use<S>
-    where
-        S: Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static,
-    {
-        let progress = Arc::clone(self.body.progress());
-        async move {
-            if lease.limited() {
-                Sent::new(Box::pin(sending), lease, progress).await
-            } else {
-                (sending.await, lease)
-            }
-        }
-    }
-
     fn no_head(&self, mut lease: Lease) -> Failure {
         let progress = Arc::clone(self.body.progress());
         let failure = match (progress.malformed(), progress.broken()) {
-            (true, _) => Failure::Malformed,
-            (false, true) => Failure::ClientLeft,
-            (false, false) => {
+            (Some(what), _) => Failure::Malformed(what),
+            (None, true) => Failure::ClientLeft,
+            (None, false) => {
                 lease.blame();
                 Failure::NoHead
             }
@@ -367,6 +355,9 @@ impl Exchange {
             timing::report(response.headers_mut(), phases);
         }
         self.record.head_sent(response.status().as_u16());
+        if self.asker.grpc {
+            self.record.grpc_answered(headers::grpc_status(response.headers()));
+        }
         let Self { body, record, .. } = *self;
         body.release();
         response.map(|incoming| ResponseBody::pod(incoming, chunked, endless, lease, record))

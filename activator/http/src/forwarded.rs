@@ -117,11 +117,15 @@ pub(crate) fn identify(headers: &mut HeaderMap) -> HeaderValue {
     if let Some(id) = headers.get(REQUEST_ID).filter(|id| valid_request_id(id.as_bytes())) {
         return id.clone();
     }
-    let mut digits = [0; 32];
-    write_hex(rand::random(), &mut digits);
-    let id = plain_value(&digits);
+    let id = new_request_id();
     headers.insert(REQUEST_ID, id.clone());
     id
+}
+
+pub(crate) fn new_request_id() -> HeaderValue {
+    let mut digits = [0; 32];
+    write_hex(rand::random(), &mut digits);
+    plain_value(&digits)
 }
 
 fn valid_request_id(id: &[u8]) -> bool {

@@ -17,6 +17,7 @@ use crate::http1::write_field;
 use crate::request_body::RequestBody;
 use crate::trace::{self, Sampling, Trace};
 
+const NO_HOST: &str = "the request has no Host: exactly one is needed";
 const CHUNKED: HeaderValue = HeaderValue::from_static("chunked");
 /// What a held request takes besides the bytes of its head: its task, its places in lists.
 const OVERHEAD_BYTES: usize = 2 * 1024;
@@ -39,7 +40,8 @@ impl Head {
     /// Checks what the parser does not.
     pub(crate) fn check(parts: &Parts) -> Result<(), Refusal> {
         if parts.method == Method::CONNECT || parts.method == Method::TRACE {
-            return Err(Refusal::new(Reason::MethodNotAllowed, format!("{} is not served", parts.method)));
+            let detail = format!("{} is not served: every method but CONNECT and TRACE is", parts.method);
+            return Err(Refusal::new(Reason::MethodNotAllowed, detail));
         }
         let path = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
         let length = path + parts.uri.authority().map_or(0, |authority| authority.as_str().len());
@@ -68,26 +70,30 @@ impl Head {
         let mut hosts = parts.headers.get_all(HOST).iter();
         let host = hosts.next();
         if hosts.next().is_some() {
-            return bad("more than one Host");
+            return bad("the request has more than one Host: exactly one is needed");
         }
         match (parts.uri.authority(), host) {
-            (None, None) => bad("no Host"),
+            (None, None) => bad(NO_HOST),
             (None, Some(host)) => match host.to_str() {
                 Ok(text) if is_host(text) => Ok(host.clone()),
-                _ => bad("Host is no host"),
+                _ => bad("Host is no host: a name or an address, and perhaps a colon and a port"),
             },
-            (Some(authority), _) if authority.as_str().contains('@') => bad("the authority names a user"),
+            (Some(authority), _) if authority.as_str().contains('@') => {
+                bad("the request's authority names a user: it is a host, and perhaps a colon and a port")
+            }
             (Some(authority), Some(host))
                 if !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) =>
             {
-                bad("the request's target and Host differ")
+                bad("the request's authority and its Host differ: both name the same host")
             }
             (Some(_), Some(host)) => Ok(host.clone()),
             // Whoever reads only that would find none (RFC 9112 3.2).
-            (Some(_), None) if parts.version == Version::HTTP_11 => bad("no Host"),
+            (Some(_), None) if parts.version == Version::HTTP_11 => bad(NO_HOST),
             (Some(authority), None) => match HeaderValue::from_str(authority.as_str()) {
                 Ok(host) => Ok(host),
-                Err(_) => bad("the authority is no host"),
+                Err(_) => bad(
+                    "the request's authority is no host: a name or an address, and perhaps a colon and a port",
+                ),
             },
         }
     }
@@ -165,7 +171,9 @@ impl Head {
         let length = if body.is_end_stream() { Some(0) } else { body.size_hint().exact() };
         match length {
             Some(0) if !self.headers.contains_key(CONTENT_LENGTH) => {}
-            Some(length) => write_field(buffer, CONTENT_LENGTH.as_str(), length.to_string().as_bytes()),
+            Some(length) => {
+                write_field(buffer, CONTENT_LENGTH.as_str(), itoa::Buffer::new().format(length).as_bytes());
+            }
             None => write_field(buffer, TRANSFER_ENCODING.as_str(), CHUNKED.as_bytes()),
         }
         buffer.extend_from_slice(b"\r\n");
@@ -222,8 +230,10 @@ fn is_host(text: &str) -> bool {
 fn target_problem(parts: &Parts) -> Option<&'static str> {
     let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
     match path {
-        "" => Some("the request's target has no path"),
-        "*" if parts.method != Method::OPTIONS => Some("the target * is for OPTIONS alone"),
+        "" => Some("the request's target has no path: it begins with / or is an absolute URI"),
+        "*" if parts.method != Method::OPTIONS => {
+            Some("the request's target * is for OPTIONS alone: others name a path")
+        }
         _ => None,
     }
 }
@@ -235,7 +245,7 @@ fn length_problem(headers: &HeaderMap) -> Option<&'static str> {
     match (codings.next(), codings.next()) {
         (None, _) => {}
         (Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(CHUNKED.as_bytes()) => {}
-        _ => return Some("a transfer coding other than chunked"),
+        _ => return Some("Transfer-Encoding is not `chunked`, once and alone: no other coding is taken"),
     }
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     match (lengths.next(), lengths.next()) {
@@ -243,7 +253,7 @@ fn length_problem(headers: &HeaderMap) -> Option<&'static str> {
         (Some(length), None) if !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit) => {
             None
         }
-        _ => Some("no clear Content-Length"),
+        _ => Some("Content-Length is not one number of decimal digits"),
     }
 }
 

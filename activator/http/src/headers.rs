@@ -47,6 +47,12 @@ pub(crate) fn upgrade(version: Version, headers: &HeaderMap) -> Option<&HeaderVa
 
 /// Takes out of a request's head what is for us alone.
 pub(crate) fn clean_request(version: Version, headers: &mut HeaderMap) -> Removed {
+    // Most requests have nothing of the kind, which one look at each name tells sooner than a search for each kind.
+    let is_removed = |name: &str| matches!(name, "expect" | "http2-settings" | "proxy-authorization");
+    let for_us = |name: &str| is_removed(name) || is_hop_by_hop(name) || is_ours(name);
+    if !headers.keys().any(|name| for_us(name.as_str())) {
+        return Removed::default();
+    }
     let takes_trailers = lists(headers, &TE, "trailers");
     let upgrade = upgrade(version, headers).cloned();
     remove_hop_by_hop(headers);
@@ -105,6 +111,11 @@ pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
     }
 }
 
+/// How a gRPC call ended, as its trailers say, or its head when there is nothing else.
+pub(crate) fn grpc_status(fields: &HeaderMap) -> Option<u8> {
+    fields.get("grpc-status")?.to_str().ok()?.parse().ok()
+}
+
 /// True for a field that means nothing good in trailers.
 fn only_in_a_head(name: &HeaderName) -> bool {
     const NAMES: [HeaderName; 19] = [
@@ -134,6 +145,9 @@ fn only_in_a_head(name: &HeaderName) -> bool {
 
 /// Takes out of a response's head what is for us alone. Gives the server's own keep-alive timeout.
 pub(crate) fn clean_response(headers: &mut HeaderMap) -> Option<Duration> {
+    if !headers.keys().any(|name| *name == PROXY_AUTHENTICATE || is_hop_by_hop(name.as_str())) {
+        return None;
+    }
     let keep_alive = headers.get(KEEP_ALIVE).and_then(keep_alive_timeout);
     remove_hop_by_hop(headers);
     headers.remove(PROXY_AUTHENTICATE);
@@ -247,6 +261,11 @@ pub(crate) fn grpc_timeout_of(left: Duration) -> HeaderValue {
         format!("{}S", left.as_secs().min(99_999_999))
     };
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("0m"))
+}
+
+/// True for what [`remove_hop_by_hop`] removes, but for what only a `Connection` field names.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(name, "connection" | "keep-alive" | "proxy-connection" | "te" | "transfer-encoding" | "upgrade")
 }
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {

@@ -1,9 +1,8 @@
 //! How busy a worker is, and what it refuses while it is too busy: asked with each new request, and once a second.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catnap_activator_core::{Admission, Function, FunctionName, Overload, Reason};
+use catnap_activator_core::{Admission, Destination, FunctionName, Overload, Reason};
 use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Handle;
@@ -22,14 +21,15 @@ impl Load {
     }
 
     /// Admits a new request of the function, unless the worker is too busy for it. On the worker's own thread.
-    pub(crate) fn admit(&self, function: &Arc<Function>, now: Instant) -> Admission {
+    pub(crate) fn admit(&self, destination: &Destination, now: Instant) -> Admission {
+        let function = destination.function();
         let admitted = {
             let mut overload = self.overload.lock();
             self.sample(&mut overload, now);
             overload.admit(function.name())
         };
         if admitted {
-            return function.admit();
+            return destination.admit();
         }
         let detail = "this process has too much to do, and most of it is for this function";
         Admission::Refused(function.refusal(Reason::ProcessOverloaded, detail.into()))

@@ -8,7 +8,7 @@ use catnap_activator_core::{Function, Phases, Reason};
 use catnap_wire::PodUid;
 use catnap_wire::message::RevisionId;
 use http::request::Parts;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Version};
 
 use crate::trace::Trace;
 
@@ -48,6 +48,8 @@ pub struct Ended<'record> {
     pub revision: Option<&'record RevisionId>,
     /// Status code of the response, when there was one.
     pub status: Option<u16>,
+    /// `grpc-status` of the function's answer to a gRPC call, when it had one.
+    pub grpc_status: Option<u8>,
     /// How it ended.
     pub outcome: Outcome,
     /// From the parsed head to the end.
@@ -79,7 +81,7 @@ pub struct Details {
     pub tls: bool,
     /// Up to 128 letters, digits and `-_.:/+=@`.
     pub request_id: HeaderValue,
-    /// Length of path and query in bytes.
+    /// Length of path and query in bytes; 0 where the parser refused the head.
     pub path_length: usize,
     /// The pod that had the request last.
     pub pod: Option<PodUid>,
@@ -103,14 +105,19 @@ impl Line {
             _ => "1.1",
         };
         let path_length = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
-        Self { method: method_name(&parts.method), version, path_length }
+        Self { method: method_name(parts.method.as_str().as_bytes()), version, path_length }
+    }
+
+    /// Of an HTTP/1.1 request whose head was not parsed, but for its method.
+    pub(crate) fn unparsable(method: &[u8]) -> Self {
+        Self { method: method_name(method), version: "1.1", path_length: 0 }
     }
 }
 
 /// The name of a method, one of a list.
-fn method_name(method: &Method) -> &'static str {
+fn method_name(method: &[u8]) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
+    KNOWN.into_iter().find(|known| known.as_bytes() == method).unwrap_or("_OTHER")
 }
 
 /// Counts what happens. Called on the workers: it must be short and must not block.
@@ -126,8 +133,8 @@ pub trait Observer: Send + Sync + 'static {
     /// A request ended; `began` was called for it.
     fn ended(&self, _exchange: &Ended<'_>) {}
 
-    /// The parser refused what a client sent; there was no request.
-    fn unparsable(&self, _reason: Reason) {}
+    /// The parser refused what a client sent; `began` was not called for it.
+    fn unparsable(&self, _exchange: &Ended<'_>) {}
 
     /// There was no room for a connection, and it was closed before it said anything.
     fn turned_away(&self) {}

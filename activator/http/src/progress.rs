@@ -1,8 +1,8 @@
 //! How far one exchange with a pod got: shared by the request's body, the response's, and the sweep that ends what is late.
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use catnap_activator_core::{BYTES_OF_WORK, Function, Reason};
@@ -19,7 +19,8 @@ pub(crate) struct Progress {
     request_bytes: AtomicU64,
     response_bytes: AtomicU64,
     broken: AtomicBool,
-    malformed: AtomicBool,
+    /// What of the request's body is none.
+    malformed: OnceLock<&'static str>,
     stage: AtomicU8,
     /// The limit that ended the exchange; 0 while none did.
     expiry: AtomicU8,
@@ -116,15 +117,18 @@ impl Progress {
         self.broken.load(Relaxed)
     }
 
-    /// `malformed`: by sending what is no body.
-    pub(crate) fn break_request(&self, malformed: bool) {
-        self.malformed.store(malformed, Relaxed);
+    /// `malformed`: by sending what is no body, and why it is none.
+    pub(crate) fn break_request(&self, malformed: Option<&'static str>) {
+        if let Some(what) = malformed {
+            // The first time counts.
+            let _ = self.malformed.set(what);
+        }
         self.broken.store(true, Relaxed);
     }
 
-    /// True when the client sent what is no body, and waits for an answer.
-    pub(crate) fn malformed(&self) -> bool {
-        self.malformed.load(Relaxed)
+    /// Set when the client sent what is no body, and waits for an answer: why it is none.
+    pub(crate) fn malformed(&self) -> Option<&'static str> {
+        self.malformed.get().copied()
     }
 
     pub(crate) fn stage(&self) -> Stage {

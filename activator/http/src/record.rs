@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catnap_activator_core::{Function, Phases, Slot};
+use catnap_activator_core::{Function, Phases, Reason, Slot};
 use catnap_wire::message::RevisionId;
 use http::HeaderValue;
 
@@ -22,11 +22,14 @@ pub(crate) struct Record {
     /// When the wait for capacity began that it is in, and how long those before took.
     hold_began: Option<Instant>,
     held: Option<Duration>,
-    phases: Option<Phases>,
+    /// `None` of most requests, which do not wait.
+    phases: Option<Box<Phases>>,
     /// Those until it was sent for the first time, when it was sent twice.
     earlier: Option<Box<Phases>>,
     first_byte: Option<Duration>,
     pub(crate) status: Option<u16>,
+    /// Of a gRPC call that the function answered.
+    grpc_status: Option<u8>,
     /// Until something better is known, the client left.
     pub(crate) outcome: Outcome,
     attempts: u32,
@@ -50,6 +53,7 @@ impl Record {
             earlier: None,
             first_byte: None,
             status: None,
+            grpc_status: None,
             outcome: Outcome::ClientLeft,
             attempts: 0,
             details: None,
@@ -68,10 +72,11 @@ impl Record {
     pub(crate) fn dispatched(&mut self, slot: &Slot) {
         self.attempts += 1;
         self.revision = Some(slot.revision().clone());
-        self.phases = match (self.earlier.as_deref().copied(), slot.phases()) {
+        let phases = match (self.earlier.as_deref().copied(), slot.phases()) {
             (Some(earlier), Some(phases)) => Some(earlier.and(phases)),
             (earlier, phases) => earlier.or(phases),
         };
+        self.phases = phases.map(Box::new);
         if let Some(details) = &mut self.details {
             details.pod = Some(Arc::clone(slot.pod()));
         }
@@ -79,16 +84,13 @@ impl Record {
 
     /// A pod that had it gave no response: its next wait is another one.
     pub(crate) fn send_again(&mut self) {
-        self.earlier = self.phases.map(Box::new);
+        self.earlier = self.phases.clone();
     }
 
     /// Keeps the details of the request, when somebody wants them.
     pub(crate) fn describe(&mut self, line: Line, request_id: &HeaderValue, trace: Option<Box<Trace>>) {
         if trace.is_some() || self.client.worker.observer.wants_details() {
-            let Line { method, version, path_length } = line;
-            let (tls, request_id) = (self.client.caller.tls(), request_id.clone());
-            self.details =
-                Some(Box::new(Details { method, version, tls, request_id, path_length, pod: None, trace }));
+            self.details = Some(Box::new(details(&self.client, line, request_id, trace)));
         }
     }
 
@@ -127,13 +129,23 @@ impl Record {
         self.first_byte = Some(self.started.elapsed());
     }
 
+    /// Head or trailers of the function's answer to a gRPC call: the latter say more.
+    pub(crate) fn grpc_answered(&mut self, status: Option<u8>) {
+        self.grpc_status = status.or(self.grpc_status);
+    }
+
     /// When its head was parsed.
     pub(crate) fn started(&self) -> Instant {
         self.started
     }
 
+    /// Where it was sent last.
+    pub(crate) fn revision(&self) -> Option<&RevisionId> {
+        self.revision.as_ref()
+    }
+
     pub(crate) fn phases(&self) -> Option<&Phases> {
-        self.phases.as_ref()
+        self.phases.as_deref()
     }
 }
 
@@ -147,15 +159,43 @@ impl Drop for Record {
             function: self.function.as_deref(),
             revision: self.revision.as_ref(),
             status: self.status,
+            grpc_status: self.grpc_status,
             outcome: self.outcome,
             duration: ended.saturating_duration_since(self.started),
             first_byte: self.first_byte,
             held: self.held,
-            phases: self.phases,
+            phases: self.phases.as_deref().copied(),
             attempts: self.attempts,
             request_bytes: self.progress.request_bytes(),
             response_bytes: self.progress.response_bytes(),
             details: self.details.as_deref(),
         });
     }
+}
+
+fn details(client: &Client, line: Line, request_id: &HeaderValue, trace: Option<Box<Trace>>) -> Details {
+    let Line { method, version, path_length } = line;
+    let (tls, request_id) = (client.caller.tls(), request_id.clone());
+    Details { method, version, tls, request_id, path_length, pod: None, trace }
+}
+
+/// Tells of what the parser refused, before it is answered.
+pub(crate) fn unparsable(client: &Client, line: Line, reason: Reason, request_id: &HeaderValue) {
+    let details = client.worker.observer.wants_details().then(|| details(client, line, request_id, None));
+    client.worker.observer.unparsable(&Ended {
+        function: None,
+        revision: None,
+        status: Some(reason.status()),
+        grpc_status: None,
+        outcome: Outcome::Refused(reason),
+        duration: Duration::ZERO,
+        first_byte: None,
+        held: None,
+        phases: None,
+        attempts: 0,
+        request_bytes: 0,
+        response_bytes: 0,
+        details: details.as_ref(),
+    });
+    tracing::debug!(peer = %client.socket.peer, %reason, "no request");
 }

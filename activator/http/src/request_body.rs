@@ -183,7 +183,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(error))) => {
-                this.progress.break_request(error.is_malformed());
+                this.progress.break_request(error.malformed());
                 source.lose();
                 Poll::Ready(Some(Err(RequestBodyError::Client(error))))
             }

@@ -161,9 +161,11 @@ impl Body for ResponseBody {
             progress.wake_on_expiry(context);
             return Poll::Pending;
         };
+        let mut grpc_status = None;
         let goes_on = match &mut frame {
             Some(Ok(frame)) => {
                 if let Some(trailers) = frame.trailers_mut() {
+                    grpc_status = headers::grpc_status(trailers);
                     headers::clean_trailers(trailers);
                 }
                 progress.count_response(frame.data_ref().map_or(0, Bytes::len) as u64);
@@ -173,6 +175,9 @@ impl Body for ResponseBody {
         };
         let ended = if goes_on { None } else { rest.take() };
         drop(rest);
+        if let Some(record) = this.record.as_mut().filter(|_| grpc_status.is_some()) {
+            record.grpc_answered(grpc_status);
+        }
         let lease = ended.map(|(_, lease)| lease);
         match frame {
             Some(Err(error)) => {

@@ -89,6 +89,9 @@ impl Sampling {
 ///
 /// Where nobody takes traces (`sampling` is `None`) nothing is begun, so that the function decides for itself.
 pub(crate) fn pass_on(headers: &mut HeaderMap, sampling: Option<Sampling>) -> Option<Box<Trace>> {
+    if sampling.is_none() && !headers.keys().any(|name| name.as_str().starts_with("trace")) {
+        return None;
+    }
     let mut values = headers.get_all(TRACEPARENT).iter();
     let only = values.next().filter(|_| values.next().is_none());
     let caller = only.and_then(|only| Context::parse(only.as_bytes()));

@@ -27,6 +27,7 @@ fn end(log: &AccessLog, outcome: Outcome) {
         function: None,
         revision: None,
         status: Some(503),
+        grpc_status: None,
         outcome,
         duration: Duration::from_micros(20_500),
         first_byte: None,

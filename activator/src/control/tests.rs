@@ -5,7 +5,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use catnap_activator_core::{Admission, Listener, Settings, SystemClock};
-use catnap_wire::{LeaderFrame, RevisionId, Term, WakeAnswer, Welcome};
+use catnap_activator_http::{Ended, Observer, Outcome};
+use catnap_runtime::prometheus_client::registry::Registry;
+use catnap_wire::{RevisionId, Term, WakeAnswer, Welcome};
 use http::{Method, Request, Response};
 use kube::Client;
 use kube::client::Body;
@@ -14,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::time::timeout;
 
 use super::*;
+use crate::metrics::Metrics;
 
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -24,6 +27,7 @@ type Calls = Arc<Mutex<Vec<(Method, Option<u64>)>>>;
 /// Everything around a running loop.
 struct Surroundings {
     activator: Arc<Activator>,
+    metrics: Arc<Metrics>,
     functions: mpsc::UnboundedSender<Change<Seen>>,
     pods: mpsc::UnboundedSender<Change<FunctionPod>>,
     members: mpsc::UnboundedSender<Change<Member>>,
@@ -67,6 +71,7 @@ fn api_server(calls: Calls) -> Client {
 
 fn start() -> Surroundings {
     let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
+    let metrics = Metrics::register(&mut Registry::default(), &activator);
     let calls = Calls::default();
     let (tell_synced, synced) = oneshot::channel();
     let (functions, function_changes) = mpsc::unbounded_channel();
@@ -82,6 +87,7 @@ fn start() -> Surroundings {
         Arc::clone(&activator),
         ScaleClient::new(api_server(Arc::clone(&calls))),
         directory,
+        Outcomes::new(Arc::clone(&metrics)),
         tell_synced,
     );
     let sources = Sources {
@@ -94,7 +100,7 @@ fn start() -> Surroundings {
         stream: events,
     };
     let control = tokio::spawn(control.run(sources, end.clone()));
-    Surroundings { activator, functions, pods, members, leases, end, stream, synced, calls, control }
+    Surroundings { activator, metrics, functions, pods, members, leases, end, stream, synced, calls, control }
 }
 
 fn function(name: &str, port: u16) -> Seen {
@@ -285,4 +291,65 @@ async fn without_other_activators_the_end_is_at_once() {
     let mut surroundings = start();
     surroundings.end.cancel();
     timeout(PATIENCE, &mut surroundings.control).await.unwrap().unwrap();
+}
+
+/// The revision, how many of its requests ended, and how many with an error.
+async fn told(frames: &mut mpsc::Receiver<ActivatorFrame>) -> Vec<(String, u64, u64)> {
+    let outcomes = async {
+        loop {
+            if let Some(ActivatorFrame::Outcomes(outcomes)) = frames.recv().await {
+                return outcomes;
+            }
+        }
+    };
+    let outcomes = timeout(PATIENCE, outcomes).await.expect("outcomes in time");
+    outcomes.into_iter().map(|of| (of.revision.name.to_string(), of.ended, of.errors)).collect()
+}
+
+impl Surroundings {
+    fn answered(&self, status: u16) {
+        let function = self.activator.route(Listener::InCluster, "hello.default").unwrap();
+        self.metrics.began();
+        self.metrics.ended(&Ended {
+            function: Some(function.function()),
+            revision: Some(&revision()),
+            status: Some(status),
+            grpc_status: None,
+            outcome: Outcome::Answered,
+            duration: Duration::ZERO,
+            first_byte: None,
+            held: None,
+            phases: None,
+            attempts: 1,
+            request_bytes: 0,
+            response_bytes: 0,
+            details: None,
+        });
+    }
+
+    async fn count(&self, revisions: Vec<RevisionId>) {
+        self.stream.send(StreamEvent::Frame(LeaderFrame::Count { revisions })).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_leader_is_told_how_requests_end_where_it_asks_and_only_what_is_new() {
+    let mut surroundings = start();
+    let mut frames = surroundings.connect(64).await;
+    surroundings.sync(vec![function("hello", 80)], Vec::new()).await;
+    surroundings.answered(200);
+    let none = RevisionId { name: "hello-2".into(), ..revision() };
+    surroundings.count(vec![none.clone(), revision()]).await;
+    let of = |name: &str, ended, errors| (name.to_owned(), ended, errors);
+    assert_eq!(told(&mut frames).await, [of("hello-1", 1, 0), of("hello-2", 0, 0)], "each once");
+    surroundings.answered(503);
+    assert_eq!(told(&mut frames).await, [of("hello-1", 2, 1)], "what is new");
+    let other = RevisionId { name: "hello-3".into(), ..revision() };
+    surroundings.count(vec![revision(), other]).await;
+    assert_eq!(told(&mut frames).await, [of("hello-3", 0, 0)], "the others are known");
+    // Another leader knows nothing, and has not asked.
+    let mut frames = surroundings.connect_to(1, 2, 64).await;
+    surroundings.answered(200);
+    surroundings.count(vec![revision()]).await;
+    assert_eq!(told(&mut frames).await, [of("hello-1", 3, 1)], "all since this process started");
 }

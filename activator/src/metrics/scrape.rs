@@ -68,7 +68,7 @@ impl Scrape {
         counter(encoder, "turned_away_connections", help, turned_away)?;
         let help = "Lines of the access log that were left out because its writer was behind";
         counter(encoder, "access_log_dropped", help, &losses.lines)?;
-        let help = "Sampled requests whose spans were not delivered";
+        let help = "Sampled requests whose spans were not delivered, or rejected";
         counter(encoder, "traces_dropped", help, &losses.traces)?;
         let help = "Lines of the process' log that were left out because nobody took them in time";
         let lines = losses.log.get().map_or(0, Dropped::lines);

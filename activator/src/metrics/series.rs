@@ -11,6 +11,7 @@ use catnap_activator_http::Ended;
 
 use super::histogram::Histogram;
 use super::labels::code_class;
+use super::outcomes::{self, Tally};
 
 /// A revision that is gone is shown for so long: whoever scrapes does so at least once in it.
 pub(super) const SHOWN_GONE: Duration = Duration::from_secs(180);
@@ -87,6 +88,8 @@ pub(super) struct RevisionSeries {
     /// A histogram for each of [`PHASES`].
     pub(super) cold_start: OnceLock<Box<[Histogram; PHASES.len()]>>,
     pub(super) retries: AtomicU64,
+    /// Of the requests that the function answered, calls that failed though their head was a good one.
+    grpc_errors: AtomicU64,
     pub(super) request_bytes: AtomicU64,
     pub(super) response_bytes: AtomicU64,
 }
@@ -145,6 +148,7 @@ impl RevisionSeries {
         }
         for (counter, count) in [
             (&self.retries, u64::from(exchange.attempts.saturating_sub(1))),
+            (&self.grpc_errors, u64::from(outcomes::is_failed_call(exchange))),
             (&self.request_bytes, exchange.request_bytes),
             (&self.response_bytes, exchange.response_bytes),
         ] {
@@ -152,6 +156,16 @@ impl RevisionSeries {
                 counter.fetch_add(count, Relaxed);
             }
         }
+    }
+
+    /// How its requests ended, added up from what is counted anyway.
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = Tally { ended: 0, errors: self.grpc_errors.load(Relaxed) };
+        for requests in self.requests.all().iter() {
+            let RequestSeries { code, reason, count } = &**requests;
+            tally.add(outcomes::weigh(code, reason), count.load(Relaxed));
+        }
+        tally
     }
 
     fn count_cold_start(&self, phases: &Phases) {

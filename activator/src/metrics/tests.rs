@@ -3,8 +3,7 @@
 use std::time::{Duration, Instant};
 
 use catnap_activator_core::{
-    FunctionName, FunctionPolicy, FunctionRoute, Listener, ManualClock, Phases, Protocol, RevisionRoute,
-    Settings,
+    Destination, FunctionName, FunctionRoute, Listener, ManualClock, Phases, RevisionRoute, Settings,
 };
 use catnap_wire::RevisionId;
 use catnap_wire::message::{LeaderFrame, Term, Welcome};
@@ -40,24 +39,16 @@ impl Bed {
     }
 
     fn revision_of(&self, revision: &str, uid: &str) {
-        self.activator.upsert_function(FunctionRoute {
-            name: name(),
-            uid: uid.into(),
-            routed: Some(revision.into()),
-            revisions: vec![RevisionRoute {
-                name: revision.into(),
-                port: 8080,
-                protocol: Protocol::Http1,
-                readiness_path: "".into(),
-                concurrency_limit: 3,
-            }],
-            policy: FunctionPolicy::default(),
-            stalled: None,
-        });
+        let revision = RevisionRoute { concurrency_limit: 3, ..RevisionRoute::new(revision.into()) };
+        self.activator.upsert_function(FunctionRoute::of_one(name(), uid.into(), revision));
+    }
+
+    fn destination(&self) -> Destination {
+        self.activator.route(Listener::InCluster, "hello.default").unwrap()
     }
 
     fn function(&self) -> Arc<Function> {
-        self.activator.route(Listener::InCluster, "hello.default").unwrap()
+        Arc::clone(self.destination().function())
     }
 
     fn scrape(&self) -> String {
@@ -98,20 +89,7 @@ impl Bed {
         held: Option<Duration>,
     ) {
         self.metrics.began();
-        self.metrics.ended(&Ended {
-            function,
-            revision,
-            status: Some(status),
-            outcome,
-            duration: Duration::from_millis(20),
-            first_byte: Some(Duration::from_millis(10)),
-            held,
-            phases,
-            attempts: 2,
-            request_bytes: 3,
-            response_bytes: 4,
-            details: None,
-        });
+        self.metrics.ended(&ended(function, revision, outcome, status, phases, held));
     }
 
     /// A request of every kind.
@@ -123,8 +101,33 @@ impl Bed {
         self.end_of(None, None, Outcome::Refused(Reason::UnknownHost), 404, None, None);
         self.metrics.looked_at(0, 0.25, false);
         self.metrics.looked_at(1, 1.0, true);
-        self.metrics.unparsable(Reason::HeadTooLarge);
+        self.metrics.unparsable(&ended(None, None, Outcome::Refused(Reason::HeadTooLarge), 431, None, None));
         self.metrics.turned_away();
+    }
+}
+
+fn ended<'record>(
+    function: Option<&'record Function>,
+    revision: Option<&'record RevisionId>,
+    outcome: Outcome,
+    status: u16,
+    phases: Option<Phases>,
+    held: Option<Duration>,
+) -> Ended<'record> {
+    Ended {
+        function,
+        revision,
+        status: Some(status),
+        grpc_status: None,
+        outcome,
+        duration: Duration::from_millis(20),
+        first_byte: Some(Duration::from_millis(10)),
+        held,
+        phases,
+        attempts: 2,
+        request_bytes: 3,
+        response_bytes: 4,
+        details: None,
     }
 }
 
@@ -210,6 +213,7 @@ fn a_function_that_was_made_again_has_its_series_once() {
         address: Some(([127, 0, 0, 1], 1).into()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };
@@ -246,6 +250,7 @@ fn gauges_tell_what_is_so_now_and_those_without_an_owner_are_taken_together() {
         address: Some(([127, 0, 0, 1], 1).into()),
         started: ready,
         ready,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };
@@ -260,15 +265,9 @@ fn gauges_tell_what_is_so_now_and_those_without_an_owner_are_taken_together() {
     let stream = bed.activator.leader_connected();
     let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
     bed.activator.leader_frame(stream, LeaderFrame::Welcome(welcome));
-    let _requests: Vec<_> = (0..5).map(|_| bed.function().admit()).collect();
-    bed.activator.upsert_function(FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "new".into() },
-        uid: "uid-new".into(),
-        routed: None,
-        revisions: vec![],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    });
+    let _requests: Vec<_> = (0..5).map(|_| bed.destination().admit()).collect();
+    let new = FunctionName { namespace: "default".into(), name: "new".into() };
+    bed.activator.upsert_function(FunctionRoute::new(new, "uid-new".into()));
     let new = bed.activator.route(Listener::InCluster, "new.default").unwrap();
     let _unproven = [new.admit(), new.admit()];
     bed.metrics.losses.lines.store(5, Relaxed);
@@ -300,14 +299,8 @@ fn the_metrics_page_is_fresh() {
     let bed = Bed::new();
     bed.everything();
     // A function that was never ready has its own queue.
-    bed.activator.upsert_function(FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "new".into() },
-        uid: "uid-new".into(),
-        routed: None,
-        revisions: vec![],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    });
+    let new = FunctionName { namespace: "default".into(), name: "new".into() };
+    bed.activator.upsert_function(FunctionRoute::new(new, "uid-new".into()));
     let new = bed.activator.route(Listener::InCluster, "new.default").unwrap();
     let _held = new.admit();
     catnap_testkit::metrics_page::check("catnap-activator", &bed.scrape()).unwrap();
@@ -366,4 +359,59 @@ fn many_threads_count_every_request_once() {
     assert!(text.contains(
         r#"request_duration_seconds_count{namespace="default",function="hello",revision="hello-1"} 2000"#
     ));
+}
+
+#[test]
+fn what_is_counted_adds_up_to_the_outcomes_of_each_revision() {
+    let bed = Bed::new();
+    let id = |name: &str, uid: &str| RevisionId {
+        namespace: "default".into(),
+        name: name.into(),
+        function_uid: uid.into(),
+    };
+    for (revision, outcome, status) in [
+        (Some("hello-1"), Outcome::Answered, 200),
+        (Some("hello-1"), Outcome::Answered, 404),
+        (Some("hello-1"), Outcome::ClientLeft, 200),
+        (Some("hello-2"), Outcome::Answered, 200),
+        (Some("hello-2"), Outcome::Answered, 500),
+        (Some("hello-2"), Outcome::BrokenOff, 200),
+        (Some("hello-2"), Outcome::TimedOut(Reason::RequestTimeout), 200),
+        (Some("hello-2"), Outcome::Refused(Reason::UpstreamReset), 502),
+        (Some("hello-2"), Outcome::Refused(Reason::QueueFull), 503),
+        (None, Outcome::Refused(Reason::ActivationTimeout), 503),
+    ] {
+        bed.end(revision, outcome, status, None);
+    }
+    let function = bed.function();
+    // Calls whose head says 200.
+    for grpc_status in [0, 5, 13, 14] {
+        bed.metrics
+            .ended(&Ended { grpc_status: Some(grpc_status), ..answered(&function, &id("hello-3", "uid")) });
+    }
+    let revisions = ["hello-2", "hello-1", "hello-3", "hello-4"]
+        .map(|name| id(name, "uid"))
+        .into_iter()
+        .chain([id("hello-1", "other")]);
+    let tallies = bed.metrics.tallies(&revisions.collect::<Vec<_>>());
+    let expected = [(5, 4), (2, 0), (4, 2), (0, 0), (0, 0)].map(|(ended, errors)| Tally { ended, errors });
+    assert_eq!(tallies, expected);
+}
+
+fn answered<'a>(function: &'a Function, revision: &'a RevisionId) -> Ended<'a> {
+    Ended {
+        function: Some(function),
+        revision: Some(revision),
+        status: Some(200),
+        grpc_status: None,
+        outcome: Outcome::Answered,
+        duration: Duration::from_millis(20),
+        first_byte: Some(Duration::from_millis(10)),
+        held: None,
+        phases: None,
+        attempts: 1,
+        request_bytes: 3,
+        response_bytes: 4,
+        details: None,
+    }
 }

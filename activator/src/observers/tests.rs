@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catnap_activator_core::{
-    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute,
-    Settings, SystemClock,
+    Activator, Command, FunctionName, FunctionRoute, Listener, Pod, Reason, RevisionRoute, Settings,
+    SystemClock,
 };
-use catnap_activator_http::{Config, Server};
+use catnap_activator_http::{Config, Outcome, Server};
 use catnap_runtime::telemetry::{LogFormat, apart};
 use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
 use http_body_util::Empty;
@@ -22,6 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::*;
+
+mod stuck;
 
 const SOON: Duration = Duration::from_secs(20);
 /// What clients write wherever they can.
@@ -123,26 +125,16 @@ async fn send_http2(address: SocketAddr, method: &str, authority: &str) -> u16 {
 }
 
 /// A function that serves.
-async fn function(activator: &Activator) {
-    activator.upsert_function(FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "hello".into() },
-        uid: "uid".into(),
-        routed: Some("hello-1".into()),
-        revisions: vec![RevisionRoute {
-            name: "hello-1".into(),
-            port: 8080,
-            protocol: Protocol::Http1,
-            readiness_path: "".into(),
-            concurrency_limit: 0,
-        }],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    });
+fn function(activator: &Activator, pod: SocketAddr) {
+    let name = FunctionName { namespace: "default".into(), name: "hello".into() };
+    let revision = RevisionRoute::new("hello-1".into());
+    activator.upsert_function(FunctionRoute::of_one(name, "uid".into(), revision));
     let pods = vec![Pod {
         uid: "pod-1".into(),
-        address: Some(pod().await),
+        address: Some(pod),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     }];
@@ -169,7 +161,7 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
     let lines_apart = apart(LogFormat::Json, Mutex::new(lines.clone()));
     let (access_log, writing) =
         AccessLog::write_to(lines_apart, 1.0, 0, Arc::clone(&metrics.losses)).unwrap();
-    function(&activator).await;
+    function(&activator, pod().await);
     let config = Config::new(vec![(Listener::InCluster, (Ipv4Addr::LOCALHOST, 0).into())]);
     let observers = Observers { metrics, access_log: Some(access_log), traces: None };
     let server = Server::start(config, activator, Arc::new(observers)).unwrap();
@@ -203,6 +195,8 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
         (400, format!("GET / HTTP/1.1\r\n{hello}Host: zzword\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{hello}zzword without a colon\r\n\r\n")),
         (400, format!("GET / HTTP/1.1\r\n{hello}A: b\r\n zzword\r\n\r\n")),
+        // Its sender is told this name, and nobody else.
+        (400, format!("GET / HTTP/1.1\r\n{hello}zzword : b\r\n\r\n")),
         (400, format!("GET / zzword\r\n{hello}\r\n")),
         (400, format!("POST / HTTP/1.1\r\n{hello}Content-Length: zzword\r\n\r\n")),
         (400, format!("POST / HTTP/1.1\r\n{hello}Transfer-Encoding: zzword\r\n\r\n")),
@@ -237,6 +231,10 @@ async fn nothing_that_a_client_wrote_is_written_anywhere() {
         .collect();
     assert_eq!(methods.iter().filter(|method| *method == "_OTHER").count(), 3, "{methods:?}");
     assert!(methods.iter().any(|method| method == "CONNECT"), "{methods:?}");
+    assert!(
+        lines.contains(r#""status":431,"reason":"HeadTooLarge""#),
+        "what the parser refused has a line, too: {lines}"
+    );
     assert!(log.contains("DEBUG"), "{log}");
 }
 
@@ -248,11 +246,12 @@ fn the_metrics_are_told_of_everything() {
     let observers = Observers { metrics, access_log: None, traces: None };
     assert!(!observers.wants_details(), "only the access log does");
     (0..3).for_each(|_| observers.began());
-    observers.ended(&Ended {
+    let refused = |reason: Reason| Ended {
         function: None,
         revision: None,
-        status: Some(404),
-        outcome: catnap_activator_http::Outcome::Refused(Reason::UnknownHost),
+        status: Some(reason.status()),
+        grpc_status: None,
+        outcome: Outcome::Refused(reason),
         duration: Duration::from_millis(1),
         first_byte: None,
         held: None,
@@ -261,8 +260,9 @@ fn the_metrics_are_told_of_everything() {
         request_bytes: 0,
         response_bytes: 0,
         details: None,
-    });
-    observers.unparsable(Reason::HeadTooLarge);
+    };
+    observers.ended(&refused(Reason::UnknownHost));
+    observers.unparsable(&refused(Reason::HeadTooLarge));
     observers.turned_away();
     observers.looked_at(3, 0.5, true);
     let mut page = String::new();

@@ -6,19 +6,15 @@ use std::time::Duration;
 
 use catnap_runtime::backoff::GrowingDelay;
 use catnap_runtime::tls::SelfMade;
-use catnap_runtime::{CancellationToken, Causes};
+use catnap_runtime::{CancellationToken, Causes, channel};
 use catnap_wire::PodUid;
 use catnap_wire::limits::MAX_PEER_FRAME_BYTES;
 use catnap_wire::peers_proto as proto;
 use catnap_wire::peers_proto::peers_client::PeersClient;
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_util::sync::DropGuard;
 use tonic::Streaming;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tracing::{debug, info};
 
 use super::PeerError;
@@ -30,8 +26,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// One that just started knows this activator a moment later; and slots wait for it, so it is tried often.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LAST_RETRY: Duration = Duration::from_millis(500);
-const PING_INTERVAL: Duration = Duration::from_secs(1);
-const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Keeps a stream to each of them, for ever.
 pub(crate) async fn keep_connected(
@@ -112,28 +106,6 @@ async fn open_channel(peer: &KnownPeer, certificate: &SelfMade) -> Result<Channe
     let tls = certificate
         .mutual_client_config(peer.fingerprint, &[b"h2"])
         .map_err(|source| PeerError::Configure { source })?;
-    let (address, tls) = (peer.address, TlsConnector::from(tls));
-    let connector = tower::service_fn(move |_: tonic::transport::Uri| {
-        let tls = tls.clone();
-        async move {
-            let socket = TcpStream::connect(address).await?;
-            socket.set_nodelay(true)?;
-            // The name is not checked: the certificate is pinned.
-            let socket = tls.connect(ServerName::IpAddress(address.ip().into()), socket).await?;
-            Ok::<_, std::io::Error>(TokioIo::new(socket))
-        }
-    });
-    let failed = |source| PeerError::Connect { peer: peer.id.to_string(), source };
-    // The connector does TLS itself, so the scheme must not ask for it again.
-    Endpoint::from_shared(format!("http://{address}"))
-        .map(|endpoint| {
-            endpoint
-                .http2_keep_alive_interval(PING_INTERVAL)
-                .keep_alive_timeout(PING_TIMEOUT)
-                .keep_alive_while_idle(true)
-        })
-        .map_err(failed)?
-        .connect_with_connector(connector)
-        .await
-        .map_err(failed)
+    let connected = channel::connect(peer.address, tls).await;
+    connected.map_err(|source| PeerError::Connect { peer: peer.id.to_string(), source })
 }

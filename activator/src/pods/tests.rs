@@ -49,6 +49,10 @@ fn trim(patch: &Value) -> FunctionPod {
     FunctionPod::trim(pod(patch)).unwrap()
 }
 
+fn on_port(port: u16) -> Reach {
+    Reach { port, requires_ready: false }
+}
+
 fn revision() -> RevisionId {
     RevisionId { namespace: "default".into(), name: "hello-1".into(), function_uid: "function-uid".into() }
 }
@@ -62,10 +66,22 @@ fn a_ready_pod_is_reached_at_its_address_and_the_revisions_port() {
         address: Some("10.0.0.9:8080".parse().unwrap()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };
-    assert_eq!(trimmed.on_port(8080), expected);
+    assert_eq!(trimmed.reached(on_port(8080)), expected);
+}
+
+#[rstest]
+#[case(json!({}), false)]
+#[case(json!({"spec": {"containers": [{"name": "function"}, {"name": "log"}]}}), false)]
+#[case(json!({"spec": {"containers": [{"name": "function"}, {"name": "linkerd-proxy"}]}}), true)]
+#[case(json!({"spec": {"containers": [], "initContainers": [{"name": "istio-proxy", "restartPolicy": "Always"}]}}), true)]
+fn a_pod_with_a_meshs_proxy_must_be_ready(#[case] patch: Value, #[case] must: bool) {
+    assert_eq!(trim(&patch).reached(on_port(80)).requires_ready, must);
+    let asked_for = Reach { port: 80, requires_ready: true };
+    assert!(trim(&patch).reached(asked_for).requires_ready, "the revision says so");
 }
 
 #[test]
@@ -78,7 +94,7 @@ fn a_pod_that_anybody_could_have_made_belongs_to_no_revision() {
 #[case(json!({"status": {"phase": "Failed"}}))]
 #[case(json!({"status": {"phase": "Succeeded"}}))]
 fn a_pod_on_its_way_out_takes_no_request(#[case] patch: Value) {
-    assert!(trim(&patch).on_port(80).terminating);
+    assert!(trim(&patch).reached(on_port(80)).terminating);
 }
 
 fn waiting(reason: &str) -> Value {
@@ -101,7 +117,7 @@ fn waiting(reason: &str) -> Value {
 #[case("ContainerCreating", None)]
 #[case("PodInitializing", None)]
 fn what_kubelet_says_becomes_a_reason(#[case] waiting_reason: &str, #[case] expected: Option<Reason>) {
-    let pod = trim(&waiting(waiting_reason)).on_port(80);
+    let pod = trim(&waiting(waiting_reason)).reached(on_port(80));
     let expected = expected.map(|reason| Trouble { reason, detail: "told by kubelet".into() });
     assert_eq!(pod.trouble, expected);
     assert!(!pod.started && !pod.ready);
@@ -113,7 +129,7 @@ fn a_pod_without_a_node_is_unschedulable() {
         "phase": "Pending", "podIP": null, "containerStatuses": null,
         "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "no room"}],
     }}))
-    .on_port(80);
+    .reached(on_port(80));
     assert_eq!(pod.trouble, Some(Trouble { reason: Reason::Unschedulable, detail: "no room".into() }));
     assert_eq!(pod.address, None);
 }

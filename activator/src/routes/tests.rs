@@ -33,27 +33,20 @@ fn proven() -> Value {
 
 fn route(function: Function) -> FunctionRoute {
     match Seen::trim(function) {
-        Some(Seen::Route(route)) => route,
+        Some(Seen::Route(route)) => *route,
         other => panic!("a route expected, not {other:?}"),
     }
 }
 
+fn shares(route: &FunctionRoute) -> Vec<(&str, u32)> {
+    route.traffic.iter().map(|share| (&*share.revision, share.percent)).collect()
+}
+
 #[test]
 fn a_proven_function_is_routed_with_the_defaults() {
-    let expected = FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "hello".into() },
-        uid: "function-uid".into(),
-        routed: Some("hello-1".into()),
-        revisions: vec![RevisionRoute {
-            name: "hello-1".into(),
-            port: 8080,
-            protocol: Protocol::Http1,
-            readiness_path: "".into(),
-            concurrency_limit: 0,
-        }],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    };
+    let name = FunctionName { namespace: "default".into(), name: "hello".into() };
+    let revision = RevisionRoute::new("hello-1".into());
+    let expected = FunctionRoute::of_one(name, "function-uid".into(), revision);
     assert_eq!(route(function(json!({}), proven())), expected);
 }
 
@@ -66,8 +59,6 @@ fn settings_come_from_the_live_spec() {
     });
     let expected = FunctionPolicy {
         target: 5,
-        wake: 2,
-        max: 7,
         activation: Duration::from_secs(90),
         max_requests: 12,
         window: Duration::from_secs(30),
@@ -77,7 +68,9 @@ fn settings_come_from_the_live_spec() {
             inactivity: Some(Duration::from_secs(20)),
         },
     };
-    assert_eq!(route(function(spec, proven())).policy, expected);
+    let route = route(function(spec, proven()));
+    assert_eq!(route.policy, expected);
+    assert_eq!((route.revisions[0].wake, route.revisions[0].max), (2, 7));
 }
 
 #[test]
@@ -85,20 +78,81 @@ fn what_a_revision_fixed_comes_from_its_own_record() {
     let status = json!({
         "revisions": [
             {"name": "hello-1", "port": 80, "protocol": "HTTP1", "state": "Retiring"},
-            {"name": "hello-2", "port": 9000, "protocol": "H2C", "readinessPath": "/ok", "concurrencyLimit": 4, "state": "Routed"},
+            {"name": "hello-2", "port": 9000, "protocol": "H2C", "readinessPath": "/ok", "concurrencyLimit": 4, "requiresReady": true, "state": "Routed"},
         ],
         "traffic": [{"revision": "hello-2", "percent": 100}],
     });
     let route = route(function(json!({"port": 1, "concurrency": {"limit": 9}}), status));
-    assert_eq!(route.routed.as_deref(), Some("hello-2"));
+    assert_eq!(shares(&route), [("hello-2", 100)]);
     let expected = RevisionRoute {
-        name: "hello-2".into(),
         port: 9000,
         protocol: Protocol::H2c,
         readiness_path: "/ok".into(),
         concurrency_limit: 4,
+        requires_ready: true,
+        ..RevisionRoute::new("hello-2".into())
     };
     assert_eq!(route.revisions[1], expected);
+}
+
+/// Two revisions that share the traffic, one that only its tag leads to, and one on its way out.
+fn split() -> Value {
+    let revision =
+        |name: &str, state: &str| json!({"name": name, "port": 8080, "protocol": "HTTP1", "state": state});
+    json!({
+        "revisions": [
+            revision("hello-1", "Routed"), revision("hello-2", "Routed"), revision("hello-3", "Routed"),
+            revision("hello-4", "Retiring"),
+        ],
+        "traffic": [
+            {"revision": "hello-1", "percent": 70}, {"revision": "hello-1", "percent": 5, "tag": "old"},
+            {"revision": "hello-2", "percent": 25, "latest": true, "tag": "next"},
+            {"revision": "hello-3", "percent": 0, "tag": "try"}, {"revision": "hello-9", "percent": 0, "tag": "gone"},
+        ],
+    })
+}
+
+#[test]
+fn the_traffic_is_split_as_the_status_says() {
+    let route = route(function(json!({}), split()));
+    assert_eq!(shares(&route), [("hello-1", 70), ("hello-1", 5), ("hello-2", 25)]);
+    let tags: Vec<_> = route.tags.iter().map(|tag| (&*tag.tag, &*tag.revision)).collect();
+    assert_eq!(tags, [("old", "hello-1"), ("next", "hello-2"), ("try", "hello-3")]);
+}
+
+#[test]
+fn each_revision_wakes_with_its_own_part() {
+    let spec = json!({"scale": {"min": 4, "max": 20, "wake": 10}});
+    let mut status = split();
+    let parts = |status: &Value| -> Vec<_> {
+        let route = route(function(spec.clone(), status.clone()));
+        route.revisions.iter().map(|revision| (revision.wake, revision.max)).collect()
+    };
+    assert_eq!(parts(&status), [(8, 15), (3, 5), (1, 1), (10, 20)]);
+    // What is about to come is what it must be large enough for.
+    status["rollout"] = json!({"from": "hello-1", "to": "hello-2", "percent": 25, "comingPercent": 50, "steppedAt": "2026-01-01T00:00:00Z"});
+    assert_eq!(parts(&status)[1], (5, 10));
+}
+
+#[test]
+fn only_accepted_hosts_are_served() {
+    let mut status = proven();
+    status["hosts"] = json!([
+        {"host": "shop.example.com", "accepted": true},
+        {"host": "taken.example.com", "accepted": false, "reason": "HostTaken", "message": "another has it"},
+        {"host": "next-hello-default.example.com", "tag": "next", "accepted": true},
+        {"host": "*.shop.example.com", "accepted": true},
+    ]);
+    let mut function = function(json!({"http": {"hosts": ["other.example.com"]}}), status);
+    function.metadata.creation_timestamp = serde_json::from_value(json!("1970-01-01T00:01:00Z")).unwrap();
+    let route = route(function);
+    let hosts: Vec<_> = route.hosts.iter().map(|host| (&*host.host, host.tag.as_deref())).collect();
+    let expected = [
+        ("shop.example.com", None),
+        ("next-hello-default.example.com", Some("next")),
+        ("*.shop.example.com", None),
+    ];
+    assert_eq!((&hosts[..], route.created), (&expected[..], 60));
 }
 
 fn unproven(conditions: &Value) -> Value {
@@ -109,8 +163,12 @@ fn unproven(conditions: &Value) -> Value {
 }
 
 fn stalled_condition(status: &str, reason: &str, generation: i64) -> Value {
+    condition("Stalled", status, reason, generation)
+}
+
+fn condition(type_: &str, status: &str, reason: &str, generation: i64) -> Value {
     json!([{
-        "type": "Stalled", "status": status, "reason": reason, "message": "told by the operator",
+        "type": type_, "status": status, "reason": reason, "message": "told by the operator",
         "observedGeneration": generation, "lastTransitionTime": "2026-01-01T00:00:00Z",
     }])
 }
@@ -122,12 +180,18 @@ fn stalled_condition(status: &str, reason: &str, generation: i64) -> Value {
 #[case::crash(stalled_condition("True", "CrashLoop", 3), Some(Reason::CrashLoop))]
 #[case::no_reason_of_the_data_path(stalled_condition("True", "ServiceNotOwned", 3), Some(Reason::Stalled))]
 #[case::before_the_last_edit(stalled_condition("True", "ImagePullFailed", 2), None)]
+#[case::no_room_yet(condition("Reconciling", "True", "Unschedulable", 3), Some(Reason::Unschedulable))]
+#[case::no_quota_yet(condition("Reconciling", "True", "QuotaExceeded", 3), Some(Reason::QuotaExceeded))]
+#[case::room_before_the_last_edit(condition("Reconciling", "True", "Unschedulable", 2), None)]
+#[case::there_is_room_again(condition("Reconciling", "False", "Unschedulable", 3), None)]
+#[case::it_only_takes_time(condition("Reconciling", "True", "Proving", 3), None)]
+#[case::what_would_end_the_wait(condition("Reconciling", "True", "CrashLoop", 3), None)]
 fn a_function_that_was_never_proven_is_held_until_it_stalls(
     #[case] conditions: Value,
     #[case] reason: Option<Reason>,
 ) {
     let route = route(function(json!({}), unproven(&conditions)));
-    assert_eq!(route.routed, None);
+    assert_eq!(route.traffic, []);
     let expected = reason.map(|reason| Trouble { reason, detail: "told by the operator".into() });
     assert_eq!(route.stalled, expected);
 }
@@ -137,7 +201,7 @@ fn a_later_revision_that_stalls_does_not_stop_the_one_that_serves() {
     let mut status = proven();
     status["conditions"] = stalled_condition("True", "ImagePullFailed", 3);
     let route = route(function(json!({}), status));
-    assert_eq!((route.routed.as_deref(), route.stalled), (Some("hello-1"), None));
+    assert_eq!((shares(&route), &route.stalled), (vec![("hello-1", 100)], &None));
 }
 
 #[rstest]
@@ -146,7 +210,7 @@ fn a_later_revision_that_stalls_does_not_stop_the_one_that_serves() {
 #[case::no_share(json!({"traffic": [{"revision": "hello-1", "percent": 0}]}))]
 #[case::unknown_revision(json!({"traffic": [{"revision": "hello-9", "percent": 100}]}))]
 fn without_a_known_routed_revision_nothing_is_routed(#[case] status: Value) {
-    assert_eq!(route(function(json!({}), status)).routed, None);
+    assert_eq!(route(function(json!({}), status)).traffic, []);
 }
 
 #[test]

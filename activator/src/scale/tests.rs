@@ -40,10 +40,12 @@ fn status(code: u16, reason: &str) -> Value {
 
 #[tokio::test]
 async fn a_read_gives_the_count_and_its_version() {
-    let (client, seen) =
-        scripted(200, json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 3}}));
+    let (client, seen) = scripted(
+        200,
+        json!({"metadata": {"resourceVersion": "42"}, "spec": {"replicas": 3}, "status": {"replicas": 2}}),
+    );
     let scale = client.read(&revision()).await.unwrap();
-    assert_eq!(scale, Scale { replicas: 3, resource_version: "42".into() });
+    assert_eq!(scale, Scale { replicas: 3, pods: 2, resource_version: "42".into() });
     let path = "/apis/apps/v1/namespaces/default/deployments/hello-1/scale";
     assert_eq!(*seen.lock().unwrap(), [(Method::GET, path.to_owned(), Value::Null)]);
 }

@@ -9,7 +9,7 @@ use catnap_wire::proto::measurements_server::{Measurements, MeasurementsServer};
 use catnap_wire::{Bucket, RevisionId, Term, WakeAnswer, Welcome};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::transport::Server;
@@ -240,7 +240,7 @@ async fn a_refused_token_or_a_missing_one_is_said() {
         matches!(refused, Err(StreamError::Ended { source, .. }) if source.code() == tonic::Code::Unauthenticated)
     );
     let missing = Connection::open(&leader, Path::new("/nowhere/token")).await;
-    assert!(matches!(missing, Err(StreamError::ReadToken { .. })));
+    assert!(matches!(missing, Err(StreamError::Connect { source: ChannelError::ReadToken { .. }, .. })));
 }
 
 #[tokio::test]

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use catnap_activator_core::{
-    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod as FunctionPod, Protocol,
-    RevisionRoute, Settings, SystemClock,
+    Activator, Command, FunctionName, FunctionRoute, Listener, Pod as FunctionPod, RevisionRoute, Settings,
+    SystemClock,
 };
 use catnap_activator_http::{Config, Handle, Server};
 use catnap_wire::message::{ActivatorFrame, LeaderFrame, RevisionId, Term, WakeAnswer, Welcome};
@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
     TraceService, TraceServiceServer,
 };
 use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -31,8 +31,11 @@ use crate::observers::Observers;
 const SOON: Duration = Duration::from_secs(20);
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
-/// Passes on what it receives.
-struct Collector(mpsc::UnboundedSender<ExportTraceServiceRequest>);
+/// Passes on what it receives, and rejects so many spans of it.
+struct Collector {
+    received: mpsc::UnboundedSender<ExportTraceServiceRequest>,
+    rejects: i64,
+}
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -40,19 +43,37 @@ impl TraceService for Collector {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        self.0.send(request.into_inner()).unwrap();
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        self.received.send(request.into_inner()).unwrap();
+        let error_message = "too old".to_owned();
+        let rejected = ExportTracePartialSuccess { rejected_spans: self.rejects, error_message };
+        let partial_success = Some(rejected).filter(|rejected| rejected.rejected_spans > 0);
+        Ok(Response::new(ExportTraceServiceResponse { partial_success }))
     }
 }
 
 /// A collector that is there, and what it receives.
 async fn collector() -> (SocketAddr, mpsc::UnboundedReceiver<ExportTraceServiceRequest>) {
+    rejecting(0).await
+}
+
+/// The same, which rejects so many spans of each request.
+async fn rejecting(rejects: i64) -> (SocketAddr, mpsc::UnboundedReceiver<ExportTraceServiceRequest>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = mpsc::unbounded_channel();
-    let server = tonic::transport::Server::builder().add_service(TraceServiceServer::new(Collector(tell)));
+    let (tell, received) = mpsc::unbounded_channel();
+    let collector = TraceServiceServer::new(Collector { received: tell, rejects });
+    let server = tonic::transport::Server::builder().add_service(collector);
     tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-    (address, told)
+    (address, received)
+}
+
+fn own_pod() -> Pod {
+    Pod {
+        name: "activator-1".into(),
+        namespace: "catnap".into(),
+        uid: "own".into(),
+        ip: Ipv4Addr::LOCALHOST.into(),
+    }
 }
 
 struct Bed {
@@ -69,35 +90,18 @@ impl Bed {
             trace_sample: sample,
             trace_delay: 10,
         };
-        let pod = Pod {
-            name: "activator-1".into(),
-            namespace: "catnap".into(),
-            uid: "own".into(),
-            ip: Ipv4Addr::LOCALHOST.into(),
-        };
         let (activator, commands) = Activator::new(Settings::new(1, "own"), Arc::new(SystemClock::start()));
         let metrics = Metrics::register(&mut Registry::default(), &activator);
         let losses = Arc::clone(&metrics.losses);
-        let (traces, export) = start(&args, &pod, &losses).unwrap().unwrap();
+        let (traces, export) = start(&args, &own_pod(), &losses).unwrap().unwrap();
         tokio::spawn(export.run());
         let connection = activator.leader_connected();
         let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
         activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
         tokio::spawn(drive(Arc::clone(&activator), commands));
-        activator.upsert_function(FunctionRoute {
-            name: FunctionName { namespace: "default".into(), name: "hello".into() },
-            uid: "uid".into(),
-            routed: Some("hello-1".into()),
-            revisions: vec![RevisionRoute {
-                name: "hello-1".into(),
-                port: 8080,
-                protocol: Protocol::Http1,
-                readiness_path: "".into(),
-                concurrency_limit: 0,
-            }],
-            policy: FunctionPolicy::default(),
-            stalled: None,
-        });
+        let name = FunctionName { namespace: "default".into(), name: "hello".into() };
+        let revision = RevisionRoute::new("hello-1".into());
+        activator.upsert_function(FunctionRoute::of_one(name, "uid".into(), revision));
         let mut config = Config::new(vec![(Listener::InCluster, (Ipv4Addr::LOCALHOST, 0).into())]);
         config.sampling = args.sampling();
         let observers = Observers { metrics, access_log: None, traces: Some(traces) };
@@ -124,6 +128,7 @@ impl Bed {
             address: Some(address),
             started: true,
             ready: true,
+            requires_ready: false,
             terminating: false,
             trouble: None,
         };
@@ -329,6 +334,29 @@ async fn a_caller_that_does_not_sample_is_heard() {
     assert_ne!(hex(&spans[0].trace_id), TRACE);
 }
 
+#[rstest::rstest]
+#[case::one_span(1, 1)]
+#[case::all_that_there_are(1_000, 3)]
+#[tokio::test]
+async fn spans_that_a_collector_rejects_are_counted_up_to_the_requests(
+    #[case] rejects: i64,
+    #[case] lost: u64,
+) {
+    let (endpoint, mut received) = rejecting(rejects).await;
+    let args =
+        TraceArgs { otlp_endpoint: Some(format!("http://{endpoint}")), trace_sample: 1.0, trace_delay: 1 };
+    let losses = Arc::<Losses>::default();
+    let (traces, export) = start(&args, &own_pod(), &losses).unwrap().unwrap();
+    // They are there before it begins, so that they are sent together.
+    for _ in 0..3 {
+        traces.queue.send(Vec::new()).await.unwrap();
+    }
+    drop(traces);
+    tokio::time::timeout(SOON, export.run()).await.unwrap();
+    received.recv().await.unwrap();
+    assert_eq!(losses.traces.load(Relaxed), lost);
+}
+
 #[tokio::test]
 async fn without_a_collector_spans_are_lost_and_counted() {
     let nobody = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
@@ -346,14 +374,8 @@ async fn a_collector_that_never_answers_is_not_waited_for() {
         trace_sample: 1.0,
         trace_delay: 1,
     };
-    let pod = Pod {
-        name: "activator-1".into(),
-        namespace: "catnap".into(),
-        uid: "own".into(),
-        ip: Ipv4Addr::LOCALHOST.into(),
-    };
     let losses = Arc::<Losses>::default();
-    let (traces, export) = start(&args, &pod, &losses).unwrap().unwrap();
+    let (traces, export) = start(&args, &own_pod(), &losses).unwrap().unwrap();
     let export = Export { timeout: Duration::from_millis(20), ..export };
     let began = Instant::now();
     tokio::spawn(export.run());

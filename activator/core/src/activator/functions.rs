@@ -19,6 +19,8 @@ impl Activator {
         let functions: Vec<Arc<Function>> =
             routes.into_iter().map(|route| self.put(&mut control, route)).collect();
         self.routes.replace(functions.iter());
+        control.claims.retain(&named);
+        self.routes.rename(&control.claims);
         for function in before.iter().filter(|function| !named.contains(function.name())) {
             delete(&control, function);
         }
@@ -28,17 +30,24 @@ impl Activator {
     pub fn upsert_function(&self, route: FunctionRoute) {
         let mut control = self.control.lock();
         let known = self.routes.get(&route.name);
+        let before = control.claims.of(&route.name).cloned();
         let function = self.put(&mut control, route);
         if known.is_none_or(|known| !Arc::ptr_eq(&known, &function)) {
             self.routes.insert(&function);
+        }
+        if control.claims.of(function.name()) != before.as_ref() {
+            self.routes.rename(&control.claims);
         }
     }
 
     /// A Function is deleted, or being deleted.
     pub fn remove_function(&self, name: &FunctionName) {
-        let control = self.control.lock();
+        let mut control = self.control.lock();
         if let Some(function) = self.routes.get(name) {
             self.routes.remove(name);
+            if control.claims.remove(name) {
+                self.routes.rename(&control.claims);
+            }
             delete(&control, &function);
         }
     }
@@ -70,6 +79,7 @@ impl Activator {
             shared
         });
         let revisions = revisions.collect();
+        control.claims.set(&function, &route);
         disown(control, &function.update(route, revisions));
         function
     }

@@ -84,7 +84,8 @@ impl Activator {
             return self.welcome(connection, welcome);
         }
         let revision = match &frame {
-            LeaderFrame::Welcome(_) => return,
+            // Whoever counts how requests end deals with the latter.
+            LeaderFrame::Welcome(_) | LeaderFrame::Count { .. } => return,
             LeaderFrame::Close { revision, .. }
             | LeaderFrame::Drain { revision, .. }
             | LeaderFrame::Avoid { revision, .. }

@@ -1,7 +1,9 @@
 //! What an activator looks like from outside at one moment: for `/debug/state`, gauges and the local live view.
 
 use super::Activator;
+use crate::aliases::Claim;
 use crate::reason::FunctionName;
+use crate::route::{HostRoute, Share, TagRoute};
 use crate::slots::PeerId;
 use catnap_wire::message::{PodUid, RevisionId};
 use std::net::SocketAddr;
@@ -31,6 +33,12 @@ pub struct FunctionState {
     pub uid: Arc<str>,
     /// Its revisions that may have pods.
     pub revisions: Vec<RevisionId>,
+    /// How its requests are split.
+    pub traffic: Vec<Share>,
+    /// Its revisions with names of their own.
+    pub tags: Vec<TagRoute>,
+    /// Hosts that it asks for outside the cluster.
+    pub hosts: Vec<HostRoute>,
     /// Requests that wait for a first revision.
     pub pending: usize,
 }
@@ -101,11 +109,17 @@ impl Activator {
             .routes
             .all()
             .iter()
-            .map(|function| FunctionState {
-                name: function.name().clone(),
-                uid: Arc::clone(function.uid()),
-                revisions: function.revisions(),
-                pending: function.pending(),
+            .map(|function| {
+                let (traffic, tags) = function.traffic();
+                FunctionState {
+                    name: function.name().clone(),
+                    uid: Arc::clone(function.uid()),
+                    revisions: function.revisions(),
+                    traffic,
+                    tags,
+                    hosts: control.claims.of(function.name()).map_or_else(Vec::new, Claim::hosts),
+                    pending: function.pending(),
+                }
             })
             .collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));

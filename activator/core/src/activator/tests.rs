@@ -3,13 +3,15 @@
 use super::*;
 use crate::{
     Admission, FunctionName, ManualClock, Protocol, RevisionRoute, Slot, Waiting,
-    route::{FunctionPolicy, FunctionRoute},
+    route::{FunctionPolicy, FunctionRoute, Share},
 };
 use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, Verdict, WakeAnswer, Welcome};
 use futures::FutureExt;
 
 mod leader;
+mod names;
 mod peers;
+mod traffic;
 
 struct Fixture {
     activator: Arc<Activator>,
@@ -26,23 +28,15 @@ fn hello() -> FunctionName {
 }
 
 fn revision(name: &str, limit: u32) -> RevisionRoute {
-    RevisionRoute {
-        name: name.into(),
-        port: 8080,
-        protocol: Protocol::H2c,
-        readiness_path: "".into(),
-        concurrency_limit: limit,
-    }
+    RevisionRoute { protocol: Protocol::H2c, concurrency_limit: limit, ..RevisionRoute::new(name.into()) }
 }
 
 fn route(routed: Option<&str>, revisions: &[&str]) -> FunctionRoute {
+    let share = |routed: &str| Share { revision: routed.into(), percent: 100 };
     FunctionRoute {
-        name: hello(),
-        uid: "u1".into(),
-        routed: routed.map(Into::into),
+        traffic: routed.into_iter().map(share).collect(),
         revisions: revisions.iter().map(|name| revision(name, 1)).collect(),
-        policy: FunctionPolicy::default(),
-        stalled: None,
+        ..FunctionRoute::new(hello(), "u1".into())
     }
 }
 
@@ -56,6 +50,7 @@ fn pod(uid: &str) -> Pod {
         address: Some(([10, 0, 0, 1], 8080).into()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     }
@@ -152,7 +147,7 @@ fn refusal(waiting: Waiting) -> Refusal {
 fn hosts_find_functions_on_the_inner_listener_only() {
     let (fixture, _) = Fixture::serving();
     let find = |listener, authority| fixture.activator.route(listener, authority);
-    assert_eq!(*find(Listener::InCluster, "Hello.default.svc:80").expect("found").name(), hello());
+    assert_eq!(*find(Listener::InCluster, "Hello.default.svc:80").expect("found").function().name(), hello());
     for (listener, authority, detail) in [
         (Listener::Edge, "hello.default", "no function is exposed here"),
         (Listener::InCluster, "hello", "a host name needs a namespace: use hello.<namespace>"),
@@ -217,9 +212,9 @@ fn a_request_that_is_held_again_needs_no_share_of_the_bytes() {
     let Admission::Held(refused) = again.connect_failed() else { panic!("set aside") };
     let new = fixture.hold();
     let function = fixture.activator.route(Listener::InCluster, "hello.default").expect("a function");
-    let Admission::Held(broke_off) = function.admit_again() else { panic!("set aside") };
+    let Admission::Held(broke_off) = function.admit_again(Some(&id("hello-1"))) else { panic!("set aside") };
     fixture.activator.upsert_function(route(None, &["hello-1"]));
-    let Admission::Held(unproven) = function.admit_again() else { panic!("no revision") };
+    let Admission::Held(unproven) = function.admit_again(Some(&id("hello-1"))) else { panic!("no revision") };
     assert_eq!(new.hold_bytes(600).expect_err("more than a third").reason, Reason::ProcessOverloaded);
     for again in [refused, broke_off, unproven] {
         drop(again.hold_bytes(600).expect("as much is free"));
@@ -263,7 +258,7 @@ fn without_a_leader_the_activator_wakes_alone() {
     fixture.pass(ms(2));
     let attempt = 1;
     assert!(fixture.commands().contains(&Command::ReadScale { revision: id("hello-1"), attempt }));
-    let scale = Scale { replicas: 0, resource_version: "7".into() };
+    let scale = Scale { replicas: 0, pods: 0, resource_version: "7".into() };
     fixture.activator.scale_read(&id("hello-1"), attempt, Ok(scale));
     let raise =
         Command::RaiseScale { revision: id("hello-1"), attempt, replicas: 1, resource_version: "7".into() };
@@ -367,7 +362,7 @@ fn one_namespace_leaves_places_for_the_others() {
     let other = admit("three.modest");
     assert!(matches!(other, Admission::Held(_)), "{other:?}");
     let one = fixture.activator.route(Listener::InCluster, "one.greedy").expect("a function");
-    assert!(matches!(one.admit_again(), Admission::Held(_)), "it had its place before");
+    assert!(matches!(one.admit_again(Some(&id("hello-1"))), Admission::Held(_)), "it had its place before");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //!
 //! The rules are those of the whole gate, with their numbers. What is only avoided is in no round: it may be used at any time.
 
-use super::{CloseAnswer, Gate, State};
+use super::{ALONE_AFTER, CloseAnswer, Gate, State};
 use catnap_wire::message::{GateId, PodUid};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -25,8 +25,8 @@ pub(crate) struct Wish<'a> {
 pub(crate) struct Findings {
     /// Something is in flight on a pod that would not stay.
     pub(crate) in_flight: bool,
-    /// Requests are held, or a pod that would go is not known here as one that lives: then another one would go. It does not
-    /// count once this was agreed to.
+    /// Requests are held for want of room, or a pod that would go is not known here as one that lives: then another one would
+    /// go. It does not count once this was agreed to.
     pub(crate) objection: bool,
 }
 
@@ -112,10 +112,10 @@ impl Gate {
     }
 
     /// The leader is silent and the scale is zero: this gate becomes one of the whole revision.
-    pub(super) fn drain_into_zero(&mut self) {
+    pub(super) fn drain_into_zero(&mut self, now: Duration) {
         if let Some(drain) = self.drain.take() {
             self.condemned.extend(drain.going);
-            self.state = State::Resting { gate: Some(drain.gate) };
+            self.state = State::Resting { gate: Some(drain.gate), young_until: Some(now + ALONE_AFTER) };
         }
     }
 }

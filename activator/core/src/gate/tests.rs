@@ -86,7 +86,6 @@ fn rule_2_pods_named_and_pods_known_at_the_ack_are_condemned_by_the_zero() {
     assert!(gate.zero_by(&verdict(gate_id(1, 1), &["listed"]), at(100)));
     assert!(!gate.admits(&uid("made since")), "the count was not raised yet");
     assert_eq!(gate.closed(), Some(gate_id(1, 1)));
-    assert_eq!(gate.alone_from(), None, "no timer");
     gate.raised();
     for pod in ["named", "known", "listed"] {
         assert!(!gate.admits(&uid(pod)), "{pod}");
@@ -188,7 +187,7 @@ fn rule_5_counts_from_the_leaders_last_word_on_the_gate() {
 fn a_zero_read_alone_condemns_what_was_known_and_waits_for_the_raise() {
     let mut gate = Gate::open();
     close(&mut gate, gate_id(1, 1), &["named"], &["acked"], at(0));
-    gate.read_zero(&[uid("known")], at(3_000));
+    gate.read_zero(&[uid("known")], true, at(3_000));
     assert!(!gate.admits(&uid("new")));
     assert_eq!(gate.closed(), Some(gate_id(1, 1)));
     gate.raised();
@@ -198,10 +197,57 @@ fn a_zero_read_alone_condemns_what_was_known_and_waits_for_the_raise() {
     assert!(gate.admits(&uid("new")));
 }
 
+#[rstest]
+#[case::open(false, None, 5_000)]
+#[case::after_the_ack(true, None, 5_000)]
+#[case::of_which_it_heard_before(true, Some(2_000), 4_000)]
+fn rule_13_a_zero_is_young_for_two_seconds_after_it_came(
+    #[case] acked: bool,
+    #[case] zero: Option<u64>,
+    #[case] until: u64,
+) {
+    let mut gate = Gate::open();
+    if acked {
+        close(&mut gate, gate_id(1, 1), &["a"], &[], at(1_000));
+    }
+    if let Some(zero) = zero {
+        gate.zero_by(&verdict(gate_id(1, 1), &["a"]), at(zero));
+    }
+    // The answer to another hello, by the next leader.
+    let closed = Closed { verdict: verdict(gate_id(2, 1), &["a"]), zero: true };
+    gate.welcome(closed.verdict.gate.term, Some(&closed), at(3_000));
+    assert_eq!(gate.alone_from(), Some(at(until)));
+    gate.raised_alone(at(until - 1));
+    assert!(!gate.is_open(), "what nobody named may go with it");
+    gate.raised_alone(at(until));
+    assert!(gate.admits(&uid("made since")));
+}
+
+#[rstest]
+#[case::no_pods(true, true)]
+#[case::pods(false, false)]
+fn rule_13_a_zero_that_was_there_before_is_old_when_no_pods_are_left(#[case] acted: bool, #[case] old: bool) {
+    let mut gate = Gate::unanswered(at(0));
+    gate.read_zero(&[], acted, at(3_000));
+    assert_eq!(gate.is_young(at(4_999)), !old);
+    gate.read_zero(&[], false, at(4_999));
+    gate.raised_alone(at(5_000));
+    assert_eq!(gate.is_open(), !old, "the time runs from when it was first seen to be young");
+}
+
+#[test]
+fn rule_13_the_leaders_word_counts_at_any_time() {
+    let mut gate = Gate::open();
+    gate.zero_by(&verdict(gate_id(1, 1), &["a"]), at(0));
+    assert!(gate.is_young(at(1)));
+    gate.raised();
+    assert!(gate.admits(&uid("made since")));
+}
+
 #[test]
 fn condemned_pods_are_pardoned_alone_only_when_they_outlived_the_zero() {
     let mut gate = Gate::unanswered(at(0));
-    gate.read_zero(&[uid("a")], at(3_000));
+    gate.read_zero(&[uid("a")], true, at(3_000));
     gate.raised();
     assert!(!gate.pardon(at(4_999)));
     assert!(!gate.admits(&uid("a")));

@@ -52,7 +52,7 @@ impl<W> Revision<W> {
     /// A frame about this revision. A welcome goes to `welcomed`.
     pub fn leader_says(&mut self, frame: &LeaderFrame, now: Duration, out: &mut Effects<W>) {
         match frame {
-            LeaderFrame::Welcome(_) => {}
+            LeaderFrame::Welcome(_) | LeaderFrame::Count { .. } => {}
             LeaderFrame::Close { gate, pods, .. } => self.close(*gate, pods, now, out),
             LeaderFrame::Drain { gate, pods, kept, replicas, .. } => {
                 let wish = Wish { gate: *gate, pods, kept, replicas: *replicas };
@@ -93,7 +93,7 @@ impl<W> Revision<W> {
             let living: HashSet<&PodUid> = living.map(|(_, state)| &state.pod.uid).collect();
             Findings {
                 in_flight: self.serves_any(|uid| !kept.contains(uid)),
-                objection: !self.queue.is_empty() || !wish.pods.iter().all(|uid| living.contains(uid)),
+                objection: self.lacks_room(now) || !wish.pods.iter().all(|uid| living.contains(uid)),
             }
         };
         let answer = self.gate.drain(wish, found, now);
@@ -163,6 +163,11 @@ impl<W> Revision<W> {
 
     fn is_pressed(&self, now: Duration) -> bool {
         self.pressed_from().is_some_and(|from| from <= now)
+    }
+
+    /// Requests are held for want of a pod, or of room in one: not only until another activator has answered.
+    fn lacks_room(&self, now: Duration) -> bool {
+        self.is_pressed(now) || !self.queue.is_empty() && self.capacity.usable() == 0
     }
 
     /// What the leader is to be told of that now; asked every 100 ms.

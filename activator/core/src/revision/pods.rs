@@ -112,6 +112,7 @@ impl<W> Revision<W> {
             let Some(address) = state.pod.address else { continue };
             let wanted = state.lives()
                 && state.reachable().is_none()
+                && state.probing_helps()
                 && (holding || set_aside)
                 && !self.gate.condemned(&state.pod.uid);
             if !wanted {

@@ -53,6 +53,7 @@ fn ready(name: &str) -> Pod {
         address: Some(([10, 0, 0, 1], 8080).into()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     }
@@ -160,7 +161,12 @@ impl Fixture {
     }
 
     fn read(&mut self, attempt: u64, replicas: u32) {
-        let scale = Scale { replicas, resource_version: format!("v{attempt}").into() };
+        self.read_beside(attempt, replicas, replicas);
+    }
+
+    /// The controllers have counted this many pods.
+    fn read_beside(&mut self, attempt: u64, replicas: u32, pods: u32) {
+        let scale = Scale { replicas, pods, resource_version: format!("v{attempt}").into() };
         self.event(|revision, now, out| revision.scale_read(attempt, Ok(scale), now, out));
     }
 

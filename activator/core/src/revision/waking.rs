@@ -97,9 +97,13 @@ impl<W> Revision<W> {
             self.wake.back_off(now, &mut self.random);
             self.wake.not_later(self.gate.alone_from(), now);
         } else {
-            self.gate.read_zero(&attempt.known, now);
+            self.gate.read_zero(&attempt.known, scale.pods == 0, now);
             self.changed(now, out);
-            if self.wake.needed() {
+            if scale.pods > 0 && self.gate.is_young(now) {
+                // (10) Raised before the controllers have acted on the zero, it would be those that were given up who stay.
+                self.wake.back_off(now, &mut self.random);
+                self.wake.not_later(self.gate.alone_from(), now);
+            } else if self.wake.needed() {
                 let replicas = self.replicas_to_wake();
                 let attempt_number = attempt.number;
                 self.wake.raise(attempt);
@@ -127,9 +131,10 @@ impl<W> Revision<W> {
         }
         match result {
             Ok(()) => {
-                self.gate.raised();
+                self.gate.raised_alone(now);
                 self.wake.seen(self.replicas_to_wake(), now);
                 self.wake.back_off(now, &mut self.random);
+                self.wake.not_later(self.gate.alone_from(), now);
             }
             Err(ScaleError::Conflict) => self.wake.retry_soon(now, &mut self.random),
             Err(ScaleError::NotFound | ScaleError::Failed(_)) => self.wake.back_off(now, &mut self.random),

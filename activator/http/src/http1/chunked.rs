@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::Frame;
+use memchr::memchr;
 
 use super::head::{self, fields_end};
 
@@ -88,7 +89,7 @@ impl Chunked {
                 Self::Trailers(seen) => {
                     let end = fields_end(read, seen);
                     if end.unwrap_or(read.len()) > TRAILER_BYTES {
-                        return Err("the trailers are too long");
+                        return Err("the trailers have more than 16 KiB");
                     }
                     let Some(end) = end else { return Ok(Decoded::Missing) };
                     let trailers = head::parse_fields(&read.split_to(end).freeze())?;
@@ -168,13 +169,17 @@ fn take_size(read: &mut BytesMut) -> Result<Option<u64>, &'static str> {
 
 /// The size that the first line says, and the length of the line with its end. `None`: it is not complete.
 fn size_line(read: &[u8]) -> Result<Option<(u64, usize)>, &'static str> {
-    let Some(end) = read.iter().position(|byte| *byte == b'\n') else {
+    let Some(end) = memchr(b'\n', read) else {
         // The line's end may have begun.
-        return if read.len() > LINE_BYTES + 1 { Err("a chunk's size is too long") } else { Ok(None) };
+        return if read.len() > LINE_BYTES + 1 {
+            Err("the line of a chunk's size has more than 4 KiB")
+        } else {
+            Ok(None)
+        };
     };
     let line = read[..end].strip_suffix(b"\r").ok_or("a chunk's size does not end with CR LF")?;
     if line.len() > LINE_BYTES || line.contains(&b'\r') {
-        return Err("a chunk's size is no line");
+        return Err("the line of a chunk's size has more than 4 KiB or a CR in it");
     }
     let digits = line.split(|byte| matches!(byte, b';' | b' ' | b'\t')).next().unwrap_or_default();
     // Sixteen hexadecimal digits are all that 64 bits hold.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http::{StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
+use memchr::memchr;
 
 use super::HEAD_FIELDS;
 
@@ -31,7 +32,7 @@ pub(super) enum Length {
 pub(super) fn fields_end(read: &[u8], seen: &mut usize) -> Option<usize> {
     // A line end may have been the last byte so far.
     let mut from = seen.saturating_sub(2);
-    while let Some(position) = read[from..].iter().position(|byte| *byte == b'\n') {
+    while let Some(position) = memchr(b'\n', &read[from..]) {
         let after = from + position + 1;
         match &read[after..] {
             [b'\n', ..] => return Some(after + 1),
@@ -79,12 +80,12 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
 pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     if !lines.all(|line| line.ends_with(b"\r\n")) {
-        return Err("a field does not end with CR LF");
+        return Err("a trailer does not end with CR LF");
     }
     let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
     match httparse::parse_headers(bytes, &mut fields) {
         Ok(Status::Complete((length, fields))) if length == bytes.len() => header_map(bytes, fields),
-        Ok(_) | Err(_) => Err("a field is malformed"),
+        Ok(_) | Err(_) => Err("a trailer is no field, or there are more than 256"),
     }
 }
 
@@ -165,9 +166,10 @@ pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'stati
         let digits = value.as_bytes();
         // `u64::from_str` takes a sign, which a length has not.
         let number = std::str::from_utf8(digits).ok().filter(|_| digits.iter().all(u8::is_ascii_digit));
-        let number: u64 = number.and_then(|digits| digits.parse().ok()).ok_or("its length is no number")?;
+        let number: u64 =
+            number.and_then(|digits| digits.parse().ok()).ok_or("Content-Length is no number")?;
         if length.is_some_and(|length| length != number) {
-            return Err("it has two lengths");
+            return Err("two Content-Length fields differ");
         }
         length = Some(number);
     }
@@ -199,10 +201,13 @@ mod tests {
     #[case("HTTP/1.1 204 No Content\r\n\r\n", Ok(Length::Known(0)))]
     #[case("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", Ok(Length::Known(0)))]
     #[case("HTTP/1.1 101 Switching Protocols\r\n\r\n", Ok(Length::Known(0)))]
-    #[case("HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n", Err("it has two lengths"))]
-    #[case("HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\n", Err("its length is no number"))]
-    #[case("HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\n\r\n", Err("its length is no number"))]
-    #[case("HTTP/1.1 200 OK\r\ncontent-length: \r\n\r\n", Err("its length is no number"))]
+    #[case(
+        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6\r\n\r\n",
+        Err("two Content-Length fields differ")
+    )]
+    #[case("HTTP/1.1 200 OK\r\ncontent-length: +5\r\n\r\n", Err("Content-Length is no number"))]
+    #[case("HTTP/1.1 200 OK\r\ncontent-length: 5, 5\r\n\r\n", Err("Content-Length is no number"))]
+    #[case("HTTP/1.1 200 OK\r\ncontent-length: \r\n\r\n", Err("Content-Length is no number"))]
     #[case(
         "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
         Err("it has both a length and a transfer coding")

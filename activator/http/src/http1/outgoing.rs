@@ -74,7 +74,8 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.framing_written = 0;
         self.delimited = write_head(&mut self.framing, &body);
         self.promised = if let Delimited::Length(length) = self.delimited { length } else { 0 };
-        self.body = Some(body).filter(|body| self.chunked() || self.promised > 0 || !body.is_end_stream());
+        let more = self.chunked() || self.promised > 0 || !body.is_end_stream();
+        self.body = more.then_some(body);
     }
 
     /// Gives the buffer back, which is not in use.
@@ -190,7 +191,9 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
             Ok(data) if data.is_empty() => {}
             Ok(data) => {
                 // The end goes with the last piece.
-                self.body = self.body.take().filter(|body| !body.is_end_stream());
+                if self.body.as_ref().is_some_and(Body::is_end_stream) {
+                    self.body = None;
+                }
                 self.keep_promise(data.len())?;
                 self.behind = 0;
                 if self.chunked() {

@@ -17,23 +17,25 @@ use std::task::{Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use catnap_activator_core::Refusal;
 use http::{Method, Response};
 use http_body::Body;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
 
 use super::outgoing::{Outgoing, OutgoingError};
+use crate::answer::{self, Asker};
 use crate::body::ClientBody;
 use crate::client::Client;
-use crate::exchange;
 use crate::io::{Stream, Transport};
 use crate::pace::{AwaitedUpload, Upload};
 use crate::response_body::ResponseBody;
 use crate::socket::Socket;
 use crate::tunnel::Tunnel;
+use crate::{exchange, forwarded, record};
 pub(crate) use body::{Http1RequestBody, Http1RequestBodyError};
 use downstream::{Downstream, Reading};
-use request::Head;
+use request::{Head, Unparsable};
 use response::{Asked, Shape};
 
 /// How much of a head is expected, more or less.
@@ -71,13 +73,9 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
         let head = match poll_fn(|context| downstream.lock().poll_head(context)).await {
             Ok(Some(head)) => head,
             Ok(None) => return Ending::Linger,
-            Err(error) => {
+            Err(unparsable) => {
                 client.socket.exchange_began(Instant::now());
-                client.worker.observer.unparsable(error.reason());
-                tracing::debug!(peer = %client.socket.peer, %error, "no request");
-                let mut bytes = Vec::with_capacity(HEAD_ROOM);
-                response::write_bare(&mut bytes, error.status(), &client.worker.date);
-                write_all(&downstream, &bytes).await;
+                refuse(client, &downstream, &unparsable).await;
                 break;
             }
         };
@@ -113,6 +111,19 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
     poll_fn(|context| downstream.lock().poll_let_go(context)).await;
     downstream.lock().give_up_body();
     Ending::Linger
+}
+
+/// Answers what is no request.
+async fn refuse(client: &Client, downstream: &Mutex<Downstream>, unparsable: &Unparsable) {
+    let Unparsable { error, line } = unparsable;
+    let refusal = Refusal::new(error.reason(), error.to_string());
+    let to_head = line.method == Method::HEAD.as_str();
+    let asker = Asker { grpc: false, head: to_head, request_id: forwarded::new_request_id() };
+    let answer = answer::refuse(&refusal, &asker);
+    record::unparsable(client, *line, refusal.reason, &asker.request_id);
+    let mut bytes = Vec::with_capacity(HEAD_ROOM + answer.body().len());
+    response::write_last(&mut bytes, answer, to_head, &client.worker.date);
+    write_all(downstream, &bytes).await;
 }
 
 /// One request, from its head to the last byte of its response, and of its body.

@@ -3,8 +3,7 @@
 use std::net::TcpListener;
 
 use catnap_activator_core::{
-    Activator, Admission, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, RevisionRoute,
-    Settings, SystemClock,
+    Activator, Admission, FunctionName, FunctionRoute, Listener, Pod, RevisionRoute, Settings, SystemClock,
 };
 use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
 
@@ -22,20 +21,9 @@ fn slot_of(address: SocketAddr, protocol: Protocol) -> Slot {
     let connection = activator.leader_connected();
     let welcome = Welcome { term: Term::default(), closed: vec![], more: false };
     activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
-    activator.upsert_function(FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "hello".into() },
-        uid: "uid".into(),
-        routed: Some("hello-1".into()),
-        revisions: vec![RevisionRoute {
-            name: "hello-1".into(),
-            port: 8080,
-            protocol,
-            readiness_path: "".into(),
-            concurrency_limit: 0,
-        }],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    });
+    let name = FunctionName { namespace: "default".into(), name: "hello".into() };
+    let revision = RevisionRoute { protocol, ..RevisionRoute::new("hello-1".into()) };
+    activator.upsert_function(FunctionRoute::of_one(name, "uid".into(), revision));
     let revision =
         RevisionId { namespace: "default".into(), name: "hello-1".into(), function_uid: "uid".into() };
     let pod = Pod {
@@ -43,6 +31,7 @@ fn slot_of(address: SocketAddr, protocol: Protocol) -> Slot {
         address: Some(address),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };

@@ -1,6 +1,6 @@
 //! Answers that Catnap gives itself, and clients that do not get one.
 
-use crate::bed::{Bed, Setup, until};
+use crate::bed::{Bed, Setup};
 use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, nobody};
 use catnap_activator_core::{Reason, Trouble};
@@ -56,22 +56,48 @@ async fn the_edge_serves_no_cluster_local_name() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_gets_a_bare_status_and_is_counted() {
+async fn what_is_no_http_is_told_why_and_counted() {
     let bed = Bed::start();
+    let hello = "GET / HTTP/1.1\r\nHost: hello.default\r\n";
+    let most = "more than 65536 bytes, which is the most that is allowed; its longest part is the header field X-Long";
+    for (bytes, reason, told) in [
+        ("what is this\r\n\r\n".to_owned(), Reason::BadRequest, "the request line"),
+        ("GET / HTTP/3.0\r\n\r\n".to_owned(), Reason::BadRequest, "HTTP/1.1 or HTTP/1.0"),
+        (
+            format!("{hello}X-Odd : 1\r\n\r\n"),
+            Reason::BadRequest,
+            "the header field X-Odd has a blank before",
+        ),
+        (
+            format!("{hello}Content-Length: 1\r\nContent-Length: 2\r\n\r\n"),
+            Reason::BadRequest,
+            "9223372036854775807",
+        ),
+        (format!("{hello}X-Long: {}", "x".repeat(70_000)), Reason::HeadTooLarge, most),
+        (
+            format!("{hello}{}\r\n", "X-Many: 1\r\n".repeat(100)),
+            Reason::HeadTooLarge,
+            "more than 100 header fields",
+        ),
+    ] {
+        let mut client = Raw::connect(bed.address()).await;
+        client.send(&bytes).await;
+        let answer = client.answer().await;
+        expect(&answer, reason);
+        assert_eq!(answer.header("connection"), Some("close"));
+        assert!(answer.json()["detail"].as_str().unwrap().contains(told), "{:?}", answer.json());
+        assert_eq!(answer.json()["requestId"].as_str().unwrap().len(), 32);
+        assert!(client.rest().await.is_empty(), "it is the last one");
+    }
     let mut client = Raw::connect(bed.address()).await;
-    client.send("what is this\r\n\r\n").await;
-    assert!(client.rest().await.starts_with(b"HTTP/1.1 400 "));
-    let mut client = Raw::connect(bed.address()).await;
-    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-Long: {}", "x".repeat(70_000))).await;
-    assert!(client.rest().await.starts_with(b"HTTP/1.1 431 "));
-    let mut client = Raw::connect(bed.address()).await;
-    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X-Many: 1\r\n".repeat(100))).await;
-    assert!(client.rest().await.starts_with(b"HTTP/1.1 431 "));
-    until("they are counted", || bed.counts.unparsable.lock().len() == 3).await;
-    assert_eq!(
-        *bed.counts.unparsable.lock(),
-        [Reason::BadRequest, Reason::HeadTooLarge, Reason::HeadTooLarge]
-    );
+    client.send("HEAD / HTTP/1.1\r\nHost : hello.default\r\n\r\n").await;
+    let answer = client.head().await;
+    assert_eq!((answer.status, answer.header("catnap-reason")), (400, Some("BadRequest")));
+    assert!(client.rest().await.is_empty(), "an answer to HEAD has no body");
+    let counted = bed.counts.unparsable.lock().clone();
+    let (bad, large) = (Reason::BadRequest, Reason::HeadTooLarge);
+    assert_eq!(counted, [bad, bad, bad, bad, large, large, bad]);
+    assert!(bed.counts.ended.lock().is_empty(), "there was no request");
 }
 
 #[tokio::test]

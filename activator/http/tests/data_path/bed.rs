@@ -97,7 +97,9 @@ impl Observer for Counts {
         self.under_way.fetch_sub(1, SeqCst);
     }
 
-    fn unparsable(&self, reason: Reason) {
+    fn unparsable(&self, exchange: &Ended<'_>) {
+        let Outcome::Refused(reason) = exchange.outcome else { panic!("{exchange:?}") };
+        assert_eq!((exchange.status, exchange.attempts), (Some(reason.status()), 0));
         self.unparsable.lock().push(reason);
     }
 
@@ -184,19 +186,14 @@ impl Bed {
     pub(crate) fn function(&self, name: &str, setup: Setup) {
         let Setup { protocol, limit, max_requests, activation, stalled, timeouts } = setup;
         let revision: Arc<str> = format!("{name}-1").into();
-        self.activator.upsert_function(FunctionRoute {
-            name: FunctionName { namespace: "default".into(), name: name.into() },
-            uid: format!("uid-{name}").into(),
-            routed: stalled.is_none().then(|| Arc::clone(&revision)),
-            revisions: vec![RevisionRoute {
-                name: revision,
-                port: 8080,
-                protocol,
-                readiness_path: "".into(),
-                concurrency_limit: limit,
-            }],
+        let revision = RevisionRoute { protocol, concurrency_limit: limit, ..RevisionRoute::new(revision) };
+        let route = FunctionRoute {
             policy: FunctionPolicy { max_requests, activation, timeouts, ..FunctionPolicy::default() },
-            stalled,
+            ..FunctionRoute::of_one(function_name(name), format!("uid-{name}").into(), revision)
+        };
+        self.activator.upsert_function(match stalled {
+            None => route,
+            stalled => FunctionRoute { stalled, traffic: vec![], ..route },
         });
     }
 
@@ -236,10 +233,15 @@ pub(crate) fn set_pods(activator: &Activator, name: &str, addresses: &[SocketAdd
         address: Some(*address),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     });
     activator.set_pods(&revision(name), pods.collect());
+}
+
+pub(crate) fn function_name(name: &str) -> FunctionName {
+    FunctionName { namespace: "default".into(), name: name.into() }
 }
 
 pub(crate) fn revision(name: &str) -> RevisionId {

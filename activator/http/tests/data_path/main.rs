@@ -28,4 +28,5 @@ mod protocols;
 mod streams;
 mod timeouts;
 mod tls;
+mod traffic;
 mod tunnels;

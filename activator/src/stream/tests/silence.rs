@@ -2,6 +2,8 @@
 
 use catnap_testkit::Relay;
 
+use catnap_runtime::channel::{PING_INTERVAL, PING_TIMEOUT};
+
 use super::*;
 
 /// Longer than both settings together, with some time for a busy machine.

@@ -92,7 +92,8 @@ fn rule_5_alone_it_opens_by_what_the_count_says(#[case] replicas: u32, #[case] o
 #[test]
 fn a_zero_that_is_read_takes_everything() {
     let mut gate = drained();
-    gate.read_zero(&[uid("b")], at(3_000));
+    gate.read_zero(&[uid("b")], true, at(3_000));
+    assert!(gate.is_young(at(4_999)), "it was written just now");
     gate.raised();
     assert!(!gate.admits(&uid("a")) && !gate.admits(&uid("b")));
     assert!(gate.admits(&uid("later")));

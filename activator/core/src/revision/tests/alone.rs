@@ -106,6 +106,81 @@ fn a_pod_that_outlived_the_zero_is_pardoned_in_the_end() {
     panic!("stranded");
 }
 
+/// A leader that has written the zero and falls silent, a request that comes right after, and the read that follows.
+fn wake_after_zero() -> (Fixture, u64) {
+    let mut fixture = Fixture::led(Policy::default());
+    fixture.pods(vec![ready("a")]);
+    fixture.close(1, &["a"]);
+    fixture.leader(&LeaderFrame::Zero(verdict(1, &["a"])));
+    fixture.revision.leader_lost(fixture.now);
+    fixture.arrive();
+    fixture.take();
+    fixture.pass(ms(2));
+    let attempt = fixture.reads()[0];
+    (fixture, attempt)
+}
+
+#[test]
+fn rule_13_a_zero_on_which_nobody_has_acted_is_not_raised_alone() {
+    let (mut fixture, attempt) = wake_after_zero();
+    fixture.read_beside(attempt, 0, 1);
+    assert!(fixture.raises().is_empty(), "the pod that was given up would stay");
+    let mut reads = Vec::new();
+    while fixture.now < ms(2_000) {
+        fixture.pass(ms(1));
+        for attempt in fixture.reads() {
+            reads.push(fixture.now);
+            fixture.read_beside(attempt, 0, 1);
+            assert_eq!(fixture.raises().len(), usize::from(fixture.now >= ms(2_000)));
+        }
+    }
+    assert!(reads.len() > 3 && reads[0] < ms(100), "{reads:?}");
+    assert_eq!(reads.last(), Some(&ms(2_000)), "then they must have acted, or nobody ever does");
+}
+
+#[test]
+fn rule_13_after_a_raise_of_a_young_zero_nothing_is_used_without_the_leader_until_it_is_old() {
+    let (mut fixture, attempt) = wake_after_zero();
+    fixture.read_beside(attempt, 0, 0);
+    assert_eq!(fixture.raises().len(), 1, "and the raise does not wait");
+    fixture.raised(attempt, Ok(()));
+    fixture.pods(vec![ready("b")]);
+    let mut granted = Vec::new();
+    while granted.is_empty() {
+        assert!(fixture.now <= ms(2_000), "stranded");
+        fixture.pass(ms(1));
+        for effect in fixture.take() {
+            match effect {
+                Effect::ReadScale { attempt } => fixture.read(attempt, 1),
+                Effect::Grant { grant, .. } => granted.push((fixture.now, grant.uid.to_string())),
+                _ => {}
+            }
+        }
+        granted.extend(fixture.granted().into_iter().map(|(_, uid)| (fixture.now, uid)));
+    }
+    assert_eq!(granted, [(ms(2_000), "b".to_owned())]);
+}
+
+#[test]
+fn rule_13_a_zero_of_two_seconds_ago_is_woken_from_at_once() {
+    let mut fixture = Fixture::led(Policy::default());
+    fixture.pods(vec![ready("a")]);
+    fixture.close(1, &["a"]);
+    fixture.leader(&LeaderFrame::Zero(verdict(1, &["a"])));
+    fixture.pods(vec![]);
+    fixture.revision.leader_lost(fixture.now);
+    fixture.pass(ms(2_000));
+    fixture.take();
+    fixture.arrive();
+    fixture.pass(ms(2));
+    let attempt = fixture.reads()[0];
+    fixture.read(attempt, 0);
+    assert_eq!(fixture.raises().len(), 1);
+    fixture.raised(attempt, Ok(()));
+    fixture.pods(vec![ready("b")]);
+    assert_eq!(fixture.granted(), [(0, "b".to_owned())]);
+}
+
 #[test]
 fn the_second_activator_gives_the_first_a_head_start() {
     let mut fixture = Fixture::new(Policy::default());

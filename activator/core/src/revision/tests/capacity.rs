@@ -126,6 +126,24 @@ fn a_pod_that_was_set_aside_is_asked_for_a_connection_and_not_for_a_fast_answer(
 }
 
 #[test]
+fn a_pod_that_must_be_ready_is_neither_probed_nor_used_before() {
+    let must = |is_ready: bool| Pod { ready: is_ready, requires_ready: true, ..ready("a") };
+    let mut fixture = Fixture::new(Policy::default());
+    fixture.pods(vec![must(false)]);
+    fixture.arrivals(1);
+    fixture.pass(ms(0));
+    assert_eq!(fixture.probes(), [""; 0]);
+    fixture.probed("a", true);
+    assert!(fixture.granted().is_empty(), "that its port answers is not enough");
+    fixture.pods(vec![must(true)]);
+    assert_eq!(fixture.granted(), [(0, "a".to_owned())]);
+    fixture.pods(vec![must(false)]);
+    fixture.arrivals(1);
+    fixture.probed("a", true);
+    assert!(fixture.granted().is_empty(), "it is not Ready any more");
+}
+
+#[test]
 fn a_pod_that_was_set_aside_is_used_again_once_it_becomes_ready() {
     let mut fixture = set_aside();
     fixture.pods(vec![Pod { ready: false, ..ready("a") }]);

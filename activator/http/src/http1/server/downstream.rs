@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use tokio_util::io::poll_read_buf;
 
 use super::body::{Http1RequestBody, Http1RequestBodyError};
-use super::request::{self, Head, RequestError};
+use super::request::{self, Head, Unparsable};
 use crate::http1::chunked::Decoded;
 use crate::http1::coding::Coding;
 use crate::http1::connection::READ_AGAIN;
@@ -78,10 +78,7 @@ impl Downstream {
     }
 
     /// The next request's head. `None`: the client left, or was late.
-    pub(super) fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<Head>, RequestError>> {
+    pub(super) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Head>, Unparsable>> {
         loop {
             if let Some(head) = request::take(&mut self.read, &mut self.seen)? {
                 return Poll::Ready(Ok(Some(head)));

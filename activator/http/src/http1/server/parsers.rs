@@ -2,7 +2,7 @@
 
 use bytes::BytesMut;
 
-use super::request::{Head, RequestError, take};
+use super::request::{Head, Unparsable, take};
 use crate::http1::head::Length;
 use crate::parsers::{has_one_length_at_most, names_a_host_that_needs_no_quoting};
 
@@ -14,6 +14,10 @@ pub(crate) fn request_head(bytes: &[u8]) {
     match (&whole, &pieces) {
         (Ok(whole), Ok(pieces)) => assert_eq!(format!("{whole:?}"), format!("{pieces:?}")),
         (whole, pieces) => assert_eq!(whole.is_err(), pieces.is_err(), "{whole:?} {pieces:?}"),
+    }
+    if let Err(unparsable) = &whole {
+        let detail = unparsable.error.to_string();
+        assert!(detail.len() < 256 && detail.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{detail:?}");
     }
     let Ok(Some((head, _))) = whole else { return };
     let headers = head.request.headers();
@@ -30,7 +34,7 @@ pub(crate) fn request_head(bytes: &[u8]) {
 }
 
 /// Takes a head out of what comes in pieces of this length. Gives what is left, too.
-fn take_from(bytes: &[u8], length: usize) -> Result<Option<(Head, Vec<u8>)>, RequestError> {
+fn take_from(bytes: &[u8], length: usize) -> Result<Option<(Head, Vec<u8>)>, Unparsable> {
     let (mut read, mut seen) = (BytesMut::new(), 0);
     let mut rest = bytes.chunks(length);
     loop {

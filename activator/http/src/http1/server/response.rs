@@ -1,7 +1,8 @@
 //! Heads of responses, as a client gets them: how the body ends, and what becomes of the connection (RFC 9112 6, 9).
 
+use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
-use http::{StatusCode, Version, response};
+use http::{Response, StatusCode, Version, response};
 use http_body::SizeHint;
 
 use crate::date::Date;
@@ -83,13 +84,15 @@ impl Shape {
     }
 }
 
-/// Writes a whole response of a bare status, after which the connection ends.
-pub(super) fn write_bare(buffer: &mut Vec<u8>, status: StatusCode, date: &Date) {
-    write_status_line(buffer, Version::HTTP_11, status);
-    write_field(buffer, CONNECTION.as_str(), b"close");
-    write_length(buffer, 0);
-    date.write_field(buffer);
-    buffer.extend_from_slice(b"\r\n");
+/// Writes a whole answer of our own to a request that was not parsed, after which the connection ends.
+pub(super) fn write_last(buffer: &mut Vec<u8>, answer: Response<Bytes>, to_head: bool, date: &Date) {
+    let asked = Asked { version: Version::HTTP_11, head: to_head, takes_trailers: false, keeps_alive: false };
+    let (head, body) = answer.into_parts();
+    let shape = Shape::new(&head, &SizeHint::with_exact(body.len() as u64), asked);
+    shape.write(buffer, &head, asked, date);
+    if !shape.bodiless {
+        buffer.extend_from_slice(&body);
+    }
 }
 
 fn write_status_line(buffer: &mut Vec<u8>, version: Version, status: StatusCode) {
@@ -102,9 +105,7 @@ fn write_status_line(buffer: &mut Vec<u8>, version: Version, status: StatusCode)
 }
 
 fn write_length(buffer: &mut Vec<u8>, length: u64) {
-    use std::io::Write;
-    // Writing to memory cannot fail.
-    let _ = write!(buffer, "{CONTENT_LENGTH}: {length}\r\n");
+    write_field(buffer, CONTENT_LENGTH.as_str(), itoa::Buffer::new().format(length).as_bytes());
 }
 
 #[cfg(test)]

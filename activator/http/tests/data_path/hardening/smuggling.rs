@@ -3,7 +3,7 @@
 
 use super::recorder::Recorder;
 use crate::bed::{Bed, Setup, until};
-use crate::client::Raw;
+use crate::client::{Answer, Raw};
 
 /// What must become of the bytes of a row.
 #[derive(Clone, Copy, Debug)]
@@ -299,6 +299,20 @@ fn connections() -> Vec<(String, Expect)> {
     ]
 }
 
+/// The client is told what is wrong, in words of ours.
+fn says_why(answer: &Answer, row: &str) {
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{row}");
+    let document = answer.json();
+    assert_eq!(document["reason"].as_str(), answer.header("catnap-reason"), "{row}");
+    assert_eq!(document["status"], answer.status, "{row}");
+    let detail = document["detail"].as_str().unwrap();
+    assert!(
+        detail.len() > 20 && !detail.contains("evil") && !detail.contains("not made as"),
+        "{row}: {detail}"
+    );
+    assert!(detail.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{row}: {detail}");
+}
+
 async fn check(rows: Vec<(String, Expect)>) {
     let bed = Bed::start();
     let recorder = Recorder::start().await;
@@ -311,6 +325,7 @@ async fn check(rows: Vec<(String, Expect)>) {
         let ends = match expect {
             Refused(status) => {
                 assert_eq!(first.status, status, "{row}");
+                says_why(&first, &row);
                 true
             }
             One(_) | OneFor(..) => {

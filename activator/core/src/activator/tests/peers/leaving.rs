@@ -119,10 +119,22 @@ fn one_that_has_closed_a_pod_asks_for_others_only_and_leaves_it_to_whoever_has_n
 }
 
 #[test]
-fn whoever_waits_for_a_grant_that_is_on_its_way_does_not_agree_to_a_round() {
+fn whoever_waits_for_a_grant_that_is_on_its_way_agrees_to_a_round_and_uses_what_stays() {
     let (mut several, _, other) = Several::sharing();
     let function = several.activators[other].0.route(Listener::InCluster, "hello.default").expect("found");
     let Admission::Held(mut waiting) = function.admit() else { panic!("it has to ask") };
+    several.hears(other, drain(1));
+    several.deliver();
+    assert_eq!(several.agreed(other, 1), Some(true), "at a high rate there is always one that waits");
+    assert_eq!(on(&granted(&mut waiting).expect("b is free")), "b");
+}
+
+#[test]
+fn whoever_has_waited_too_long_for_a_grant_does_not_agree_to_a_round() {
+    let (mut several, _, other) = Several::sharing();
+    let function = several.activators[other].0.route(Listener::InCluster, "hello.default").expect("found");
+    let Admission::Held(mut waiting) = function.admit() else { panic!("it has to ask") };
+    several.clock.advance(ms(20));
     several.hears(other, drain(1));
     several.deliver();
     assert_eq!(several.agreed(other, 1), Some(false));

@@ -1,10 +1,12 @@
+use catnap_activator_core::Reason;
 use proptest::prelude::*;
 use rstest::rstest;
 
+use super::error::Part;
 use super::*;
 
 /// Takes one head out of what comes in pieces of this length. Gives what is left, too.
-fn take_pieces(text: &[u8], pieces: usize) -> Result<(Option<Head>, Vec<u8>), RequestError> {
+fn take_pieces(text: &[u8], pieces: usize) -> Result<(Option<Head>, Vec<u8>), Unparsable> {
     let (mut read, mut seen) = (BytesMut::new(), 0);
     let mut rest = text.chunks(pieces);
     loop {
@@ -18,7 +20,7 @@ fn take_pieces(text: &[u8], pieces: usize) -> Result<(Option<Head>, Vec<u8>), Re
 }
 
 fn one(text: &str) -> Result<Head, RequestError> {
-    let (head, rest) = take_pieces(text.as_bytes(), text.len())?;
+    let (head, rest) = take_pieces(text.as_bytes(), text.len()).map_err(|unparsable| unparsable.error)?;
     assert!(rest.is_empty(), "{rest:?}");
     Ok(head.expect("a whole head"))
 }
@@ -54,24 +56,68 @@ fn heads_say_how_long_they_and_their_connections_last(
     assert_eq!(lengths, usize::from(matches!(length, Length::Known(1..))), "one, and only if it counts");
 }
 
+fn field(name: &str) -> Part {
+    Part::Field(Some(name.into()))
+}
+
+/// A request with these lines between its request line and the end of its head.
+fn with(lines: &str) -> String {
+    format!("POST / HTTP/1.1\r\n{lines}\r\n\r\n")
+}
+
+const NO_NAME: Part = Part::Field(None);
+const NO_NUMBER: &str = "Content-Length is no number";
+
 #[rstest]
-#[case("GET / HTTP/1.2\r\n\r\n")]
-#[case("GET  / HTTP/1.1\r\n\r\n")]
-#[case("GET /\r\n\r\n")]
-#[case(" GET / HTTP/1.1\r\n\r\n")]
-#[case("GET / HTTP/1.1\r\nname : value\r\n\r\n")]
-#[case("GET / HTTP/1.1\r\nname: value\r\n folded\r\n\r\n")]
-#[case("GET / HTTP/1.1\r\nname: a\rb\r\n\r\n")]
-#[case("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n")]
-#[case("POST / HTTP/1.1\r\nTransfer-Encoding: gzip, chunked\r\n\r\n")]
-#[case("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n")]
-#[case("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n")]
-#[case("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n")]
-#[case("POST / HTTP/1.1\r\nContent-Length: 9223372036854775808\r\n\r\n")]
-fn what_has_no_one_meaning_is_refused(#[case] text: &str) {
+#[case("P(ST / HTTP/1.1\r\n\r\n", RequestError::Method)]
+#[case(" GET / HTTP/1.1\r\n\r\n", RequestError::Method)]
+#[case("GET\t/ HTTP/1.1\r\n\r\n", RequestError::Method)]
+#[case("GET  / HTTP/1.1\r\n\r\n", RequestError::RequestLine)]
+#[case("GET /  HTTP/1.1\r\n\r\n", RequestError::RequestLine)]
+#[case("GET /\tHTTP/1.1\r\n\r\n", RequestError::RequestLine)]
+#[case("GET / HTTP/1.1 \r\n\r\n", RequestError::RequestLine)]
+#[case("GET /\r\n\r\n", RequestError::RequestLine)]
+#[case("GET /a\0b HTTP/1.1\r\n\r\n", RequestError::Target)]
+#[case("GET /a\x7fb HTTP/1.1\r\n\r\n", RequestError::Target)]
+#[case("GET http://a:b:c/ HTTP/1.1\r\n\r\n", RequestError::Target)]
+#[case("GET / HTTP/1.2\r\n\r\n", RequestError::Version)]
+#[case("GET / http/1.1\r\n\r\n", RequestError::Version)]
+#[case("GET / HTTP/1.1\r\r\n\r\n", RequestError::BareCarriageReturn(Part::RequestLine))]
+#[case(with("Name: a\rb"), RequestError::BareCarriageReturn(field("Name")))]
+#[case(with("Name: a\r"), RequestError::BareCarriageReturn(field("Name")))]
+#[case(with("Na\rme: a"), RequestError::BareCarriageReturn(NO_NAME))]
+#[case(with(" Name: a"), RequestError::Folded(Part::RequestLine))]
+#[case(with("X: y\r\nName: a\r\n\tb"), RequestError::Folded(field("Name")))]
+#[case(with("Name"), RequestError::NoColon)]
+#[case(with("Name : a"), RequestError::BlankBeforeColon(field("Name")))]
+#[case(with("Name\t: a"), RequestError::BlankBeforeColon(field("Name")))]
+#[case(with(": a"), RequestError::FieldName)]
+#[case(with("Na me: a"), RequestError::FieldName)]
+#[case(with("N\u{e4}me: a"), RequestError::FieldName)]
+#[case(with("Name: a\0b"), RequestError::FieldValue(field("Name")))]
+#[case(with("Name: a\x7f"), RequestError::FieldValue(field("Name")))]
+#[case(with(&format!("{}: \0", "n".repeat(64))), RequestError::FieldValue(field(&"n".repeat(64))))]
+#[case(with(&format!("{}: \0", "n".repeat(65))), RequestError::FieldValue(NO_NAME))]
+#[case("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", RequestError::CodingInHttp10)]
+#[case(with("Transfer-Encoding: gzip, chunked"), RequestError::Coding)]
+#[case(with("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked"), RequestError::Coding)]
+#[case(with("Content-Length: +5"), RequestError::Length(NO_NUMBER))]
+#[case(with("Content-Length:"), RequestError::Length(NO_NUMBER))]
+#[case(with("Content-Length: 18446744073709551616"), RequestError::Length(NO_NUMBER))]
+#[case(
+    with("Content-Length: 5\r\nContent-Length: 6"),
+    RequestError::Length("two Content-Length fields differ")
+)]
+#[case(with("Content-Length: 9223372036854775808"), RequestError::Length("Content-Length is too large"))]
+fn what_has_no_one_meaning_is_refused_with_a_reason(
+    #[case] text: impl AsRef<str>,
+    #[case] error: RequestError,
+) {
+    let text = text.as_ref().as_bytes();
     for pieces in [1, 5, 1000] {
-        let error = take_pieces(text.as_bytes(), pieces).unwrap_err();
-        assert_eq!(error.reason(), Reason::BadRequest, "in pieces of {pieces}");
+        let unparsable = take_pieces(text, pieces).unwrap_err();
+        assert_eq!(unparsable.error.reason(), Reason::BadRequest, "in pieces of {pieces}");
+        assert_eq!(unparsable.error, error, "in pieces of {pieces}");
     }
 }
 
@@ -80,7 +126,7 @@ fn what_has_no_one_meaning_is_refused(#[case] text: &str) {
 #[case(b"SSH-2.0\x00")]
 #[case(b" ")]
 fn what_begins_like_no_request_is_refused_at_once(#[case] bytes: &[u8]) {
-    assert!(take_pieces(bytes, bytes.len()).is_err());
+    assert_eq!(take_pieces(bytes, bytes.len()).unwrap_err().error, RequestError::Method);
 }
 
 #[test]
@@ -88,22 +134,50 @@ fn heads_have_limits() {
     let with = |fields: usize, length: usize| {
         format!("GET / HTTP/1.1\r\n{}\r\n", format!("x: {}\r\n", "v".repeat(length)).repeat(fields))
     };
+    let too_long = |part: Part| (RequestError::TooLong(part), Reason::HeadTooLarge);
+    let refused = |text: &str, pieces: usize| {
+        let error = take_pieces(text.as_bytes(), pieces).unwrap_err().error;
+        let reason = error.reason();
+        (error, reason)
+    };
     assert_eq!(one(&with(HEAD_FIELDS, 1)).unwrap().request.headers().len(), HEAD_FIELDS);
-    assert_eq!(one(&with(HEAD_FIELDS + 1, 1)).unwrap_err(), RequestError::TooLarge);
+    assert_eq!(
+        refused(&with(HEAD_FIELDS + 1, 1), 1_000),
+        (RequestError::TooManyFields, Reason::HeadTooLarge)
+    );
     assert!(one(&with(63, 1_000)).is_ok());
-    assert_eq!(one(&with(66, 1_000)).unwrap_err(), RequestError::TooLarge);
+    assert_eq!(refused(&with(66, 1_000), 100_000), too_long(field("x")));
     let endless = format!("GET /{}", "x".repeat(HEAD_BYTES));
     for pieces in [100, 8_192, 100_000] {
-        assert_eq!(take_pieces(endless.as_bytes(), pieces).unwrap_err(), RequestError::TooLarge);
+        assert_eq!(refused(&endless, pieces), too_long(Part::RequestLine));
     }
+    let cookies = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(HEAD_BYTES));
+    assert_eq!(refused(&cookies, 100), too_long(field("Cookie")));
+    let nameless = format!("GET / HTTP/1.1\r\n{}", "x".repeat(HEAD_BYTES));
+    assert_eq!(refused(&nameless, 100), too_long(NO_NAME));
+}
+
+#[rstest]
+#[case("HEAD / HTTP/1.1\r\nname\r\n\r\n", "HEAD")]
+#[case("HEADING / HTTP/1.1\r\nname\r\n\r\n", "_OTHER")]
+#[case("POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", "POST")]
+#[case("\x16\x03\x01\x02\0\x01", "_OTHER")]
+fn the_method_is_known_as_far_as_it_is_there(#[case] text: &str, #[case] method: &str) {
+    assert_eq!(take_pieces(text.as_bytes(), text.len()).unwrap_err().line.method, method);
 }
 
 #[test]
 fn expectations_and_trailers_are_what_the_client_says() {
-    let head = one("PUT / HTTP/1.1\r\nExpect: 100-Continue\r\nTE: gzip, trailers;q=0.5\r\n\r\n").unwrap();
+    let head = one(
+        "PUT / HTTP/1.1\r\nContent-Length: 1\r\nExpect: 100-Continue\r\nTE: gzip, trailers;q=0.5\r\n\r\n",
+    )
+    .unwrap();
     assert!(head.expects_continue && head.takes_trailers);
-    let head = one("PUT / HTTP/1.0\r\nExpect: 100-continue\r\nTE: gzip\r\n\r\n").unwrap();
+    let head =
+        one("PUT / HTTP/1.0\r\nContent-Length: 1\r\nExpect: 100-continue\r\nTE: gzip\r\n\r\n").unwrap();
     assert!(!head.expects_continue && !head.takes_trailers, "HTTP/1.0 has no interim responses");
+    let head = one("PUT / HTTP/1.1\r\nExpect: 100-continue\r\n\r\n").unwrap();
+    assert!(!head.expects_continue, "there is no body to wait for");
 }
 
 #[test]
@@ -114,6 +188,20 @@ fn a_head_keeps_nothing_else_alive() {
 }
 
 proptest! {
+    #[test]
+    fn whatever_is_refused_has_a_reason_and_repeats_a_name_at_most(
+        line in prop_oneof![Just("GET / HTTP/1.1".to_owned()), "[A-Z (]{0,4}[ \t]{0,2}/[a-z\0 ]{0,2}[ ]{0,2}HTTP/[12][.][019]"],
+        fields in prop::collection::vec("[a-b \t(\u{e4}]{0,3}[ :\0]{0,2}[c \t\r\0\u{e4}]{0,3}", 0..4),
+        end in prop::sample::select(vec!["\n", "\r\n", "\r\r\n"]),
+    ) {
+        let text = [&[line][..], &fields].concat().join(end) + "\r\n\r\n";
+        if let Err(Unparsable { error, .. }) = take_pieces(text.as_bytes(), text.len()) {
+            prop_assert_ne!(&error, &RequestError::Malformed, "{:?}", text);
+            let detail = error.to_string();
+            prop_assert!(detail.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{detail:?} of {text:?}");
+        }
+    }
+
     #[test]
     fn arbitrary_bytes_never_panic(bytes: Vec<u8>, pieces in 1_usize..9) {
         let _ = take_pieces(&bytes, pieces);
@@ -134,7 +222,8 @@ proptest! {
             let head = if head.is_none() { take(&mut read, &mut seen)? } else { head };
             Ok((head, read.to_vec()))
         });
-        let told = |taken: Result<(Option<Head>, Vec<u8>), RequestError>| {
+        let told = |taken: Result<(Option<Head>, Vec<u8>), Unparsable>| {
+            let taken = taken.map_err(|unparsable| unparsable.error);
             taken.map(|(head, rest)| (head.map(|head| (head.length, head.request.headers().clone())), rest))
         };
         prop_assert_eq!(told(whole), told(cut));

@@ -81,7 +81,17 @@ fn a_date_is_sent_once() {
     Shape::new(&head, &size, GET).write(&mut buffer, &head, GET, &Date::default());
     let text = String::from_utf8(buffer).unwrap();
     assert_eq!(text.matches("date: ").count(), 1, "{text}");
-    let mut bare = Vec::new();
-    write_bare(&mut bare, StatusCode::BAD_REQUEST, &Date::default());
-    assert!(String::from_utf8(bare).unwrap().contains("\r\ndate: "));
+}
+
+#[test]
+fn the_last_answer_is_whole_and_says_that_it_is_the_last() {
+    for (to_head, length, body) in [(false, "content-length: 3\r\n", "why"), (true, "", "")] {
+        let answer = Response::builder().status(400).header("x", "y").body(Bytes::from("why")).unwrap();
+        let mut buffer = Vec::new();
+        write_last(&mut buffer, answer, to_head, &Date::default());
+        let text = String::from_utf8(buffer).unwrap();
+        let (before, after) = text.split_once("date: ").expect("a date");
+        assert_eq!(before, format!("HTTP/1.1 400 Bad Request\r\nx: y\r\n{length}connection: close\r\n"));
+        assert_eq!(after.split_once("\r\n\r\n").unwrap().1, body);
+    }
 }
