@@ -33,6 +33,12 @@ pub struct Args {
     /// Audience that the activators' tokens must be for.
     #[arg(long, env = "CATNAP_TOKEN_AUDIENCE", default_value = "catnap")]
     pub token_audience: String,
+    /// Service account, in the namespace of this process, that operators prove to be when they ask how requests end.
+    #[arg(long, env = "CATNAP_OPERATOR_SERVICE_ACCOUNT", default_value = "catnap-operator")]
+    pub operator_service_account: String,
+    /// Audience that the operators' tokens must be for: another one than the activators'.
+    #[arg(long, env = "CATNAP_RATES_AUDIENCE", default_value = "catnap-rates")]
+    pub rates_audience: String,
     /// Label selector of the activators' pods.
     #[arg(
         long,

@@ -23,13 +23,18 @@ use crate::cluster::{Cluster, ClusterChange};
 use crate::events::Notice;
 use crate::marks::{Mark, MarkClient};
 use crate::metrics::Metrics;
+use crate::outcomes::Outcomes;
 use crate::patterns::{Job, PatternClient, Shelf};
 use crate::scale::{Answer, ScaleClient, Urgency, Write};
 
+mod answers;
 mod look;
 mod notice;
+mod rates;
 
+use answers::ask;
 pub(crate) use look::Look;
+pub(crate) use rates::Asked;
 
 /// How often the leader sees time pass when nothing happens.
 const TICK: Duration = Duration::from_millis(20);
@@ -59,6 +64,8 @@ pub(crate) enum Input {
     Closed(StreamId),
     /// The API server answered the leader of this reign.
     Answered(Reigns, Answer),
+    /// An operator asks how requests end.
+    Rates(Asked),
     /// Somebody asks for the state, or a part of it.
     Debug(DebugQuery, oneshot::Sender<Look>),
 }
@@ -116,6 +123,7 @@ pub(crate) struct Driver {
     reigns: Reigns,
     streams: HashMap<StreamId, Outgoing>,
     next_stream: u64,
+    outcomes: Outcomes,
     scale: ScaleClient,
     marks: MarkClient,
     patterns: PatternClient,
@@ -150,6 +158,7 @@ impl Driver {
             reigns: 0,
             streams: HashMap::new(),
             next_stream: 0,
+            outcomes: Outcomes::default(),
             scale,
             marks,
             patterns,
@@ -206,6 +215,7 @@ impl Driver {
                         // In no tracker that is waited for: nobody needs the answers when the process stops.
                         self.keep_patterns(jobs, &TaskTracker::new());
                     }
+                    self.tell_outcomes();
                 }
                 Some(input) = inputs.recv() => woken_at = self.take_in(input),
             }
@@ -278,6 +288,7 @@ impl Driver {
             Input::Frame(stream, frame, came) => {
                 // Frames of a stream that was closed from here may still be under way.
                 let reign = self.reign.as_mut().filter(|_| self.streams.contains_key(&stream))?;
+                let frame = rates::hear(&mut self.outcomes, stream, frame)?;
                 let wake = matches!(frame, ActivatorFrame::Wake { .. });
                 reign.leader.activator_frame(stream, frame, now);
                 return wake.then_some(came);
@@ -286,6 +297,7 @@ impl Driver {
                 let reign = self.reign.as_mut().filter(|reign| reign.number == number)?;
                 return reign.take_answer(answer, now, &self.metrics);
             }
+            Input::Rates(asked) => self.asked(asked),
             Input::Debug(query, asked) => {
                 // Nobody waits for it any more: nothing to do.
                 let _ = asked.send(self.look(&query));
@@ -349,6 +361,7 @@ impl Driver {
             // A full queue ends the stream just as well, without the reason.
             let _ = outgoing.frames.try_send(Err(Status::unavailable(why)));
         }
+        self.outcomes.end(why);
         self.metrics.leading(false);
         self.metrics.streams(0);
         self.metrics.activators_silent(0);
@@ -363,8 +376,10 @@ impl Driver {
             match effect {
                 Effect::Send { stream, frame } => {
                     closing |= matches!(frame, LeaderFrame::Close { .. } | LeaderFrame::Drain { .. });
+                    let question = rates::behind(&mut self.outcomes, stream, &frame);
+                    let mut frames = std::iter::once(frame).chain(question);
                     let outgoing = self.streams.get(&stream);
-                    if outgoing.is_some_and(|outgoing| outgoing.frames.try_send(Ok(frame)).is_err()) {
+                    if outgoing.is_some_and(|to| frames.any(|frame| to.frames.try_send(Ok(frame)).is_err())) {
                         tracing::warn!(stream = stream.0, "an activator does not take its frames");
                         ended.push(stream);
                     }
@@ -433,50 +448,6 @@ impl Driver {
         self.metrics.streams(self.streams.len());
         closing
     }
-}
-
-impl Reign {
-    fn take_answer(&mut self, answer: Answer, now: Duration, metrics: &Metrics) -> Option<Instant> {
-        use catnap_autoscaler_core::WriteOutcome::Written;
-        match answer {
-            Answer::Read(token, outcome) => {
-                self.leader.scale_read(token, outcome, now);
-                self.wakes.remove(&token)
-            }
-            Answer::Written(token, outcome) => {
-                let woken_at = self.wakes.remove(&token);
-                if let (Some(woken_at), Written { .. }) = (woken_at, &outcome) {
-                    metrics.woken(woken_at.elapsed());
-                }
-                let again = woken_at.filter(|_| !matches!(outcome, Written { .. }));
-                self.leader.scale_written(token, outcome, now);
-                again
-            }
-            Answer::Activators(token, activators) => {
-                self.leader.activators_listed(token, activators.as_deref(), now);
-                None
-            }
-            Answer::Patterns(done) => {
-                self.shelf.done(done, &mut self.leader, now);
-                None
-            }
-        }
-    }
-}
-
-/// Runs a request beside the driver and hands its answer in.
-fn ask(
-    requests: &TaskTracker,
-    answers: &mpsc::Sender<Input>,
-    reign: Reigns,
-    request: impl Future<Output = Answer> + Send + 'static,
-) {
-    let answers = answers.clone();
-    requests.spawn(async move {
-        let answer = request.await;
-        // Refused only when the driver has ended, which nobody needs to know.
-        let _ = answers.send(Input::Answered(reign, answer)).await;
-    });
 }
 
 #[cfg(test)]

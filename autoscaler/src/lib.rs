@@ -25,6 +25,7 @@ mod events;
 mod fixture;
 mod marks;
 mod metrics;
+mod outcomes;
 mod patterns;
 mod pause;
 mod scale;
@@ -37,7 +38,8 @@ use marks::MarkClient;
 use metrics::Metrics;
 use patterns::PatternClient;
 use scale::ScaleClient;
-use stream::authentication::{Authenticator, Expected};
+use stream::authentication::{Authenticator, Expected, Role};
+use stream::rates::Rates;
 use stream::{Measurements, server};
 use watch::Activators;
 
@@ -56,6 +58,8 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         lease,
         activator_service_account,
         token_audience,
+        operator_service_account,
+        rates_audience,
         activator_selector,
         scale_writers,
         patterns_interval,
@@ -98,12 +102,16 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     tokio::spawn(admin::serve(admin_listener, admin, last.clone()));
 
-    let username = format!("system:serviceaccount:{}:{activator_service_account}", pod.namespace);
-    let expected = Expected { audience: token_audience, username };
-    let authenticator = Authenticator::new(client.clone(), expected);
-    let measurements = Measurements::new(authenticator, inputs.clone(), metrics.clone());
+    let authenticator = |role, audience, account| {
+        let username = format!("system:serviceaccount:{}:{account}", pod.namespace);
+        Authenticator::new(client.clone(), Expected { audience, username, role })
+    };
+    let activators_only = authenticator(Role::Activator, token_audience, activator_service_account);
+    let operators_only = authenticator(Role::Operator, rates_audience, operator_service_account);
+    let measurements = Measurements::new(activators_only, inputs.clone(), metrics.clone());
+    let rates = Rates::new(operators_only, inputs.clone(), metrics.clone());
     let tls = certificate.server_config(&[b"h2"])?;
-    tokio::spawn(server::serve(stream_listener, tls, measurements, last.clone()));
+    tokio::spawn(server::serve(stream_listener, tls, measurements, rates, last.clone()));
 
     let patterns = PatternClient::new(client.clone(), &pod.namespace, patterns_interval.get());
     let marks = MarkClient::new(client.clone(), metrics.clone());

@@ -13,15 +13,17 @@ use futures::stream::BoxStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
 pub(crate) mod authentication;
 mod claims;
+pub(crate) mod rates;
 pub(crate) mod server;
 
 use crate::driver::{Input, OUTGOING_FRAMES, Opening, Outgoing, Refusal};
 use crate::metrics::Metrics;
-use authentication::{AuthenticationError, Authenticator};
+use authentication::{AuthenticationError, Authenticator, Role};
 
 /// The service.
 #[derive(Clone)]
@@ -43,38 +45,59 @@ impl Measurements {
         Self { proved, ..self.clone() }
     }
 
-    async fn authenticate<T>(&self, request: &Request<T>) -> Result<PodUid, Status> {
-        let header = request.metadata().get("authorization").and_then(|header| header.to_str().ok());
-        let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-        self.authenticator.authenticate(token).await.map_err(|error| {
-            self.metrics.authentication(error.name());
-            tracing::warn!(error = %Causes(&error), "an activator's stream is refused");
-            match error {
-                AuthenticationError::Busy
-                | AuthenticationError::Review { .. }
-                | AuthenticationError::Timeout => Status::unavailable("cannot check the token now"),
-                AuthenticationError::BadToken => Status::unauthenticated("the token is not valid here"),
-                AuthenticationError::NotAnActivator { .. } => Status::permission_denied("not an activator"),
-            }
-        })
-    }
-
     async fn open(&self, pod: PodUid, outgoing: Outgoing) -> Result<StreamId, Status> {
         let (answer, answered) = oneshot::channel();
         let stopping = |_| Status::unavailable("stopping");
         let opening = Input::Open(Opening { pod, outgoing, answer });
         self.inputs.send(opening).await.map_err(|_| Status::unavailable("stopping"))?;
         let opened = answered.await.map_err(stopping)?;
-        self.metrics.authentication(match opened {
-            Ok(_) => "Accepted",
-            Err(Refusal::NotLeading) => "NotLeading",
-            Err(Refusal::UnknownPod) => "UnknownPod",
-        });
-        opened.map_err(|refusal| match refusal {
-            Refusal::NotLeading => Status::unavailable("not the leader"),
+        self.metrics.authentication(outcome(&opened));
+        opened.map_err(Status::from)
+    }
+}
+
+/// UID of the pod that a call comes from.
+async fn authenticate(
+    authenticator: &Authenticator,
+    metrics: &Metrics,
+    metadata: &MetadataMap,
+) -> Result<PodUid, Status> {
+    let header = metadata.get("authorization").and_then(|header| header.to_str().ok());
+    let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
+    authenticator.authenticate(token).await.map_err(|error| {
+        metrics.authentication(error.name());
+        tracing::warn!(error = %Causes(&error), "a stream is refused");
+        match error {
+            AuthenticationError::Busy | AuthenticationError::Review { .. } | AuthenticationError::Timeout => {
+                Status::unavailable("cannot check the token now")
+            }
+            AuthenticationError::BadToken => Status::unauthenticated("the token is not valid here"),
+            AuthenticationError::Stranger { role: Role::Activator, .. } => {
+                Status::permission_denied("not an activator")
+            }
+            AuthenticationError::Stranger { role: Role::Operator, .. } => {
+                Status::permission_denied("not an operator")
+            }
+        }
+    })
+}
+
+/// What the metric says of a stream that was let in, or not.
+fn outcome<T>(opened: &Result<T, Refusal>) -> &'static str {
+    match opened {
+        Ok(_) => "Accepted",
+        Err(Refusal::NotLeading) => "NotLeading",
+        Err(Refusal::UnknownPod) => "UnknownPod",
+    }
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NotLeading => Self::unavailable("not the leader"),
             // Most likely a new pod that the watch is about to see.
-            Refusal::UnknownPod => Status::unavailable("no such activator pod is known"),
-        })
+            Refusal::UnknownPod => Self::unavailable("no such activator pod is known"),
+        }
     }
 }
 
@@ -86,7 +109,7 @@ impl measurements_server::Measurements for Measurements {
         &self,
         request: Request<Streaming<proto::ActivatorFrame>>,
     ) -> Result<Response<Self::ConnectStream>, Status> {
-        let pod = self.authenticate(&request).await?;
+        let pod = authenticate(&self.authenticator, &self.metrics, request.metadata()).await?;
         let (outgoing, frames) = mpsc::channel(OUTGOING_FRAMES);
         let weak_outgoing = outgoing.downgrade();
         let ended = CancellationToken::new();

@@ -1,4 +1,6 @@
 //! From the `scale` block of a Function to the plain numbers of the core.
+//!
+//! For one of several revisions it is [`Scale::of_part`] of the Function's.
 
 use catnap_autoscaler_core::{IdlePolicy, Metric, Policy};
 use catnap_crds::{IdlePolicy as SpecIdlePolicy, Metric as SpecMetric, Scale};
@@ -42,6 +44,7 @@ pub fn policy(scale: &Scale, concurrency_limit: i32) -> Policy {
             SpecIdlePolicy::Learned => IdlePolicy::Learned { budget: count(idle.budget) },
         },
         schedule: None,
+        shift: None,
     }
 }
 
@@ -82,6 +85,7 @@ mod tests {
             idle_after: Duration::from_secs(11),
             idle_policy: IdlePolicy::Learned { budget: 20 },
             schedule: None,
+            shift: None,
         };
         assert_eq!(policy(&serde_json::from_str(scale).unwrap(), 8), expected);
     }

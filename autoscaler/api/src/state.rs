@@ -7,7 +7,7 @@ mod text;
 use std::time::Duration;
 
 use catnap_autoscaler_core::leader::{Change, Explanation};
-use catnap_autoscaler_core::{Outlook, Reason};
+use catnap_autoscaler_core::{Outlook, Reason, Shift};
 use serde::{Deserialize, Serialize};
 
 /// Of the whole process.
@@ -118,6 +118,19 @@ pub struct Inputs {
     pub learned: Option<String>,
     /// Measurements are incomplete.
     pub incomplete: bool,
+    /// Told while requests move from one revision of the Function to another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shift: Option<Shifting>,
+}
+
+/// How requests move between the revisions of a Function, for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shifting {
+    /// Percent of the Function's requests that it takes.
+    pub percent: u32,
+    /// Replicas that are waited for before it gets more of them; 0: it gets no more for now.
+    pub awaited: u32,
 }
 
 /// A change of the count.
@@ -180,6 +193,7 @@ impl Explained {
             idle: observation.idle,
             learned: learned(observation.outlook),
             incomplete: observation.incomplete,
+            shift: policy.shift.map(|Shift { percent, awaited }| Shifting { percent, awaited }),
         });
         Self {
             namespace: revision.namespace.to_string(),

@@ -5,6 +5,7 @@
 
 mod history;
 mod reason;
+mod shift;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,6 +113,7 @@ pub fn decide(
     } else {
         delay(policy, &mut history, now, &mut decision);
     }
+    shift::remember(policy, &mut history, observation.replicas, now, &mut decision);
     bound(policy, stage, &mut decision);
     keep(stage, observation, &mut decision);
     (history, decision)
@@ -137,7 +139,8 @@ pub fn formula(
 enum Headroom {
     /// Together with the others, as Knative does.
     AtOnce,
-    /// Once pods for the requests that are there are ready: what starts beside those on the same nodes makes them later.
+    /// Once pods for the requests that are there are ready, for what starts beside those on the same nodes makes them later;
+    /// or when that takes too long, for a pod that never gets ready must not keep it from the others.
     Last,
 }
 
@@ -156,21 +159,24 @@ fn windows(
     let mut reasons = Reasons::new();
     let stable_need = ceiling(observation.stable / goal);
     let panic_need = ceiling(observation.panic / goal);
-    let within_bounds = |asked: u32, average: f64, reasons: &mut Reasons| {
-        let allowed = match headroom {
-            Headroom::AtOnce => asked,
-            Headroom::Last => asked.min(headroom_last(average, ready, policy, observation.replicas)),
-        };
-        if allowed < asked {
-            reasons.push(Reason::Headroom { asked, allowed });
-        }
-        bounded(allowed, ready, policy, settings, reasons)
-    };
     reasons.push(Reason::Stable { metric, average: observation.stable, goal, need: stable_need });
     let over = f64::from(panic_need) / f64::from(ready) >= f64::from(panic_threshold) / 100.0;
     let over_at = if over { Some(now) } else { history.over_at };
     history.over_at = over_at.filter(|at| now.saturating_sub(*at) <= window);
     let panic = history.over_at.is_some();
+    let highest = if panic { observation.stable.max(observation.panic) } else { observation.stable };
+    let missing = headroom == Headroom::Last && observation.ready < filled(highest, policy);
+    history.missing_since = missing.then(|| history.missing_since.unwrap_or(now));
+    let waits = history.missing_since.is_some_and(|since| now.saturating_sub(since) < settings.headroom);
+    let within_bounds = |asked: u32, average: f64, reasons: &mut Reasons| {
+        let full = filled(average, policy);
+        let most = if waits && observation.ready < full { full.max(observation.replicas) } else { u32::MAX };
+        let allowed = asked.min(most);
+        if allowed < asked {
+            reasons.push(Reason::Headroom { asked, allowed });
+        }
+        bounded(allowed, ready, policy, settings, reasons)
+    };
     let desired = within_bounds(stable_need, observation.stable, &mut reasons);
     let binding = reasons.len() - 1;
     let mut decision = Decision { desired, panic, at_max: false, reasons, binding };
@@ -191,10 +197,9 @@ fn windows(
     decision
 }
 
-/// Most replicas that a window may ask for: no bound once there are pods for its requests.
-fn headroom_last(average: f64, ready: u32, policy: &Policy, replicas: u32) -> u32 {
-    let full = ceiling(average / f64::from(policy.total()));
-    if ready < full { full.max(replicas) } else { u32::MAX }
+/// Pods that so many requests fill, on average.
+fn filled(average: f64, policy: &Policy) -> u32 {
+    ceiling(average / f64::from(policy.total()))
 }
 
 /// One window's need within the rates, and at least `wake` when there is any demand.
@@ -298,9 +303,12 @@ fn delay(policy: &Policy, history: &mut History, now: Duration, decision: &mut D
 fn bound(policy: &Policy, stage: Stage, decision: &mut Decision) {
     let floor = policy.floor(stage);
     if decision.desired < floor {
-        let schedule = policy.binding_schedule(stage);
-        let reason = schedule.map(|schedule| Reason::Schedule(Arc::clone(&schedule.name), floor));
-        decision.set(floor, reason.unwrap_or(Reason::Floor(floor)));
+        let reason = match policy.binding_schedule(stage) {
+            Some(schedule) => Reason::Schedule(Arc::clone(&schedule.name), floor),
+            None if policy.is_awaited(stage) => Reason::Awaited(floor),
+            None => Reason::Floor(floor),
+        };
+        decision.set(floor, reason);
     }
     if decision.desired > policy.max {
         decision.at_max = true;

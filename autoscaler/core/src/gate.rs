@@ -23,7 +23,10 @@ pub(crate) enum Phase {
     /// All have closed; the write of the lower count is under way, or its outcome is unknown.
     Commit(Box<Round>),
     /// The count is zero.
-    Zero,
+    Zero {
+        /// The controllers were seen to have acted on it: pods to come are made for a later count.
+        acted: bool,
+    },
 }
 
 /// After a take-over or a raise: pods that the controllers may still delete are not to be used (12).
@@ -32,6 +35,9 @@ pub(crate) struct Settling {
     pub(crate) since: Duration,
     /// From a written zero: the activators rest, and new pods may be used. Otherwise some hold a closed gate.
     pub(crate) rested: bool,
+    /// The count was raised before the controllers were seen to have acted on the zero: what nobody named may go with it, too,
+    /// so nobody is told yet that new pods may be used (13).
+    pub(crate) doubtful: bool,
     /// Those that do; they hear Close again and again, so that they do not open by themselves (3).
     pub(crate) closed: BTreeSet<StreamId>,
     pub(crate) repeated: Duration,
@@ -126,10 +132,16 @@ impl Gate {
         pods: &[PodFact],
         now: Duration,
     ) -> Self {
-        let settling =
-            Settling { since: now, rested: false, closed: BTreeSet::new(), repeated: now, drained: None };
+        let settling = Settling {
+            since: now,
+            rested: false,
+            doubtful: false,
+            closed: BTreeSet::new(),
+            repeated: now,
+            drained: None,
+        };
         let phase = match (replicas, observed) {
-            (0, _) => Phase::Zero,
+            (0, acted) => Phase::Zero { acted },
             (_, true) => Phase::Up(None),
             (_, false) => Phase::Up(Some(settling)),
         };
@@ -143,7 +155,7 @@ impl Gate {
 
     /// Nothing about it changes as time passes.
     pub(crate) fn is_settled(&self) -> bool {
-        self.condemned.is_empty() && matches!(self.phase, Phase::Up(None) | Phase::Zero)
+        self.condemned.is_empty() && matches!(self.phase, Phase::Up(None) | Phase::Zero { .. })
     }
 
     pub(crate) fn name(&self) -> &'static str {
@@ -151,8 +163,13 @@ impl Gate {
             Phase::Up(_) => "Up",
             Phase::Closing(_) => "Closing",
             Phase::Commit(_) => "Commit",
-            Phase::Zero => "Zero",
+            Phase::Zero { .. } => "Zero",
         }
+    }
+
+    /// The count is above zero, and pods made for it may be used.
+    pub(crate) fn lets_use(&self) -> bool {
+        matches!(&self.phase, Phase::Up(settling) if !settling.as_ref().is_some_and(|settling| settling.doubtful))
     }
 
     pub(crate) fn verdict(&self, revision: &RevisionId) -> Verdict {

@@ -279,6 +279,11 @@ impl Leader {
         self.revisions.get(id)?.explain()
     }
 
+    /// Every activator that exists is connected and has lately told what it measures.
+    pub fn hears_all(&self) -> bool {
+        self.activators.reach(self.now, self.settings.lag).complete
+    }
+
     /// Revisions of which something is known.
     pub fn revision_count(&self) -> usize {
         self.revisions.len()

@@ -24,5 +24,5 @@ pub use decide::{Decision, History, Observation, Reason, Reasons, decide, formul
 pub use effect::{Effect, Event, ReadOutcome, Scale, StreamId, Token, WriteOutcome};
 pub use leader::{Explanation, Leader, PodFact, Refusal, ScaleFact};
 pub use learned::{Learned, Outlook};
-pub use policy::{IdlePolicy, Metric, OpenSchedule, Policy, Stage};
+pub use policy::{IdlePolicy, Metric, OpenSchedule, Policy, Shift, Stage};
 pub use settings::Settings;

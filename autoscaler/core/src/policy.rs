@@ -41,6 +41,17 @@ pub struct Policy {
     pub idle_policy: IdlePolicy,
     /// The open schedule with the highest floor; `None`: none is open.
     pub schedule: Option<OpenSchedule>,
+    /// Set while requests move from one revision of the Function to another.
+    pub shift: Option<Shift>,
+}
+
+/// What requests that move between the revisions of a Function mean for one of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shift {
+    /// Percent of the Function's requests that it takes.
+    pub percent: u32,
+    /// Replicas that are waited for before it gets more of them; 0: it gets no more for now.
+    pub awaited: u32,
 }
 
 /// A schedule whose window is open.
@@ -84,6 +95,7 @@ impl Default for Policy {
             idle_after: Duration::from_secs(30),
             idle_policy: IdlePolicy::Fixed,
             schedule: None,
+            shift: None,
         }
     }
 }
@@ -155,13 +167,23 @@ impl Policy {
     pub fn floor(&self, stage: Stage) -> u32 {
         match stage {
             Stage::Proving => self.initial.max(self.min).max(self.scheduled()).min(self.max),
-            Stage::Routed => self.min.max(self.scheduled()).min(self.max),
+            Stage::Routed => self.min.max(self.scheduled()).max(self.awaited()).min(self.max),
             Stage::Retiring => 0,
         }
     }
 
     fn scheduled(&self) -> u32 {
         self.schedule.as_ref().map_or(0, |schedule| schedule.min)
+    }
+
+    fn awaited(&self) -> u32 {
+        self.shift.map_or(0, |shift| shift.awaited)
+    }
+
+    /// The replicas that requests wait for are the floor, and nothing else is.
+    pub(crate) fn is_awaited(&self, stage: Stage) -> bool {
+        let alone = Self { shift: None, ..self.clone() };
+        self.shift.is_some() && self.floor(stage) > alone.floor(stage)
     }
 
     /// The open schedule, when the floor is its and nothing else's.

@@ -260,7 +260,7 @@ impl Revision {
     /// At zero, with nothing that gets old: what would start it is news.
     fn rests(&self) -> bool {
         let decided_to = self.decision.as_ref().map(|(_, decision)| decision.desired);
-        matches!(self.phase(), Some(Phase::Zero))
+        matches!(self.phase(), Some(Phase::Zero { .. }))
             && decided_to == Some(0)
             && self.series.is_empty()
             && self.views.values().all(View::is_quiet)
@@ -360,7 +360,7 @@ impl Revision {
             }
             Phase::Up(_) if decision.desired > replicas => self.raise(decision, context),
             // The named pods must be seen to go before their number is raised again, or it would be them who stay (10).
-            Phase::Zero if decision.desired > 0 && !gate.condemned_alive(&self.pods) => {
+            Phase::Zero { .. } if decision.desired > 0 && !gate.condemned_alive(&self.pods) => {
                 self.raise(decision, context);
             }
             Phase::Up(None) if decision.desired < replicas => self.shrink(decision.desired, context),

@@ -36,6 +36,8 @@ pub struct Settings {
     pub drain: Duration,
     /// From when our watch shows the deletion cost of pods until the controllers are sure to have seen it.
     pub marked: Duration,
+    /// Headroom waits at most this long for pods that are not ready; longer than most take.
+    pub headroom: Duration,
     /// Most growth in one decision, as a multiple of the ready pods.
     pub up_rate: f64,
     /// Most shrinking in one decision, as a divisor of the ready pods.
@@ -59,6 +61,7 @@ impl Default for Settings {
             silent: Duration::from_secs(30),
             drain: Duration::from_secs(5),
             marked: Duration::from_secs(1),
+            headroom: Duration::from_secs(60),
             up_rate: 1000.0,
             down_rate: 2.0,
         }

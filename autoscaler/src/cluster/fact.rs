@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catnap_autoscaler_api::policy;
-use catnap_autoscaler_core::{OpenSchedule, PodFact, Policy, Stage};
-use catnap_crds::{Function as FunctionObject, PodOwner, RevisionState, RevisionStatus, Schedule, labels};
+use catnap_autoscaler_core::{OpenSchedule, PodFact, Policy, Shift, Stage};
+use catnap_crds::{
+    Function as FunctionObject, FunctionStatus, PodOwner, RevisionState, RevisionStatus, Scale, Schedule,
+    labels, part,
+};
 use catnap_wire::{PodUid, RevisionId};
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
@@ -55,27 +58,35 @@ pub(crate) struct Revision {
     pub(crate) name: Arc<str>,
     pub(crate) policy: Policy,
     pub(crate) stage: Stage,
+    /// Percent of the Function's requests that it takes or is to take: what of the Function's floors is its own.
+    pub(crate) percent: i32,
 }
 
 impl Function {
     /// One that is being deleted has no revisions any more: nothing is decided for it.
     pub(crate) fn of(object: &FunctionObject) -> Option<Self> {
         let metadata = &object.metadata;
-        let revisions = object.status.as_ref().filter(|_| metadata.deletion_timestamp.is_none());
-        let revisions = revisions.into_iter().flat_map(|status| &status.revisions);
+        let status = object.status.as_ref().filter(|_| metadata.deletion_timestamp.is_none());
+        let scale = &object.spec.scale;
+        let revisions = status
+            .into_iter()
+            .flat_map(|status| status.revisions.iter().map(|revision| Revision::of(scale, status, revision)));
         Some(Self {
             namespace: metadata.namespace.as_deref()?.into(),
             name: metadata.name.as_deref()?.into(),
             uid: metadata.uid.as_deref()?.into(),
-            revisions: revisions.map(|revision| Revision::of(object, revision)).collect(),
-            schedules: object.spec.scale.schedules.clone(),
+            revisions: revisions.collect(),
+            schedules: scale.schedules.clone(),
         })
     }
 
     /// This schedule is open for its revisions, or none.
     pub(super) fn open(&mut self, schedule: Option<&OpenSchedule>) {
         for revision in &mut self.revisions {
-            revision.policy.schedule = schedule.cloned();
+            revision.policy.schedule = schedule.map(|OpenSchedule { name, min }| {
+                let min = i32::try_from(*min).unwrap_or(i32::MAX);
+                OpenSchedule { name: Arc::clone(name), min: count(part(min, revision.percent, 0)) }
+            });
         }
     }
 
@@ -89,15 +100,26 @@ impl Function {
 }
 
 impl Revision {
-    fn of(function: &FunctionObject, revision: &RevisionStatus) -> Self {
-        let policy = policy(&function.spec.scale, revision.concurrency_limit);
+    fn of(scale: &Scale, status: &FunctionStatus, revision: &RevisionStatus) -> Self {
         let stage = match revision.state {
             RevisionState::Proving => Stage::Proving,
             RevisionState::Routed => Stage::Routed,
             RevisionState::Retiring => Stage::Retiring,
         };
-        Self { name: revision.name.as_str().into(), policy, stage }
+        let percent = status.coming_percent(&revision.name);
+        let mut policy = policy(&scale.of_part(percent), revision.concurrency_limit);
+        policy.shift = status.rollout.as_ref().filter(|_| stage == Stage::Routed).map(|rollout| {
+            let now = share(status, &revision.name);
+            let waits = rollout.to == revision.name && rollout.coming_percent > now;
+            Shift { percent: count(now), awaited: if waits { count(rollout.coming_replicas) } else { 0 } }
+        });
+        Self { name: revision.name.as_str().into(), policy, stage, percent }
     }
+}
+
+/// Percent of the requests that a revision takes now.
+fn share(status: &FunctionStatus, revision: &str) -> i32 {
+    status.traffic.iter().filter(|share| share.revision == revision).map(|share| share.percent).sum()
 }
 
 /// A Deployment of a revision.

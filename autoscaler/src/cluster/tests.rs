@@ -1,6 +1,8 @@
 use std::time::Duration;
 
-use catnap_autoscaler_core::{IdlePolicy, Leader, PodFact, Policy, ScaleFact, Settings, Stage};
+use catnap_autoscaler_core::{
+    IdlePolicy, Leader, OpenSchedule, PodFact, Policy, ScaleFact, Settings, Shift, Stage,
+};
 use catnap_crds::Function as FunctionObject;
 use catnap_wire::Term;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
@@ -100,6 +102,58 @@ fn a_function_gives_every_revision_its_policy_and_stage() {
     let stages: Vec<_> = function.revisions.iter().map(|revision| revision.stage).collect();
     assert_eq!(stages, [Stage::Retiring, Stage::Routed, Stage::Proving]);
     assert_eq!(function.revisions[0].policy, Policy { max: 5, limit: 10, ..Policy::default() });
+}
+
+#[test]
+fn a_revision_has_its_part_of_the_floors_and_of_the_ceiling() {
+    let states = [
+        ("old", "Routed"),
+        ("new", "Routed"),
+        ("tagged", "Routed"),
+        ("newest", "Proving"),
+        ("gone", "Retiring"),
+    ];
+    let revisions: Vec<_> = states
+        .iter()
+        .map(|(name, state)| json!({ "name": name, "port": 8080, "protocol": "HTTP1", "state": state }))
+        .collect();
+    let mut object = json!({
+        "apiVersion": "catnap.dev/v1alpha1",
+        "kind": "Function",
+        "metadata": { "name": "hello", "namespace": "shop", "uid": "f1" },
+        "spec": { "image": "hello", "scale": { "min": 10, "max": 50, "wake": 4 } },
+        "status": {
+            "revisions": revisions,
+            "traffic": [
+                { "revision": "old", "percent": 75 },
+                { "revision": "new", "percent": 25, "latest": true },
+                { "revision": "tagged", "percent": 0, "tag": "next" },
+            ],
+            "rollout": { "from": "old", "to": "new", "percent": 25, "comingPercent": 50, "comingReplicas": 17, "steppedAt": "2026-01-01T00:00:00Z" },
+        },
+    });
+    let parts = |object: &Value| -> Vec<_> {
+        let mut function = Function::of(&read(object.clone())).unwrap();
+        function.open(Some(&OpenSchedule { name: "day".into(), min: 20 }));
+        let part = |revision: &super::fact::Revision| {
+            let Policy { min, max, wake, schedule, shift, .. } = &revision.policy;
+            (*min, *max, *wake, schedule.as_ref().map_or(0, |open| open.min), *shift)
+        };
+        function.revisions.iter().map(part).collect()
+    };
+    let shift = |percent, awaited| Some(Shift { percent, awaited });
+    assert_eq!(
+        parts(&object),
+        [
+            (8, 38, 3, 15, shift(75, 0)),
+            (5, 25, 2, 10, shift(25, 17)),
+            (0, 1, 1, 0, shift(0, 0)),
+            (10, 50, 4, 20, None),
+            (10, 50, 4, 20, None),
+        ]
+    );
+    object["status"]["rollout"] = Value::Null;
+    assert_eq!(parts(&object)[..2], [(8, 38, 3, 15, None), (3, 13, 1, 5, None)]);
 }
 
 #[test]

@@ -31,6 +31,7 @@ use crate::scale::{Answer, ScaleClient};
 use crate::watch::Activators;
 
 mod crowd;
+mod rates;
 mod stopping;
 
 struct Process {
@@ -143,7 +144,7 @@ impl Process {
 
     /// One function with so many settled replicas, with one activator.
     async fn sync_with(&self, stage: Stage, replicas: u32) {
-        let revision = Revision { name: "hello-1".into(), policy: Policy::default(), stage };
+        let revision = Revision { name: "hello-1".into(), policy: Policy::default(), stage, percent: 100 };
         let function = Function {
             namespace: "shop".into(),
             name: "hello".into(),

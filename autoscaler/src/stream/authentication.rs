@@ -1,7 +1,8 @@
-//! Who opens a stream: a service account token is reviewed by the API server, and must be that of an activator's pod.
+//! Who opens a stream: a service account token is reviewed by the API server, and must be that of the pod of an activator, or of
+//! an operator for what only that may know.
 //!
 //! Answers are remembered for a short time by the token's SHA-256, so that a reconnecting activator costs no review. Whether
-//! the pod is still alive is asked of the watch each time, by the driver. Everybody can ask to be let in: what is not even in the
+//! an activator's pod is still alive is asked of the watch each time, by the driver. Everybody can ask to be let in: what is not even in the
 //! form of a token for this audience costs no review, and whoever asks gets a turn.
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +34,15 @@ pub(crate) struct Expected {
     pub(crate) audience: String,
     /// Full user name: `system:serviceaccount:<namespace>:<name>`.
     pub(crate) username: String,
+    /// Whose pods have it.
+    pub(crate) role: Role,
+}
+
+/// Who asks to be let in. The streams of the two are not the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Activator,
+    Operator,
 }
 
 /// Why a token does not open a stream.
@@ -42,10 +52,12 @@ pub(crate) enum AuthenticationError {
     #[error("the token is not valid for the audience")]
     BadToken,
     /// It belongs to somebody else, or to no pod.
-    #[error("the token belongs to {username}, which is no activator's pod")]
-    NotAnActivator {
+    #[error("the token belongs to {username}, which is no pod of the right one: {role:?}")]
+    Stranger {
         /// Whose it is.
         username: String,
+        /// Whose it should be.
+        role: Role,
     },
     /// As many reviews as allowed are under way, and stay so.
     #[error("too many tokens are being reviewed")]
@@ -67,7 +79,8 @@ impl AuthenticationError {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::BadToken => "BadToken",
-            Self::NotAnActivator { .. } => "NotAnActivator",
+            Self::Stranger { role: Role::Activator, .. } => "NotAnActivator",
+            Self::Stranger { role: Role::Operator, .. } => "NotAnOperator",
             Self::Busy => "Busy",
             Self::Review { .. } => "Review",
             Self::Timeout => "Timeout",
@@ -78,9 +91,9 @@ impl AuthenticationError {
 /// What a review found; the parts of it that do not pass.
 #[derive(Clone, Debug)]
 enum Verdict {
-    Activator(PodUid),
+    Pod(PodUid),
     BadToken,
-    NotAnActivator(String),
+    Stranger(String),
 }
 
 /// Reviews tokens.
@@ -115,9 +128,11 @@ impl Authenticator {
             verdict
         };
         match verdict {
-            Verdict::Activator(pod) => Ok(pod),
+            Verdict::Pod(pod) => Ok(pod),
             Verdict::BadToken => Err(AuthenticationError::BadToken),
-            Verdict::NotAnActivator(username) => Err(AuthenticationError::NotAnActivator { username }),
+            Verdict::Stranger(username) => {
+                Err(AuthenticationError::Stranger { username, role: self.expected.role })
+            }
         }
     }
 
@@ -129,7 +144,7 @@ impl Authenticator {
 
     fn remember(&self, digest: [u8; 32], verdict: Verdict) {
         let now = Instant::now();
-        let good = matches!(verdict, Verdict::Activator(_));
+        let good = matches!(verdict, Verdict::Pod(_));
         let until = now + if good { REMEMBER_GOOD } else { REMEMBER_BAD };
         let mut remembered = self.remembered.lock();
         if remembered.len() >= MAX_REMEMBERED {
@@ -171,7 +186,7 @@ fn judge(status: TokenReviewStatus, expected: &Expected) -> Verdict {
     let username = user.username.unwrap_or_default();
     let extra: BTreeMap<_, _> = user.extra.unwrap_or_default();
     match extra.get(POD_UID).map(Vec::as_slice) {
-        Some([pod]) if username == expected.username => Verdict::Activator(pod.as_str().into()),
-        _ => Verdict::NotAnActivator(username),
+        Some([pod]) if username == expected.username => Verdict::Pod(pod.as_str().into()),
+        _ => Verdict::Stranger(username),
     }
 }

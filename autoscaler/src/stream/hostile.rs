@@ -6,7 +6,8 @@ use std::time::Duration;
 use catnap_autoscaler_core::leader::Explanation;
 use catnap_autoscaler_core::{Effect, Leader, PodFact, Policy, ScaleFact, Settings, Stage, StreamId};
 use catnap_wire::limits::{
-    MAX_BUCKETS, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_PODS, MAX_REQUEST_MICROSECONDS, MAX_REQUESTS,
+    MAX_BUCKETS, MAX_COUNTED, MAX_ENDED, MAX_LIFE_SECONDS, MAX_NAME_BYTES, MAX_PODS,
+    MAX_REQUEST_MICROSECONDS, MAX_REQUESTS,
 };
 use catnap_wire::message::HELLO_PART;
 use catnap_wire::proto::activator_frame::Frame;
@@ -157,6 +158,11 @@ fn pods(count: usize, in_flight: u64) -> Frame {
     Frame::Pods(proto::Pods { revision: revision(), pods: vec![pod; count] })
 }
 
+fn outcomes(count: usize, ended: u64, errors: u64) -> Frame {
+    let of = proto::OutcomesOf { revision: revision(), ended, errors };
+    Frame::Outcomes(proto::Outcomes { revisions: vec![of; count] })
+}
+
 fn report(held: u64, in_flight: u64, idle: u64) -> proto::RevisionReport {
     proto::RevisionReport {
         revision: revision(),
@@ -190,6 +196,13 @@ fn hostile() -> Vec<(String, Frame)> {
             (format!("in flight in a hello {number}"), hello(CLOCK * 1_000, vec![report(0, number, 0)])),
         ]);
     }
+    for number in over(MAX_ENDED) {
+        frames.push((format!("ended {number}"), outcomes(1, number, 0)));
+    }
+    frames.extend([
+        ("more errors than ends".into(), outcomes(1, 5, 6)),
+        ("outcomes of too many".into(), outcomes(MAX_COUNTED + 1, 5, 0)),
+    ]);
     for number in over(MAX_REQUEST_MICROSECONDS) {
         frames.push((format!("integral {number}"), buckets(vec![bucket(CLOCK, number, 1)])));
     }

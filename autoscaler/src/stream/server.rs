@@ -1,7 +1,7 @@
-//! Connections of the measurement stream: TLS, then HTTP/2 with pings, bounded in the time of each step.
+//! Connections of activators and operators: TLS, then HTTP/2 with pings, bounded in the time of each step.
 //!
-//! Every pod can reach this port. A connection on which no activator's stream was accepted yet has little time, and a place that
-//! it may lose to another one; those of activators are as few as there are activators.
+//! Every pod can reach this port. A connection on which no stream was accepted yet has little time, and a place that it may lose
+//! to another one; those of activators and operators are as few as there are of them.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,7 +11,11 @@ use catnap_runtime::places::{Place, Places};
 use catnap_runtime::{CancellationToken, Causes};
 use catnap_wire::limits::MAX_FRAME_BYTES;
 use catnap_wire::proto::measurements_server::MeasurementsServer;
+use catnap_wire::rates_proto::rates_server::{RatesServer, SERVICE_NAME};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -19,8 +23,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::Measurements;
+use super::rates::Rates;
 
-/// Most connections that have not proved to be an activator's: far more than there are activators.
+/// Most connections that have not proved to be an activator's or an operator's: far more than there are of them.
 const MAX_STRANGERS: usize = 256;
 const MAX_STRANGERS_PER_ADDRESS: usize = 8;
 /// Longest time until a stream is accepted; longer than activators try.
@@ -36,6 +41,7 @@ pub(crate) async fn serve(
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     measurements: Measurements,
+    rates: Rates,
     stop: CancellationToken,
 ) {
     let tls = TlsAcceptor::from(tls);
@@ -49,9 +55,12 @@ pub(crate) async fn serve(
             Ok((stream, peer)) => {
                 let place = strangers.take(peer.ip());
                 let proved = CancellationToken::new();
-                let service = MeasurementsServer::new(measurements.on_connection(proved.clone()))
+                let measurements = MeasurementsServer::new(measurements.on_connection(proved.clone()))
                     .max_decoding_message_size(MAX_FRAME_BYTES);
-                let connection = once_proved(serve_connection(stream, tls.clone(), service), proved, place);
+                let rates = RatesServer::new(rates.on_connection(proved.clone()))
+                    .max_decoding_message_size(MAX_FRAME_BYTES);
+                let serving = serve_connection(stream, tls.clone(), measurements, rates);
+                let connection = once_proved(serving, proved, place);
                 let stop = stop.clone();
                 tokio::spawn(async move {
                     let served = tokio::select! {
@@ -85,11 +94,11 @@ enum ConnectionError {
     /// The peer did not finish it in time.
     #[error("the TLS handshake took too long")]
     SlowHandshake,
-    /// No activator's stream was accepted on it in time.
-    #[error("no activator's stream was accepted on it in time")]
+    /// No stream was accepted on it in time.
+    #[error("no stream was accepted on it in time")]
     Unproved,
     /// Its place was needed for another one before a stream was accepted on it.
-    #[error("too many connections without an activator's stream")]
+    #[error("too many connections without a stream")]
     Crowded,
     /// HTTP/2 failed, or pings were not answered.
     #[error("HTTP/2 failed")]
@@ -100,7 +109,7 @@ enum ConnectionError {
     },
 }
 
-/// Lets a connection go on for as long as it likes once it has `proved` to be an activator's, and hardly any longer if not.
+/// Lets a connection go on for as long as it likes once it has `proved` whose it is, and hardly any longer if not.
 async fn once_proved(
     connection: impl Future<Output = Result<(), ConnectionError>>,
     proved: CancellationToken,
@@ -119,7 +128,8 @@ async fn once_proved(
 async fn serve_connection(
     stream: TcpStream,
     tls: TlsAcceptor,
-    service: MeasurementsServer<Measurements>,
+    measurements: MeasurementsServer<Measurements>,
+    rates: RatesServer<Rates>,
 ) -> Result<(), ConnectionError> {
     // Frames are small and must not wait for one another.
     stream.set_nodelay(true).map_err(|source| ConnectionError::Handshake { source })?;
@@ -127,12 +137,20 @@ async fn serve_connection(
         .await
         .map_err(|_| ConnectionError::SlowHandshake)?
         .map_err(|source| ConnectionError::Handshake { source })?;
+    let measurements = TowerToHyperService::new(measurements);
+    let rates = TowerToHyperService::new(rates);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (measurements, rates) = (measurements.clone(), rates.clone());
+        let service = request.uri().path().strip_prefix('/').and_then(|path| path.split('/').next());
+        let for_operators = service == Some(SERVICE_NAME);
+        async move { if for_operators { rates.call(request).await } else { measurements.call(request).await } }
+    });
     http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(MAX_STREAMS_PER_CONNECTION)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
+        .serve_connection(TokioIo::new(stream), service)
         .await
         .map_err(|source| ConnectionError::Http { source })
 }

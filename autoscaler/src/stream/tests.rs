@@ -24,16 +24,19 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status, Streaming};
 
-use super::authentication::{AuthenticationError, Authenticator, Expected};
+use super::authentication::{AuthenticationError, Authenticator, Expected, Role};
+use super::rates::Rates;
 use super::{Measurements, server};
 use crate::driver::{Input, Outgoing, Refusal};
 use crate::fixture::{Call, Reply, client, soon};
 use crate::metrics::Metrics;
 
+mod operators;
 mod silence;
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const USER: &str = "system:serviceaccount:catnap-system:catnap-activator";
+const OPERATOR: &str = "system:serviceaccount:catnap-system:catnap-operator";
 
 struct Server {
     address: SocketAddr,
@@ -45,7 +48,11 @@ struct Server {
 
 /// Looks like a token for the autoscaler; only the API server can tell what it is worth.
 fn token(name: &str) -> String {
-    let claims = json!({ "aud": ["catnap"], "name": name }).to_string();
+    token_for(&["catnap"], name)
+}
+
+fn token_for(audiences: &[&str], name: &str) -> String {
+    let claims = json!({ "aud": audiences, "name": name }).to_string();
     [r#"{"alg":"RS256"}"#, claims.as_str(), "signature"].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
 }
 
@@ -54,23 +61,35 @@ fn name_in(token: &str) -> String {
     serde_json::from_slice::<Value>(&claims).unwrap()["name"].as_str().unwrap().to_owned()
 }
 
-/// The API server knows one token of an activator, one of somebody else, and one of no pod.
+/// The API server knows tokens of an activator, an operator and somebody else, and one of no pod. Whatever it is asked for, it
+/// vouches for, but in one case.
 fn review(call: &Call) -> Reply {
-    let user = |name: &str, extra: Value| json!({ "authenticated": true, "audiences": ["catnap"], "user": { "username": name, "extra": extra } });
-    let pod = json!({ "authentication.kubernetes.io/pod-uid": ["activator-1"] });
+    let asked = call.body["spec"]["audiences"].clone();
+    let user = |name: &str, extra: Value| json!({ "authenticated": true, "audiences": asked, "user": { "username": name, "extra": extra } });
+    let pod = |uid: &str| json!({ "authentication.kubernetes.io/pod-uid": [uid] });
     let status = match name_in(call.body["spec"]["token"].as_str().unwrap()).as_str() {
-        "activator" => user(USER, pod),
-        "stranger" => user("system:serviceaccount:shop:hello", pod),
+        "activator" => user(USER, pod("activator-1")),
+        "operator" => user(OPERATOR, pod("operator-1")),
+        "stranger" => user("system:serviceaccount:shop:hello", pod("hello-1")),
+        "namesake" => user("system:serviceaccount:shop:catnap-operator", pod("hello-1")),
         "person" => user(USER, json!({})),
+        "boss" => user(OPERATOR, json!({})),
         "other-audience" => {
             json!({ "authenticated": true, "audiences": ["elsewhere"], "user": { "username": USER } })
         }
         _ => json!({ "authenticated": false, "error": "unknown" }),
     };
-    assert_eq!(call.body["spec"]["audiences"], json!(["catnap"]));
     let mut review = call.body.clone();
     review["status"] = status;
     Reply::Json(201, review)
+}
+
+fn expected(role: Role) -> Expected {
+    let (audience, username) = match role {
+        Role::Activator => ("catnap", USER),
+        Role::Operator => ("catnap-rates", OPERATOR),
+    };
+    Expected { audience: audience.into(), username: username.into(), role }
 }
 
 async fn start() -> Server {
@@ -83,14 +102,16 @@ async fn start() -> Server {
     });
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let expected = Expected { audience: "catnap".into(), username: USER.into() };
     let (inputs, received) = mpsc::channel(16);
-    let measurements = Measurements::new(Authenticator::new(api, expected), inputs, metrics);
+    let activators = Authenticator::new(api.clone(), expected(Role::Activator));
+    let measurements = Measurements::new(activators, inputs.clone(), metrics.clone());
+    let operators = Authenticator::new(api, expected(Role::Operator));
+    let rates = Rates::new(operators, inputs, metrics);
     let certificate = SelfMade::generate("catnap-autoscaler").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let tls = certificate.server_config(&[b"h2"]).unwrap();
-    tokio::spawn(server::serve(listener, tls, measurements, CancellationToken::new()));
+    tokio::spawn(server::serve(listener, tls, measurements, rates, CancellationToken::new()));
     Server { address, fingerprint: certificate.fingerprint(), inputs: received, registry, reviews }
 }
 
@@ -252,8 +273,7 @@ async fn what_is_no_token_costs_no_review() {
 #[tokio::test]
 async fn many_tokens_at_once_wait_for_their_turn() {
     let api = client(|call| review(&call));
-    let expected = Expected { audience: "catnap".into(), username: USER.into() };
-    let authenticator = Authenticator::new(api, expected);
+    let authenticator = Authenticator::new(api, expected(Role::Activator));
     let forged: Vec<String> = (0..100).map(|number| token(&number.to_string())).collect();
     let forged = futures::future::join_all(forged.iter().map(|token| authenticator.authenticate(token)));
     let good = token("activator");

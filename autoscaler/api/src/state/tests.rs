@@ -23,7 +23,15 @@ fn explanation() -> Explanation {
         replicas: 3,
         gate: "Up",
         leaving: vec!["pod-3".into()],
-        policy: Some((Policy { max: 5, target: 10, ..Policy::default() }, Stage::Routed)),
+        policy: Some((
+            Policy {
+                max: 5,
+                target: 10,
+                shift: Some(Shift { percent: 25, awaited: 4 }),
+                ..Policy::default()
+            },
+            Stage::Routed,
+        )),
         decided_at: Duration::from_millis(99_600),
         observation: Some(Observation {
             arriving: 0,

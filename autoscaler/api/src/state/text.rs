@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Changed, Decided, Explained, Inputs};
+use super::{Changed, Decided, Explained, Inputs, Shifting};
 
 impl fmt::Display for Explained {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -51,6 +51,13 @@ impl fmt::Display for Inputs {
         )?;
         if let Some(learned) = learned {
             writeln!(formatter, "    learned: {learned}")?;
+        }
+        if let Some(Shifting { percent, awaited }) = self.shift {
+            write!(formatter, "    {percent} percent of the function's requests")?;
+            match awaited {
+                0 => writeln!(formatter)?,
+                awaited => writeln!(formatter, ", more with {awaited} replicas")?,
+            }
         }
         let said = [
             (self.busy, "busy"),

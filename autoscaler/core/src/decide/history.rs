@@ -10,8 +10,14 @@ pub struct History {
     pub over_at: Option<Duration>,
     /// The highest need since panic began.
     pub highest: u32,
+    /// Since when fewer pods are ready than the requests fill; `None`: as many are.
+    pub missing_since: Option<Duration>,
     /// Needs of the last `scale.downDelay`.
     pub recent: RecentNeeds,
+    /// Percent of the Function's requests that it took at the last decision, while they move.
+    pub percent: Option<u32>,
+    /// When it last got more of the Function's requests, and the replicas that it had then.
+    pub grown: Option<(Duration, u32)>,
 }
 
 impl History {
@@ -21,7 +27,8 @@ impl History {
         let recent =
             RecentNeeds { descending: (replicas > 0).then_some((now, replicas)).into_iter().collect() };
         let panic = replicas > 1;
-        Self { over_at: panic.then_some(now), highest: if panic { replicas } else { 0 }, recent }
+        let highest = if panic { replicas } else { 0 };
+        Self { over_at: panic.then_some(now), highest, recent, ..Self::default() }
     }
 }
 

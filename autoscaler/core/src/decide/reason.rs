@@ -100,6 +100,10 @@ pub enum Reason {
     DownDelay(u32),
     /// The floor bound.
     Floor(u32),
+    /// The revision is to get more of the Function's requests when it has these replicas.
+    Awaited(u32),
+    /// The revision got more of the Function's requests since less than a stable window, which remembers the time before.
+    Shifted(u32),
     /// The floor of an open schedule bound.
     Schedule(Arc<str>, u32),
     /// `scale.max` bound.
@@ -133,6 +137,8 @@ impl Reason {
             Self::Retired => "Retired",
             Self::DownDelay(_) => "DownDelay",
             Self::Floor(_) => "Floor",
+            Self::Awaited(_) => "Awaited",
+            Self::Shifted(_) => "Shifted",
             Self::Schedule(..) => "Schedule",
             Self::Max(_) => "Max",
             Self::Proving(_) => "Proving",
@@ -184,6 +190,12 @@ impl fmt::Display for Reason {
                 write!(formatter, "not below {highest}, the highest of the last scale.downDelay")
             }
             Self::Floor(floor) => write!(formatter, "not below the floor: {floor}"),
+            Self::Awaited(awaited) => {
+                write!(formatter, "gets more of the function's requests with these replicas: {awaited}")
+            }
+            Self::Shifted(replicas) => {
+                write!(formatter, "got more of the function's requests within a window: not below {replicas}")
+            }
             Self::Schedule(name, floor) => write!(formatter, "schedule {name} is open: not below {floor}"),
             Self::Max(max) => write!(formatter, "not above scale.max: {max}"),
             Self::Proving(replicas) => write!(formatter, "proving itself: keeps {replicas}"),

@@ -8,7 +8,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::invariants;
-use crate::policy::OpenSchedule;
+use crate::policy::{OpenSchedule, Shift};
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -331,9 +331,14 @@ fn reasons_are_for_people() {
 
 fn policies() -> impl Strategy<Value = Policy> {
     let counts = (1_u32..200, 0_u32..50, 0_u32..50, 1_u32..50);
+    let shift = prop_oneof![
+        Just(None),
+        (0_u32..=100, 0_u32..300).prop_map(|(percent, awaited)| Some(Shift { percent, awaited })),
+    ];
     let metric = prop_oneof![Just(Metric::Concurrency), Just(Metric::RequestRate)];
-    (counts, metric, 0_u32..300, 0_u32..100, 1_u32..=100, 0_u64..120).prop_map(
-        |((max, min, initial, wake), metric, target, limit, utilization, down_delay)| Policy {
+    (counts, metric, 0_u32..300, 0_u32..100, 1_u32..=100, 0_u64..120, shift).prop_map(
+        |((max, min, initial, wake), metric, target, limit, utilization, down_delay, shift)| Policy {
+            shift,
             max,
             min: min.min(max),
             initial: initial.min(max),

@@ -82,7 +82,8 @@ impl Leader {
     fn heard(&mut self, stream: StreamId, boot: u64, frame: ActivatorFrame) {
         let now = self.now;
         match frame {
-            ActivatorFrame::Hello(_) => {}
+            // How requests end decides nothing here.
+            ActivatorFrame::Hello(_) | ActivatorFrame::Outcomes(_) => {}
             ActivatorFrame::Buckets { revision, buckets } => self.measured(&revision, boot, &buckets),
             ActivatorFrame::Through { index } => {
                 if self.activators.finished(boot, index, now) {
@@ -247,6 +248,7 @@ fn is_possible(frame: &ActivatorFrame) -> bool {
         }
         ActivatorFrame::Pods { pods, .. } => are_possible(pods.iter().map(|pod| pod.in_flight)),
         ActivatorFrame::Hello(_)
+        | ActivatorFrame::Outcomes(_)
         | ActivatorFrame::Buckets { .. }
         | ActivatorFrame::Through { .. }
         | ActivatorFrame::Ack { .. }

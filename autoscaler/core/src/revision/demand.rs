@@ -1,6 +1,6 @@
 //! What the activators want of a revision: held requests, pressure, pods in use, and since when nothing.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use catnap_wire::{Bucket, LeaderFrame, PodReport, PodUid, Pressure, WakeAnswer};
@@ -8,7 +8,7 @@ use catnap_wire::{Bucket, LeaderFrame, PodReport, PodUid, Pressure, WakeAnswer};
 use super::Revision;
 use crate::context::Context;
 use crate::effect::StreamId;
-use crate::gate::Phase;
+use crate::gate::{Gate, Phase};
 use crate::moment::{Moment, SECOND, moment, span};
 
 /// Pressure that does not stand and is not repeated for this long is over; an activator repeats it every 100 ms and tells
@@ -119,10 +119,19 @@ impl Revision {
         u32::try_from(ready).unwrap_or(u32::MAX)
     }
 
-    /// Requests in flight on this pod, from all activators that are connected.
-    pub(super) fn in_flight_on(&self, uid: &PodUid) -> u64 {
-        let reports = self.views.values().flat_map(|view| &view.pods);
-        sum(reports.filter(|report| report.uid == *uid).map(|report| report.in_flight))
+    /// Requests in flight, from all activators that are connected, on each pod that has some.
+    pub(super) fn in_flight_by_pod(&self) -> HashMap<&PodUid, u64> {
+        let mut counts: HashMap<&PodUid, u64> = HashMap::new();
+        for report in self.serving() {
+            let count = counts.entry(&report.uid).or_default();
+            *count = count.saturating_add(report.in_flight);
+        }
+        counts
+    }
+
+    /// What is said of pods that have requests in flight.
+    pub(super) fn serving(&self) -> impl Iterator<Item = &PodReport> {
+        self.views.values().flat_map(|view| &view.pods).filter(|report| report.in_flight > 0)
     }
 
     /// Requests held without a usable pod, as far as said lately.
@@ -157,7 +166,7 @@ impl Revision {
 
     /// Something is in flight.
     pub(super) fn is_serving(&self) -> bool {
-        self.views.values().any(|view| view.in_flight() > 0)
+        self.serving().next().is_some()
     }
 
     /// Somebody holds a request and has said so lately.
@@ -190,7 +199,7 @@ impl Revision {
         pods: Vec<PodReport>,
         context: &mut Context<'_>,
     ) {
-        let up = matches!(self.phase(), Some(Phase::Up(_)));
+        let up = self.gate.as_ref().is_some_and(Gate::lets_use);
         let view = self.views.entry(stream).or_default();
         let usable = |pods: &[PodReport]| pods.iter().filter(|pod| pod.usable).count();
         self.news |= usable(&view.pods) != usable(&pods);
@@ -231,14 +240,17 @@ impl Revision {
                 context.send(stream, LeaderFrame::Open(gate.verdict(&self.id)));
                 WakeAnswer::Open
             }
-            Phase::Up(_) => written,
-            Phase::Closing(_) | Phase::Commit(_) | Phase::Zero => WakeAnswer::Queued,
+            _ if gate.lets_use() => written,
+            Phase::Up(_) | Phase::Closing(_) | Phase::Commit(_) | Phase::Zero { .. } => WakeAnswer::Queued,
         };
         context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
     }
 
-    /// Tells all that wait for a write that it was made.
+    /// Tells all that wait for a write that it was made, once they may use what it brings.
     pub(super) fn answer_written(&self, replicas: u32, context: &mut Context<'_>) {
+        if !self.gate.as_ref().is_some_and(Gate::lets_use) {
+            return;
+        }
         for (stream, view) in &self.views {
             if view.wake.is_some() {
                 let answer = WakeAnswer::Written { replicas };

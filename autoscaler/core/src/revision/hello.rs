@@ -1,6 +1,6 @@
 //! Answering an activator that connects: every revision by its state (11).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use catnap_wire::{Closed, LeaderFrame, PodUid, RevisionReport, Verdict};
 
@@ -15,7 +15,7 @@ use crate::leader::PodFact;
 pub(crate) struct Said {
     closed: bool,
     /// Pods that this activator could use and has not condemned.
-    usable: Vec<PodUid>,
+    usable: HashSet<PodUid>,
 }
 
 impl Revision {
@@ -89,7 +89,7 @@ impl Revision {
                 round.members.insert(stream, Member::default());
                 Some(Closed { verdict, zero: false })
             }
-            Phase::Zero => Some(Closed { verdict, zero: true }),
+            Phase::Zero { .. } => Some(Closed { verdict, zero: true }),
         }
     }
 }

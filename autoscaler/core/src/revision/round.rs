@@ -164,10 +164,11 @@ impl Revision {
         }
     }
 
-    /// Opens when the controllers have acted on the count, or must have (12); what outlived it is pardoned (10). Of pods that
+    /// Opens when the controllers have acted on the count, or must have (12, 13); what outlived it is pardoned (10). Of pods that
     /// were named among others it is to be seen whether they go: when that takes too long, the others alone are used.
     fn settle(&mut self, context: &mut Context<'_>) {
         let Some(Gate { phase: Phase::Up(settling), .. }) = &self.gate else { return };
+        let doubtful = settling.as_ref().is_some_and(|settling| settling.doubtful);
         let since = settling.as_ref().map(|settling| settling.since);
         let overdue = since.is_some_and(|since| context.now >= since + context.settings.settle);
         let drained = settling.as_ref().is_some_and(|settling| settling.drained.is_some());
@@ -177,7 +178,11 @@ impl Revision {
             && ((observed || !drained) && gate.pardon(&self.pods) || since.is_some())
         {
             gate.phase = Phase::Up(None);
-            context.send_all(&LeaderFrame::Open(gate.verdict(&self.id)));
+            let opened = LeaderFrame::Open(gate.verdict(&self.id));
+            if let Some(scale) = self.scale.as_ref().filter(|_| doubtful) {
+                self.answer_written(scale.replicas, context);
+            }
+            context.send_all(&opened);
             self.news = true;
         }
     }
@@ -249,7 +254,7 @@ impl Revision {
         let decision = round.decision.clone();
         // A pod seen since the round began was made before the zero, or is pardoned.
         gate.condemn(named.into_iter().chain(self.pods.iter().map(|pod| pod.uid.clone())));
-        gate.phase = Phase::Zero;
+        gate.phase = Phase::Zero { acted: false };
         context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
         self.changes.add(context.now, from, 0, &decision.reasons);
         let decision = Box::new(decision);
@@ -286,29 +291,33 @@ impl Revision {
         gate.condemn(scope.named.iter().cloned());
         let closed: BTreeSet<StreamId> = context.activators.welcomed_streams().map(|(id, _)| id).collect();
         let drained = Some(scope).filter(|scope| scope.kept.is_some());
-        gate.phase = Phase::Up(Some(Settling { since: now, rested: false, closed, repeated: now, drained }));
+        let (rested, doubtful) = (false, false);
+        let settling = Settling { since: now, rested, doubtful, closed, repeated: now, drained };
+        gate.phase = Phase::Up(Some(settling));
     }
 
     /// The count is known anew: from the watch, a read or a write of ours.
     pub(super) fn follow_count(&mut self, context: &mut Context<'_>) {
         let now = context.now;
-        let Some(replicas) = self.scale.as_ref().map(|scale| scale.replicas) else { return };
+        let Some(&ScaleFact { replicas, observed, .. }) = self.scale.as_ref() else { return };
         if let Some(Phase::Closing(round)) = self.phase()
             && round.scope.replicas != replicas
         {
             self.open_all(context);
         }
         let Some(gate) = &mut self.gate else { return };
-        match &gate.phase {
+        match &mut gate.phase {
             Phase::Up(_) if replicas == 0 => {
                 gate.condemn(self.pods.iter().map(|pod| pod.uid.clone()));
-                gate.phase = Phase::Zero;
+                gate.phase = Phase::Zero { acted: observed };
                 context.send_all(&LeaderFrame::Zero(gate.verdict(&self.id)));
                 self.news = true;
             }
-            Phase::Zero if replicas > 0 => {
-                let closed = BTreeSet::new();
-                let settling = Settling { since: now, rested: true, closed, repeated: now, drained: None };
+            Phase::Zero { acted } if replicas == 0 => *acted |= observed,
+            Phase::Zero { acted } => {
+                let (rested, doubtful, closed) = (true, !*acted, BTreeSet::new());
+                let settling =
+                    Settling { since: now, rested, doubtful, closed, repeated: now, drained: None };
                 gate.phase = Phase::Up(Some(settling));
                 self.idle.restart(now);
                 // What was started ahead of a request waits only as long as the pattern says.

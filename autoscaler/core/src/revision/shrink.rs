@@ -4,7 +4,7 @@
 //! ReplicaSet controller take them, and when that was seen and has had its time, a round closes their gates.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,9 +61,10 @@ impl Shrink {
 
     /// Forgets pods that are no more.
     fn retain(&mut self, pods: &[PodFact]) {
-        let lives = |uid: &PodUid| pods.iter().any(|pod| !pod.terminating && pod.uid == *uid);
-        self.put_back.retain(|uid, _| lives(uid));
-        self.going.take_if(|going| !going.pods.iter().all(lives));
+        let living: HashSet<&PodUid> =
+            pods.iter().filter(|pod| !pod.terminating).map(|pod| &pod.uid).collect();
+        self.put_back.retain(|uid, _| living.contains(uid));
+        self.going.take_if(|going| !going.pods.iter().all(|uid| living.contains(uid)));
     }
 
     fn patience(&self, pod: &PodUid, base: Duration) -> Duration {
@@ -106,17 +107,17 @@ impl Revision {
         self.unready().all(|pod| named(&pod.uid))
     }
 
-    /// All that are not ready; then those that were not
-    /// put back, those that were chosen before, those with the fewest requests, and the youngest.
+    /// All that are not ready; then those that were not put back, those that were chosen before, those with the fewest
+    /// requests, and the youngest.
     fn choose_victims(&mut self, surplus: usize, context: &mut Context<'_>) {
         let mut pods: Vec<&PodFact> = self.pods.iter().filter(|pod| !pod.terminating).collect();
-        let unready = self.unready().count();
+        let (unready, in_flight) = (self.unready().count(), self.in_flight_by_pod());
         pods.sort_by_cached_key(|pod| {
             (
                 pod.ready,
                 self.shrink.put_back.get(&pod.uid).copied().unwrap_or(0),
                 !self.shrink.victims.contains_key(&pod.uid),
-                self.in_flight_on(&pod.uid),
+                in_flight.get(&pod.uid).copied().unwrap_or(0),
                 Reverse(pod.created),
                 Arc::clone(&pod.uid),
             )
@@ -183,10 +184,10 @@ impl Revision {
             return;
         }
         let (mut empty, mut late) = (BTreeMap::new(), Vec::new());
-        let mut waiting = false;
+        let (in_flight, mut waiting) = (self.in_flight_by_pod(), false);
         for (uid, since) in &self.shrink.victims {
             let patience = self.shrink.patience(uid, context.settings.drain);
-            if self.in_flight_on(uid) == 0 {
+            if !in_flight.contains_key(uid) {
                 empty.insert(Arc::clone(uid), *since);
             } else if context.now >= *since + patience {
                 late.push(Arc::clone(uid));
@@ -276,11 +277,13 @@ impl Revision {
         self.shrink.going = None;
         self.shrink.failures = 0;
         let mut rest = self.shrink.victims.clone();
-        rest.retain(|uid, _| !named.contains(uid));
+        for uid in named {
+            rest.remove(uid);
+        }
         self.set_victims(rest, context);
     }
 
     fn all_empty(&self, pods: &BTreeSet<PodUid>) -> bool {
-        pods.iter().all(|uid| self.in_flight_on(uid) == 0)
+        !self.serving().any(|report| pods.contains(&report.uid))
     }
 }

@@ -65,8 +65,12 @@ impl World {
     /// The container of a killed activator starts again in the same pod.
     pub(crate) fn restart_activator(&mut self, activator: usize) {
         let pod = self.activators[activator].pod.clone();
-        self.activators[activator].listed = false;
+        let known = std::mem::take(&mut self.activators[activator].listed);
         self.start_process(pod, true);
+        if !known {
+            // It was killed before its pod had an address.
+            self.tell_activators();
+        }
     }
 
     fn start_process(&mut self, pod: PodUid, listed: bool) {
@@ -147,12 +151,22 @@ impl World {
             Message::Connect => self.connect(index),
             Message::Down { link, frame } if self.arrives_down(link) => self.frame_from_leader(index, frame),
             Message::Lost { link } if self.notice_at_activator(link) => self.leader_lost(index),
-            Message::ReadAlone(attempt, result) => {
+            Message::ReadAlone(attempt, mut result) => {
                 self.activators[index].reads = None;
+                if let (Ok(scale), true) = (&mut result, self.without(Rule::Acted)) {
+                    scale.pods = 0;
+                }
                 self.act(index, |revision, now, out| revision.scale_read(attempt, result, now, out));
             }
             Message::RaisedAlone(attempt, result) => {
+                let believes = self.without(Rule::Acted) && result.is_ok();
                 self.act(index, |revision, now, out| revision.scale_raised(attempt, result, now, out));
+                if believes {
+                    // It takes its own write for the leader's word.
+                    let (revision, answer) = (self.revision.clone(), WakeAnswer::Written { replicas: 1 });
+                    let frame = LeaderFrame::WakeReply { revision, answer };
+                    self.act(index, |revision, now, out| revision.leader_says(&frame, now, out));
+                }
             }
             Message::Tick if self.now() >= self.activators[index].next_tick => {
                 self.activators[index].next_tick = Duration::MAX;

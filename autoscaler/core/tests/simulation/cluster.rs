@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catnap_activator_core::Scale;
 use catnap_autoscaler_core::{PodFact, ScaleFact};
 use catnap_wire::PodUid;
 
@@ -23,6 +24,8 @@ pub(crate) struct Cluster {
     copied: (u64, u32),
     /// What the ReplicaSet controller has acted on.
     acted: u64,
+    /// `status.replicas`: what that controller counted last, before it made or deleted any.
+    counted: u32,
     pub(crate) pods: Vec<Pod>,
 }
 
@@ -75,7 +78,15 @@ impl Pod {
 
 impl Cluster {
     pub(crate) fn new() -> Self {
-        Self { replicas: 0, version: 100, generation: 1, copied: (1, 0), acted: 1, pods: Vec::new() }
+        Self {
+            replicas: 0,
+            version: 100,
+            generation: 1,
+            copied: (1, 0),
+            acted: 1,
+            counted: 0,
+            pods: Vec::new(),
+        }
     }
 
     pub(crate) fn version(&self) -> Arc<str> {
@@ -98,6 +109,20 @@ impl Cluster {
     /// Somebody writes something else in the Deployment.
     pub(crate) fn touch(&mut self) {
         self.version += 1;
+    }
+
+    /// What a GET of `/scale` says.
+    pub(crate) fn scale(&self) -> Scale {
+        Scale { replicas: self.replicas, pods: self.counted, resource_version: self.version() }
+    }
+
+    /// The ReplicaSet controller counts its pods.
+    pub(crate) fn count(&mut self) {
+        self.counted = u32::try_from(self.live()).unwrap();
+    }
+
+    fn live(&self) -> usize {
+        self.pods.iter().filter(|pod| !pod.is_terminating() && !pod.gone).count()
     }
 
     pub(crate) fn scale_fact(&self) -> ScaleFact {
@@ -126,6 +151,7 @@ impl Cluster {
             address: pod.has_started().then_some(pod.address),
             started: pod.has_started(),
             ready: pod.is_ready(),
+            requires_ready: false,
             terminating: pod.is_terminating(),
             trouble: None,
         };
@@ -146,14 +172,14 @@ impl Cluster {
             self.acted = self.copied.0;
             self.version += 1;
         }
+        self.count();
         let wanted = self.copied.1 as usize;
-        let live = |pods: &[Pod]| pods.iter().filter(|pod| !pod.is_terminating() && !pod.gone).count();
         let (mut made, mut deleted) = (Vec::new(), Vec::new());
-        while live(&self.pods) < wanted {
+        while self.live() < wanted {
             made.push(self.pods.len());
             self.make_pod(now);
         }
-        while live(&self.pods) > wanted {
+        while self.live() > wanted {
             // Not ready ones go first, then those of the lowest cost, then the youngest: the order of the real controller
             // (ActivePodsWithRanks in pkg/controller/controller_utils.go), nodes and restarts apart.
             let candidates =

@@ -43,6 +43,8 @@ pub(crate) enum Event {
     MarkSeen(usize),
     Copy,
     Act,
+    /// The ReplicaSet controller sees what it has made and deleted.
+    Count,
     PodStarts(usize),
     PodReady(usize),
     /// The lame-duck time of a pod is over.

@@ -9,7 +9,7 @@ use catnap_autoscaler_core::{
 use catnap_wire::{LeaderFrame, PodUid, Term};
 
 use crate::event::{Event, Message, Process, Question};
-use crate::options::{Faults, Load, Rule};
+use crate::options::{Faults, Rule};
 use crate::world::World;
 
 /// A lease that was not renewed for so long may be taken.
@@ -31,6 +31,8 @@ pub(crate) struct LeaderProcess {
     pub(crate) stopping: bool,
     pub(crate) zeros: usize,
     pub(crate) fewer: usize,
+    /// Activator pods that its watch has told of; it welcomes no others.
+    known: Vec<PodUid>,
     /// Pods that it takes for marked whatever its watch says.
     believed: BTreeMap<PodUid, bool>,
 }
@@ -72,7 +74,7 @@ impl World {
         leader.upsert_revision(&revision, policy, Stage::Routed, Duration::ZERO);
         leader.set_scale(&revision, Some(self.cluster.scale_fact()), Duration::ZERO);
         leader.set_pods(&revision, self.cluster.pod_facts(), Duration::ZERO);
-        leader.set_activators(&self.activator_pods(), Duration::ZERO);
+        leader.set_activators(&self.counted_on(self.activator_pods()), Duration::ZERO);
         self.leaders.push(LeaderProcess {
             leader: Some(leader),
             started: now,
@@ -81,6 +83,7 @@ impl World {
             stopping: false,
             zeros: 0,
             fewer: 0,
+            known: self.activator_pods(),
             believed: BTreeMap::new(),
         });
         for (delay, message) in [(TICK, Message::Tick), (RENEW, Message::Renew)] {
@@ -133,6 +136,7 @@ impl World {
         match message {
             Message::Scale(mut fact) => {
                 fact.observed |= self.without(Rule::Observed);
+                fact.observed |= self.without(Rule::Acted) && fact.replicas == 0;
                 self.lead(index, |leader| leader.set_scale(&revision, Some(fact), now));
             }
             Message::PodFacts(mut pods) => {
@@ -142,10 +146,21 @@ impl World {
                 }
                 self.lead(index, |leader| leader.set_pods(&revision, pods, now));
             }
-            Message::Activators(pods) => self.lead(index, |leader| leader.set_activators(&pods, now)),
+            Message::Activators(pods) => {
+                self.leaders[index].known.clone_from(&pods);
+                let pods = self.counted_on(pods);
+                self.lead(index, |leader| leader.set_activators(&pods, now));
+            }
             Message::Opened { link } => {
                 let pod = self.activators[self.links[link].activator].pod.clone();
-                self.lead(index, |leader| leader.stream_opened(stream(link), pod, now));
+                if self.leaders[index].known.contains(&pod) {
+                    self.lead(index, |leader| leader.stream_opened(stream(link), pod, now));
+                } else {
+                    self.note(|| {
+                        format!("leader {index} refuses link {link} of {pod}, which it does not know")
+                    });
+                    self.refuse_link(link);
+                }
             }
             Message::Up { link, frame } if self.arrives_up(link) => {
                 self.lead(index, |leader| leader.activator_frame(stream(link), frame, now));
@@ -215,6 +230,12 @@ impl World {
         }
     }
 
+    fn refuse_link(&mut self, link: usize) {
+        if self.notice_at_leader(link) {
+            self.close_from_leader(link);
+        }
+    }
+
     fn carry_out(&mut self, index: usize, effect: Effect) {
         match effect {
             Effect::Send { stream: StreamId(link), frame } => {
@@ -228,10 +249,7 @@ impl World {
             }
             Effect::Disconnect { stream: StreamId(link), reason } => {
                 self.note(|| format!("leader {index} ends link {link}: {reason}"));
-                let link = usize::try_from(link).unwrap();
-                if self.notice_at_leader(link) {
-                    self.close_from_leader(link);
-                }
+                self.refuse_link(usize::try_from(link).unwrap());
             }
             Effect::ReadScale { token, .. } => self.send_get(Process::Leader(index), Question::Leader(token)),
             Effect::PutScale { replicas, resource_version: version, not_after, token, .. } => {
@@ -243,10 +261,9 @@ impl World {
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));
             }
             Effect::MarkPod { pod, marked, .. } => {
-                // Under a sparse load all pods of a function go together, whatever they cost.
-                let queued = match self.options.load {
-                    Load::Steady if self.random.once_in(10) => self.random.milliseconds(0, 2_000),
-                    Load::Steady | Load::Sparse => Duration::ZERO,
+                let queued = match self.random.below(10) {
+                    0 => self.random.milliseconds(0, 2_000),
+                    _ => Duration::ZERO,
                 };
                 let start = Message::StartMark { pod, marked, not_after: self.now() + MARK_WAITS };
                 self.agenda.after(queued, Event::To(Process::Leader(index), start));

@@ -88,6 +88,8 @@ pub(crate) enum Rule {
     Observed,
     /// (11) A hello is answered by the state of the gate.
     HelloByState,
+    /// (13) What nobody named is not used before the controllers have acted on the zero.
+    Acted,
     /// A pod that goes, but not all, is not used once its gate was asked to be closed.
     DrainBusy,
     /// The deletion cost was seen and has had its time before the lower count is written.

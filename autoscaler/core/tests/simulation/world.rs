@@ -142,6 +142,7 @@ impl World {
             Event::MarkSeen(pod) => self.cluster.pods[pod].first = self.cluster.pods[pod].marked,
             Event::Copy => self.deployment_controller(),
             Event::Act => self.replica_set_controller(),
+            Event::Count => self.cluster.count(),
             Event::PodStarts(pod) => self.pod_starts(pod),
             Event::PodReady(pod) => self.pod_ready(pod),
             Event::PodStops(pod) => self.pod_stops(pod),

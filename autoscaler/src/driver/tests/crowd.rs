@@ -142,8 +142,12 @@ impl Crowd {
         });
         let process = Process::start_with(client, WRITERS);
         let policy = Policy { limit: 1, max: 1_000, ..Policy::default() };
-        let revision =
-            |number| Revision { name: id(number).name, policy: policy.clone(), stage: Stage::Routed };
+        let revision = |number| Revision {
+            name: id(number).name,
+            policy: policy.clone(),
+            stage: Stage::Routed,
+            percent: 100,
+        };
         let function = Function {
             namespace: "shop".into(),
             name: "hello".into(),
@@ -158,10 +162,19 @@ impl Crowd {
                 ..deployment(0, "10")
             })
             .collect();
+        // They have been at rest for long: the controllers have acted on it.
+        let replica_sets = (0..functions)
+            .map(|number| ReplicaSet {
+                key: RevisionKey::of(&id(number)),
+                uid: format!("s{number}").into(),
+                deployment_uid: Some(format!("d{number}").into()),
+                ..replica_set(0)
+            })
+            .collect();
         for change in [
             ClusterChange::Functions(Change::Listed(vec![function])),
             ClusterChange::Deployments(Change::Listed(deployments)),
-            ClusterChange::ReplicaSets(Change::Listed(Vec::new())),
+            ClusterChange::ReplicaSets(Change::Listed(replica_sets)),
             ClusterChange::Pods(Change::Listed(Vec::new())),
             ClusterChange::Activators(Change::Listed(vec![Activator { uid: "a1".into(), live: true }])),
         ] {

@@ -1,5 +1,8 @@
 //! Fewer replicas, but not none: who goes, and every way not to.
 
+use std::collections::HashSet;
+use std::time::Instant;
+
 use catnap_wire::Pressure;
 use rstest::rstest;
 
@@ -100,6 +103,32 @@ fn those_with_the_fewest_requests_are_avoided_and_the_youngest_of_them() {
     let old = facts(|uid| PodFact { created: -i64::from(uid.as_bytes()[0]), ..pod(uid) });
     let fixture = Fixture::surplus(old);
     assert_eq!(fixture.sent(A).last(), Some(&avoid(&["q", "r"])), "p is the youngest, and has a request");
+}
+
+#[test]
+fn many_pods_go_without_comparing_each_with_each() {
+    let names: Vec<String> = (0..6_000).map(|number| format!("pod-{number:04}")).collect();
+    let uids: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut fixture = Fixture::new(fact(6_000, 10, true), &uids);
+    let in_use = |uid: &str| u64::from(uid == "pod-0000");
+    let pods = uids.iter().map(|uid| report(uid, in_use(uid))).collect();
+    fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods });
+    while fixture.leader.explain()[0].leaving.is_empty() {
+        assert!(fixture.now < ms(75_000), "{:?}", fixture.leader.explain());
+        fixture.pass(ms(25));
+    }
+    let leaving: HashSet<PodUid> = fixture.leader.explain().remove(0).leaving.into_iter().collect();
+    assert_eq!(leaving.len(), 5_900, "more than there may be");
+    let marked = |uid: &&str| PodFact { marked: leaving.contains(*uid), ..pod(uid) };
+    fixture.pods(uids.iter().map(marked).collect());
+    let mut time = |_| {
+        let begun = Instant::now();
+        fixture.tick();
+        begun.elapsed()
+    };
+    let fastest = (0..10).map(&mut time).min().unwrap_or_default();
+    // Thirty million comparisons take half a second.
+    assert!(fastest < ms(200), "{fastest:?}");
 }
 
 #[test]

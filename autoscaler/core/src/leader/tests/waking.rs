@@ -83,6 +83,45 @@ fn rule_10_a_raise_waits_until_the_condemned_pods_are_seen_to_go() {
     assert_eq!(fixture.puts().len(), 1);
 }
 
+/// A request comes right after the zero, and its raise is written as soon as the named pods go.
+fn raised_after_zero(acted: bool) -> Fixture {
+    let mut fixture = Fixture::zero();
+    fixture.learn(fact(0, 12, acted));
+    fixture.wake(A, 1);
+    let going = |uid: &str| PodFact { terminating: true, ..pod(uid) };
+    fixture.pods(vec![going("p"), going("q"), pod("r")]);
+    fixture.tick();
+    assert_eq!((fixture.puts().len(), fixture.puts()[0].0), (1, 1), "the write waits for nothing else");
+    fixture.written(WriteOutcome::Written { resource_version: "13".into() });
+    fixture
+}
+
+#[test]
+fn rule_13_what_nobody_named_is_not_used_before_the_controllers_have_acted_on_the_zero() {
+    let mut fixture = raised_after_zero(false);
+    // One more reason for a second write, which says no more of the pods than the first.
+    fixture.frame(A, ActivatorFrame::Pods { revision: id(), pods: vec![report("r", 0)] });
+    fixture.wake(A, 20);
+    fixture.written(WriteOutcome::Written { resource_version: "14".into() });
+    assert!(
+        fixture.replies(A).iter().all(|answer| *answer == WakeAnswer::Queued),
+        "r may have been made in place of p before the zero: {:?}",
+        fixture.replies(A)
+    );
+    let opened = |fixture: &Fixture| fixture.sent(A).contains(&LeaderFrame::Open(verdict(1, &["p", "q"])));
+    assert!(!opened(&fixture));
+    fixture.learn(fact(2, 15, true));
+    fixture.tick();
+    assert!(opened(&fixture));
+    assert_eq!(fixture.replies(A).last(), Some(&WakeAnswer::Written { replicas: 2 }));
+}
+
+#[test]
+fn rule_13_after_a_zero_on_which_the_controllers_have_acted_the_write_is_the_word() {
+    let fixture = raised_after_zero(true);
+    assert_eq!(fixture.replies(A), [WakeAnswer::Queued, WakeAnswer::Written { replicas: 1 }]);
+}
+
 #[test]
 fn rule_12_after_a_raise_opens_when_the_controllers_have_acted_on_the_count() {
     let mut fixture = Fixture::zero();
