@@ -2,13 +2,13 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use catnap_crds::names;
+use catnap_crds::{Function, names};
 use catnap_operator_core::{
-    DeploymentResource, Obsolete, Problem, Reason, Resources, Scope, ValidatedFunction, Write, in_sync,
-    write_needed,
+    DeploymentResource, Obsolete, Owner, Problem, Resources, ValidatedFunction, Write, in_sync, write_needed,
 };
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
+    core::v1::Service,
     discovery::v1::EndpointSlice,
 };
 use kube::{Api, Client, Resource, core::NamespaceResourceScope};
@@ -16,8 +16,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
+    refusal::refused,
+    settled::Settled,
     watch::kind,
-    write::{Class, WriteError, Writer},
+    write::{Class, WriteError, Writer, read},
 };
 
 /// Why applying has to be tried again.
@@ -30,6 +32,8 @@ pub(crate) enum ApplyError {
         #[source]
         source: serde_json::Error,
     },
+    #[error("the Function has changed meanwhile")]
+    Outdated,
     #[error("an object of the Function was not written")]
     Write {
         #[source]
@@ -55,11 +59,12 @@ enum Making<'a, K> {
 pub(crate) async fn apply(
     client: &Client,
     writer: &Writer,
+    settled: &Settled,
     function: &ValidatedFunction,
     resources: Resources,
 ) -> Result<Applied, ApplyError> {
-    let Resources { controller_revision, deployments, service, endpoint_slices, obsolete } = resources;
-    let applier = Applier { client, writer, function };
+    let Resources { controller_revision, deployments, services, endpoint_slices, obsolete } = resources;
+    let applier = Applier { client, writer, settled, function };
     // New pods should start now; the address is a matter of its own.
     let (revisions, routes) = tokio::join!(
         async {
@@ -75,7 +80,9 @@ pub(crate) async fn apply(
         },
         async {
             let mut problems = Vec::new();
-            problems.extend(applier.ensure(&service, &function.observed.services, Making::Apply).await?);
+            for service in &services {
+                problems.extend(applier.ensure(service, &function.observed.services, Making::Apply).await?);
+            }
             for slice in &endpoint_slices {
                 problems
                     .extend(applier.ensure(slice, &function.observed.endpoint_slices, Making::Apply).await?);
@@ -93,6 +100,7 @@ pub(crate) async fn apply(
 struct Applier<'a> {
     client: &'a Client,
     writer: &'a Writer,
+    settled: &'a Settled,
     function: &'a ValidatedFunction,
 }
 
@@ -104,10 +112,7 @@ impl Applier<'_> {
 
     async fn deployment(&self, resource: &DeploymentResource) -> Result<Option<Problem>, ApplyError> {
         let DeploymentResource { deployment, replicas_when_created } = resource;
-        let mut first = deployment.clone();
-        if let Some(spec) = &mut first.spec {
-            spec.replicas = Some(*replicas_when_created);
-        }
+        let first = deployment.clone().with_replicas(*replicas_when_created);
         // Under a manager of its own: an apply that once said `replicas` and then does not would reset it to 1.
         let making = Making::Create(&first, names::INITIAL_SCALE_FIELD_MANAGER);
         self.ensure(deployment, &self.function.observed.deployments, making).await
@@ -129,7 +134,7 @@ impl Applier<'_> {
     {
         let name = desired.meta().name.clone().unwrap_or_default();
         let owner = &self.function.owner;
-        let mut body = json::<K>(desired, &name)?;
+        let body = json::<K>(desired, &name)?;
         let live = known.iter().find(|object| object.meta().name.as_ref() == Some(&name));
         let live =
             live.map(|live| json::<K>(live.as_ref(), &name).map(|body| (live.meta(), body))).transpose()?;
@@ -145,13 +150,31 @@ impl Applier<'_> {
                     Making::Create(object, manager) => self.writer.create(&api, manager, object).await,
                 },
                 Write::Apply { uid } => {
+                    if live.is_some_and(|(_, live)| self.settled.holds(&uid, &body, &live)) {
+                        return Ok(None);
+                    }
+                    let mut body = body.clone();
                     body["metadata"]["uid"] = json!(uid);
                     self.restore(&api, &name, &body).await
                 }
             };
         match written {
-            Ok(_) => Ok(None),
-            Err(source) => problem::<K>(source).map(Some),
+            Ok(written) => {
+                let uid = written.meta().uid.clone().unwrap_or_default();
+                let written = json::<K>(&written, &name)?;
+                if !in_sync(&body, &written) {
+                    tracing::debug!(
+                        kind = kind::<K>(),
+                        name,
+                        "the API server made something else of a write"
+                    );
+                    self.settled.remember(&uid, &body, &written);
+                }
+                Ok(None)
+            }
+            Err(source) => {
+                refused(kind::<K>(), source).map(Some).map_err(|source| ApplyError::Write { source })
+            }
         }
     }
 
@@ -173,6 +196,16 @@ impl Applier<'_> {
         }
     }
 
+    /// That this Function and its status are the latest ones: a process that has just begun to lead may see an old one, in
+    /// which a revision that serves by now is none yet.
+    async fn still_current(&self) -> Result<(), ApplyError> {
+        let Owner { namespace, name, .. } = &self.function.owner;
+        let api: Api<Function> = Api::namespaced(self.client.clone(), namespace);
+        let now = read(&api, name).await.map_err(|source| ApplyError::Write { source })?;
+        let version = now.and_then(|now| now.metadata.resource_version);
+        if version == self.function.resource_version { Ok(()) } else { Err(ApplyError::Outdated) }
+    }
+
     async fn remove(&self, object: Obsolete) -> Result<(), ApplyError> {
         let namespace = &self.function.owner.namespace;
         let deleted = match object {
@@ -181,8 +214,17 @@ impl Applier<'_> {
                 // The resourceVersion too: one that was scaled up in this moment stays.
                 self.writer.delete(&api, &name, uid, Some(resource_version)).await
             }
+            Obsolete::Superseded { name, uid } => {
+                self.still_current().await?;
+                let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
+                self.writer.delete(&api, &name, uid, None).await
+            }
             Obsolete::ControllerRevision { name, uid } => {
                 let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), namespace);
+                self.writer.delete(&api, &name, uid, None).await
+            }
+            Obsolete::Service { name, uid } => {
+                let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
                 self.writer.delete(&api, &name, uid, None).await
             }
             Obsolete::EndpointSlice { name, uid } => {
@@ -193,24 +235,6 @@ impl Applier<'_> {
         match deleted {
             Err(source) if source.class() != Class::Gone => Err(ApplyError::Write { source }),
             _ => Ok(()),
-        }
-    }
-}
-
-/// What a refused write means for the Function, when it is not just to be tried again.
-fn problem<K: Resource<DynamicType = ()>>(error: WriteError) -> Result<Problem, ApplyError> {
-    let scope = match kind::<K>() {
-        "Deployment" | "ControllerRevision" => Scope::Revision,
-        _ => Scope::Routes,
-    };
-    match error.class() {
-        Class::Invalid(message) if scope == Scope::Revision => {
-            Ok(Problem::lasting(Reason::InvalidPodTemplate, scope, message))
-        }
-        Class::Quota(message) => Ok(Problem::passing(Reason::QuotaExceeded, scope, message)),
-        Class::Forbidden(message) => Ok(Problem::passing(Reason::Forbidden, scope, message)),
-        Class::Invalid(_) | Class::Conflict | Class::Gone | Class::Transient => {
-            Err(ApplyError::Write { source: error })
         }
     }
 }

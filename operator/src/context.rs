@@ -17,7 +17,11 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     COMPONENT,
     backoff::Backoff,
+    claims::HostClaims,
     metrics::Metrics,
+    proofs::Proofs,
+    rates::RateBook,
+    settled::Settled,
     watch::{Caches, GuardedFunction, Watched},
     write::Writer,
 };
@@ -26,11 +30,15 @@ use crate::{
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) caches: Arc<Caches>,
+    pub(crate) claims: Arc<HostClaims>,
     pub(crate) functions: Store<GuardedFunction>,
+    pub(crate) proofs: Arc<Proofs>,
     pub(crate) writer: Writer,
+    pub(crate) settled: Settled,
     pub(crate) recorder: Recorder,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,
+    pub(crate) rates: Arc<RateBook>,
 }
 
 impl Context {
@@ -39,17 +47,22 @@ impl Context {
         pod_name: String,
         watched: &Watched,
         leadership: watch::Receiver<Option<Leadership>>,
+        rates: Arc<RateBook>,
         metrics: Metrics,
     ) -> Arc<Self> {
         let permit = move || leadership.borrow().as_ref().is_some_and(|it| it.is_valid(Instant::now()));
         let reporter = Reporter { controller: COMPONENT.to_owned(), instance: Some(pod_name) };
         Arc::new(Self {
             caches: watched.caches.clone(),
+            claims: watched.claims.clone(),
             functions: watched.functions.clone(),
+            proofs: watched.proofs.clone(),
             writer: Writer::new(Arc::new(permit), metrics.clone()),
+            settled: Settled::default(),
             recorder: Recorder::new(client.clone(), reporter),
             backoff: Backoff::default(),
             client,
+            rates,
             metrics,
         })
     }
@@ -70,8 +83,13 @@ impl Context {
             pods,
             activator_addresses,
         } = self.caches.as_ref();
+        let (proving, waiting_for_proof) = self.proofs.count();
+        let (asked, known) = self.rates.count();
         json!({
             "functions": self.functions.len(),
+            "proving": proving,
+            "waitingForProof": waiting_for_proof,
+            "rates": {"asked": asked, "known": known},
             "failing": self.backoff.failing(),
             "activatorAddresses": *activator_addresses.read(),
             "controllerRevisions": controller_revisions.len(),

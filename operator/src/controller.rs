@@ -36,11 +36,9 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
         }
         tracing::info!("leading");
-        let all = context.functions.state();
-        let all = all.iter().map(|function| ObjectRef::from_obj(function.as_ref())).collect();
         // Dropping the work is what ends it: every write is conditional, so one that lands later does no harm.
         tokio::select! {
-            () = work(&context, all, &mut watched.touched, concurrency) => return,
+            () = work(&context, &mut watched.touched, concurrency) => return,
             () = deposed(&mut leadership) => tracing::warn!("no longer leading"),
             () = stop.cancelled() => return,
         }
@@ -65,12 +63,10 @@ async fn deposed(leadership: &mut watch::Receiver<Option<Leadership>>) {
     let _ = leadership.wait_for(Option::is_none).await;
 }
 
-async fn work(
-    context: &Arc<Context>,
-    all: Vec<ObjectRef<GuardedFunction>>,
-    touched: &mut Touches<ObjectRef<GuardedFunction>>,
-    concurrency: u16,
-) {
+async fn work(context: &Arc<Context>, touched: &mut Touches<ObjectRef<GuardedFunction>>, concurrency: u16) {
+    context.claims.take_over(&context.client).await;
+    let all = context.functions.state();
+    let all: Vec<_> = all.iter().map(|function| ObjectRef::from_obj(function.as_ref())).collect();
     let touched = stream::iter(all).chain(touched);
     let results = applier(
         |function, context| Box::pin(reconcile(function, context)),

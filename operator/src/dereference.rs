@@ -5,8 +5,8 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use catnap_crds::{Function, labels};
-use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, wanted};
+use catnap_crds::{Function, FunctionStatus, labels};
+use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, retry, starts_proof, wanted};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
@@ -43,7 +43,8 @@ pub(crate) async fn dereference(
     let owner = Owner::of(function).ok_or(DereferenceError::NotStored)?;
     let caches = &context.caches;
     let activator_addresses = caches.activator_addresses.read().clone();
-    let Wanted { service, endpoint_slices, controller_revisions, deployments } =
+    let hosts = context.claims.judge(function);
+    let Wanted { services, endpoint_slices, controller_revisions, deployments } =
         wanted(function, &owner, &activator_addresses)
             .map_err(|source| DereferenceError::Content { source })?;
     let key = FunctionKey { namespace: owner.namespace.clone(), name: owner.name.clone() };
@@ -55,6 +56,7 @@ pub(crate) async fn dereference(
         endpoint_slices: caches.endpoint_slices.of(&key),
         pods: caches.pods.of(&key),
     };
+    let proof_waits = controller_revisions.iter().any(|name| proof_waits(context, function, name));
     let new_revision = controller_revisions
         .iter()
         .any(|name| !observed.controller_revisions.iter().any(|it| it.name_any() == *name));
@@ -62,13 +64,24 @@ pub(crate) async fn dereference(
     let ((), (), (), (), restricted) = tokio::try_join!(
         complete(client, namespace, &mut observed.controller_revisions, &controller_revisions),
         complete(client, namespace, &mut observed.deployments, &deployments),
-        complete(client, namespace, &mut observed.services, std::slice::from_ref(&service)),
+        complete(client, namespace, &mut observed.services, &services),
         complete(client, namespace, &mut observed.endpoint_slices, &endpoint_slices),
         // Only the rendering of a new revision depends on it.
         async { if new_revision { enforces_restricted(client, namespace).await } else { Ok(false) } },
     )
     .map_err(|source| DereferenceError::Read { source })?;
-    Ok((observed, Cluster { activator_addresses, restricted }))
+    let rollout = function.status.as_ref().and_then(|status| status.rollout.as_ref());
+    let rates = context.rates.look(&owner, rollout);
+    Ok((observed, Cluster { activator_addresses, restricted, hosts, proof_waits, rates }))
+}
+
+/// Whether `revision` would begin its proof, and others are before it.
+fn proof_waits(context: &Context, function: &Function, revision: &str) -> bool {
+    let nothing = FunctionStatus::default();
+    let status = function.status.as_ref().unwrap_or(&nothing);
+    let generation = function.metadata.generation.unwrap_or_default();
+    let begins = starts_proof(status, generation, retry(function), function.spec.scale.initial, revision);
+    begins && !context.proofs.may_begin(function)
 }
 
 /// Adds the objects of these names that are not among `known`.

@@ -10,6 +10,7 @@ use catnap_runtime::{
     CancellationToken,
     admin::{self, Admin, Readiness, Rendering},
     identity, kubernetes,
+    leader::follow_leader,
     lease::{Election, LeaseSettings},
     shutdown, telemetry,
 };
@@ -20,11 +21,16 @@ mod apply;
 mod args;
 mod backoff;
 mod cache;
+mod claims;
 mod context;
 mod controller;
 mod dereference;
 mod metrics;
+mod proofs;
+mod rates;
 mod reconcile;
+mod refusal;
+mod settled;
 #[cfg(test)]
 mod tests;
 mod touches;
@@ -32,13 +38,15 @@ mod update_status;
 mod watch;
 mod write;
 
-pub use args::Args;
+pub use args::{Args, HostArgs};
 
 const COMPONENT: &str = "catnap-operator";
 
 /// Runs the process until SIGTERM or SIGINT, then hands leadership over.
 pub async fn run(args: Args) -> anyhow::Result<()> {
-    let Args { telemetry, admin, pod, lease, activator_service, concurrency } = args;
+    let Args { telemetry, admin, pod, lease, activator_service, token_file, concurrency, max_proofs, hosts } =
+        args;
+    let hosts = hosts.settings().context("the flags on hosts")?;
     let _log = telemetry::init(&telemetry)?;
     let stop = shutdown::on_signal()?;
     let admin_listener = admin::bind(&admin)?;
@@ -53,8 +61,13 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let release = CancellationToken::new();
     let election = tokio::spawn(election.run(release.clone()));
 
-    let watched = watch::start(&client, &pod.namespace, &activator_service, &metrics);
-    let context = context::Context::new(client, pod.name, &watched, leadership.clone(), metrics);
+    let watched = watch::start(&client, &pod.namespace, &activator_service, hosts, max_proofs, &metrics);
+    let rates = Arc::new(rates::RateBook::default());
+    let (publish_leader, leader) = tokio::sync::watch::channel(None);
+    let (lease_client, namespace) = (client.clone(), pod.namespace.clone());
+    tokio::spawn(async move { follow_leader(lease_client, &namespace, publish_leader).await });
+    tokio::spawn(rates::keep_asking(rates.clone(), leader, token_file));
+    let context = context::Context::new(client, pod.name, &watched, leadership.clone(), rates, metrics);
     let readiness = Readiness::default();
     let last = CancellationToken::new();
     let debugged = context.clone();

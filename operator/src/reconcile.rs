@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use catnap_crds::RevisionState;
 use catnap_operator_core::{RecordError, ValidateError, advance, build, report, validate};
 use catnap_runtime::Causes;
 use kube::{ResourceExt, runtime::controller::Action};
@@ -57,8 +58,11 @@ pub(crate) async fn reconcile(
     let started = Instant::now();
     let function = match &function.0 {
         Ok(function) if function.metadata.deletion_timestamp.is_none() => function,
-        // Its children go with it, by their owner references.
-        Ok(_) => return Ok(Action::await_change()),
+        // Its children go with it, by their owner references. It keeps the hosts that it has until then, and gets no others.
+        Ok(function) => {
+            context.claims.judge(function);
+            return Ok(Action::await_change());
+        }
         Err(invalid) => {
             tracing::error!(function = key(function.as_ref()), error = %invalid, "a Function cannot be read");
             return Ok(Action::await_change());
@@ -66,12 +70,16 @@ pub(crate) async fn reconcile(
     };
     let (observed, cluster) =
         dereference(&context, function).await.map_err(|source| ReconcileError::Dereference { source })?;
-    let valid =
-        validate(function, observed, cluster).map_err(|source| ReconcileError::Validate { source })?;
     let now = Context::now();
+    let valid =
+        validate(function, observed, cluster, now).map_err(|source| ReconcileError::Validate { source })?;
     let plan = advance(&valid, now);
+    let proves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Proving);
+    if !proves && !valid.cluster.proof_waits {
+        context.proofs.not_begun(function);
+    }
     let resources = build(&valid, &plan).map_err(|source| ReconcileError::Build { source })?;
-    let applied = Box::pin(apply(&context.client, &context.writer, &valid, resources))
+    let applied = Box::pin(apply(&context.client, &context.writer, &context.settled, &valid, resources))
         .await
         .map_err(|source| ReconcileError::Apply { source })?;
     let report = report(&valid, &plan, &applied.problems, now);
@@ -96,6 +104,9 @@ pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, 
         Some((_, Class::Gone)) => ("gone", Action::requeue(LOOK_AGAIN_AT_PROBLEMS)),
         _ => ("failed", Action::requeue(context.backoff.failed(&key(function)))),
     };
+    if let (ReconcileError::Validate { .. }, Ok(function)) = (error, &function.0) {
+        context.proofs.not_begun(function);
+    }
     context.metrics.reconciled(outcome, Duration::ZERO);
     let error = Causes(error);
     if outcome == "failed" {

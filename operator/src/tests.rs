@@ -2,5 +2,7 @@
 
 mod bench;
 mod healing;
+mod hosts;
 mod life;
 mod refusals;
+mod webhooks;

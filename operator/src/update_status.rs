@@ -62,11 +62,11 @@ async fn tell(context: &Context, function: &Function, news: &News) {
         reason: news.reason.to_owned(),
         note: Some(news.note.clone()),
         action: news.action.clone(),
-        secondary: Some(ObjectReference {
+        secondary: news.revision.clone().map(|revision| ObjectReference {
             api_version: Some(ControllerRevision::api_version(&()).into_owned()),
             kind: Some(ControllerRevision::kind(&()).into_owned()),
             namespace: function.namespace(),
-            name: Some(news.revision.clone()),
+            name: Some(revision),
             ..ObjectReference::default()
         }),
     };

@@ -1,4 +1,4 @@
-//! The watches: Functions, their labelled children and pods, and the Service in front of the activators.
+//! The watches: Functions, their labelled children and pods, namespaces, and the Service in front of the activators.
 //!
 //! Every one keeps only what is used of an object, survives objects that it cannot read, and says which Functions to
 //! look at again.
@@ -6,14 +6,15 @@
 use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
 
 use catnap_crds::{Function, RevisionState, labels};
+use catnap_operator_core::{HostSettings, RawDeployment};
 use catnap_runtime::{
     Causes,
     watch::{Change, follow},
 };
 use futures::StreamExt;
 use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
-    core::v1::{Pod, Service},
+    apps::v1::ControllerRevision,
+    core::v1::{Namespace, Pod, Service},
     discovery::v1::EndpointSlice,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -32,7 +33,9 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     cache::{Cache, FunctionKey},
+    claims::{HostClaims, NamespaceClaims},
     metrics::Metrics,
+    proofs::Proofs,
     touches::{Touch, Touches, When},
 };
 
@@ -43,7 +46,7 @@ pub(crate) type GuardedFunction = DeserializeGuard<Function>;
 #[derive(Debug, Default)]
 pub(crate) struct Caches {
     pub(crate) controller_revisions: Cache<ControllerRevision>,
-    pub(crate) deployments: Cache<Deployment>,
+    pub(crate) deployments: Cache<RawDeployment>,
     pub(crate) services: Cache<Service>,
     pub(crate) endpoint_slices: Cache<EndpointSlice>,
     pub(crate) pods: Cache<Pod>,
@@ -55,34 +58,47 @@ pub(crate) struct Caches {
 pub(crate) struct Watched {
     pub(crate) functions: Store<GuardedFunction>,
     pub(crate) caches: Arc<Caches>,
+    pub(crate) claims: Arc<HostClaims>,
+    /// Whose revisions prove themselves.
+    pub(crate) proofs: Arc<Proofs>,
     /// Functions to look at again.
     pub(crate) touched: Touches<ObjectRef<GuardedFunction>>,
     /// How many of the watches other than that of Functions have a complete list.
     synced: watch::Receiver<usize>,
 }
 
-const CHILD_WATCHES: usize = 6;
+const OTHER_WATCHES: usize = 7;
 
 impl Watched {
     /// Returns when every watch has a complete list.
     pub(crate) async fn ready(&mut self) {
         // Both end only with the process, so a failure has nobody to be told to.
-        let _ = self.synced.wait_for(|count| *count >= CHILD_WATCHES).await;
+        let _ = self.synced.wait_for(|count| *count >= OTHER_WATCHES).await;
         let _ = self.functions.wait_until_ready().await;
     }
 }
 
 /// Starts all watches, for as long as the process lives.
-pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, metrics: &Metrics) -> Watched {
+pub(crate) fn start(
+    client: &Client,
+    namespace: &str,
+    activator_service: &str,
+    hosts: HostSettings,
+    max_proofs: u32,
+    metrics: &Metrics,
+) -> Watched {
     let caches = Arc::new(Caches::default());
     let (touch, touched) = Touches::new();
     let (done, synced) = watch::channel(0);
     let (functions, writer) = reflector::store();
+    let claims = Arc::new(HostClaims::new(hosts, functions.clone(), touch.clone()));
+    let proofs = Arc::new(Proofs::new(max_proofs, touch.clone()));
     let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
     let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
     let events =
         events.default_backoff().modify(|function| function.managed_fields_mut().clear()).reflect(writer);
-    tokio::spawn(watches.clone().functions(events));
+    tokio::spawn(watches.clone().functions(events, claims.clone(), proofs.clone()));
+    tokio::spawn(watches.clone().namespaces(client, claims.clone()));
 
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
@@ -93,32 +109,34 @@ pub(crate) fn start(client: &Client, namespace: &str, activator_service: &str, m
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
-        |_: &mut Deployment| {},
+        |_: &mut RawDeployment| {},
         move |change| all.deployments.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut Service| {},
-        move |change| all.services.observe(change),
+        move |change| {
+            // Whose name it has may be waiting for it to go: a tag's Service gives way to a Function.
+            let name = name_of_deleted(&change, |service| service.metadata.name.as_ref());
+            all.services.observe(change).into_iter().chain(name).collect()
+        },
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
         |_: &mut EndpointSlice| {},
-        move |change| all.endpoint_slices.observe(change),
+        move |change| {
+            let name = name_of_deleted(&change, |slice| slice.labels().get(labels::SERVICE_NAME));
+            all.endpoint_slices.observe(change).into_iter().chain(name).collect()
+        },
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(client, trim_pod, move |change| all.pods.observe(change)));
     let services = Api::namespaced(client.clone(), namespace);
-    tokio::spawn(watches.activator(
-        services,
-        activator_service.to_owned(),
-        caches.clone(),
-        functions.clone(),
-    ));
+    tokio::spawn(watches.activator(services, activator_service.to_owned(), caches.clone()));
 
-    Watched { functions, caches, touched, synced }
+    Watched { functions, caches, claims, proofs, touched, synced }
 }
 
 #[derive(Clone)]
@@ -130,14 +148,41 @@ struct Watches {
 }
 
 impl Watches {
-    async fn functions(self, events: impl futures::Stream<Item = watcher::Result<Event<GuardedFunction>>>) {
+    async fn functions(
+        self,
+        events: impl futures::Stream<Item = watcher::Result<Event<GuardedFunction>>>,
+        claims: Arc<HostClaims>,
+        proofs: Arc<Proofs>,
+    ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(function) | Event::InitApply(function)) => {
+                Ok(Event::Apply(function)) => {
+                    if let Ok(function) = &function.0 {
+                        proofs.observe(function);
+                    }
                     self.touch(ObjectRef::from_obj(&function), When::Now);
                 }
-                Ok(Event::Delete(_) | Event::Init | Event::InitDone) => {}
+                Ok(Event::Delete(function)) => {
+                    claims.forget(&function);
+                    if let Ok(function) = &function.0 {
+                        proofs.forget(function);
+                    }
+                }
+                Ok(Event::Init) => {}
+                Ok(Event::InitApply(function)) => {
+                    if let Ok(function) = &function.0 {
+                        proofs.observe(function);
+                    }
+                }
+                // Only now the store has what was listed.
+                Ok(Event::InitDone) => {
+                    claims.relisted();
+                    proofs.retain(|FunctionKey { namespace, name }| {
+                        self.functions.get(&ObjectRef::new(name).within(namespace)).is_some()
+                    });
+                    self.touch_all();
+                }
                 Err(error) => {
                     self.metrics.watch_failed("Function");
                     tracing::warn!(error = %Causes(&error), "the watch of Functions broke and is made anew");
@@ -186,13 +231,7 @@ impl Watches {
         }
     }
 
-    async fn activator(
-        self,
-        services: Api<DeserializeGuard<Service>>,
-        name: String,
-        caches: Arc<Caches>,
-        functions: Store<GuardedFunction>,
-    ) {
+    async fn activator(self, services: Api<DeserializeGuard<Service>>, name: String, caches: Arc<Caches>) {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let changes =
             follow(services, config, |service| Some(cluster_ips(&service)), self.counting("Service"));
@@ -206,13 +245,30 @@ impl Watches {
             };
             let before = std::mem::replace(&mut *caches.activator_addresses.write(), addresses.clone());
             if before != addresses {
-                functions
-                    .state()
-                    .iter()
-                    .for_each(|function| self.touch(ObjectRef::from_obj(function.as_ref()), When::Now));
+                self.touch_all();
             }
             if std::mem::take(&mut first) {
                 self.done.send_modify(|count| *count += 1);
+            }
+        }
+    }
+
+    fn namespaces(
+        self,
+        client: &Client,
+        claims: Arc<HostClaims>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let trim = |namespace: Namespace| Some(namespace_claims(&namespace));
+        let changes =
+            follow(Api::all(client.clone()), watcher::Config::default(), trim, self.counting("Namespace"));
+        async move {
+            let mut changes = std::pin::pin!(changes);
+            let mut first = true;
+            while let Some(change) = changes.next().await {
+                claims.observe_namespaces(change);
+                if std::mem::take(&mut first) {
+                    self.done.send_modify(|count| *count += 1);
+                }
             }
         }
     }
@@ -235,6 +291,12 @@ impl Watches {
             && status.revisions.iter().all(|revision| revision.state == RevisionState::Routed)
     }
 
+    fn touch_all(&self) {
+        for function in self.functions.state() {
+            self.touch(ObjectRef::from_obj(function.as_ref()), When::Now);
+        }
+    }
+
     fn touch(&self, what: ObjectRef<GuardedFunction>, when: When) {
         // Nobody listens only while the process ends.
         let _ = self.touch.send(Touch { what, when });
@@ -245,6 +307,20 @@ impl Watches {
 fn trim_pod(pod: &mut Pod) {
     pod.spec = None;
     pod.metadata.annotations = None;
+}
+
+/// The Function that the deleted object could be waited for by: that of this name.
+fn name_of_deleted<K: ResourceExt>(
+    change: &Change<K>,
+    name: impl Fn(&K) -> Option<&String>,
+) -> Option<FunctionKey> {
+    let Change::Deleted(object) = change else { return None };
+    Some(FunctionKey { namespace: object.namespace()?, name: name(object)?.clone() })
+}
+
+pub(crate) fn namespace_claims(namespace: &Namespace) -> NamespaceClaims {
+    let suffixes = namespace.annotations().get(labels::HOST_SUFFIXES).cloned();
+    NamespaceClaims { name: namespace.name_any(), suffixes }
 }
 
 fn cluster_ips(service: &Service) -> Vec<IpAddr> {

@@ -5,13 +5,15 @@ use std::{fmt, fmt::Debug, future::Future, sync::Arc, time::Duration};
 use catnap_crds::names;
 use kube::{
     Api, Resource,
-    api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, Patch, PatchParams, Preconditions},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{metrics::Metrics, watch::kind};
 
+/// How refusals by admission begin, before the words of those who refused.
+const DENIALS: [&str; 2] = ["denied request:", "denied the request"];
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether this process may write now.
@@ -52,8 +54,10 @@ pub(crate) enum WriteError {
 pub(crate) enum Class {
     /// Somebody else was faster: look again.
     Conflict,
-    /// What it was about is gone, or its namespace is going.
+    /// What it was about is gone.
     Gone,
+    /// Nothing can be made any more in its namespace, which is being deleted.
+    Terminating(String),
     /// The object makes no sense to the API server.
     Invalid(String),
     /// A quota is used up.
@@ -80,11 +84,17 @@ impl WriteError {
             .any(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
         match status.code {
             404 => Class::Gone,
-            403 if terminating => Class::Gone,
+            403 if terminating => Class::Terminating(message()),
             403 if status.message.contains("exceeded quota") => Class::Quota(message()),
             403 => Class::Forbidden(message()),
+            // In the words of a ValidatingAdmissionPolicy and of a webhook, whose codes are theirs to choose.
+            400 | 422 if DENIALS.iter().any(|words| status.message.contains(words)) => {
+                Class::Forbidden(message())
+            }
             409 => Class::Conflict,
             400 | 422 => Class::Invalid(message()),
+            // The API server's own way to say that it knows no such field, with whatever code.
+            _ if status.message.contains("failed to create typed patch object") => Class::Invalid(message()),
             _ => Class::Transient,
         }
     }
@@ -95,14 +105,22 @@ impl Writer {
         Self { permit, metrics }
     }
 
-    /// Creates `object` as `manager`; one that exists is a conflict.
+    /// Creates `object` as `manager`; one that exists is a conflict, and a field that the API server does not know is
+    /// refused: left out without a word, it would be missed by nobody but the person who wrote it.
     pub(crate) async fn create<K>(&self, api: &Api<K>, manager: &str, object: &K) -> Result<K, WriteError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     {
-        let params = PostParams { field_manager: Some(manager.to_owned()), ..PostParams::default() };
+        let create = async {
+            let body = serde_json::to_vec(object).map_err(kube::Error::SerdeError)?;
+            // By hand, because kube's parameters of a create say nothing of validation.
+            let url = format!("{}?fieldManager={manager}&fieldValidation=Strict", api.resource_url());
+            let request =
+                http::Request::post(url).header(http::header::CONTENT_TYPE, "application/json").body(body);
+            api.clone().into_client().request::<K>(request.map_err(kube::Error::HttpError)?).await
+        };
         let name = object.meta().name.as_deref().unwrap_or_default();
-        self.write::<K, _>("create", name, api.create(&params, object)).await
+        self.write::<K, _>("create", name, create).await
     }
 
     /// Applies `object` as the operator. Without a UID in it the fields of other managers are a conflict: that is how
@@ -111,7 +129,7 @@ impl Writer {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        let params = PatchParams::apply(names::FIELD_MANAGER);
+        let params = PatchParams::apply(names::FIELD_MANAGER).validation_strict();
         let known = object.get("metadata").is_some_and(|metadata| metadata.get("uid").is_some());
         let params = if known { params.force() } else { params };
         self.write::<K, _>("apply", name, api.patch(name, &params, &Patch::Apply(object))).await
@@ -138,6 +156,7 @@ impl Writer {
     {
         let params =
             PatchParams { field_manager: Some(names::FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let params = params.validation_strict();
         self.write::<K, _>("merge", name, api.patch(name, &params, &Patch::Merge(patch))).await
     }
 

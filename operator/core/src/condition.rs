@@ -12,6 +12,9 @@ pub(crate) const SCHEDULES_READY: &str = "SchedulesReady";
 pub(crate) const ACTIVE: &str = "Active";
 pub(crate) const RECONCILING: &str = "Reconciling";
 pub(crate) const STALLED: &str = "Stalled";
+/// Reason of conditions that are not True only because starting takes time.
+pub(crate) const PROVING: &str = "Proving";
+pub(crate) const ROLLING_OUT: &str = "RollingOut";
 
 /// What a condition says.
 #[derive(Clone, Debug, PartialEq, Eq)]

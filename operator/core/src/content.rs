@@ -1,7 +1,8 @@
 //! What names a revision: the fields of the spec that form one, exactly as the user wrote them.
 //!
 //! Nothing of Catnap's own is in it, no default either: an upgrade makes no revision and renames none. Empty values
-//! count as absent, so that `env: []` and no `env` are the same content.
+//! count as absent, so that `env: []` and no `env` are the same content. Only inside `podTemplate` they do not: there
+//! `labelSelector: {}` selects everything, and no selector nothing.
 
 use catnap_crds::FunctionSpec;
 use serde_json::{Map, Value};
@@ -9,6 +10,9 @@ use sha2::{Digest, Sha256};
 
 /// How many characters of the digest a revision's name carries.
 const DIGEST_CHARACTERS: usize = 10;
+
+/// The field whose content means what Kubernetes says, empty values too.
+const RAW: &str = "podTemplate";
 
 const FORMING: [&str; 12] = [
     "args",
@@ -36,14 +40,19 @@ pub struct ContentError {
 /// SHA-256, in hex, of the canonical JSON of what forms a revision.
 pub(crate) fn content_digest(spec: &FunctionSpec) -> Result<String, ContentError> {
     let spec = serde_json::to_value(spec).map_err(|source| ContentError { source })?;
-    let forming: Map<String, Value> = match spec {
-        Value::Object(fields) => {
-            fields.into_iter().filter(|(name, _)| FORMING.contains(&name.as_str())).collect()
-        }
+    let mut fields = match spec {
+        Value::Object(fields) => fields,
         _ => Map::new(),
     };
+    let raw =
+        fields.remove(RAW).filter(|raw| !raw.is_null() && raw.as_object().is_none_or(|it| !it.is_empty()));
+    fields.retain(|name, _| FORMING.contains(&name.as_str()));
+    let mut forming = prune(Value::Object(fields)).unwrap_or_default();
+    if let Some(raw) = raw {
+        forming[RAW] = raw;
+    }
     let mut text = String::new();
-    write_canonical(&prune(Value::Object(forming)).unwrap_or_default(), &mut text);
+    write_canonical(&forming, &mut text);
     let mut digest = String::new();
     for byte in Sha256::digest(text) {
         for digit in [byte >> 4, byte & 15] {
@@ -127,6 +136,11 @@ mod tests {
             "readiness": {"path": "/ready"}, "concurrency": {"limit": 3},
         }));
         assert_eq!(revision_name("hello", &everything, 1), "hello-faa9c27486-2");
+        let template = digest(json!({
+            "image": "example/hello:1",
+            "podTemplate": {"metadata": {"labels": {"team": "a"}}, "spec": {"volumes": [{"name": "v", "emptyDir": {}}]}},
+        }));
+        assert_eq!(revision_name("hello", &template, 0), "hello-9ddaadd9cb");
     }
 
     #[test]
@@ -137,6 +151,10 @@ mod tests {
             json!({"image": "a", "revisionName": "first", "revisionHistoryLimit": 1}),
             json!({"image": "a", "env": [], "command": [], "resources": {"limits": {}}, "imagePullPolicy": ""}),
             json!({"image": "a", "readiness": {"path": ""}}),
+            json!({"image": "a", "podTemplate": {}}),
+            json!({"image": "a", "podTemplate": null}),
+            json!({"image": "a", "http": {"hosts": ["a.example.com"], "visibility": "External"}}),
+            json!({"image": "a", "traffic": [{"latest": true, "tag": "next"}], "rollout": {"stepPercent": 10}}),
         ] {
             assert_eq!(digest(same.clone()), plain, "{same}");
         }
@@ -152,8 +170,25 @@ mod tests {
             json!({"image": "a", "protocol": "HTTP1"}),
             json!({"image": "a", "concurrency": {"limit": 0}}),
             json!({"image": "a", "env": [{"name": "A"}]}),
+            json!({"image": "a", "podTemplate": {"spec": {}}}),
         ] {
             assert_ne!(digest(other.clone()), plain, "{other}");
         }
+    }
+
+    #[test]
+    fn an_empty_value_in_the_pod_template_is_not_an_absent_one() {
+        let spread = |constraint: Value| {
+            digest(
+                json!({"image": "a", "podTemplate": {"spec": {"topologySpreadConstraints": [constraint]}}}),
+            )
+        };
+        let all = spread(json!({"maxSkew": 1, "labelSelector": {}}));
+        let none = spread(json!({"maxSkew": 1}));
+        assert_ne!(all, none);
+        assert_eq!(all, spread(json!({"labelSelector": {}, "maxSkew": 1})), "the order of keys says nothing");
+        let directory =
+            |volume: Value| digest(json!({"image": "a", "podTemplate": {"spec": {"volumes": [volume]}}}));
+        assert_ne!(directory(json!({"name": "v", "emptyDir": {}})), directory(json!({"name": "v"})));
     }
 }

@@ -1,12 +1,18 @@
 //! Whether an object still says what it should, and which write brings it back.
 //!
 //! Desired is what Catnap states; the API server adds defaults and rewrites some values, and others may add fields of
-//! their own. None of that is a difference, so an object at rest is never written.
+//! their own. None of that is a difference, so an object at rest is never written. What a webhook makes of it is one:
+//! [`stated_about`] is what to remember it by.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{Owner, Ownership, quantity::same_amount};
+
+/// Fields that hold quantities, themselves or in what is in them: the API server may write them in another way.
+const QUANTITIES: [&str; 4] = ["divisor", "overhead", "resources", "sizeLimit"];
+/// Fields that mean something by being there: the API server keeps them, even empty.
+const MEANT_EMPTY: [&str; 3] = ["emptyDir", "labelSelector", "namespaceSelector"];
 
 /// What has to be written to bring an object to its desired state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +57,32 @@ pub fn in_sync(desired: &Value, live: &Value) -> bool {
         })
 }
 
+/// What of an existing object `desired` is about: two that do not differ in it are alike. Replicas are the autoscaler's, and
+/// annotations and labels that are not in `desired` anybody's.
+pub fn stated_about(desired: &Value, live: &Value) -> Value {
+    let part = |object: &Value, part: &str| object.pointer(&format!("/metadata/{part}")).cloned();
+    let common = |name: &str| {
+        let (desired, live) = (part(desired, name)?, part(live, name)?);
+        let desired = desired.as_object()?;
+        Some(desired.keys().map(|key| json!([key, live.get(key)])).collect::<Vec<_>>())
+    };
+    let mut stated = live.clone();
+    if let Value::Object(fields) = &mut stated {
+        fields.remove("status");
+        fields.insert("metadata".to_owned(), json!([common("labels"), common("annotations")]));
+        if let Some(Value::Object(spec)) = fields.get_mut("spec") {
+            spec.remove("replicas");
+        }
+    }
+    stated
+}
+
 fn covers(desired: &Value, live: &Value, amounts: bool) -> bool {
     match (desired, live) {
         (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(name, field)| {
-            let amounts = amounts || name == "resources";
-            live.get(name).map_or_else(|| is_zero(field), |live| covers(field, live, amounts))
+            let amounts = amounts || QUANTITIES.contains(&name.as_str());
+            let absent = || is_zero(field) && !MEANT_EMPTY.contains(&name.as_str());
+            live.get(name).map_or_else(absent, |live| covers(field, live, amounts))
         }),
         (Value::Array(desired), Value::Array(live)) => {
             desired.len() == live.len()
@@ -64,6 +91,8 @@ fn covers(desired: &Value, live: &Value, amounts: bool) -> bool {
         (Value::String(desired), Value::String(live)) => {
             desired == live || (amounts && same_amount(desired, live))
         }
+        // A quantity may be written as a number, and comes back as a text.
+        (Value::Number(desired), Value::String(live)) if amounts => same_amount(&desired.to_string(), live),
         (desired, live) => desired == live,
     }
 }
@@ -90,6 +119,59 @@ mod tests {
         let desired = json!({"a": {"b": 1}, "env": [{"name": "A", "value": ""}], "resources": {"limits": {"cpu": "0.5"}}});
         let live = json!({"a": {"b": 1, "c": 2}, "env": [{"name": "A"}], "resources": {"limits": {"cpu": "500m"}}, "more": true});
         assert!(covers(&desired, &live, false));
+    }
+
+    #[test]
+    fn quantities_are_amounts_wherever_they_are() {
+        let pod = |size: Value, divisor: Value, overhead: Value| {
+            json!({
+                "volumes": [{"name": "v", "emptyDir": {"sizeLimit": size}}], "overhead": {"cpu": overhead},
+                "containers": [{"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"divisor": divisor}}}]}],
+            })
+        };
+        let live = pod(json!("1Gi"), json!("1"), json!("500m"));
+        assert!(covers(&pod(json!("1024Mi"), json!(1), json!(0.5)), &live, false));
+        for other in [
+            pod(json!("1025Mi"), json!("1"), json!("500m")),
+            pod(json!("1Gi"), json!(2), json!("500m")),
+            pod(json!("1Gi"), json!("1"), json!(0.25)),
+        ] {
+            assert!(!covers(&other, &live, false), "{other}");
+        }
+        // A text that only looks like an amount.
+        assert!(!covers(&json!({"value": "1000"}), &json!({"value": "1e3"}), false));
+    }
+
+    #[test]
+    fn what_means_something_by_being_there_is_missed() {
+        let volume = json!({"name": "v", "emptyDir": {}});
+        assert!(covers(&volume, &json!({"name": "v", "emptyDir": {}}), false));
+        assert!(!covers(&volume, &json!({"name": "v", "configMap": {"name": "c"}}), false));
+        assert!(covers(&json!({"limits": {}, "nodeSelector": {}}), &json!({}), false));
+    }
+
+    #[test]
+    fn what_is_nobodys_business_is_not_part_of_what_is_stated_about() {
+        let desired = json!({"metadata": {"name": "a", "labels": {"l": "1"}}, "spec": {"a": 1}});
+        let live = json!({
+            "metadata": {"name": "a", "resourceVersion": "7", "labels": {"l": "1", "m": "2"}, "annotations": {"x": "y"}},
+            "spec": {"a": 1, "replicas": 3, "more": 1}, "status": {"replicas": 3},
+        });
+        let stated = stated_about(&desired, &live);
+        for change in [
+            json!({"metadata": {"resourceVersion": "8"}}),
+            json!({"metadata": {"labels": {"m": "3"}}}),
+            json!({"metadata": {"annotations": {"x": "z"}}}),
+            json!({"spec": {"replicas": 0}}),
+            json!({"status": {"replicas": 0}}),
+        ] {
+            let changed = crate::merge::merge(live.clone(), change.clone()).unwrap();
+            assert_eq!(stated_about(&desired, &changed), stated, "{change}");
+        }
+        for change in [json!({"metadata": {"labels": {"l": "2"}}}), json!({"spec": {"more": 2}})] {
+            let changed = crate::merge::merge(live.clone(), change.clone()).unwrap();
+            assert_ne!(stated_about(&desired, &changed), stated, "{change}");
+        }
     }
 
     #[test]

@@ -2,18 +2,19 @@
 
 use std::time::Duration;
 
+use catnap_crds::names;
 use k8s_openapi::{
-    api::{
-        apps::v1::Deployment,
-        core::v1::{ContainerStatus, Pod},
-    },
+    api::core::v1::{ContainerStatus, Pod, PodCondition, PodStatus},
     jiff::Timestamp,
 };
 
-use crate::{Finality, Problem, Reason, Scope};
+use crate::{Finality, Problem, RawDeployment, Reason, RevisionRecord, Scope};
 
-/// Clusters grow and quotas are raised: for this long such a failure counts as passing.
-pub const QUOTA_PATIENCE: Duration = Duration::from_secs(600);
+/// Clusters grow, quotas are raised, and programs that start slowly do start: for this long such a failure counts as passing.
+pub const PATIENCE: Duration = Duration::from_secs(600);
+/// A pod that has its node for this long and is not ready is told of: soon enough for a person who waits, and later than most
+/// programs start.
+const SLOW: Duration = Duration::from_secs(45);
 /// A container that ended this often and is not ready crashes in a loop, also between two back-offs.
 const CRASH_RESTARTS: i32 = 2;
 const MAX_MESSAGE: usize = 500;
@@ -32,63 +33,121 @@ pub struct Failure {
 impl Failure {
     /// As a problem of the revision at this time.
     pub fn problem(&self, now: Timestamp) -> Problem {
-        let waits = matches!(self.reason, Reason::Unschedulable | Reason::QuotaExceeded);
-        let patience_over = self.patience_ends().is_none_or(|end| end <= now);
-        let finality = if waits && !patience_over { Finality::Passing } else { Finality::Final };
+        let patience_lasts = self.patience_ends().is_some_and(|end| end > now);
+        let finality = if patience_lasts { Finality::Passing } else { Finality::Final };
         Problem { reason: self.reason, message: self.message.clone(), finality, scope: Scope::Revision }
     }
 
     /// When a failure that may pass counts as final; `None` for those that are at once.
     pub fn patience_ends(&self) -> Option<Timestamp> {
         match self.reason {
-            Reason::Unschedulable | Reason::QuotaExceeded => {
-                self.since.and_then(|since| since.checked_add(QUOTA_PATIENCE).ok())
+            Reason::Unschedulable | Reason::QuotaExceeded | Reason::NeverReady => {
+                self.since.and_then(|since| since.checked_add(PATIENCE).ok())
             }
             _ => None,
         }
     }
 }
 
-/// Why this pod is not ready, if that is a failure and not just time that it needs.
-pub(crate) fn pod_failure(pod: &Pod) -> Option<Failure> {
+/// Why this pod is not ready, if that is a failure at `now` and not just time that it needs.
+pub(crate) fn pod_failure(pod: &Pod, record: Option<&RevisionRecord>, now: Timestamp) -> Option<Failure> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let container = containers.filter_map(container_failure).min_by_key(|failure| failure.reason);
-    container.or_else(|| {
-        let scheduled =
-            status.conditions.iter().flatten().find(|condition| condition.type_ == "PodScheduled")?;
-        (scheduled.status == "False" && scheduled.reason.as_deref() == Some("Unschedulable")).then(|| {
-            Failure {
-                reason: Reason::Unschedulable,
-                message: bounded(scheduled.message.as_deref().unwrap_or("no node has room for a pod")),
-                since: scheduled.last_transition_time.as_ref().map(|time| time.0),
-            }
+    container.or_else(|| unschedulable(status)).or_else(|| {
+        let start = Start::of(status)?;
+        (start.slow_at()? <= now).then(|| Failure {
+            reason: Reason::NeverReady,
+            message: bounded(&start.message(record)),
+            since: Some(start.since),
         })
     })
 }
 
-/// Why a Deployment makes no pods, or none that become ready.
-pub(crate) fn deployment_failure(deployment: &Deployment) -> Option<Failure> {
-    let conditions = || deployment.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
-    let refused =
-        conditions().find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True");
-    if let Some(refused) = refused {
-        let message = refused.message.as_deref().unwrap_or("pods cannot be created");
-        let reason =
-            if message.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::PodRejected };
-        let since = refused.last_transition_time.as_ref().map(|time| time.0);
-        return Some(Failure { reason, message: bounded(message), since });
+/// When a pod that is not ready yet will have taken long.
+pub(crate) fn slow_at(pod: &Pod) -> Option<Timestamp> {
+    Start::of(pod.status.as_ref()?)?.slow_at()
+}
+
+fn unschedulable(status: &PodStatus) -> Option<Failure> {
+    let scheduled = condition(status, "PodScheduled").filter(|it| it.status == "False")?;
+    (scheduled.reason.as_deref() == Some("Unschedulable")).then(|| Failure {
+        reason: Reason::Unschedulable,
+        message: bounded(scheduled.message.as_deref().unwrap_or("no node has room for a pod")),
+        since: scheduled.last_transition_time.as_ref().map(|time| time.0),
+    })
+}
+
+/// A container that nothing is known to be wrong with and that is not ready.
+struct Start<'a> {
+    container: &'a ContainerStatus,
+    since: Timestamp,
+}
+
+impl<'a> Start<'a> {
+    /// That of the function's container, or else of another.
+    fn of(status: &'a PodStatus) -> Option<Self> {
+        let unready = status.container_statuses.iter().flatten().filter(|container| !container.ready);
+        let container = unready.min_by_key(|container| container.name != names::CONTAINER)?;
+        let state = container.state.as_ref()?;
+        let changed =
+            |type_: &str| condition(status, type_)?.last_transition_time.as_ref().map(|time| time.0);
+        let since = match (&state.running, &state.waiting) {
+            // Not from the start on where it was ready meanwhile.
+            (Some(running), _) => running.started_at.as_ref().map(|time| time.0).max(changed("Ready")),
+            (None, Some(_)) => changed("PodScheduled"),
+            (None, None) => None,
+        };
+        since.map(|since| Self { container, since })
     }
-    conditions()
-        .find(|condition| {
-            condition.type_ == "Progressing"
-                && condition.reason.as_deref() == Some("ProgressDeadlineExceeded")
-        })
-        .map(|overdue| Failure {
-            reason: Reason::NeverReady,
-            message: "the container runs, but its port does not pass the readiness check".to_owned(),
-            since: overdue.last_transition_time.as_ref().map(|time| time.0),
-        })
+
+    fn slow_at(&self) -> Option<Timestamp> {
+        self.since.checked_add(SLOW).ok()
+    }
+
+    /// Without times, so that it stays the same.
+    fn message(&self, record: Option<&RevisionRecord>) -> String {
+        let name = &self.container.name;
+        if self.container.state.as_ref().is_none_or(|state| state.running.is_none()) {
+            return format!(
+                "the container {name} has not started: its image is still being pulled, an init container runs, or a volume \
+                 cannot be mounted; `kubectl describe pods` tells"
+            );
+        }
+        let check = match record {
+            Some(record) if name == names::CONTAINER && !record.requires_ready => unanswered(record),
+            _ => "its readiness or startup probe does not pass".to_owned(),
+        };
+        format!("the container {name} runs and is not ready: {check}")
+    }
+}
+
+/// What the readiness check of a Function misses.
+fn unanswered(record: &RevisionRecord) -> String {
+    let RevisionRecord { port, readiness_path, .. } = record;
+    if readiness_path.is_empty() {
+        format!(
+            "nothing accepts connections on port {port}; the program must listen on the port that $PORT names, on all addresses, \
+             or spec.port must name the one that it listens on"
+        )
+    } else {
+        format!("GET {readiness_path} on port {port} is not answered with a status from 200 to 399")
+    }
+}
+
+fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
+    status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
+}
+
+/// Why a Deployment makes no pods.
+pub(crate) fn deployment_failure(deployment: &RawDeployment) -> Option<Failure> {
+    let mut conditions = deployment.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    let refused =
+        conditions.find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
+    let message = refused.message.as_deref().unwrap_or("pods cannot be created");
+    let reason = if message.contains("exceeded quota") { Reason::QuotaExceeded } else { Reason::PodRejected };
+    let since = refused.last_transition_time.as_ref().map(|time| time.0);
+    Some(Failure { reason, message: bounded(message), since })
 }
 
 fn container_failure(container: &ContainerStatus) -> Option<Failure> {

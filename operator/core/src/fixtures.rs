@@ -13,8 +13,8 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use crate::{
-    Cluster, Observed, Plan, Problem, Report, RevisionRecord, ValidatedFunction, advance, build, report,
-    validate,
+    Cluster, HostVerdicts, Observed, Plan, Problem, Rates, Report, RevisionRecord, ValidatedFunction,
+    advance, build, report, validate,
 };
 
 /// The revision of [`function`] with the image `example/hello:1`.
@@ -46,13 +46,16 @@ pub(crate) fn function(spec: Value) -> Function {
 }
 
 pub(crate) fn cluster() -> Cluster {
-    Cluster { activator_addresses: vec!["10.96.0.20".parse().unwrap()], restricted: false }
+    Cluster { activator_addresses: vec!["10.96.0.20".parse().unwrap()], ..Cluster::default() }
 }
 
 /// A cluster that does what it is told, step by step.
 #[derive(Default)]
 pub(crate) struct World {
     pub(crate) observed: Observed,
+    pub(crate) hosts: HostVerdicts,
+    pub(crate) rates: Rates,
+    pub(crate) proof_waits: bool,
 }
 
 impl World {
@@ -67,10 +70,11 @@ impl World {
         at: Timestamp,
         met: &[Problem],
     ) -> (Plan, Report) {
-        let valid = self.validated(function);
+        let valid = self.validated_at(function, at);
         let plan = advance(&valid, at);
         let resources = build(&valid, &plan).unwrap();
         if let Some(record) = resources.controller_revision {
+            self.observed.controller_revisions.retain(|it| it.metadata.name != record.metadata.name);
             self.observed.controller_revisions.push(Arc::new(record));
         }
         for resource in resources.deployments {
@@ -80,21 +84,20 @@ impl World {
                 .iter()
                 .any(|it| it.metadata.name == resource.deployment.metadata.name);
             if !known {
-                let mut deployment = resource.deployment;
-                deployment.spec.as_mut().unwrap().replicas = Some(resource.replicas_when_created);
+                let mut deployment = resource.deployment.with_replicas(resource.replicas_when_created);
                 deployment.metadata.uid = Some("uid-of-deployment".into());
                 self.observed.deployments.push(Arc::new(deployment));
             }
         }
         for obsolete in resources.obsolete {
             match obsolete {
-                crate::Obsolete::Deployment { name, .. } => {
+                crate::Obsolete::Deployment { name, .. } | crate::Obsolete::Superseded { name, .. } => {
                     self.observed.deployments.retain(|it| it.metadata.name.as_ref() != Some(&name));
                 }
                 crate::Obsolete::ControllerRevision { name, .. } => {
                     self.observed.controller_revisions.retain(|it| it.metadata.name.as_ref() != Some(&name));
                 }
-                crate::Obsolete::EndpointSlice { .. } => {}
+                crate::Obsolete::EndpointSlice { .. } | crate::Obsolete::Service { .. } => {}
             }
         }
         let report = report(&valid, &plan, met, at);
@@ -103,7 +106,17 @@ impl World {
     }
 
     pub(crate) fn validated(&self, function: &Function) -> ValidatedFunction {
-        validate(function, self.observed.clone(), cluster()).unwrap()
+        self.validated_at(function, now())
+    }
+
+    fn validated_at(&self, function: &Function, at: Timestamp) -> ValidatedFunction {
+        let cluster = Cluster {
+            hosts: self.hosts.clone(),
+            rates: self.rates.clone(),
+            proof_waits: self.proof_waits,
+            ..cluster()
+        };
+        validate(function, self.observed.clone(), cluster, at).unwrap()
     }
 
     /// Replaces the pods of a revision, with the Deployment's numbers to match.
@@ -130,18 +143,16 @@ impl World {
         for deployment in &mut self.observed.deployments {
             if deployment.metadata.name.as_deref() == Some(revision) {
                 let deployment = Arc::make_mut(deployment);
-                deployment.spec.as_mut().unwrap().replicas = Some(replicas);
+                deployment.spec["replicas"] = json!(replicas);
                 deployment.status.get_or_insert_default().replicas = Some(replicas);
             }
         }
     }
 
-    pub(crate) fn deployment(&self, name: &str) -> Option<&Deployment> {
-        self.observed
-            .deployments
-            .iter()
-            .map(AsRef::as_ref)
-            .find(|it| it.metadata.name.as_deref() == Some(name))
+    pub(crate) fn deployment(&self, name: &str) -> Option<Deployment> {
+        let mut deployments = self.observed.deployments.iter();
+        let found = deployments.find(|it| it.metadata.name.as_deref() == Some(name))?;
+        Some(serde_json::from_value(serde_json::to_value(found.as_ref()).unwrap()).unwrap())
     }
 
     pub(crate) fn record(&self, name: &str) -> Option<&ControllerRevision> {
@@ -157,6 +168,17 @@ pub(crate) fn ready_pod() -> Value {
     json!({
         "phase": "Running", "conditions": [{"type": "Ready", "status": "True"}],
         "containerStatuses": [{"name": "function", "image": "example/hello:1", "imageID": "sha256:aa", "ready": true, "restartCount": 0}],
+    })
+}
+
+/// A pod whose container runs `since`, and whose port nobody listens on.
+pub(crate) fn deaf_pod(since: Timestamp) -> Value {
+    json!({
+        "phase": "Running", "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": since}],
+        "containerStatuses": [{
+            "name": "function", "image": "example/hello:1", "imageID": "sha256:aa", "ready": false, "restartCount": 0,
+            "state": {"running": {"startedAt": since}},
+        }],
     })
 }
 

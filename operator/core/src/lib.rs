@@ -11,13 +11,17 @@ mod drift;
 mod failure;
 #[cfg(test)]
 mod fixtures;
+mod hosts;
 mod lifecycle;
+mod merge;
 mod observe;
 mod owner;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
 mod problem;
 mod quantity;
+mod rates;
+mod raw_deployment;
 mod record;
 mod status;
 mod template;
@@ -25,12 +29,18 @@ mod validate;
 
 pub use build::{DeploymentResource, Obsolete, Resources, build};
 pub use content::ContentError;
-pub use drift::{Write, in_sync, write_needed};
-pub use failure::{Failure, QUOTA_PATIENCE};
-pub use lifecycle::{GIVE_UP_AFTER, Plan, advance};
+pub use drift::{Write, in_sync, stated_about, write_needed};
+pub use failure::{Failure, PATIENCE};
+pub use hosts::{
+    Arbiter, Book, ClaimState, Claimant, Claims, DomainTemplate, Host, HostError, HostRules, HostSettings,
+    HostVerdict, HostVerdicts, NotAllowed, Suffixes, TemplateError, Wish,
+};
+pub use lifecycle::{GIVE_UP_AFTER, Plan, advance, starts_proof};
 pub use observe::{Cluster, Facts, Observed, Wanted, wanted};
 pub use owner::{Owner, Ownership};
 pub use problem::{Finality, Problem, Reason, Scope};
+pub use rates::{Counts, Rates};
+pub use raw_deployment::RawDeployment;
 pub use record::{RecordError, RevisionRecord};
 pub use status::{News, Report, report};
-pub use validate::{CurrentRevision, ValidateError, ValidatedFunction, validate};
+pub use validate::{CurrentRevision, ValidateError, ValidatedFunction, retry, validate};

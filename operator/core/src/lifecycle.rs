@@ -1,17 +1,23 @@
-//! Where each revision is in its life: proving, routed, retiring, or history.
+//! Where each revision is in its life (proving, routed, retiring, or history), and where requests go.
 //!
 //! The next state follows from the last reported one and from what the cluster holds, so that a step that was not
 //! reported is simply taken again.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use catnap_crds::{FunctionStatus, RevisionState, RevisionStatus, TrafficStatus};
+use catnap_crds::{FunctionStatus, RevisionState, RevisionStatus, RolloutStatus, TrafficStatus, part};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::{Facts, Failure, Finality, ValidatedFunction, condition};
+use crate::{Failure, Finality, Problem, Reason, Scope, ValidatedFunction};
 
-/// How long a new revision may fail, while another one serves, before it is given up.
-pub const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+mod history;
+mod proof;
+mod rollout;
+mod traffic;
+
+pub use proof::{GIVE_UP_AFTER, starts_proof};
+use rollout::{Comparison, Sight, Turn, Wait};
+use traffic::Target;
 
 /// Where every revision is, and where requests go.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,10 +26,22 @@ pub struct Plan {
     pub revisions: Vec<RevisionStatus>,
     /// Where requests go.
     pub traffic: Vec<TrafficStatus>,
+    /// The revision that is taking over, while one is.
+    pub rollout: Option<RolloutStatus>,
+    /// What the step that the rollout is at waits for, unless everything has moved.
+    pub rolling: Option<String>,
+    /// What is still to become ready before requests go where the spec says.
+    pub preparing: Option<String>,
+    /// The value of `catnap.dev/retry` that was acted on last.
+    pub retry: Option<String>,
     /// The youngest revision that proved itself.
     pub latest_ready: Option<String>,
-    /// Whether the current revision failed its proof and is not tried again before the next edit.
+    /// Whether the current revision failed and is not tried again before the next edit.
     pub rejected: bool,
+    /// Revisions that never took a request and that no one waits for any more: their Deployments go at once.
+    pub superseded: Vec<String>,
+    /// What is wrong with all this.
+    pub problems: Vec<Problem>,
     /// When time alone may change something.
     pub next_look: Option<Timestamp>,
 }
@@ -33,6 +51,19 @@ impl Plan {
     pub fn state(&self, name: &str) -> Option<RevisionState> {
         state(&self.revisions, name)
     }
+
+    /// What is said of this plan in the status, as far as shares of requests go.
+    pub(crate) fn shares(&self) -> FunctionStatus {
+        FunctionStatus {
+            traffic: self.traffic.clone(),
+            rollout: self.rollout.clone(),
+            ..FunctionStatus::default()
+        }
+    }
+
+    fn look_at(&mut self, time: Option<Timestamp>) {
+        self.next_look = [self.next_look, time].into_iter().flatten().min();
+    }
 }
 
 /// The state of all revisions at `now`.
@@ -40,126 +71,218 @@ pub fn advance(function: &ValidatedFunction, now: Timestamp) -> Plan {
     let previous = &function.previous;
     let mut plan = Plan {
         revisions: previous.revisions.clone(),
+        rollout: previous.rollout.clone(),
+        retry: function.retry.clone(),
         latest_ready: previous.latest_ready_revision.clone(),
         ..Plan::default()
     };
-    if let Ok(current) = &function.current {
-        let name = &current.name;
-        for other in plan.revisions.iter_mut().filter(|revision| revision.name != *name) {
-            if other.state == RevisionState::Proving {
-                other.state = RevisionState::Retiring;
-            }
-        }
-        plan.rejected = was_rejected(previous, function.generation, name);
-        if !plan.rejected {
-            start_proof(function, &mut plan, name);
-        }
-        if plan.state(name) == Some(RevisionState::Proving) {
-            judge_proof(function, &mut plan, name, now);
-        }
+    let before = traffic::behind(&previous.traffic);
+    let candidate = function.current.as_ref().ok().map(|current| current.name.as_str());
+    forget_older_rollout(&mut plan, candidate, traffic::latest_share(&before));
+    let asked = traffic::resolve(function);
+    let mut proving = BTreeSet::new();
+    if let Some(name) = candidate {
+        let share = traffic::latest_share(asked.as_ref().unwrap_or(&before));
+        consider(function, &mut plan, name, share, now);
     }
-    adopt_forgotten(function, &mut plan);
-    for revision in &mut plan.revisions {
-        if let Some(facts) = function.facts.get(&revision.name).filter(|facts| !facts.image_ids.is_empty()) {
-            revision.image_ids.clone_from(&facts.image_ids);
+    let targets = match asked {
+        Ok(asked) => {
+            let needed = traffic::revisions(&asked, plan.latest_ready.as_deref());
+            let ready = prepare(function, &mut plan, &needed, now);
+            proving.extend(needed);
+            if ready { asked } else { before }
         }
-    }
-    plan.revisions.retain(|revision| {
-        let facts = function.facts.get(&revision.name);
-        // Until it was reported that it takes no traffic any more, somebody may still wake it.
-        let told = state(&previous.revisions, &revision.name) != Some(RevisionState::Routed);
-        revision.state != RevisionState::Retiring || !told || facts.is_some_and(|facts| !facts.is_empty())
-    });
-    plan.traffic = plan
-        .revisions
-        .iter()
-        .filter(|revision| revision.state == RevisionState::Routed)
-        .map(|revision| TrafficStatus { revision: revision.name.clone(), percent: 100, latest: true })
-        .collect();
+        Err(missing) => {
+            plan.problems.push(missing);
+            before
+        }
+    };
+    roll(function, &mut plan, &targets, now);
+    let going_on = |name: &&str| !plan.rejected && plan.latest_ready.as_deref() != Some(*name);
+    proving.extend(candidate.filter(going_on).map(str::to_owned));
+    plan.traffic = traffic::shares(&targets, plan.latest_ready.as_deref(), plan.rollout.as_ref());
+    history::settle(function, &mut plan, &proving);
     plan
 }
 
-/// What the last status remembers: this very spec failed while another revision served, and still does.
-fn was_rejected(previous: &FunctionStatus, generation: i64, name: &str) -> bool {
-    let state = state(&previous.revisions, name);
-    let failed = condition::find(&previous.conditions, condition::REVISION_READY)
-        .is_some_and(|it| it.status == "False" && it.observed_generation == Some(generation));
-    failed
-        && previous.latest_created_revision.as_deref() == Some(name)
-        && matches!(state, None | Some(RevisionState::Retiring))
-        && previous.revisions.iter().any(|revision| revision.state == RevisionState::Routed)
-}
-
-fn start_proof(function: &ValidatedFunction, plan: &mut Plan, name: &str) {
-    match plan.revisions.iter_mut().find(|revision| revision.name == name) {
-        Some(revision) if revision.state == RevisionState::Retiring => {
-            revision.state = RevisionState::Proving;
-        }
-        Some(_) => {}
-        None => plan.revisions.extend(entry(function, name, RevisionState::Proving)),
+/// An edit ends the rollout of what it replaces: the share goes back, unless all of it has moved.
+fn forget_older_rollout(plan: &mut Plan, candidate: Option<&str>, share: i32) {
+    let replaced = plan.rollout.take_if(|rollout| candidate.is_some_and(|candidate| candidate != rollout.to));
+    if let Some(RolloutStatus { from, to, percent, .. }) = replaced {
+        plan.latest_ready = Some(if percent > 0 && percent >= share { to } else { from });
     }
 }
 
-fn judge_proof(function: &ValidatedFunction, plan: &mut Plan, name: &str, now: Timestamp) {
-    let nothing = Facts::default();
-    let facts = function.facts.get(name).unwrap_or(&nothing);
-    if facts.ready >= function.spec.scale.proof_replicas() {
-        for revision in &mut plan.revisions {
-            if revision.name == name {
-                revision.state = RevisionState::Routed;
-            } else if revision.state == RevisionState::Routed {
-                revision.state = RevisionState::Retiring;
+/// Brings the revision that the spec forms to where its rollout begins; `share` is what the latest revision gets.
+fn consider(function: &ValidatedFunction, plan: &mut Plan, name: &str, share: i32, now: Timestamp) {
+    let retry = function.retry.as_deref();
+    let ready = proof::is_ready(function, name);
+    // It lost, before its first step, what had proved it.
+    plan.rollout.take_if(|rollout| rollout.percent == 0 && !ready);
+    if plan.rollout.is_some() || plan.latest_ready.as_deref() == Some(name) {
+        return;
+    }
+    if proof::was_rejected(&function.previous, function.generation, retry, name) {
+        plan.rejected = true;
+        return;
+    }
+    proof::start_in_turn(function, plan, name);
+    if plan.state(name).is_none() {
+        return;
+    }
+    if !ready {
+        proof::judge(function, plan, name, now);
+        return;
+    }
+    match plan.latest_ready.as_deref().filter(|from| plan.state(from) == Some(RevisionState::Routed)) {
+        Some(from) if share > 0 => plan.rollout = Some(rollout::begin(from, name, now)),
+        _ => plan.latest_ready = Some(name.to_owned()),
+    }
+}
+
+/// Proves those of `needed` that take no requests yet; whether all may.
+fn prepare(function: &ValidatedFunction, plan: &mut Plan, needed: &[String], now: Timestamp) -> bool {
+    let mut all = true;
+    for name in needed {
+        proof::start(function, plan, name);
+        let known = plan.state(name);
+        if known == Some(RevisionState::Routed) || known.is_some() && proof::is_ready(function, name) {
+            continue;
+        }
+        all = false;
+        let facts = proof::facts(function, name);
+        let needed = function.spec.scale.proof_replicas();
+        plan.preparing.get_or_insert_with(|| {
+            format!("{name} takes requests when {needed} replicas are ready ({} are)", facts.ready)
+        });
+        let current = function.current.as_ref().is_ok_and(|current| current.name == *name);
+        // The current one's failure is told of as such.
+        if let Some(failure) = facts.failure.as_ref().filter(|_| !current) {
+            plan.look_at(failure.patience_ends().filter(|end| *end > now));
+            let problem = failure.problem(now);
+            let message = format!("revision {name} is to take requests: {}", problem.message);
+            plan.problems.push(Problem { scope: Scope::Routes, message, ..problem });
+        }
+    }
+    all
+}
+
+/// Lets a rollout take its turn.
+fn roll(function: &ValidatedFunction, plan: &mut Plan, targets: &[Target], now: Timestamp) {
+    let Some(rollout) = plan.rollout.take() else { return };
+    let share = traffic::latest_share(targets);
+    let (from, to) = (proof::facts(function, &rollout.from), proof::facts(function, &rollout.to));
+    let scale = &function.spec.scale;
+    let from_broken = from.wanted.unwrap_or_default() > 0 && from.ready == 0;
+    let failed = |failure: &&Failure| failure.problem(now).finality == Finality::Final;
+    if let Some(failure) = to.failure.as_ref().filter(failed)
+        && to.ready == 0
+        && rollout.percent > 0
+        && !from_broken
+    {
+        let Problem { message, .. } = failure.problem(now);
+        let message = format!("{message}; all requests go to {} again", rollout.from);
+        plan.problems.push(Problem::lasting(failure.reason, Scope::Revision, message));
+        return give_back(plan, rollout);
+    }
+    if share == 0 {
+        // Whatever it had is another's now.
+        plan.latest_ready = Some(rollout.to);
+        return;
+    }
+    let sight = Sight {
+        spec: &function.spec.rollout,
+        share,
+        ready: to.ready,
+        needed: &|coming| replicas_for(function, coming),
+        unproven: scale.proof_replicas() == 0,
+        seen_ready: proof::was_seen_ready(function, &rollout.to),
+        from_broken,
+        rates: &function.cluster.rates,
+        now,
+    };
+    match rollout::turn(&rollout, &sight) {
+        Turn::Goes(next, wait, look) => {
+            plan.look_at(look);
+            if next.percent < share {
+                tell(plan, &next, &wait);
+            } else {
+                plan.latest_ready = Some(next.to.clone());
             }
+            plan.rollout = Some(next);
         }
-        plan.latest_ready = Some(name.to_owned());
-        return;
-    }
-    let Some(failure) = &facts.failure else { return };
-    plan.next_look = failure.patience_ends().filter(|end| *end > now);
-    let another_serves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Routed);
-    if !another_serves || failure.problem(now).finality == Finality::Passing {
-        return;
-    }
-    let since = failing_since(&function.previous, function.generation, failure).unwrap_or(now);
-    let Ok(give_up) = since.checked_add(GIVE_UP_AFTER) else { return };
-    if give_up > now {
-        plan.next_look = Some(give_up);
-        return;
-    }
-    plan.rejected = true;
-    for revision in plan.revisions.iter_mut().filter(|revision| revision.name == name) {
-        revision.state = RevisionState::Retiring;
-    }
-}
-
-/// Since when the status says that this spec is stalled by such a failure.
-fn failing_since(previous: &FunctionStatus, generation: i64, failure: &Failure) -> Option<Timestamp> {
-    let stalled = condition::find(&previous.conditions, condition::STALLED)?;
-    let same = stalled.status == "True"
-        && stalled.observed_generation == Some(generation)
-        && stalled.reason == failure.reason.as_str();
-    same.then_some(stalled.last_transition_time.0)
-}
-
-/// A Deployment of ours that no status speaks of (a crash came between them) is taken to zero like any other.
-fn adopt_forgotten(function: &ValidatedFunction, plan: &mut Plan) {
-    for (name, facts) in &function.facts {
-        if facts.wanted.is_some() && plan.state(name).is_none() {
-            plan.revisions.extend(entry(function, name, RevisionState::Retiring));
+        Turn::Done => plan.latest_ready = Some(rollout.to),
+        Turn::Back(comparison) => {
+            let bound = function.spec.rollout.max_error_percent;
+            plan.problems.push(failed_rollout(&rollout, &comparison, bound));
+            give_back(plan, rollout);
         }
     }
 }
 
-fn entry(function: &ValidatedFunction, name: &str, state: RevisionState) -> Option<RevisionStatus> {
-    function.records.get(name).map(|record| RevisionStatus {
-        name: name.to_owned(),
-        port: record.port,
-        protocol: record.protocol,
-        readiness_path: record.readiness_path.clone(),
-        concurrency_limit: record.concurrency_limit,
-        state,
-        image_ids: Vec::new(),
-    })
+fn give_back(plan: &mut Plan, rollout: RolloutStatus) {
+    proof::reject(plan, &rollout.to);
+    plan.latest_ready = Some(rollout.from);
+}
+
+/// Replicas that so much percent of all requests need, by the size of the revisions that serve.
+fn replicas_for(function: &ValidatedFunction, percent: i32) -> i32 {
+    let most = function.spec.scale.of_part(percent).max;
+    part(total_replicas(function), percent, 0).min(most)
+}
+
+/// Replicas that serve all requests now. Each revision's own number stands for its share; the smallest result counts, because
+/// more than is needed is usual (floors, slow shrinking, replicas for a coming step), less is not.
+fn total_replicas(function: &ValidatedFunction) -> i32 {
+    let shares = &function.previous.traffic;
+    let of_revision = |share: &TrafficStatus| {
+        let same = shares.iter().filter(|other| other.revision == share.revision);
+        let percent: i64 = same.map(|share| i64::from(share.percent)).sum();
+        let wanted = i64::from(proof::facts(function, &share.revision).wanted.unwrap_or_default());
+        (percent > 0 && wanted > 0).then(|| wanted * 100 / percent)
+    };
+    shares
+        .iter()
+        .filter_map(of_revision)
+        .min()
+        .and_then(|total| i32::try_from(total).ok())
+        .unwrap_or_default()
+}
+
+/// Says what the next step waits for.
+fn tell(plan: &mut Plan, rollout: &RolloutStatus, wait: &Wait) {
+    let RolloutStatus { to, percent, coming_percent, coming_replicas, .. } = rollout;
+    let has = format!("{to} takes {percent} percent of the requests");
+    plan.rolling = Some(match wait {
+        Wait::Size { ready } => {
+            format!("{has}, {coming_percent} when {coming_replicas} replicas are ready ({ready} are)")
+        }
+        Wait::Requests(comparison) => format!(
+            "{has} and failed {}: it takes no more before {} have ended",
+            comparison.of_new(),
+            comparison.enough()
+        ),
+        Wait::Rates => {
+            let message = format!(
+                "{has}, and no more while it is not known how requests end: the autoscaler, or some activator, is not heard of"
+            );
+            plan.problems.push(Problem::passing(Reason::RolloutWaiting, Scope::Revision, message));
+            has
+        }
+        Wait::Interval | Wait::Proof => has,
+    });
+}
+
+fn failed_rollout(rollout: &RolloutStatus, comparison: &Comparison, bound: i32) -> Problem {
+    let RolloutStatus { from, to, .. } = rollout;
+    let message = format!(
+        "{to} failed {}, {from} {}; rollout.maxErrorPercent allows {bound}. All requests go to {from} again; edit the Function, \
+         or set the annotation {} to a new value to try once more",
+        comparison.of_new(),
+        comparison.of_old(),
+        catnap_crds::labels::RETRY,
+    );
+    Problem::lasting(Reason::RolloutFailed, Scope::Revision, message)
 }
 
 fn state(revisions: &[RevisionStatus], name: &str) -> Option<RevisionState> {

@@ -3,17 +3,20 @@
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use catnap_crds::{Function, FunctionStatus, PodOwner, names};
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
+use k8s_openapi::{
+    api::{
+        apps::v1::ControllerRevision,
+        core::v1::{Pod, Service},
+        discovery::v1::EndpointSlice,
+    },
+    jiff::Timestamp,
 };
 
 use crate::{
-    Failure, Owner,
+    Failure, HostVerdicts, Owner, Rates, RawDeployment, RevisionRecord,
     build::{ADDRESS_TYPES, address_type, endpoint_slice_name},
     content::{ContentError, content_digest, revision_name},
-    failure::{deployment_failure, pod_failure},
+    failure::{deployment_failure, pod_failure, slow_at},
 };
 
 /// The objects around one Function: those that carry its label, and those that merely have a wanted name.
@@ -22,10 +25,10 @@ pub struct Observed {
     /// Revisions' records.
     pub controller_revisions: Vec<Arc<ControllerRevision>>,
     /// Revisions' Deployments.
-    pub deployments: Vec<Arc<Deployment>>,
-    /// Its Service.
+    pub deployments: Vec<Arc<RawDeployment>>,
+    /// Its Services.
     pub services: Vec<Arc<Service>>,
-    /// Its Service's EndpointSlices.
+    /// Their EndpointSlices.
     pub endpoint_slices: Vec<Arc<EndpointSlice>>,
     /// Pods with its label, whoever made them.
     pub pods: Vec<Arc<Pod>>,
@@ -38,13 +41,19 @@ pub struct Cluster {
     pub activator_addresses: Vec<IpAddr>,
     /// Whether the Function's namespace enforces Pod Security `restricted`.
     pub restricted: bool,
+    /// Which of its hosts the Function has.
+    pub hosts: HostVerdicts,
+    /// How the requests of its revisions ended.
+    pub rates: Rates,
+    /// Whether a new proof has to wait, as many as may be under way at once are.
+    pub proof_waits: bool,
 }
 
 /// Names of the objects that may have to be written: whoever has them must be known, label or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// The Service.
-    pub service: String,
+    /// The Services.
+    pub services: Vec<String>,
     /// The EndpointSlices.
     pub endpoint_slices: Vec<String>,
     /// ControllerRevisions.
@@ -68,6 +77,8 @@ pub struct Facts {
     pub image_ids: Vec<String>,
     /// Why pods do not become ready.
     pub failure: Option<Failure>,
+    /// When pods that start will have taken long.
+    pub slow_at: Option<Timestamp>,
 }
 
 impl Facts {
@@ -85,28 +96,41 @@ pub fn wanted(function: &Function, owner: &Owner, addresses: &[IpAddr]) -> Resul
     };
     let previous = function.status.iter().flat_map(|FunctionStatus { revisions, .. }| revisions);
     let mut deployments: Vec<_> = previous.map(|revision| revision.name.clone()).collect();
-    if !deployments.contains(&current) {
-        deployments.push(current.clone());
+    let named = function.spec.traffic.iter().filter_map(|target| target.revision.as_ref());
+    for name in named.chain([&current]) {
+        if !deployments.contains(name) {
+            deployments.push(name.clone());
+        }
     }
+    let tags = function.tags().into_iter().map(|tag| names::tag_service(tag, &owner.name));
+    let services: Vec<_> = tags.chain([owner.name.clone()]).collect();
+    let families: Vec<_> = ADDRESS_TYPES
+        .into_iter()
+        .filter(|family| addresses.iter().any(|address| address_type(address) == *family))
+        .collect();
+    let slices = services
+        .iter()
+        .flat_map(|service| families.iter().map(|family| endpoint_slice_name(service, family)));
     Ok(Wanted {
-        service: owner.name.clone(),
-        endpoint_slices: ADDRESS_TYPES
-            .into_iter()
-            .filter(|family| addresses.iter().any(|address| address_type(address) == *family))
-            .map(|family| endpoint_slice_name(&owner.name, family))
-            .collect(),
+        endpoint_slices: slices.collect(),
+        services,
         controller_revisions: vec![current],
         deployments,
     })
 }
 
-/// Facts of every revision that has a Deployment of ours, or pods that were made for it.
-pub(crate) fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Facts> {
+/// Facts at `now` of every revision that has a Deployment of ours, or pods that were made for it.
+pub(crate) fn facts(
+    observed: &Observed,
+    owner: &Owner,
+    records: &BTreeMap<String, RevisionRecord>,
+    now: Timestamp,
+) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     for pod in &observed.pods {
         let Some(PodOwner { revision, function_uid }) = PodOwner::of(&pod.metadata) else { continue };
         if function_uid == owner.uid {
-            add_pod(facts.entry(revision.to_owned()).or_default(), pod);
+            add_pod(facts.entry(revision.to_owned()).or_default(), pod, records.get(revision), now);
         }
     }
     for deployment in &observed.deployments {
@@ -115,7 +139,7 @@ pub(crate) fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Fact
             continue;
         }
         let facts = facts.entry(name.clone()).or_default();
-        facts.wanted = Some(deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1));
+        facts.wanted = Some(deployment.replicas());
         let status = deployment.status.as_ref();
         facts.replicas = status.and_then(|status| status.replicas).unwrap_or_default();
         if facts.failure.is_none() {
@@ -125,7 +149,7 @@ pub(crate) fn facts(observed: &Observed, owner: &Owner) -> BTreeMap<String, Fact
     facts
 }
 
-fn add_pod(facts: &mut Facts, pod: &Pod) {
+fn add_pod(facts: &mut Facts, pod: &Pod, record: Option<&RevisionRecord>, now: Timestamp) {
     let status = pod.status.as_ref();
     if matches!(status.and_then(|status| status.phase.as_deref()), Some("Succeeded" | "Failed")) {
         return;
@@ -146,10 +170,36 @@ fn add_pod(facts: &mut Facts, pod: &Pod) {
             facts.image_ids.insert(place, image.clone());
         }
     }
-    if !ready && let Some(failure) = pod_failure(pod) {
+    if ready {
+        return;
+    }
+    facts.slow_at = facts.slow_at.into_iter().chain(slow_at(pod).filter(|at| *at > now)).min();
+    if let Some(failure) = pod_failure(pod, record, now) {
         let worse = facts.failure.as_ref().is_none_or(|known| failure.reason < known.reason);
         if worse {
             facts.failure = Some(failure);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::fixtures::function;
+
+    #[test]
+    fn every_tag_may_need_its_address() {
+        let mut function = function(json!({"traffic": [{"latest": true, "tag": "next"}]}));
+        function.status = serde_json::from_value(json!({"traffic": [
+            {"revision": "hello-1", "percent": 100, "latest": true}, {"revision": "hello-1", "percent": 0, "tag": "old"},
+        ]}))
+        .unwrap();
+        let addresses = ["10.96.0.20".parse().unwrap(), "fd00::1".parse().unwrap()];
+        let wanted = wanted(&function, &Owner::of(&function).unwrap(), &addresses).unwrap();
+        assert_eq!(wanted.services, ["next-hello", "old-hello", "hello"]);
+        assert_eq!(wanted.endpoint_slices[..2], ["next-hello-ipv4", "next-hello-ipv6"]);
+        assert_eq!(wanted.endpoint_slices.len(), 6);
     }
 }

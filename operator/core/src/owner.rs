@@ -1,6 +1,6 @@
 //! Whose an object is. Nothing is written to an object whose controller is not this very Function.
 
-use catnap_crds::{Function, labels};
+use catnap_crds::{Function, labels, names};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource;
 use std::collections::BTreeMap;
@@ -21,7 +21,8 @@ pub struct Owner {
 pub enum Ownership {
     /// This Function's.
     Ours,
-    /// An earlier Function's of the same name: garbage collection will remove it.
+    /// An earlier Function's of the same name, which garbage collection will remove; or made for a tag that gives way to
+    /// this Function.
     Predecessor,
     /// Somebody else's, or nobody's.
     Foreign,
@@ -40,9 +41,19 @@ impl Owner {
             object.owner_references.iter().flatten().find(|owner| owner.controller == Some(true));
         match controller {
             Some(owner) if owner.uid == self.uid => Ownership::Ours,
-            Some(owner) if is_function(owner) && owner.name == self.name => Ownership::Predecessor,
+            Some(owner)
+                if is_function(owner) && (owner.name == self.name || self.is_tag_of(owner, object)) =>
+            {
+                Ownership::Predecessor
+            }
             _ => Ownership::Foreign,
         }
+    }
+
+    /// Whether `object` was made for a tag of another Function whose name would be this one's.
+    fn is_tag_of(&self, owner: &OwnerReference, object: &ObjectMeta) -> bool {
+        let tag = object.labels.as_ref().and_then(|labels| labels.get(labels::TAG));
+        tag.is_some_and(|tag| names::tag_service(tag, &owner.name) == self.name)
     }
 
     /// Metadata of a child: name, place, labels and the owner reference by which it is found and deleted.
@@ -80,4 +91,30 @@ impl Owner {
 fn is_function(owner: &OwnerReference) -> bool {
     let group = owner.api_version.split('/').next().unwrap_or_default();
     owner.kind == Function::kind(&()) && group == Function::group(&())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn ownership(labels: &Value, owner: &str, uid: &str) -> Ownership {
+        let object: ObjectMeta = serde_json::from_value(json!({"name": "next-hello", "labels": labels, "ownerReferences": [{
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "name": owner, "uid": uid, "controller": true,
+        }]}))
+        .unwrap();
+        let owner = Owner { namespace: "default".into(), name: "next-hello".into(), uid: "mine".into() };
+        owner.ownership(&object)
+    }
+
+    #[test]
+    fn what_was_made_for_a_tag_gives_way_to_the_function_of_its_name() {
+        let tag = |tag: &str| json!({ labels::TAG: tag });
+        assert_eq!(ownership(&json!({}), "next-hello", "mine"), Ownership::Ours);
+        assert_eq!(ownership(&json!({}), "next-hello", "another"), Ownership::Predecessor);
+        assert_eq!(ownership(&tag("next"), "hello", "another"), Ownership::Predecessor);
+        assert_eq!(ownership(&tag("other"), "hello", "another"), Ownership::Foreign);
+        assert_eq!(ownership(&json!({}), "hello", "another"), Ownership::Foreign);
+    }
 }

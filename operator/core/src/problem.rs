@@ -36,6 +36,10 @@ pub enum Reason {
     InvalidPodTemplate,
     /// The API server forbids a write.
     Forbidden,
+    /// The API server refuses a Service or an EndpointSlice of the Function.
+    InvalidService,
+    /// The record of the revision is not one of Catnap's, or was changed.
+    RecordUnreadable,
     /// `revisionName` was used for other content.
     RevisionNameTaken,
     /// A Deployment of the revision's name is somebody else's.
@@ -46,6 +50,22 @@ pub enum Reason {
     PredecessorLeaving,
     /// There is no address of the activators to send requests to.
     ActivatorMissing,
+    /// A revision named in `spec.traffic` is no revision of the Function.
+    RevisionMissing,
+    /// A new revision failed too many of the requests that it got.
+    RolloutFailed,
+    /// A new revision has replicas, and waits until it is known how requests end.
+    RolloutWaiting,
+    /// As many new revisions as may prove themselves at once are doing so.
+    WaitingForProof,
+    /// A host belongs to another Function.
+    HostTaken,
+    /// A host that nobody may claim, or not from this namespace.
+    HostNotAllowed,
+    /// A Function has the name that a tag would give a revision.
+    TagNotRouted,
+    /// The namespace is being deleted.
+    NamespaceTerminating,
 }
 
 /// Whether waiting can help.
@@ -64,9 +84,39 @@ pub enum Scope {
     Revision,
     /// The way of requests: condition `RoutesReady`.
     Routes,
+    /// One of the hosts besides the Function's own name: condition `RoutesReady` too, once the Function serves.
+    Hosts,
 }
 
 impl Reason {
+    /// All of them, in this order.
+    pub const ALL: [Self; 24] = [
+        Self::ImagePullFailed,
+        Self::CrashLoop,
+        Self::ContainerCannotStart,
+        Self::PodRejected,
+        Self::QuotaExceeded,
+        Self::Unschedulable,
+        Self::NeverReady,
+        Self::InvalidPodTemplate,
+        Self::Forbidden,
+        Self::InvalidService,
+        Self::RecordUnreadable,
+        Self::RevisionNameTaken,
+        Self::DeploymentNotOwned,
+        Self::ServiceNotOwned,
+        Self::PredecessorLeaving,
+        Self::ActivatorMissing,
+        Self::RevisionMissing,
+        Self::RolloutFailed,
+        Self::RolloutWaiting,
+        Self::WaitingForProof,
+        Self::HostTaken,
+        Self::HostNotAllowed,
+        Self::TagNotRouted,
+        Self::NamespaceTerminating,
+    ];
+
     /// As written in conditions.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -79,11 +129,21 @@ impl Reason {
             Self::NeverReady => "NeverReady",
             Self::InvalidPodTemplate => "InvalidPodTemplate",
             Self::Forbidden => "Forbidden",
+            Self::InvalidService => "InvalidService",
+            Self::RecordUnreadable => "RecordUnreadable",
             Self::RevisionNameTaken => "RevisionNameTaken",
             Self::DeploymentNotOwned => "DeploymentNotOwned",
             Self::ServiceNotOwned => "ServiceNotOwned",
             Self::PredecessorLeaving => "PredecessorLeaving",
             Self::ActivatorMissing => "ActivatorMissing",
+            Self::RevisionMissing => "RevisionMissing",
+            Self::RolloutFailed => "RolloutFailed",
+            Self::RolloutWaiting => "RolloutWaiting",
+            Self::WaitingForProof => "WaitingForProof",
+            Self::HostTaken => "HostTaken",
+            Self::HostNotAllowed => "HostNotAllowed",
+            Self::TagNotRouted => "TagNotRouted",
+            Self::NamespaceTerminating => "NamespaceTerminating",
         }
     }
 }
@@ -97,8 +157,9 @@ impl Problem {
             _ => (Reason::ServiceNotOwned, Scope::Routes),
         };
         if ownership == Ownership::Predecessor {
-            let message =
-                format!("waiting until the {kind} {name} of an earlier Function of this name is gone");
+            let message = format!(
+                "waiting until the {kind} {name} of an earlier Function of this name, or of a tag, is gone"
+            );
             return Self::passing(Reason::PredecessorLeaving, scope, message);
         }
         let message =
@@ -114,5 +175,17 @@ impl Problem {
     /// A problem that may pass by itself.
     pub fn passing(reason: Reason, scope: Scope, message: impl Into<String>) -> Self {
         Self { reason, message: message.into(), finality: Finality::Passing, scope }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained_in_the_documentation() {
+        let page = include_str!("../../../docs/troubleshooting.md");
+        let explained: Vec<_> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        assert_eq!(explained, Reason::ALL.map(Reason::as_str), "the reasons, and the page's headings");
     }
 }

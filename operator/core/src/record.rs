@@ -1,20 +1,24 @@
 //! The immutable record of a revision, as its ControllerRevision holds it: Deployments are rendered from it alone.
 
-use catnap_crds::{FunctionSpec, Protocol, labels};
-use k8s_openapi::{
-    api::{apps::v1::ControllerRevision, core::v1::PodTemplateSpec},
-    apimachinery::pkg::runtime::RawExtension,
-};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
-use crate::{Owner, template::render_template};
+use catnap_crds::{FunctionSpec, Protocol, labels};
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::runtime::RawExtension};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    Owner, Problem,
+    template::{Rendered, render_template},
+};
 
 /// All that a revision is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RevisionRecord {
-    /// The pod template, rendered when the revision was made.
-    pub template: PodTemplateSpec,
+    /// The pod template, rendered when the revision was made. As JSON, so that nothing in it is lost that a newer cluster
+    /// knows and this build does not.
+    pub template: Value,
     /// Where its containers listen.
     pub port: i32,
     /// What they speak.
@@ -23,6 +27,9 @@ pub struct RevisionRecord {
     pub readiness_path: String,
     /// Most requests at once in one replica; 0 for no limit.
     pub concurrency_limit: i32,
+    /// Whether only replicas that kubelet calls Ready take requests, and not each that answers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub requires_ready: bool,
 }
 
 /// Why a ControllerRevision and a record are not each other.
@@ -55,15 +62,23 @@ pub enum RecordError {
 }
 
 impl RevisionRecord {
-    /// The record of the revision that `spec` forms now; `restricted`: the namespace enforces Pod Security `restricted`.
-    pub fn render(owner: &Owner, spec: &FunctionSpec, revision: &str, restricted: bool) -> Self {
-        Self {
-            template: render_template(owner, spec, revision, restricted),
+    /// The record of the revision that `spec` forms now, or why it forms none; `restricted`: the namespace enforces Pod
+    /// Security `restricted`.
+    pub fn render(
+        owner: &Owner,
+        spec: &FunctionSpec,
+        revision: &str,
+        restricted: bool,
+    ) -> Result<Self, Problem> {
+        let Rendered { template, requires_ready } = render_template(owner, spec, revision, restricted)?;
+        Ok(Self {
+            template,
             port: spec.port(),
             protocol: spec.protocol(),
             readiness_path: spec.readiness_path().to_owned(),
             concurrency_limit: spec.concurrency_limit(),
-        }
+            requires_ready,
+        })
     }
 
     /// The record that `stored` holds.
@@ -84,7 +99,15 @@ impl RevisionRecord {
         let data = serde_json::to_value(self)
             .map_err(|source| RecordError::Write { name: name.to_owned(), source })?;
         let mut metadata = owner.child_metadata(name, Some(name));
-        metadata.annotations = Some([(labels::CONTENT_DIGEST.to_owned(), digest.to_owned())].into());
+        metadata.annotations = Some(digest_annotation(digest));
         Ok(ControllerRevision { metadata, data: Some(RawExtension(data)), revision: number })
     }
 }
+
+/// The annotation that keeps the whole digest of a revision's content.
+pub(crate) fn digest_annotation(digest: &str) -> BTreeMap<String, String> {
+    [(labels::CONTENT_DIGEST.to_owned(), digest.to_owned())].into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,29 @@
-//! The pod template of a revision: the user's fields, the identity that Catnap gives, and safe defaults.
+//! The pod template of a revision, in four layers: Catnap's defaults, over them `spec.podTemplate`, over that the fields
+//! of the spec, and over all the identity by which the pods are known and reached.
 
 use catnap_crds::{FunctionSpec, ImagePullPolicy, Protocol, labels, names};
-use k8s_openapi::{
-    api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, Lifecycle, LifecycleHandler,
-        PodSecurityContext, PodSpec, PodTemplateSpec, Probe, SeccompProfile, SecurityContext, SleepAction,
-        TCPSocketAction,
-    },
-    apimachinery::pkg::{apis::meta::v1::ObjectMeta, util::intstr::IntOrString},
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Owner, Problem, Reason, Scope,
+    merge::{Mismatch, merge},
 };
 
-use crate::Owner;
+use self::contradictions::contradiction;
+
+mod contradictions;
+
+/// What a revision's pods are made of.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rendered {
+    /// The pod template, as the API server is to judge it.
+    pub(crate) template: Value,
+    /// Whether only pods that kubelet calls Ready may take requests: somebody said more than Catnap does about when that is.
+    pub(crate) requires_ready: bool,
+}
+
+/// Seconds between SIGTERM and SIGKILL when nobody says it.
+const GRACE_SECONDS: i64 = 60;
 
 /// The pod template of the revision that `spec` forms; `restricted`: the namespace enforces Pod Security `restricted`.
 pub(crate) fn render_template(
@@ -18,73 +31,91 @@ pub(crate) fn render_template(
     spec: &FunctionSpec,
     revision: &str,
     restricted: bool,
-) -> PodTemplateSpec {
+) -> Result<Rendered, Problem> {
     let mut labels = owner.child_labels(Some(revision));
     labels.insert(labels::FUNCTION_UID.to_owned(), owner.uid.clone());
-    PodTemplateSpec {
-        metadata: Some(ObjectMeta { labels: Some(labels), ..ObjectMeta::default() }),
-        spec: Some(PodSpec {
-            containers: vec![container(owner, spec, revision, restricted)],
-            automount_service_account_token: Some(false),
-            enable_service_links: Some(false),
-            security_context: Some(PodSecurityContext {
-                run_as_non_root: restricted.then_some(true),
-                seccomp_profile: Some(SeccompProfile {
-                    type_: "RuntimeDefault".to_owned(),
-                    localhost_profile: None,
-                }),
-                ..PodSecurityContext::default()
-            }),
-            // Kubernetes counts the time of a preStop hook inside the grace period.
-            termination_grace_period_seconds: Some(
-                i64::from(spec.termination_grace_period_seconds()) + names::LAME_DUCK_SECONDS,
-            ),
-            ..PodSpec::default()
-        }),
+    let users = spec.pod_template().cloned().unwrap_or_else(|| json!({}));
+    if let Some(words) = contradiction(&users, spec, &labels) {
+        return Err(invalid(&words));
     }
+    let requires_ready = judges_readiness(&users);
+    let identity = json!({"metadata": {"labels": labels}});
+    let mismatched = |path: &str, expected| invalid(&format!("podTemplate.{path} must be {expected}"));
+    let mut template = merge(defaults(spec, &users, restricted), users)
+        .map_err(|Mismatch { path, base, .. }| mismatched(&path, base))?;
+    for layer in [stated(spec), identity] {
+        template = merge(template, layer).map_err(|Mismatch { path, over, .. }| mismatched(&path, over))?;
+    }
+    if let Some(container) = function_container_mut(&mut template) {
+        identify(container, owner, spec, revision);
+    }
+    Ok(Rendered { template, requires_ready })
 }
 
-fn container(owner: &Owner, spec: &FunctionSpec, revision: &str, restricted: bool) -> Container {
-    let port_name = match spec.protocol() {
-        Protocol::Http1 => "http1",
-        Protocol::H2c => "h2c",
-    };
-    Container {
-        name: names::CONTAINER.to_owned(),
-        image: Some(spec.image.clone()),
-        image_pull_policy: spec.image_pull_policy.and_then(pull_policy),
-        command: some_if_any(&spec.command),
-        args: some_if_any(&spec.args),
-        env: Some(environment(owner, spec, revision)),
-        env_from: some_if_any(&spec.env_from),
-        ports: Some(vec![ContainerPort {
-            name: Some(port_name.to_owned()),
-            container_port: spec.port(),
-            protocol: Some("TCP".to_owned()),
-            ..ContainerPort::default()
-        }]),
-        resources: spec.resources.clone(),
-        readiness_probe: Some(readiness_probe(spec)),
-        lifecycle: Some(Lifecycle {
-            // A deleted pod answers for this long, until everybody who sends it requests has heard of it.
-            pre_stop: Some(LifecycleHandler {
-                sleep: Some(SleepAction { seconds: names::LAME_DUCK_SECONDS }),
-                ..LifecycleHandler::default()
-            }),
-            ..Lifecycle::default()
-        }),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: restricted
-                .then(|| Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
-            ..SecurityContext::default()
-        }),
-        ..Container::default()
-    }
+fn invalid(words: &str) -> Problem {
+    Problem::lasting(Reason::InvalidPodTemplate, Scope::Revision, words)
 }
 
-/// Catnap's variables first, so that the user's own may refer to them as `$(PORT)`.
-fn environment(owner: &Owner, spec: &FunctionSpec, revision: &str) -> Vec<EnvVar> {
+/// What holds where nobody says otherwise.
+fn defaults(spec: &FunctionSpec, users: &Value, restricted: bool) -> Value {
+    let mut container = json!({
+        "name": names::CONTAINER,
+        "readinessProbe": readiness_probe(spec),
+        // A deleted pod answers for this long, until everybody who sends it requests has heard of it.
+        "lifecycle": {"preStop": {"sleep": {"seconds": names::LAME_DUCK_SECONDS}}},
+        "securityContext": {"allowPrivilegeEscalation": false},
+    });
+    let mut pod = json!({
+        "enableServiceLinks": false,
+        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": GRACE_SECONDS + names::LAME_DUCK_SECONDS,
+    });
+    if restricted {
+        container["securityContext"]["capabilities"] = json!({"drop": ["ALL"]});
+        pod["securityContext"]["runAsNonRoot"] = json!(true);
+    }
+    let said = |field: &str| users.pointer(&format!("/spec/{field}")).is_some_and(|it| !it.is_null());
+    // Who names an account wants what it may do.
+    if !said("serviceAccountName") && !said("serviceAccount") {
+        pod["automountServiceAccountToken"] = json!(false);
+    }
+    pod["containers"] = json!([container]);
+    json!({"spec": pod})
+}
+
+/// What the fields of the spec say, and nothing that they leave out.
+fn stated(spec: &FunctionSpec) -> Value {
+    let mut container = Map::new();
+    let mut say = |name: &str, value: Value| container.insert(name.to_owned(), value);
+    say("name", json!(names::CONTAINER));
+    say("image", json!(spec.image));
+    if let Some(policy) = spec.image_pull_policy.filter(|policy| *policy != ImagePullPolicy::Unset) {
+        say("imagePullPolicy", json!(policy));
+    }
+    for (name, list) in [("command", &spec.command), ("args", &spec.args)] {
+        if !list.is_empty() {
+            say(name, json!(list));
+        }
+    }
+    if !spec.env.is_empty() {
+        say("env", json!(spec.env));
+    }
+    if !spec.env_from.is_empty() {
+        say("envFrom", json!(spec.env_from));
+    }
+    if let Some(resources) = &spec.resources {
+        say("resources", json!(resources));
+    }
+    let mut pod = json!({"containers": [container]});
+    if let Some(seconds) = spec.termination_grace_period_seconds {
+        // Kubernetes counts the time of a preStop hook inside the grace period.
+        pod["terminationGracePeriodSeconds"] = json!(i64::from(seconds) + names::LAME_DUCK_SECONDS);
+    }
+    json!({"spec": pod})
+}
+
+/// What the function's container is told about itself, and where requests go.
+fn identify(container: &mut Map<String, Value>, owner: &Owner, spec: &FunctionSpec, revision: &str) {
     let port = spec.port().to_string();
     let ours = [
         ("PORT", port.as_str()),
@@ -95,45 +126,69 @@ fn environment(owner: &Owner, spec: &FunctionSpec, revision: &str) -> Vec<EnvVar
         ("CATNAP_NAMESPACE", &owner.namespace),
         ("CATNAP_REVISION", revision),
     ];
-    let users =
-        spec.env.iter().filter(|variable| !ours.iter().any(|(name, _)| *name == variable.name)).cloned();
-    let ours = ours.iter().map(|(name, value)| EnvVar {
-        name: (*name).to_owned(),
-        value: Some((*value).to_owned()),
-        value_from: None,
-    });
-    ours.chain(users).collect()
+    // First, so that the user's own may refer to them as `$(PORT)`.
+    let first = ours.iter().map(|(name, value)| json!({"name": name, "value": value}));
+    // What is no list is the API server's to refuse.
+    if let Value::Array(env) = container.entry("env").or_insert_with(|| json!([])) {
+        env.retain(|variable| !ours.iter().any(|(name, _)| variable["name"] == *name));
+        env.splice(..0, first);
+    }
+    let Value::Array(ports) = container.entry("ports").or_insert_with(|| json!([])) else { return };
+    let (name, number) = (port_name(spec.protocol()), spec.port());
+    if let Some(Value::Object(port)) = ports.iter_mut().find(|port| is_main_port(port, number)) {
+        port.insert("protocol".to_owned(), json!("TCP"));
+        port.entry("name").or_insert_with(|| json!(name));
+    } else {
+        ports.insert(0, json!({"name": name, "containerPort": number, "protocol": "TCP"}));
+    }
 }
 
-fn readiness_probe(spec: &FunctionSpec) -> Probe {
-    let port = IntOrString::Int(spec.port());
-    let path = spec.readiness_path();
+fn readiness_probe(spec: &FunctionSpec) -> Value {
+    let mut probe =
+        json!({"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3, "successThreshold": 1});
+    let (path, port) = (spec.readiness_path(), spec.port());
     // kubelet speaks HTTP/1.1 only: for H2C it looks at the port, and the activator asks for the path.
-    let by_path = !path.is_empty() && spec.protocol() == Protocol::Http1;
-    Probe {
-        http_get: by_path.then(|| HTTPGetAction {
-            path: Some(path.to_owned()),
-            port: port.clone(),
-            ..HTTPGetAction::default()
-        }),
-        tcp_socket: (!by_path).then_some(TCPSocketAction { port, host: None }),
-        period_seconds: Some(1),
-        timeout_seconds: Some(1),
-        failure_threshold: Some(3),
-        success_threshold: Some(1),
-        ..Probe::default()
+    if path.is_empty() || spec.protocol() != Protocol::Http1 {
+        probe["tcpSocket"] = json!({"port": port});
+    } else {
+        probe["httpGet"] = json!({"path": path, "port": port});
+    }
+    probe
+}
+
+/// Whether the user has kubelet judge when a pod is ready: by a probe of any container, or by readiness gates.
+fn judges_readiness(users: &Value) -> bool {
+    let list = |field: &str| users.pointer(&format!("/spec/{field}")).and_then(Value::as_array);
+    let mut containers = ["containers", "initContainers"].into_iter().filter_map(list).flatten();
+    let probed = containers.any(|it| {
+        ["readinessProbe", "startupProbe"].iter().any(|probe| it.get(probe).is_some_and(Value::is_object))
+    });
+    probed || list("readinessGates").is_some_and(|gates| !gates.is_empty())
+}
+
+/// The name of the port that requests go to.
+fn port_name(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http1 => "http1",
+        Protocol::H2c => "h2c",
     }
 }
 
-fn pull_policy(policy: ImagePullPolicy) -> Option<String> {
-    match policy {
-        ImagePullPolicy::Unset => None,
-        ImagePullPolicy::Always => Some("Always".to_owned()),
-        ImagePullPolicy::IfNotPresent => Some("IfNotPresent".to_owned()),
-        ImagePullPolicy::Never => Some("Never".to_owned()),
-    }
+/// Whether an item of a container's `ports` is the TCP port `number`.
+fn is_main_port(port: &Value, number: i32) -> bool {
+    port.get("containerPort").and_then(Value::as_i64) == Some(i64::from(number)) && is_tcp(port)
 }
 
-fn some_if_any<T: Clone>(items: &[T]) -> Option<Vec<T>> {
-    (!items.is_empty()).then(|| items.to_vec())
+fn is_tcp(port: &Value) -> bool {
+    port.get("protocol").is_none_or(|protocol| protocol.is_null() || protocol == "TCP")
 }
+
+/// The container that is the function.
+fn function_container_mut(template: &mut Value) -> Option<&mut Map<String, Value>> {
+    let containers = template.pointer_mut("/spec/containers")?.as_array_mut()?;
+    let mut containers = containers.iter_mut().filter_map(Value::as_object_mut);
+    containers.find(|container| container.get("name").is_some_and(|name| name == names::CONTAINER))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,13 @@
 //! From a Function and what is around it to something that can be built: which revision the spec forms, and whether
 //! it may be made. What admission can check was checked there; this needs a look at other objects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, error::Error};
 
 use catnap_crds::{Function, FunctionSpec, FunctionStatus, labels};
-use k8s_openapi::api::apps::v1::ControllerRevision;
+use k8s_openapi::{api::apps::v1::ControllerRevision, jiff::Timestamp};
 
 use crate::{
-    Cluster, Facts, Observed, Owner, Ownership, Problem, Reason, RecordError, RevisionRecord, Scope,
+    Cluster, Facts, Observed, Owner, Ownership, Problem, Reason, RevisionRecord, Scope,
     content::{ContentError, content_digest, revision_name},
     observe::facts,
 };
@@ -17,10 +17,14 @@ use crate::{
 pub struct ValidatedFunction {
     /// The Function that everything belongs to.
     pub owner: Owner,
+    /// Of the Function as it was read.
+    pub resource_version: Option<String>,
     /// Generation of the spec.
     pub generation: i64,
     /// The spec.
     pub spec: FunctionSpec,
+    /// The value of the annotation `catnap.dev/retry`.
+    pub retry: Option<String>,
     /// What was reported last: the operator's only memory.
     pub previous: FunctionStatus,
     /// The revision that the spec forms, or why it cannot be made.
@@ -63,22 +67,14 @@ pub enum ValidateError {
         #[source]
         source: ContentError,
     },
-    /// The record of the current revision cannot be used.
-    #[error("the record of {name} cannot be used")]
-    Record {
-        /// The revision.
-        name: String,
-        /// Why.
-        #[source]
-        source: RecordError,
-    },
 }
 
-/// Checks `function` against what is around it.
+/// Checks `function` against what is around it at `now`.
 pub fn validate(
     function: &Function,
     observed: Observed,
     cluster: Cluster,
+    now: Timestamp,
 ) -> Result<ValidatedFunction, ValidateError> {
     let owner = Owner::of(function).ok_or(ValidateError::NotStored)?;
     let current = current_revision(&function.spec, &owner, &observed, &cluster)?;
@@ -91,12 +87,14 @@ pub fn validate(
         records.insert(current.name.clone(), current.record.clone());
     }
     Ok(ValidatedFunction {
+        resource_version: function.metadata.resource_version.clone(),
         generation: function.metadata.generation.unwrap_or_default(),
         spec: function.spec.clone(),
+        retry: retry(function).map(str::to_owned),
         previous: function.status.clone().unwrap_or_default(),
         current,
+        facts: facts(&observed, &owner, &records, now),
         records,
-        facts: facts(&observed, &owner),
         owner,
         observed,
         cluster,
@@ -121,14 +119,18 @@ fn current_revision(
         let chosen = spec.revision_name();
         let name = chosen.map_or_else(|| revision_name(&owner.name, &digest, attempt), str::to_owned);
         let Some(stored) = known.get(name.as_str()) else {
-            let record = RevisionRecord::render(owner, spec, &name, cluster.restricted);
-            return Ok(Ok(CurrentRevision { name, digest, record, stored: false }));
+            let rendered = RevisionRecord::render(owner, spec, &name, cluster.restricted);
+            return Ok(rendered.map(|record| CurrentRevision { name, digest, record, stored: false }));
         };
         match owner.ownership(&stored.metadata) {
             Ownership::Ours if recorded_digest(stored) == Some(&digest) => {
                 return match RevisionRecord::read(stored) {
                     Ok(record) => Ok(Ok(CurrentRevision { name, digest, record, stored: true })),
-                    Err(source) => Err(ValidateError::Record { name, source }),
+                    Err(error) => {
+                        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+                        let message = format!("{error}{cause}; once it is deleted it is made anew");
+                        Ok(Err(Problem::lasting(Reason::RecordUnreadable, Scope::Revision, message)))
+                    }
                 };
             }
             Ownership::Ours if chosen.is_none() => attempt += 1,
@@ -143,6 +145,11 @@ fn current_revision(
             }
         }
     }
+}
+
+/// The value of the annotation by which a person asks for another try.
+pub fn retry(function: &Function) -> Option<&str> {
+    function.metadata.annotations.as_ref()?.get(labels::RETRY).map(String::as_str)
 }
 
 fn recorded_digest(stored: &ControllerRevision) -> Option<&String> {

@@ -6,28 +6,40 @@ use std::sync::{
 };
 
 use catnap_crds::{Function, FunctionStatus, labels};
+use catnap_operator_core::{Claims, HostSettings};
 use catnap_runtime::watch::Change;
 use catnap_testkit::FakeApi;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{Namespace, Pod},
+};
 use kube::{
     Resource, ResourceExt,
     core::{DeserializeGuard, NamespaceResourceScope},
     runtime::{
         controller::Action,
         events::{Recorder, Reporter},
-        reflector,
+        reflector::{self, ObjectRef},
+        watcher::Event,
     },
 };
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::{
+    args::{HostArgs, HostClaimsArg, UrlScheme},
     backoff::Backoff,
     cache::Cache,
+    claims::HostClaims,
     context::Context,
     metrics::Metrics,
+    proofs::Proofs,
     reconcile::{ReconcileError, after_failure, reconcile},
-    watch::Caches,
+    settled::Settled,
+    touches::Touches,
+    watch::{Caches, GuardedFunction, namespace_claims},
     write::Writer,
 };
 
@@ -39,13 +51,29 @@ pub(crate) struct Bench {
     pub(crate) api: FakeApi,
     pub(crate) leads: Arc<AtomicBool>,
     context: Arc<Context>,
+    store: Mutex<reflector::store::Writer<GuardedFunction>>,
+    touched: Mutex<Touches<ObjectRef<GuardedFunction>>>,
+    namespaces: Mutex<Vec<String>>,
+}
+
+/// As an installation with a domain has them.
+fn settings(claims: Claims) -> HostSettings {
+    let arguments = HostArgs {
+        cluster_domain: "cluster.local".into(),
+        domain: "apps.example.com".into(),
+        domain_template: "{{name}}-{{namespace}}.{{domain}}".into(),
+        host_claims: HostClaimsArg::Restricted,
+        url_scheme: UrlScheme::Https,
+    };
+    let mut settings = arguments.settings().unwrap();
+    settings.rules.claims = claims;
+    settings
 }
 
 impl Bench {
     /// A cluster with one Function, `default/hello`.
     pub(crate) fn new(spec: &Value) -> Self {
         let api = FakeApi::default();
-        api.insert_at("/api/v1/namespaces", json!({"metadata": {"name": NAMESPACE}}));
         let mut function = json!({
             "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
             "metadata": {"name": "hello", "namespace": NAMESPACE}, "spec": {"image": "example/hello:1"},
@@ -54,22 +82,91 @@ impl Bench {
             function["spec"][name] = field.clone();
         }
         api.insert(&serde_json::from_value::<Function>(function).unwrap());
+        Self::with(api, Claims::Restricted)
+    }
+
+    /// An operator on this cluster.
+    pub(crate) fn with(api: FakeApi, claims: Claims) -> Self {
         let leads = Arc::new(AtomicBool::new(true));
         let (permit, client) = (leads.clone(), api.client());
         let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
         let caches = Arc::new(Caches::default());
         *caches.activator_addresses.write() = vec!["10.96.0.20".parse().unwrap()];
         let reporter = Reporter { controller: "catnap-operator".into(), instance: Some("test".into()) };
+        let (functions, store) = reflector::store();
+        let (touch, touched) = Touches::new();
         let context = Arc::new(Context {
             caches,
-            functions: reflector::store().0,
+            claims: Arc::new(HostClaims::new(settings(claims), functions.clone(), touch.clone())),
+            functions,
+            proofs: Arc::new(Proofs::new(20, touch)),
             writer: Writer::new(Arc::new(move || permit.load(Ordering::Relaxed)), metrics.clone()),
+            settled: Settled::default(),
             recorder: Recorder::new(client.clone(), reporter),
             backoff: Backoff::default(),
             client,
+            rates: Arc::default(),
             metrics,
         });
-        Self { api, leads, context }
+        let (store, touched) = (Mutex::new(store), Mutex::new(touched));
+        let bench = Self { api, leads, context, store, touched, namespaces: Mutex::default() };
+        bench.namespace(NAMESPACE, None);
+        bench
+    }
+
+    /// A namespace is there, with these suffixes in its annotation, and was seen.
+    pub(crate) fn namespace(&self, name: &str, suffixes: Option<&str>) {
+        let mut object = json!({"metadata": {"name": name}});
+        if let Some(suffixes) = suffixes {
+            object["metadata"]["annotations"] = json!({ labels::HOST_SUFFIXES: suffixes });
+        }
+        self.api.insert_at("/api/v1/namespaces", object.clone());
+        let namespace: Namespace = serde_json::from_value(object).unwrap();
+        self.context.claims.observe_namespaces(Change::Applied(namespace_claims(&namespace)));
+        let mut namespaces = self.namespaces.lock();
+        if !namespaces.iter().any(|known| known == name) {
+            namespaces.push(name.to_owned());
+        }
+    }
+
+    /// Somebody deletes a Function, and the watch shows it.
+    pub(crate) fn delete_function(&self, namespace: &str, name: &str) {
+        let gone: Function = self.api.get(namespace, name).unwrap();
+        self.api.remove::<Function>(namespace, name);
+        let gone = DeserializeGuard(Ok(gone));
+        self.store.lock().apply_watcher_event(&Event::Delete(gone.clone()));
+        self.context.claims.forget(&gone);
+    }
+
+    /// Takes the lead.
+    pub(crate) async fn take_over(&self) {
+        self.context.claims.take_over(&self.context.client).await;
+    }
+
+    /// Looks at one Function after the watches saw everything.
+    pub(crate) async fn look_at(&self, namespace: &str, name: &str) -> Result<Action, ReconcileError> {
+        self.watch();
+        self.look_at_as_it_was(self.api.get(namespace, name).unwrap()).await
+    }
+
+    /// Looks at a Function that may not be there any more.
+    pub(crate) async fn look_at_as_it_was(&self, function: Function) -> Result<Action, ReconcileError> {
+        reconcile(Arc::new(DeserializeGuard(Ok(function))), self.context.clone()).await
+    }
+
+    /// Looks at the Functions that are to be looked at again, until there are none; those that it looked at.
+    pub(crate) async fn settle(&self) -> Vec<String> {
+        let mut looked_at = Vec::new();
+        loop {
+            let touched = self.touched.lock().next().now_or_never().flatten();
+            let Some(ObjectRef { name, namespace, .. }) = touched else { return looked_at };
+            let namespace = namespace.unwrap();
+            if self.api.get::<Function>(&namespace, &name).is_some() {
+                self.look_at(&namespace, &name).await.unwrap();
+            }
+            looked_at.push(format!("{namespace}/{name}"));
+            assert!(looked_at.len() < 100, "they touch each other for ever: {looked_at:?}");
+        }
     }
 
     /// Lets the watches see everything, then reconciles once.
@@ -80,7 +177,13 @@ impl Bench {
 
     /// Reconciles with the Function of now and children as last seen.
     pub(crate) async fn look_with_old_caches(&self) -> Result<Action, ReconcileError> {
-        let function = Arc::new(DeserializeGuard(Ok(self.function())));
+        self.look_by(self.function()).await
+    }
+
+    /// Reconciles with this view of the Function.
+    pub(crate) async fn look_by(&self, function: Function) -> Result<Action, ReconcileError> {
+        let function = Arc::new(DeserializeGuard(Ok(function)));
+        self.store.lock().apply_watcher_event(&Event::Apply(DeserializeGuard::clone(&function)));
         let result = reconcile(function.clone(), self.context.clone()).await;
         if let Err(error) = &result {
             after_failure(&function, error, &self.context);
@@ -95,13 +198,26 @@ impl Bench {
         self.list(&caches.services);
         self.list(&caches.endpoint_slices);
         self.list(&caches.pods);
+        let mut store = self.store.lock();
+        store.apply_watcher_event(&Event::Init);
+        for function in self.in_all::<Function>() {
+            store.apply_watcher_event(&Event::InitApply(DeserializeGuard(Ok(function))));
+        }
+        store.apply_watcher_event(&Event::InitDone);
+    }
+
+    fn in_all<K>(&self) -> Vec<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+    {
+        self.namespaces.lock().iter().flat_map(|namespace| self.api.list::<K>(namespace)).collect()
     }
 
     fn list<K>(&self, cache: &Cache<K>)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
     {
-        let mut objects = self.api.list::<K>(NAMESPACE);
+        let mut objects = self.in_all::<K>();
         objects.retain(|it| it.labels().contains_key(labels::FUNCTION));
         cache.observe(Change::Listed(objects));
     }
@@ -127,6 +243,13 @@ impl Bench {
 
     pub(crate) fn edit_spec(&self, change: impl FnOnce(&mut Value)) {
         assert!(self.api.edit::<Function>(NAMESPACE, "hello", |function| change(&mut function["spec"])));
+    }
+
+    /// As if the last step of a rollout had been watched for long enough.
+    pub(crate) fn pass_interval(&self) {
+        assert!(self.api.edit::<Function>(NAMESPACE, "hello", |function| {
+            function["status"]["rollout"]["steppedAt"] = json!("2026-01-01T00:00:00Z");
+        }));
     }
 
     pub(crate) fn deployment(&self, name: &str) -> Option<Deployment> {

@@ -85,7 +85,7 @@ async fn an_edited_child_is_put_right_and_its_scale_is_left_alone() {
         let calls = bench.api.take_calls();
         let apply = calls.iter().find(|call| call.path.ends_with(FIRST)).unwrap();
         assert_eq!(apply.verb, "APPLY");
-        assert_eq!(apply.query, "&force=true&fieldManager=catnap-operator");
+        assert_eq!(apply.query, "&force=true&fieldManager=catnap-operator&fieldValidation=Strict");
         assert_eq!(apply.body["spec"].get("replicas"), None);
         assert_eq!(apply.body["metadata"]["uid"], json!(before.metadata.uid));
         let after = bench.deployment(FIRST).unwrap();

@@ -27,7 +27,7 @@ async fn a_new_function_gets_its_objects_with_one_write_each() {
         ]
     );
     let made = calls.iter().find(|call| call.to_string() == format!("POST deployments/{FIRST}")).unwrap();
-    assert_eq!(made.query, "&fieldManager=catnap-initial-scale");
+    assert_eq!(made.query, "fieldManager=catnap-initial-scale&fieldValidation=Strict");
     assert_eq!(made.body["spec"]["replicas"], 2);
     assert!(calls.iter().any(|call| call.to_string().contains(" events/")), "RevisionCreated");
     assert_eq!(bench.said("Ready"), "Unknown/Proving");
@@ -54,6 +54,12 @@ async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     bench.ready_pods(&second, 1);
     bench.look().await.unwrap();
     assert_eq!(bench.status().traffic[0].revision, second);
+    bench.look().await.unwrap();
+    bench.writes();
+    bench.look().await.unwrap();
+    assert_eq!(bench.writes(), [""; 0], "watching writes nothing");
+    bench.pass_interval();
+    bench.look().await.unwrap();
     let old = bench.status().revisions.into_iter().find(|revision| revision.name == FIRST).unwrap();
     assert_eq!(old.state, RevisionState::Retiring);
 
@@ -77,6 +83,8 @@ async fn an_old_revision_that_is_scaled_up_meanwhile_is_not_deleted() {
     bench.look().await.unwrap();
     bench.ready_pods(&bench.status().latest_created_revision.unwrap(), 1);
     bench.look().await.unwrap();
+    bench.pass_interval();
+    bench.look().await.unwrap();
     bench.ready_pods(FIRST, 0);
     bench.watch();
     bench.ready_pods(FIRST, 1);
@@ -85,11 +93,15 @@ async fn an_old_revision_that_is_scaled_up_meanwhile_is_not_deleted() {
 }
 
 #[tokio::test]
-async fn going_back_writes_no_new_record() {
+async fn going_back_writes_no_new_record_but_the_number_of_the_old_one() {
     let bench = Bench::routed(&json!({})).await;
+    let record = || bench.api.get::<ControllerRevision>(NAMESPACE, FIRST).unwrap();
+    let before = record();
     bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
     bench.look().await.unwrap();
     bench.ready_pods(&bench.status().latest_created_revision.unwrap(), 1);
+    bench.look().await.unwrap();
+    bench.pass_interval();
     bench.look().await.unwrap();
     bench.ready_pods(FIRST, 0);
     bench.look().await.unwrap();
@@ -98,8 +110,53 @@ async fn going_back_writes_no_new_record() {
     bench.look().await.unwrap();
     assert_eq!(
         bench.writes(),
-        ["APPLY functions/hello/status".to_owned(), format!("POST deployments/{FIRST}")]
+        [
+            format!("APPLY controllerrevisions/{FIRST}"),
+            "APPLY functions/hello/status".to_owned(),
+            format!("POST deployments/{FIRST}"),
+        ]
     );
+    let after = record();
+    assert_eq!((before.revision, after.revision), (1, 3));
+    assert_eq!((before.data, before.metadata.annotations), (after.data, after.metadata.annotations));
+}
+
+#[tokio::test]
+async fn what_never_took_a_request_is_deleted_with_its_pods_when_an_edit_replaces_it() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    let second = bench.status().latest_created_revision.unwrap();
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:3"));
+    bench.writes();
+    bench.look().await.unwrap();
+    let third = bench.status().latest_created_revision.unwrap();
+    assert_eq!(
+        bench.writes(),
+        [
+            "APPLY functions/hello/status".to_owned(),
+            format!("DELETE deployments/{second}"),
+            format!("POST controllerrevisions/{third}"),
+            format!("POST deployments/{third}"),
+        ]
+    );
+    assert_eq!(bench.status().traffic[0].revision, FIRST);
+}
+
+#[tokio::test]
+async fn nothing_is_deleted_at_once_by_an_old_view_of_the_function() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    let second = bench.status().latest_created_revision.unwrap();
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:3"));
+    let old = bench.function();
+    bench.api.edit::<catnap_crds::Function>(NAMESPACE, "hello", |function| {
+        function["metadata"]["annotations"] = json!({"changed": "meanwhile"});
+    });
+    bench.watch();
+    assert!(bench.look_by(old).await.is_err());
+    assert!(bench.deployment(&second).is_some());
 }
 
 #[tokio::test]

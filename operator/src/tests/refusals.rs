@@ -67,8 +67,22 @@ async fn a_deployment_that_appears_in_this_moment_is_not_taken_over() {
 async fn refusals_become_conditions_and_the_rest_is_tried_again() {
     for (code, reason, message, ready) in [
         (422, "Invalid", "spec.template: bad", Some("False/InvalidPodTemplate")),
+        (400, "BadRequest", "strict decoding error: unknown field", Some("False/InvalidPodTemplate")),
+        (
+            500,
+            "",
+            "failed to create typed patch object (x): field not declared",
+            Some("False/InvalidPodTemplate"),
+        ),
         (403, "Forbidden", "exceeded quota: deployments", Some("Unknown/QuotaExceeded")),
         (403, "Forbidden", "policy says no", Some("Unknown/Forbidden")),
+        (
+            422,
+            "Invalid",
+            "ValidatingAdmissionPolicy 'x' with binding 'x' denied request: no",
+            Some("Unknown/Forbidden"),
+        ),
+        (400, "BadRequest", "admission webhook \"x\" denied the request: no", Some("Unknown/Forbidden")),
         (500, "InternalError", "oops", None),
         (503, "ServiceUnavailable", "later", None),
         (429, "TooManyRequests", "later", None),
@@ -88,6 +102,16 @@ async fn refusals_become_conditions_and_the_rest_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_refused_service_is_told_of() {
+    let bench = Bench::new(&json!({}));
+    bench.api.fail_next("APPLY", "/services/hello", 422, "Invalid", "spec.ports: bad");
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Ready"), "False/InvalidService");
+    assert_eq!(bench.said("Stalled"), "True/InvalidService");
+    assert!(bench.deployment(FIRST).is_some(), "the rest goes on");
+}
+
+#[tokio::test]
 async fn a_status_about_an_old_spec_is_not_written() {
     let bench = Bench::routed(&json!({})).await;
     bench.edit_spec(|spec| spec["scale"] = json!({"max": 3}));
@@ -103,4 +127,32 @@ async fn an_api_server_that_cannot_be_read_stops_all_writing() {
     bench.api.fail_next("GET", "/services/hello", 503, "ServiceUnavailable", "later");
     assert!(bench.look().await.is_err());
     assert_eq!(bench.writes(), [""; 0]);
+}
+
+#[tokio::test]
+async fn the_api_servers_words_about_a_template_reach_the_status() {
+    let words = r#"strict decoding error: unknown field "spec.template.spec.volume""#;
+    let bench = Bench::new(&json!({"podTemplate": {"spec": {"volume": []}}}));
+    bench.api.fail_next("POST", "/deployments", 400, "BadRequest", words);
+    bench.look().await.unwrap();
+    for condition in ["Ready", "Stalled"] {
+        let conditions = bench.status().conditions;
+        let condition = conditions.into_iter().find(|it| it.type_ == condition).unwrap();
+        assert_eq!(condition.reason, "InvalidPodTemplate");
+        assert!(condition.message.contains(words), "{}", condition.message);
+    }
+}
+
+#[tokio::test]
+async fn a_template_that_contradicts_catnap_is_refused_before_anything_is_made_of_it() {
+    let bench =
+        Bench::new(&json!({"podTemplate": {"metadata": {"labels": {"catnap.dev/revision": "mine"}}}}));
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Ready"), "False/InvalidPodTemplate");
+    assert_eq!(bench.said("Stalled"), "True/InvalidPodTemplate");
+    let writes = bench.writes();
+    assert!(
+        !writes.iter().any(|it| it.contains("deployments/") || it.contains("controllerrevisions/")),
+        "{writes:?}"
+    );
 }

@@ -1,17 +1,17 @@
 use serde_json::json;
 
 use super::*;
-use crate::fixtures::{FIRST, World, cluster, edit, function, now, ready_pod, stored_record};
+use crate::fixtures::{FIRST, World, cluster, edit, function, now, ready_pod, seconds, stored_record};
 use crate::{Observed, advance, in_sync, validate};
 
 #[test]
 fn the_smallest_function_becomes_these_objects() {
     let function = function(json!({}));
-    let valid = validate(&function, Observed::default(), cluster()).unwrap();
+    let valid = validate(&function, Observed::default(), cluster(), now()).unwrap();
     let resources = build(&valid, &advance(&valid, now())).unwrap();
     insta::assert_yaml_snapshot!("controller_revision", resources.controller_revision.unwrap());
     insta::assert_yaml_snapshot!("deployment", resources.deployments[0].deployment);
-    insta::assert_yaml_snapshot!("service", resources.service);
+    insta::assert_yaml_snapshot!("service", resources.services[0]);
     insta::assert_yaml_snapshot!("endpoint_slices", resources.endpoint_slices);
     assert_eq!(resources.deployments[0].replicas_when_created, 1);
     assert!(resources.obsolete.is_empty());
@@ -32,8 +32,8 @@ fn every_field_reaches_the_pod() {
 #[test]
 fn h2c_is_probed_by_its_port() {
     let record = stored_record(&function(json!({"protocol": "H2C", "readiness": {"path": "/ready"}})));
-    let container = &record.template.spec.unwrap().containers[0];
-    assert!(container.readiness_probe.as_ref().unwrap().tcp_socket.is_some());
+    let container = &record.template["spec"]["containers"][0];
+    assert_eq!(container["readinessProbe"]["tcpSocket"]["port"], 8080);
     assert_eq!(record.readiness_path, "/ready", "the activator asks for it");
 }
 
@@ -41,11 +41,10 @@ fn h2c_is_probed_by_its_port() {
 fn a_restricted_namespace_gets_what_it_demands() {
     let mut facts = cluster();
     facts.restricted = true;
-    let valid = validate(&function(json!({})), Observed::default(), facts).unwrap();
-    let pod = valid.current.unwrap().record.template.spec.unwrap();
-    assert_eq!(pod.security_context.unwrap().run_as_non_root, Some(true));
-    let container = pod.containers[0].security_context.as_ref().unwrap();
-    assert_eq!(container.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
+    let valid = validate(&function(json!({})), Observed::default(), facts, now()).unwrap();
+    let pod = &valid.current.unwrap().record.template["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["containers"][0]["securityContext"]["capabilities"]["drop"], json!(["ALL"]));
 }
 
 #[test]
@@ -53,14 +52,14 @@ fn a_deleted_deployment_comes_back_from_its_record_at_the_floor() {
     for (min, replicas) in [(0, 0), (2, 2)] {
         let (mut world, mut function) = (World::default(), function(json!({"scale": {"min": min}})));
         world.step(&mut function, now());
-        let made = world.deployment(FIRST).unwrap().clone();
+        let made = stored_record(&function).template;
         world.pods(FIRST, &[ready_pod(), ready_pod()]);
         world.step(&mut function, now());
         world.observed.deployments.clear();
         world.observed.pods.clear();
         let valid = world.validated(&function);
         let again = &build(&valid, &advance(&valid, now())).unwrap().deployments[0];
-        assert_eq!(again.deployment.spec.as_ref().unwrap().template, made.spec.unwrap().template);
+        assert_eq!(again.deployment.spec["template"], made);
         assert_eq!(again.replicas_when_created, replicas);
     }
 }
@@ -71,9 +70,14 @@ fn history_is_kept_up_to_its_limit() {
         (World::default(), function(json!({"revisionHistoryLimit": 2, "scale": {"initial": 0}})));
     for version in 1..=6 {
         edit(&mut function, |function| function.spec.image = format!("example/hello:{version}"));
-        world.step(&mut function, now());
-        world.step(&mut function, now());
-        world.step(&mut function, now());
+        let began = i64::from(version) * 100;
+        let (plan, _) = world.step(&mut function, seconds(began));
+        let name = plan.latest_ready.unwrap();
+        world.pods(&name, &[ready_pod()]);
+        for moment in [1, 60, 61] {
+            world.step(&mut function, seconds(began + moment));
+        }
+        world.pods(&name, &[]);
     }
     let mut kept: Vec<_> = world.observed.controller_revisions.iter().map(|stored| stored.revision).collect();
     kept.sort_unstable();
@@ -86,7 +90,7 @@ fn both_families_are_served_and_a_vanished_one_is_removed() {
     let function = function(json!({}));
     let mut facts = cluster();
     facts.activator_addresses.push("fd00::1".parse().unwrap());
-    let valid = validate(&function, Observed::default(), facts).unwrap();
+    let valid = validate(&function, Observed::default(), facts, now()).unwrap();
     let slices = build(&valid, &advance(&valid, now())).unwrap().endpoint_slices;
     assert_eq!(slices.iter().map(|slice| slice.address_type.as_str()).collect::<Vec<_>>(), ["IPv4", "IPv6"]);
 
@@ -94,17 +98,17 @@ fn both_families_are_served_and_a_vanished_one_is_removed() {
         endpoint_slices: slices.into_iter().map(std::sync::Arc::new).collect(),
         ..Observed::default()
     };
-    let valid = validate(&function, observed.clone(), cluster()).unwrap();
+    let valid = validate(&function, observed.clone(), cluster(), now()).unwrap();
     let obsolete = build(&valid, &advance(&valid, now())).unwrap().obsolete;
     assert_eq!(obsolete, [Obsolete::EndpointSlice { name: "hello-ipv6".into(), uid: String::new() }]);
 
-    let valid = validate(&function, observed, crate::Cluster::default()).unwrap();
+    let valid = validate(&function, observed, crate::Cluster::default(), now()).unwrap();
     assert!(build(&valid, &advance(&valid, now())).unwrap().obsolete.is_empty(), "the last good ones stay");
 }
 
 #[test]
 fn what_was_built_is_in_sync_with_itself() {
-    let valid = validate(&function(json!({})), Observed::default(), cluster()).unwrap();
+    let valid = validate(&function(json!({})), Observed::default(), cluster(), now()).unwrap();
     let resources = build(&valid, &advance(&valid, now())).unwrap();
     let desired = serde_json::to_value(&resources.deployments[0].deployment).unwrap();
     let mut live = desired.clone();
@@ -113,4 +117,45 @@ fn what_was_built_is_in_sync_with_itself() {
     assert!(in_sync(&desired, &live));
     live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
     assert!(!in_sync(&desired, &live));
+}
+
+/// The plan of a Function whose revision has these tags besides all requests.
+fn tagged(tags: &[&str]) -> crate::Plan {
+    let share = |percent, tag: Option<&&str>| catnap_crds::TrafficStatus {
+        revision: FIRST.into(),
+        percent,
+        latest: true,
+        tag: tag.map(|tag| (*tag).to_owned()),
+    };
+    let shares = std::iter::once(share(100, None)).chain(tags.iter().map(|tag| share(0, Some(tag))));
+    crate::Plan { traffic: shares.collect(), ..crate::Plan::default() }
+}
+
+#[test]
+fn a_tag_has_a_service_of_its_own_until_it_is_gone() {
+    let function = function(json!({}));
+    let mut world = World::default();
+    let resources = build(&world.validated(&function), &tagged(&["next", "old"])).unwrap();
+    let names: Vec<_> = resources.services.iter().map(|it| it.metadata.name.clone().unwrap()).collect();
+    assert_eq!(names, ["hello", "next-hello", "old-hello"]);
+    insta::assert_yaml_snapshot!("tag_service", resources.services[1]);
+    insta::assert_yaml_snapshot!("tag_slice", resources.endpoint_slices[1]);
+
+    let all = |resources: Resources| {
+        let services = resources.services.into_iter().map(std::sync::Arc::new).collect();
+        (services, resources.endpoint_slices.into_iter().map(std::sync::Arc::new).collect())
+    };
+    (world.observed.services, world.observed.endpoint_slices) = all(resources);
+    let valid = world.validated(&function);
+    assert_eq!(build(&valid, &tagged(&["next", "old"])).unwrap().obsolete, []);
+    let obsolete = build(&valid, &tagged(&["old"])).unwrap().obsolete;
+    let slice = Obsolete::EndpointSlice { name: "next-hello-ipv4".into(), uid: String::new() };
+    let service = Obsolete::Service { name: "next-hello".into(), uid: String::new() };
+    assert_eq!(obsolete, [slice, service]);
+
+    // A Function of that name comes first.
+    world.hosts.taken_tags = ["next".to_owned()].into();
+    let resources = build(&world.validated(&function), &tagged(&["next", "old"])).unwrap();
+    assert_eq!(resources.obsolete, obsolete);
+    assert_eq!((resources.services.len(), resources.endpoint_slices.len()), (2, 2));
 }

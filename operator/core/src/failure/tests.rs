@@ -1,9 +1,35 @@
-use super::*;
 use serde_json::{Value, json};
 
+use super::*;
+use crate::fixtures::{function, now, seconds, stored_record};
+
 fn failure_of(status: &Value) -> Option<(Reason, String)> {
-    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap();
-    pod_failure(&pod).map(|failure| (failure.reason, failure.message))
+    failure_at(status, None, 0)
+}
+
+fn failure_at(status: &Value, record: Option<&RevisionRecord>, second: i64) -> Option<(Reason, String)> {
+    pod_failure(&pod(status), record, seconds(second)).map(|failure| (failure.reason, failure.message))
+}
+
+fn pod(status: &Value) -> Pod {
+    serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap()
+}
+
+/// A pod whose containers run since `now()`.
+fn running(containers: &[(&str, bool)]) -> Value {
+    let containers: Vec<_> = containers
+        .iter()
+        .map(|(name, ready)| {
+            json!({
+                "name": name, "image": "x", "imageID": "", "ready": ready, "restartCount": 0,
+                "state": {"running": {"startedAt": now()}},
+            })
+        })
+        .collect();
+    json!({"containerStatuses": containers, "conditions": [
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": now()},
+        {"type": "Ready", "status": "False", "lastTransitionTime": now()},
+    ]})
 }
 
 fn waiting(reason: &str, message: &str) -> Value {
@@ -65,8 +91,7 @@ fn no_room_is_passing_for_ten_minutes() {
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes are available",
         "lastTransitionTime": "2026-01-01T00:00:00Z",
     }]});
-    let pod: Pod = serde_json::from_value(json!({"metadata": {}, "status": status})).unwrap();
-    let failure = pod_failure(&pod).unwrap();
+    let failure = pod_failure(&pod(&status), None, now()).unwrap();
     let at = |text: &str| failure.problem(text.parse().unwrap()).finality;
     assert_eq!(at("2026-01-01T00:09:59Z"), Finality::Passing);
     assert_eq!(at("2026-01-01T00:10:00Z"), Finality::Final);
@@ -85,4 +110,62 @@ fn deployments_tell_about_pods_that_are_never_made() {
         Reason::QuotaExceeded
     );
     assert_eq!(failure("pods \"a\" is forbidden: violates PodSecurity \"restricted\""), Reason::PodRejected);
+}
+
+#[test]
+fn a_pod_that_is_slow_to_get_ready_is_told_of_with_the_check_that_it_misses() {
+    let status = running(&[("function", false)]);
+    let tcp = stored_record(&function(json!({"port": 9000})));
+    let http = stored_record(&function(json!({"readiness": {"path": "/healthz"}})));
+    assert_eq!(failure_at(&status, Some(&tcp), 44), None);
+    assert_eq!(slow_at(&pod(&status)), Some(seconds(45)));
+    let (reason, message) = failure_at(&status, Some(&tcp), 45).unwrap();
+    assert_eq!(reason, Reason::NeverReady);
+    assert!(
+        message.starts_with(
+            "the container function runs and is not ready: nothing accepts connections on port 9000;"
+        ),
+        "{message}"
+    );
+    let (_, message) = failure_at(&status, Some(&http), 45).unwrap();
+    assert!(
+        message.ends_with("GET /healthz on port 8080 is not answered with a status from 200 to 399"),
+        "{message}"
+    );
+    let own_probe = RevisionRecord { requires_ready: true, ..tcp };
+    let (_, message) = failure_at(&status, Some(&own_probe), 45).unwrap();
+    assert!(message.ends_with("its readiness or startup probe does not pass"), "{message}");
+}
+
+#[test]
+fn a_sidecar_that_is_not_ready_is_named() {
+    let status = running(&[("function", true), ("proxy", false)]);
+    let (_, message) = failure_at(&status, None, 45).unwrap();
+    assert!(message.starts_with("the container proxy runs and is not ready"), "{message}");
+}
+
+#[test]
+fn a_pod_that_was_ready_has_its_time_again() {
+    let mut status = running(&[("function", false)]);
+    status["conditions"][1]["lastTransitionTime"] = json!(seconds(1_000));
+    assert_eq!(failure_at(&status, None, 1_044), None);
+    assert!(failure_at(&status, None, 1_045).is_some());
+}
+
+#[test]
+fn a_container_that_is_not_made_is_told_of_too() {
+    let mut status = waiting("ContainerCreating", "");
+    assert_eq!(failure_at(&status, None, 10_000), None, "nobody says since when");
+    status["conditions"] = json!([{"type": "PodScheduled", "status": "True", "lastTransitionTime": now()}]);
+    assert_eq!(failure_at(&status, None, 44), None);
+    let (reason, message) = failure_at(&status, None, 45).unwrap();
+    assert_eq!(reason, Reason::NeverReady);
+    assert!(message.contains("a volume cannot be mounted"), "{message}");
+}
+
+#[test]
+fn a_slow_start_may_still_come_to_its_end() {
+    let failure = pod_failure(&pod(&running(&[("function", false)])), None, seconds(45)).unwrap();
+    assert_eq!(failure.problem(seconds(599)).finality, Finality::Passing);
+    assert_eq!(failure.problem(seconds(600)).finality, Finality::Final);
 }

@@ -3,6 +3,11 @@ use serde_json::json;
 
 use crate::fixtures::*;
 
+mod properties;
+mod rollouts;
+mod script;
+mod traffic;
+
 fn set_image(function: &mut catnap_crds::Function, image: &str) {
     edit(function, |function| function.spec.image = image.to_owned());
 }
@@ -84,17 +89,20 @@ fn the_old_revision_serves_until_the_new_one_is_proven_then_retires() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[ready_pod()]);
     let (plan, _) = world.step(&mut function, now());
-    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Retiring), Some(Routed)));
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), Some(Routed)), "it may be needed");
     assert_eq!(plan.traffic.len(), 1);
     assert_eq!(plan.traffic[0].revision, second);
+    assert_eq!(plan.latest_ready.as_ref(), Some(&second));
+    let (plan, _) = world.step(&mut function, seconds(60));
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Retiring), Some(Routed)));
 
     world.scale(FIRST, 0);
-    let (plan, _) = world.step(&mut function, now());
+    let (plan, _) = world.step(&mut function, seconds(61));
     assert_eq!(plan.state(FIRST), Some(Retiring), "its pod is still ending");
     assert!(world.deployment(FIRST).is_some());
 
     world.pods(FIRST, &[]);
-    let (plan, _) = world.step(&mut function, now());
+    let (plan, _) = world.step(&mut function, seconds(62));
     assert_eq!(plan.state(FIRST), None);
     assert!(world.deployment(FIRST).is_none());
     assert!(world.record(FIRST).is_some(), "history");
@@ -105,10 +113,11 @@ fn a_resting_revision_is_told_to_take_no_traffic_before_it_goes() {
     let (mut world, mut function, second) = rolling();
     world.pods(FIRST, &[]);
     world.pods(&second, &[ready_pod()]);
-    let (plan, _) = world.step(&mut function, now());
+    world.step(&mut function, now());
+    let (plan, _) = world.step(&mut function, seconds(60));
     assert_eq!(plan.state(FIRST), Some(Retiring));
     assert!(world.deployment(FIRST).is_some());
-    let (plan, _) = world.step(&mut function, now());
+    let (plan, _) = world.step(&mut function, seconds(60));
     assert_eq!(plan.state(FIRST), None);
     assert!(world.deployment(FIRST).is_none());
 }
@@ -118,10 +127,11 @@ fn going_back_uses_the_old_record_and_proves_again() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[ready_pod()]);
     world.step(&mut function, now());
+    world.step(&mut function, seconds(60));
     world.pods(FIRST, &[]);
-    world.step(&mut function, now());
+    world.step(&mut function, seconds(60));
     set_image(&mut function, "example/hello:1");
-    let (plan, _) = world.step(&mut function, now());
+    let (plan, _) = world.step(&mut function, seconds(61));
     assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Proving), Some(Routed)));
     assert_eq!(world.observed.controller_revisions.len(), 2);
     assert!(world.deployment(FIRST).is_some(), "made again");
@@ -132,7 +142,8 @@ fn going_back_while_the_new_one_still_proves_is_no_new_proof() {
     let (mut world, mut function, second) = rolling();
     set_image(&mut function, "example/hello:1");
     let (plan, _) = world.step(&mut function, now());
-    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), Some(Retiring)));
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), None));
+    assert!(world.deployment(&second).is_none(), "it never took a request");
 }
 
 #[test]
@@ -179,22 +190,63 @@ fn without_another_one_that_serves_nothing_is_given_up() {
 }
 
 #[test]
-fn a_newer_edit_retires_what_still_proves() {
+fn a_newer_edit_deletes_what_still_proves() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[json!({"phase": "Pending"})]);
     set_image(&mut function, "example/hello:3");
     let (plan, _) = world.step(&mut function, now());
     let third = current(&function);
-    assert_eq!((plan.state(&second), plan.state(&third)), (Some(Retiring), Some(Proving)));
+    assert_eq!((plan.state(&second), plan.state(&third)), (None, Some(Proving)));
+    assert!(world.deployment(&second).is_none(), "it never took a request");
+    assert!(world.record(&second).is_some(), "history");
 }
 
 #[test]
-fn a_deployment_that_no_status_speaks_of_is_retired() {
+fn a_deployment_that_no_status_speaks_of_goes_at_once() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[ready_pod()]);
     function.status.as_mut().unwrap().revisions.retain(|revision| revision.name != second);
     set_image(&mut function, "example/hello:1");
-    assert_eq!(world.step(&mut function, now()).0.state(&second), Some(Retiring));
+    assert_eq!(world.step(&mut function, now()).0.state(&second), None);
+    assert!(world.deployment(&second).is_none());
+}
+
+#[test]
+fn with_a_lost_status_nothing_is_deleted_at_once() {
+    let (mut world, mut function, second) = rolling();
+    world.pods(&second, &[ready_pod()]);
+    function.status = None;
+    set_image(&mut function, "example/hello:1");
+    let (plan, _) = world.step(&mut function, now());
+    assert_eq!((plan.state(FIRST), plan.state(&second)), (Some(Routed), Some(Retiring)));
+}
+
+#[test]
+fn a_proof_waits_for_its_turn() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.proof_waits = true;
+    let (plan, report) = world.step(&mut function, now());
+    assert_eq!(plan.revisions, []);
+    assert!(world.observed.deployments.is_empty());
+    assert_eq!(said(&report.status, "Reconciling"), "True/WaitingForProof");
+    world.proof_waits = false;
+    assert_eq!(world.step(&mut function, now()).0.state(FIRST), Some(Proving));
+    world.proof_waits = true;
+    assert_eq!(world.step(&mut function, now()).0.state(FIRST), Some(Proving), "it is at it");
+    let mut unproven = function_with_initial_zero();
+    assert_eq!(
+        world_that_waits().step(&mut unproven, now()).0.state(FIRST),
+        Some(Routed),
+        "nothing to prove"
+    );
+}
+
+fn function_with_initial_zero() -> catnap_crds::Function {
+    function(json!({"scale": {"initial": 0}}))
+}
+
+fn world_that_waits() -> World {
+    World { proof_waits: true, ..World::default() }
 }
 
 #[test]

@@ -1,8 +1,11 @@
 use serde_json::json;
 
 use super::*;
+use crate::condition::{
+    ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCHEDULES_READY, STALLED, find,
+};
 use crate::fixtures::*;
-use crate::{Cluster, advance, build, validate};
+use crate::{Cluster, HostVerdict, HostVerdicts, advance, build, validate};
 
 #[test]
 fn the_loop_of_a_function_in_conditions() {
@@ -89,6 +92,79 @@ fn no_room_is_reconciling_first_and_stalled_after_ten_minutes() {
 }
 
 #[test]
+fn a_port_that_nobody_listens_on_is_told_of_within_a_minute() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[deaf_pod(now())]);
+    let (_, report) = world.step(&mut function, seconds(5));
+    assert_eq!(said(&report.status, READY), "Unknown/Proving");
+    assert_eq!(report.next_look, Some(seconds(45)));
+    let (_, report) = world.step(&mut function, seconds(45));
+    assert_eq!(said(&report.status, READY), "Unknown/NeverReady");
+    assert_eq!(said(&report.status, STALLED), "False/Progressing", "it may just be slow");
+    assert_eq!(report.next_look, Some(seconds(600)));
+    assert_eq!(report.news[0].reason, "RevisionNotReady");
+    assert!(report.news[0].note.contains("nothing accepts connections on port 8080"), "{:?}", report.news);
+    assert!(world.step(&mut function, seconds(50)).1.news.is_empty(), "said once");
+    let (_, report) = world.step(&mut function, seconds(600));
+    assert_eq!(said(&report.status, STALLED), "True/NeverReady");
+    assert_eq!(report.news[0].reason, "RevisionFailed");
+}
+
+#[test]
+fn a_routed_revision_whose_pods_do_not_get_ready_again_is_looked_at_in_time() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    world.step(&mut function, seconds(2));
+    world.pods(FIRST, &[deaf_pod(seconds(100))]);
+    let (_, report) = world.step(&mut function, seconds(101));
+    assert_eq!(said(&report.status, READY), "True/Ready");
+    assert_eq!(report.next_look, Some(seconds(145)));
+    let (_, report) = world.step(&mut function, seconds(145));
+    assert_eq!(said(&report.status, READY), "Unknown/NeverReady");
+    assert_eq!(report.status.traffic[0].revision, FIRST, "it goes on taking requests");
+}
+
+#[test]
+fn a_write_that_stays_forbidden_is_final_after_half_a_minute() {
+    for (reason, patience) in [(Reason::Forbidden, 30), (Reason::QuotaExceeded, 600)] {
+        for (scope, type_) in [(Scope::Revision, REVISION_READY), (Scope::Routes, ROUTES_READY)] {
+            let (mut world, mut function) = (World::default(), function(json!({})));
+            let problem = [Problem::passing(reason, scope, "a policy says no")];
+            let (_, report) = world.step_with(&mut function, now(), &problem);
+            assert_eq!(said(&report.status, type_), format!("Unknown/{}", reason.as_str()));
+            assert_eq!(report.next_look, Some(seconds(patience)), "{type_}");
+            let told: Vec<_> = report.news.iter().map(|news| news.reason).collect();
+            assert!(told.iter().any(|reason| reason.ends_with("NotReady")), "{told:?}");
+            let (_, report) = world.step_with(&mut function, seconds(patience - 1), &problem);
+            assert_eq!(said(&report.status, STALLED), "False/Progressing");
+            for at in [patience, patience + 100] {
+                let (_, report) = world.step_with(&mut function, seconds(at), &problem);
+                assert_eq!(said(&report.status, STALLED), format!("True/{}", reason.as_str()));
+                assert_eq!(said(&report.status, type_), format!("False/{}", reason.as_str()));
+                assert_eq!(report.next_look, None);
+            }
+            edit(&mut function, |function| function.spec.scale.max = 3);
+            let (_, report) = world.step_with(&mut function, seconds(800), &problem);
+            assert_eq!(said(&report.status, STALLED), "False/Progressing", "an edit is a new try");
+        }
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_of() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    let record = std::sync::Arc::make_mut(&mut world.observed.controller_revisions[0]);
+    record.data = Some(k8s_openapi::apimachinery::pkg::runtime::RawExtension(json!({"port": "x"})));
+    let (_, report) = world.step(&mut function, seconds(1));
+    assert_eq!(said(&report.status, STALLED), "True/RecordUnreadable");
+    let message = &find(&report.status.conditions, READY).unwrap().message;
+    assert!(message.contains(FIRST), "{message}");
+}
+
+#[test]
 fn one_failing_pod_of_several_is_no_failure_of_a_routed_revision() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
@@ -149,9 +225,45 @@ fn a_taken_revision_name_is_refused_and_what_serves_goes_on() {
 }
 
 #[test]
+fn a_refused_host_is_told_of_once_the_function_serves() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let taken = Problem::lasting(Reason::HostTaken, Scope::Hosts, "shop/hello has it");
+    world.hosts = HostVerdicts {
+        verdicts: vec![
+            HostVerdict { host: "a.example.com".into(), tag: None, refused: None },
+            HostVerdict { host: "b.example.com".into(), tag: None, refused: Some(taken) },
+        ],
+        urls: vec!["https://a.example.com".into()],
+        ..HostVerdicts::default()
+    };
+    let (_, report) = world.step(&mut function, now());
+    assert_eq!(said(&report.status, STALLED), "False/Progressing", "callers wait for the first revision");
+    assert_eq!(said(&report.status, RECONCILING), "True/Proving");
+    assert_eq!(report.status.urls, ["https://a.example.com"]);
+    insta::assert_yaml_snapshot!("hosts", report.status.hosts);
+    let conflict = report.news.iter().find(|news| news.reason == "HostConflict").unwrap();
+    assert_eq!((conflict.warning, &conflict.revision), (true, &None));
+    assert_eq!(conflict.note, "HostTaken: b.example.com: shop/hello has it");
+
+    world.pods(FIRST, &[ready_pod()]);
+    let (_, report) = world.step(&mut function, seconds(2));
+    for type_ in [READY, ROUTES_READY] {
+        assert_eq!(said(&report.status, type_), "False/HostTaken");
+    }
+    assert_eq!(said(&report.status, STALLED), "True/HostTaken");
+    assert_eq!(said(&report.status, REVISION_READY), "True/Ready");
+    assert_eq!(report.status.traffic.len(), 1, "it serves by its own name");
+    assert!(!report.news.iter().any(|news| news.reason == "HostConflict"), "said once");
+
+    world.hosts.verdicts.pop();
+    let (_, report) = world.step(&mut function, seconds(3));
+    assert_eq!(said(&report.status, READY), "True/Ready");
+}
+
+#[test]
 fn without_an_address_of_the_activators_routes_are_not_ready() {
     let function = function(json!({}));
-    let valid = validate(&function, crate::Observed::default(), Cluster::default()).unwrap();
+    let valid = validate(&function, crate::Observed::default(), Cluster::default(), now()).unwrap();
     let plan = advance(&valid, now());
     assert!(build(&valid, &plan).unwrap().endpoint_slices.is_empty());
     let report = report(&valid, &plan, &[], now());

@@ -1,0 +1,294 @@
+//! A new revision taking over, step by step.
+
+use serde_json::json;
+
+use super::script::{Script, play};
+use crate::condition::{REVISION_READY, find};
+
+fn steps(percent: i32) -> serde_json::Value {
+    json!({"rollout": {"stepPercent": percent, "interval": "10s"}})
+}
+
+#[test]
+fn all_at_once_waits_for_the_size_that_it_needs() {
+    play(
+        json!({}),
+        &[
+            ("ready a 5", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 b->100/5 RollingOut"),
+            ("ready b 4", "a100 b->100/5 RollingOut"),
+            ("ready b 5", "b100 (b) Ready"),
+        ],
+    );
+}
+
+#[test]
+fn quarters_to_the_end() {
+    play(
+        steps(25),
+        &[
+            ("known", "a100 Ready"),
+            ("ready a 8", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 b->25/2 RollingOut"),
+            ("ready b 2", "a75 b25 (b) RollingOut"),
+            ("wait 9", "a75 b25 (b) RollingOut"),
+            ("wait 1", "a75 b25 b->50/4 RollingOut"),
+            // What it grows by while it waits does not raise the bar.
+            ("wants b 4", "a75 b25 b->50/4 RollingOut"),
+            ("ready b 4", "a50 b50 (b) RollingOut"),
+            ("ready a 4", "a50 b50 (b) RollingOut"),
+            ("wait 10", "a50 b50 b->75/6 RollingOut"),
+            ("ready b 6", "a25 b75 (b) RollingOut"),
+            ("ready a 2", "a25 b75 (b) RollingOut"),
+            ("wait 10", "a25 b75 b->100/8 RollingOut"),
+            ("ready b 8", "b100 (b) Ready"),
+            ("wait 9", "b100 (b) Ready"),
+            ("wait 1", "b100 a:Retiring Ready"),
+            ("ready a 0", "b100 Ready"),
+        ],
+    );
+}
+
+#[test]
+fn less_load_needs_fewer_replicas() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("ready a 8", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 b->50/4 RollingOut"),
+            ("ready a 2", "a50 b50 (b) RollingOut"),
+        ],
+    );
+}
+
+#[test]
+fn at_rest_there_is_no_size_to_wait_for() {
+    play(
+        json!({}),
+        &[
+            ("ready a 0", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("wait 60", "b100 Ready"),
+        ],
+    );
+}
+
+#[test]
+fn a_bad_one_goes_back_at_once_and_stays_there() {
+    play(
+        steps(25),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a75 b25 (b) RollingOut"),
+            ("counted a 300 3", "a75 b25 (b) RollingOut"),
+            ("counted b 39 39", "a75 b25 (b) RollingOut"),
+            ("counted b 40 40", "a100 b:Retiring RolloutFailed!"),
+            ("wait 600", "a100 b:Retiring RolloutFailed!"),
+            ("ready b 0", "a100 RolloutFailed!"),
+            // The counts of the first try are not those of the second.
+            ("retry now", "a100 b:Proving Proving"),
+            ("ready b 1", "a75 b25 (b) RollingOut"),
+            ("counted b 100 41", "a75 b25 (b) RollingOut"),
+            ("wait 10", "a50 b50 (b) RollingOut"),
+            ("counted b 200 140", "a100 b:Retiring RolloutFailed!"),
+            ("ready b 0", "a100 RolloutFailed!"),
+            ("edit", "a100 b:Proving Proving"),
+        ],
+    );
+}
+
+#[test]
+fn it_is_said_why_with_both_rates() {
+    let mut script = Script::new(steps(100));
+    for event in ["known", "counted a 1000 10", "image b", "ready b 1", "counted a 1200 11", "counted b 80 9"]
+    {
+        script.happens(event);
+    }
+    assert_eq!(script.summary(), "a100 b:Retiring RolloutFailed!");
+    let said = find(&script.status().conditions, REVISION_READY).unwrap().message.clone();
+    let (a, b) = (script.name("a"), script.name("b"));
+    assert_eq!(
+        said,
+        format!(
+            "{b} failed 11.2 percent of 80 requests (9), {a} 0.5 percent of 200 requests (1); rollout.maxErrorPercent allows 5. \
+             All requests go to {a} again; edit the Function, or set the annotation catnap.dev/retry to a new value to try once more"
+        )
+    );
+    script.happens("wait 5");
+    assert_eq!(find(&script.status().conditions, REVISION_READY).unwrap().message, said, "remembered");
+}
+
+#[test]
+fn too_few_requests_judge_nothing_and_hold_the_next_step() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("counted b 5 1", "a50 b50 (b) RollingOut"),
+            ("ready b 2", "a50 b50 (b) RollingOut"),
+            ("wait 3600", "a50 b50 (b) RollingOut"),
+            ("counted b 20 1", "b100 (b) Ready"),
+            ("counted b 22 3", "b100 (b) Ready"),
+            ("wait 99", "b100 (b) Ready"),
+            // All requests are there already, and there will be no others.
+            ("wait 1", "b100 a:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn errors_that_the_old_one_has_too_hold_nobody() {
+    play(
+        steps(50),
+        &[
+            ("counted a 10 0", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("counted a 110 50", "a50 b50 (b) RollingOut"),
+            ("counted b 100 50", "a50 b50 (b) RollingOut"),
+            ("counted b 200 101", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn while_nobody_counts_nothing_moves_and_it_is_said() {
+    play(
+        steps(50),
+        &[
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 (b) RolloutWaiting"),
+            ("known", "a50 b50 (b) RollingOut"),
+            ("ready b 2", "a50 b50 (b) RollingOut"),
+            ("unknown", "a50 b50 (b) RolloutWaiting"),
+            ("wait 100", "a50 b50 (b) RolloutWaiting"),
+            // From here a whole interval is watched again.
+            ("known", "a50 b50 (b) RollingOut"),
+            ("wait 9", "a50 b50 (b) RollingOut"),
+            ("wait 1", "b100 (b) Ready"),
+            ("unknown", "b100 (b) Ready"),
+            ("wait 10", "b100 a:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn an_edit_meanwhile_replaces_the_one_that_takes_over() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("image c", "a100 b:Retiring c:Proving Proving"),
+            ("ready c 2", "a50 c50 (c) b:Retiring RollingOut"),
+            ("wait 10", "c100 (c) b:Retiring Ready"),
+            // All of it has moved: from here the next one goes on.
+            ("image d", "c100 a:Retiring b:Retiring d:Proving Proving"),
+            ("ready d 1", "c50 d50 (d) a:Retiring b:Retiring RollingOut"),
+            ("image c", "c100 a:Retiring b:Retiring d:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn going_back_by_an_edit_while_the_last_step_is_watched() {
+    play(
+        json!({}),
+        &[
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("image a", "a100 (a) Ready"),
+            ("wait 60", "a100 b:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn a_replica_that_is_lost_before_the_first_step_is_waited_for() {
+    play(
+        json!({}),
+        &[
+            ("ready a 3", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 b->100/3 RollingOut"),
+            ("failing b", "a100 b:Proving ImagePullFailed!"),
+            ("wait 60", "a100 b:Retiring ImagePullFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn nothing_goes_back_to_a_revision_that_is_broken_itself() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("failing a", "a50 b50 (b) RollingOut"),
+            ("counted b 100 50", "a50 b50 (b) RollingOut"),
+            ("ready b 2", "a50 b50 (b) RollingOut"),
+            ("wait 10", "b100 (b) Ready"),
+        ],
+    );
+}
+
+#[test]
+fn a_revision_that_loses_all_its_replicas_goes_back() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("failing b", "a100 b:Retiring ImagePullFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn unproven_it_has_everything_until_its_first_wake_fails() {
+    let unproven = json!({"scale": {"initial": 0}});
+    play(
+        unproven.clone(),
+        &[
+            ("ready a 7", "a100 Ready"),
+            ("image b", "b100 (b) Unproven"),
+            ("wait 9000", "b100 (b) Unproven"),
+            ("failing b", "a100 b:Retiring ImagePullFailed!"),
+            ("ready b 0", "a100 ImagePullFailed!"),
+            ("edit", "b100 (b) Unproven"),
+        ],
+    );
+    play(
+        unproven,
+        &[
+            ("image b", "b100 (b) Unproven"),
+            ("wait 9000", "b100 (b) Unproven"),
+            ("ready b 1", "b100 a:Retiring Ready"),
+            ("failing b", "b100 a:Retiring ImagePullFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn more_than_a_revision_may_have_is_not_waited_for() {
+    play(
+        json!({"scale": {"max": 4}, "rollout": {"stepPercent": 50, "interval": "10s"}}),
+        &[
+            ("known", "a100 Ready"),
+            ("ready a 9", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a100 b->50/2 RollingOut"),
+        ],
+    );
+}

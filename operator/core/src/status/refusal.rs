@@ -1,0 +1,41 @@
+//! From when on a write that the API server goes on refusing is for a person to act on. Rights are granted and quotas raised
+//! within moments by those who install things, so none of it is final at once.
+
+use std::time::Duration;
+
+use catnap_crds::FunctionStatus;
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    Finality, PATIENCE, Problem, Reason, Scope,
+    condition::{REVISION_READY, ROUTES_READY, find},
+};
+
+/// Rights that are missing for longer than this are not about to be granted.
+const FORBIDDEN_PATIENCE: Duration = Duration::from_secs(30);
+
+/// `problem` as it is after the time that `previous` has told of it, and when it is final where it is not yet.
+pub(super) fn aged(
+    problem: &Problem,
+    previous: &FunctionStatus,
+    generation: i64,
+    now: Timestamp,
+) -> (Problem, Option<Timestamp>) {
+    let patience = match problem.reason {
+        Reason::Forbidden => FORBIDDEN_PATIENCE,
+        Reason::QuotaExceeded => PATIENCE,
+        _ => return (problem.clone(), None),
+    };
+    let type_ = match problem.scope {
+        Scope::Revision => REVISION_READY,
+        Scope::Routes | Scope::Hosts => ROUTES_READY,
+    };
+    let told = find(&previous.conditions, type_).filter(|told| {
+        told.reason == problem.reason.as_str() && told.observed_generation == Some(generation)
+    });
+    let already_final = told.is_some_and(|told| told.status == "False");
+    let since = told.map_or(now, |told| told.last_transition_time.0);
+    let end = since.checked_add(patience).ok().filter(|end| *end > now && !already_final);
+    let finality = if end.is_some() { Finality::Passing } else { Finality::Final };
+    (Problem { finality, ..problem.clone() }, end)
+}
