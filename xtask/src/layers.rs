@@ -38,7 +38,7 @@ const LAYERS: &[Layer] = &[
     Layer { package: "catnap-operator-core", may_use: &["catnap-crds"], without: &["hyper", "kube-client"] },
     Layer {
         package: "catnap-operator",
-        may_use: &["catnap-crds", "catnap-operator-core", "catnap-runtime"],
+        may_use: &["catnap-crds", "catnap-operator-core", "catnap-runtime", "catnap-wire"],
         without: &[],
     },
     Layer {

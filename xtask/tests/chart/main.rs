@@ -9,7 +9,7 @@ mod helm;
 #[cfg(test)]
 mod permissions;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use serde_json::Value;
@@ -166,6 +166,50 @@ fn what_an_operator_wants_to_see_reaches_the_activators() {
     assert_eq!(value(&off, "OTEL_EXPORTER_OTLP_ENDPOINT"), None);
     assert!(helm::refusal(&["--set", "tracing.sample=2"]).unwrap().contains("sample"));
     assert!(helm::refusal(&["--set", "tracing.otlp.endpoint=collector"]).unwrap().contains("endpoint"));
+}
+
+#[test]
+fn what_a_platform_team_says_about_hosts_reaches_the_operator() {
+    let environment = |arguments: &[&str]| {
+        let objects = helm::render(arguments)?;
+        let operator = of_kind(&objects, "Deployment")
+            .find(|deployment| deployment["metadata"]["name"] == "catnap-operator")
+            .unwrap();
+        let environment = operator["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        let pair = |one: &Value| Some((one["name"].as_str()?.to_owned(), one["value"].as_str()?.to_owned()));
+        Some(environment.iter().filter_map(pair).collect::<BTreeMap<_, _>>())
+    };
+    let Some(default) = environment(&[]) else { return };
+    assert_eq!(default["CATNAP_DOMAIN"], "");
+    assert_eq!(default["CATNAP_DOMAIN_TEMPLATE"], "{{name}}-{{namespace}}.{{domain}}");
+    assert_eq!((&*default["CATNAP_HOST_CLAIMS"], &*default["CATNAP_URL_SCHEME"]), ("Restricted", "https"));
+    let template = "fn-{{namespace}}--{{name}}.{{domain}}";
+    let template_value = format!("domainTemplate={template}");
+    let others =
+        "domain=apps.example.com,hosts.claims=Open,hosts.urlScheme=http,clusterDomain=cluster.example";
+    let set = environment(&["--set", &template_value, "--set", others]).unwrap();
+    for (name, wanted) in [
+        ("CATNAP_CLUSTER_DOMAIN", "cluster.example"),
+        ("CATNAP_DOMAIN", "apps.example.com"),
+        ("CATNAP_DOMAIN_TEMPLATE", template),
+        ("CATNAP_HOST_CLAIMS", "Open"),
+        ("CATNAP_URL_SCHEME", "http"),
+    ] {
+        assert_eq!(set[name], wanted, "{name}");
+    }
+    for (value, words) in [
+        ("domain=*.example.com", "domain"),
+        ("domain=https://example.com", "domain"),
+        ("domainTemplate=fn-{{name}}.{{domain}}", "domainTemplate"),
+        ("domainTemplate=fn-{{name}}.{{namespace}}.{{domain}}", "domainTemplate"),
+        ("domainTemplate=fn-{{name}}-{{namespace}}.example.com", "domainTemplate"),
+        ("hosts.claims=open", "claims"),
+        ("hosts.urlScheme=ftp", "urlScheme"),
+        ("hosts.allow=all", "hosts"),
+    ] {
+        let error = helm::refusal(&["--set", value]).unwrap();
+        assert!(error.contains(words), "{value}: {error}");
+    }
 }
 
 #[test]
