@@ -67,6 +67,9 @@ fn greet(output: &Output, function: &Function, address: SocketAddr, admin: Socke
     output.line(&format!(
         "{name} listens on http://{address} (also as {name}.{namespace}); try: curl {address}"
     ));
+    if function.spec.pod_template().is_some() {
+        output.line("spec.podTemplate is for pods: no volume, sidecar, probe or limit of it is used here");
+    }
     output.line(&format!(
         "why it has its replicas: catnap explain function/{name} --namespace {namespace} --autoscaler http://{admin}"
     ));

@@ -34,7 +34,7 @@ pub use self::{
     environment::{guardian, skip},
     forward::Forward,
     http::{Http, Resolver},
-    install::{Installation, SYSTEM_NAMESPACE},
+    install::{DOMAIN, Installation, SYSTEM_NAMESPACE},
     sink::Sink,
     wait::{eventually, within},
 };

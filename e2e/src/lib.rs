@@ -7,4 +7,5 @@ pub mod cluster;
 pub mod fixture;
 pub mod functions;
 pub mod images;
+pub mod manifests;
 pub mod oci;

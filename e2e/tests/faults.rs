@@ -15,6 +15,8 @@ mod learned;
 mod limits;
 #[path = "faults/mixed/mod.rs"]
 mod mixed;
+#[path = "faults/operators.rs"]
+mod operators;
 #[path = "faults/outages.rs"]
 mod outages;
 #[path = "faults/policies.rs"]

@@ -12,15 +12,29 @@ mod explaining;
 mod failures;
 #[path = "parallel/fixture.rs"]
 mod fixture;
+#[path = "parallel/gitops.rs"]
+mod gitops;
 #[path = "parallel/healing.rs"]
 mod healing;
+#[path = "parallel/hosts.rs"]
+mod hosts;
 #[path = "parallel/permissions.rs"]
 mod permissions;
+#[path = "parallel/rates.rs"]
+mod rates;
 #[path = "parallel/revisions.rs"]
 mod revisions;
+#[path = "parallel/rollout.rs"]
+mod rollout;
 #[path = "parallel/rules.rs"]
 mod rules;
 #[path = "parallel/scaling.rs"]
 mod scaling;
 #[path = "parallel/schedules.rs"]
 mod schedules;
+#[path = "parallel/template.rs"]
+mod template;
+#[path = "parallel/traffic.rs"]
+mod traffic;
+#[path = "parallel/troubles.rs"]
+mod troubles;

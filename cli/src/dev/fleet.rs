@@ -113,6 +113,7 @@ impl Fleet {
             address: Some(replica.address),
             started: replica.started,
             ready: replica.ready,
+            requires_ready: false,
             terminating: replica.stop.is_cancelled(),
             trouble: replica.trouble.clone(),
         };

@@ -6,10 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use catnap_crds::Function;
+use catnap_crds::{Function, names};
+use serde_json::Value;
 
 /// Namespace of a local Function whose manifest names none.
 const DEFAULT_NAMESPACE: &str = "default";
+
+/// Fields of the container `function` in `podTemplate` that would make another program, or tell it something else.
+const OF_THE_PROGRAM: [&str; 6] = ["args", "command", "env", "envFrom", "lifecycle", "workingDir"];
 
 /// A command with its surroundings, ready to be started any number of times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,15 @@ pub(crate) enum ProgramError {
          manifest of its own for local runs"
     )]
     EnvFrom,
+    /// Something about the program that only pods would be told.
+    #[error(
+        "spec.podTemplate sets {field} of the container `function`, and only a pod has a podTemplate. Say it in spec.command, \
+         spec.args or spec.env, or keep a manifest of its own for local runs"
+    )]
+    PodTemplate {
+        /// The container's field.
+        field: &'static str,
+    },
     /// The command names no program.
     #[error(
         "spec.command: `{command}` is not a program {place}. Build or install it first, or write its path"
@@ -80,6 +93,9 @@ impl Program {
         }
         if let Some(variable) = spec.env.iter().find(|variable| variable.value_from.is_some()) {
             return Err(ProgramError::ValueFrom { name: variable.name.clone() });
+        }
+        if let Some(field) = of_the_program(spec.pod_template()) {
+            return Err(ProgramError::PodTemplate { field });
         }
         let name = function.metadata.name.clone().unwrap_or_default();
         let environment = spec.env.iter().map(|variable| (variable.name.clone(), variable.value.clone()));
@@ -169,6 +185,13 @@ fn expand(text: &str, variables: &BTreeMap<String, String>) -> String {
     }
     expanded.push_str(rest);
     expanded
+}
+
+/// What in a pod's template changes the program itself.
+fn of_the_program(template: Option<&Value>) -> Option<&'static str> {
+    let containers = template?.pointer("/spec/containers")?.as_array()?;
+    let container = containers.iter().find(|container| container["name"] == names::CONTAINER)?;
+    OF_THE_PROGRAM.into_iter().find(|field| container.get(field).is_some_and(|value| !value.is_null()))
 }
 
 #[cfg(test)]

@@ -223,7 +223,7 @@ impl Session {
                 self.activator.scale_read(
                     &revision,
                     attempt,
-                    Ok(ActivatorScale { replicas, resource_version }),
+                    Ok(ActivatorScale { replicas, pods: replicas, resource_version }),
                 );
             }
             Command::RaiseScale { revision, attempt, replicas, resource_version } => {

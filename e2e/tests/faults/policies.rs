@@ -1,4 +1,4 @@
-//! Catnap installed without the admission policy that it can do without: what that policy guards is done all the same.
+//! Catnap installed without its admission policies: what they guard is done all the same.
 
 use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, Needs, eventually, run};
@@ -12,13 +12,22 @@ use catnap_e2e::functions::{PATIENCE, body, deploy, get, hello, is_cold, pods, r
 
 use crate::activators::is_ready;
 
+const POLICIES: [&str; 3] = ["catnap-scale", "catnap-peers", "catnap-pods"];
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_works_without_the_policy_about_pods() {
-    run("without_pod_policy", Needs::Launcher, async |test| {
-        anyhow::ensure!(policies(test).await?.contains(&"catnap-pods".to_owned()), "it is on by default");
-        test.installation().install(&["autoscaler.podPolicy=false"]).await?;
+async fn everything_works_without_the_policies() {
+    run("without_policies", Needs::Launcher, async |test| {
+        let found = policies(test).await?;
+        anyhow::ensure!(
+            POLICIES.iter().all(|name| found.contains(&(*name).to_owned())),
+            "they are on by default: {found:?}"
+        );
+        let off = ["scale", "peers", "pods"].map(|policy| format!("admissionPolicies.{policy}=false"));
+        let mut values: Vec<_> = off.iter().map(String::as_str).collect();
+        // Two, so that they have to trust each other.
+        values.push("activator.replicas=2");
+        test.installation().install(&values).await?;
         let outcome = Box::pin(grows_shrinks_and_rests(test)).await;
         test.installation().install(&[]).await?;
         outcome
@@ -34,16 +43,17 @@ async fn policies(test: &Context) -> anyhow::Result<Vec<String>> {
 
 async fn grows_shrinks_and_rests(test: &Context) -> anyhow::Result<()> {
     let found = policies(test).await?;
-    anyhow::ensure!(!found.contains(&"catnap-pods".to_owned()), "{found:?}");
-    anyhow::ensure!(found.contains(&"catnap-scale".to_owned()), "the others stay: {found:?}");
+    anyhow::ensure!(!POLICIES.iter().any(|name| found.contains(&(*name).to_owned())), "{found:?}");
 
-    deploy(test, &hello("hello", json!({"scale": {"min": 3}}))).await?;
+    // With a limit, whose slots activators hand to each other.
+    deploy(test, &hello("hello", json!({"concurrency": {"limit": 10}, "scale": {"min": 3}}))).await?;
     let ready = async || anyhow::Ok(pods(test, "hello").await?.iter().filter(|pod| is_ready(pod)).count());
     eventually("three that are ready", PATIENCE, async || Ok((ready().await? == 3).then_some(()))).await?;
     body(get(test, "hello", "/").await?).await?;
 
     // The autoscaler names who goes by the annotation that the policy is about, and then the count falls.
-    deploy(test, &hello("hello", json!({"scale": {"min": 1, "max": 1}}))).await?;
+    deploy(test, &hello("hello", json!({"concurrency": {"limit": 10}, "scale": {"min": 1, "max": 1}})))
+        .await?;
     let marked = async || {
         let cost = |pod: &Pod| pod.annotations().get(COST).cloned();
         anyhow::Ok(pods(test, "hello").await?.iter().filter_map(cost).collect::<Vec<_>>())
@@ -59,7 +69,8 @@ async fn grows_shrinks_and_rests(test: &Context) -> anyhow::Result<()> {
     })
     .await?;
 
-    deploy(test, &hello("hello", json!({"scale": {"min": 0, "max": 1}}))).await?;
+    deploy(test, &hello("hello", json!({"concurrency": {"limit": 10}, "scale": {"min": 0, "max": 1}})))
+        .await?;
     resting(test, "hello").await?;
     let response = get(test, "hello", "/").await.context("a cold one")?;
     anyhow::ensure!(is_cold(&response), "{response:?}");

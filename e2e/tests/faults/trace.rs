@@ -113,6 +113,8 @@ fn peak(spans: &[Span]) -> u32 {
 fn most(policy: &Policy, requests: u32) -> u32 {
     let load = f64::from(requests);
     let seen = Observation {
+        // Headroom is for when these are ready.
+        ready: requests.div_ceil(policy.total()),
         stable: load,
         panic: load,
         held: requests.into(),

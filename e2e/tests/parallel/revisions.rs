@@ -1,5 +1,7 @@
 //! An edit makes a revision that proves itself, takes all traffic and lets the old one retire.
 
+use std::time::Duration;
+
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Needs, eventually, run, within};
 use futures::future::try_join;
@@ -10,7 +12,8 @@ use serde_json::json;
 use catnap_e2e::functions::{PATIENCE, apply, body, condition_is, deploy, deployments, get, hello, name_of};
 
 fn marked(value: &str) -> serde_json::Value {
-    hello("hello", json!({"env": [{"name": "MARK", "value": value}]}))
+    // A second in which it may go back, so that nobody waits a minute for the old one to leave.
+    hello("hello", json!({"env": [{"name": "MARK", "value": value}], "rollout": {"interval": "1s"}}))
 }
 
 fn ready_revision(function: &Function) -> String {
@@ -24,7 +27,12 @@ async fn an_edit_takes_all_traffic_and_the_old_revision_retires() {
         anyhow::ensure!(body(get(test, "hello", "/env").await?).await?.contains("MARK=one"));
         let second = ready_revision(&deploy(test, &marked("two")).await?);
         anyhow::ensure!(first != second, "the edit made no revision");
-        anyhow::ensure!(body(get(test, "hello", "/env").await?).await?.contains("MARK=two"));
+        // What an edit changes takes effect within a second: activators hear of it a moment after this test.
+        eventually("the second revision answers", Duration::from_secs(1), async || {
+            let answer = body(get(test, "hello", "/env").await?).await?;
+            Ok(answer.contains("MARK=two").then_some(()))
+        })
+        .await?;
         eventually("the old revision's Deployment is gone", PATIENCE, async || {
             let left = deployments(test, "hello").await?;
             let names: Vec<_> = left.into_iter().filter_map(|deployment| deployment.metadata.name).collect();
@@ -36,8 +44,11 @@ async fn an_edit_takes_all_traffic_and_the_old_revision_retires() {
 
         let back = ready_revision(&deploy(test, &marked("one")).await?);
         anyhow::ensure!(back == first, "going back made {back}, not {first} again");
-        anyhow::ensure!(body(get(test, "hello", "/env").await?).await?.contains("MARK=one"));
-        Ok(())
+        eventually("the first revision answers again", Duration::from_secs(1), async || {
+            let answer = body(get(test, "hello", "/env").await?).await?;
+            Ok(answer.contains("MARK=one").then_some(()))
+        })
+        .await
     })
     .await;
 }

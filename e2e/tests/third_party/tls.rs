@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catnap_activator_core::{
-    Activator, Command, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol, RevisionRoute,
-    Settings, SystemClock,
+    Activator, Command, FunctionName, FunctionRoute, Listener, Pod, RevisionRoute, Settings, SystemClock,
 };
 use catnap_activator_http::{Certificates, Config, Handle, Server, Tls};
 use catnap_wire::{LeaderFrame, RevisionId, Term, Welcome};
@@ -53,6 +52,7 @@ impl Listening {
             address: Some(pod_address),
             started: true,
             ready: true,
+            requires_ready: false,
             terminating: false,
             trouble: None,
         };
@@ -104,20 +104,8 @@ fn tick(activator: &Arc<Activator>, mut commands: UnboundedReceiver<Command>) {
 }
 
 fn function() -> FunctionRoute {
-    FunctionRoute {
-        name: FunctionName { namespace: "default".into(), name: "hello".into() },
-        uid: "uid-hello".into(),
-        routed: Some("hello-1".into()),
-        revisions: vec![RevisionRoute {
-            name: "hello-1".into(),
-            port: 8080,
-            protocol: Protocol::Http1,
-            readiness_path: "".into(),
-            concurrency_limit: 0,
-        }],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    }
+    let name = FunctionName { namespace: "default".into(), name: "hello".into() };
+    FunctionRoute::of_one(name, "uid-hello".into(), RevisionRoute::new("hello-1".into()))
 }
 
 /// A port that was free a moment ago.

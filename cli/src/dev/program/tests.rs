@@ -44,10 +44,20 @@ fn arguments_follow_the_command_and_variables_are_filled_in() {
     assert_eq!(program.arguments(&environment), ["-c", "serve --port=4321 --pay=$5 $(UNKNOWN) $HOME"]);
 }
 
+#[test]
+fn what_only_pods_have_does_not_keep_the_program_from_running() {
+    let template = json!({"spec": {
+        "volumes": [{"name": "v", "emptyDir": {}}],
+        "containers": [{"name": "function", "volumeMounts": [{"name": "v", "mountPath": "/v"}]}, {"name": "log", "env": [{"name": "A"}]}],
+    }});
+    assert!(program(json!({"command": ["sh"], "podTemplate": template})).is_ok());
+}
+
 #[rstest]
 #[case(json!({}), "spec.command is missing")]
 #[case(json!({"command": ["sh"], "envFrom": [{"configMapRef": {"name": "a"}}]}), "spec.envFrom takes variables from the cluster")]
 #[case(json!({"command": ["sh"], "env": [{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}), "spec.env: A takes")]
+#[case(json!({"command": ["sh"], "podTemplate": {"spec": {"containers": [{"name": "function", "env": [{"name": "A"}]}]}}}), "spec.podTemplate sets env of the container `function`")]
 #[case(json!({"command": ["no-such-program"]}), "spec.command: `no-such-program` is not a program on PATH")]
 #[case(json!({"command": ["./no-such-program"]}), "spec.command: `./no-such-program` is not a program in /bin")]
 fn what_cannot_run_here_is_said(#[case] spec: Value, #[case] beginning: &str) {

@@ -61,17 +61,14 @@ impl Local {
             protocol,
             readiness_path: Arc::clone(&readiness_path),
             concurrency_limit: count(spec.concurrency_limit()),
+            requires_ready: false,
+            wake: count(scale.wake_replicas()),
+            max: count(scale.max),
         };
         Self {
             route: FunctionRoute {
-                name,
-                uid,
-                routed: Some(Arc::clone(&revision.name)),
-                revisions: vec![route],
                 policy: FunctionPolicy {
                     target: count(scale.concurrency_target()),
-                    wake: count(scale.wake_replicas()),
-                    max: count(scale.max),
                     activation: timeouts.activation.get(),
                     max_requests: usize::try_from(spec.queue.max_requests).unwrap_or_default(),
                     window: scale.window.get(),
@@ -81,7 +78,7 @@ impl Local {
                         timeouts.inactivity.get(),
                     ),
                 },
-                stalled: None,
+                ..FunctionRoute::of_one(name, uid, route)
             },
             revision,
             policy: policy(scale, spec.concurrency_limit()),
