@@ -1,7 +1,7 @@
 #!/bin/bash
-# Measures what needs a cluster, `cold`, `burst` or `wake` (whose cluster has kwok): on the cluster of KUBECONFIG with Catnap installed there, or else on one
-# of this machine, which is started, gets Catnap from its chart, and is ended again unless it was up before. The arguments go
-# to the benchmark.
+# Measures what needs a cluster, `cold`, `burst`, `wake` (whose cluster has kwok) or `scale`: on the cluster of KUBECONFIG with
+# Catnap installed there, or else on one of this machine, which is started, gets Catnap from its chart, and is ended again unless
+# it was up before. The arguments go to the benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,8 +13,11 @@ programs=$target/debug
 if [ -z "${KUBECONFIG:-}" ]; then
     if ! "$programs/catnap-cluster" env >/dev/null 2>&1; then
         trap '"$programs/catnap-cluster" down' EXIT
+        # To end the cluster is quicker than to delete ten thousand Functions.
+        [ "$1" != scale ] || set -- "$@" --keep
         case $1 in
         # Catnap's own pods need one node; those of the functions are pretended.
+        scale) "$programs/catnap-cluster" up --nodes 1 --no-coredns >/dev/null ;;
         wake) "$programs/catnap-cluster" up --nodes 1 --no-coredns --kwok >/dev/null ;;
         *) "$programs/catnap-cluster" up >/dev/null ;;
         esac

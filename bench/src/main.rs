@@ -16,6 +16,7 @@ mod policy;
 mod proxy;
 mod report;
 mod rounds;
+mod scale;
 #[cfg(test)]
 mod smoke;
 mod statistics;
@@ -45,6 +46,8 @@ enum Benchmark {
     Burst(burst::BurstArgs),
     /// From requests to accepted writes of `/scale`, where pods are only pretended.
     Wake(wake::WakeArgs),
+    /// What ten thousand Functions at rest cost.
+    Scale(scale::ScaleArgs),
     /// CPU a proxied request, against nginx and `HAProxy`; needs no cluster.
     Proxy(proxy::ProxyArgs),
     /// Latency of a proxied request at fixed rates, against nginx and `HAProxy`; needs no cluster.
@@ -91,6 +94,10 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Wake(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             wake::run(client, arguments).await?
+        }
+        Benchmark::Scale(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            scale::run(client, arguments).await?
         }
         Benchmark::Proxy(arguments) => proxy::run(arguments).await?,
         Benchmark::Latency(arguments) => latency::run(arguments).await?,

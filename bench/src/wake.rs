@@ -98,6 +98,8 @@ async fn measure(client: &Client, arguments: &WakeArgs) -> anyhow::Result<Outcom
         single.ours.push(milliseconds(ours.after));
         single.floor.push(milliseconds(floor.after));
     }
+    subjects.stay_for_all().await?;
+    subjects.quiet().await?;
     let (mut medians, mut maxima) = (Rounds::default(), Rounds::default());
     for round in 0..=*rounds {
         let ours = subjects.wake_all().await?;
@@ -119,6 +121,8 @@ async fn measure(client: &Client, arguments: &WakeArgs) -> anyhow::Result<Outcom
             maxima.push(slowest.into());
         }
     }
+    subjects.stay_for_each().await?;
+    subjects.quiet().await?;
     let pace = Pace { rate: *rate, seconds: *seconds };
     let rests = |number| subjects.function_rests(number);
     let paced_ours = paced(pace, *functions, rests, |number| subjects.wake(number)).await?;

@@ -7,7 +7,10 @@ use anyhow::{Context, bail};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod, PodTemplateSpec};
 use kube::Client;
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+    PostParams,
+};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, interval, timeout};
@@ -22,6 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A Function that rests at zero between requests.
 pub(crate) struct ColdFunction {
     name: String,
+    functions: Api<DynamicObject>,
     deployments: Api<Deployment>,
     pods: Api<Pod>,
     namespace: String,
@@ -60,6 +64,7 @@ impl ColdFunction {
         .await?;
         Ok(Self {
             name: name.to_owned(),
+            functions,
             deployments: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
             namespace: namespace.clone(),
@@ -81,6 +86,13 @@ impl ColdFunction {
         })
         .await?;
         no_pods(&self.pods, &self.selector()).await
+    }
+
+    /// From now on it stays for so long after its last request.
+    pub(crate) async fn stay(&self, after: Duration) -> anyhow::Result<()> {
+        let patch = json!({"spec": {"scale": {"idle": {"after": format!("{}s", after.as_secs())}}}});
+        let patched = self.functions.patch(&self.name, &PatchParams::default(), &Patch::Merge(patch)).await;
+        patched.map(drop).context("cannot patch the Function")
     }
 
     /// What its requests name as their host.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use catnap_activator_core::{
-    Activator, Admission, Function, FunctionName, FunctionPolicy, FunctionRoute, Listener, Pod, Protocol,
-    RevisionRoute, Settings, SystemClock,
+    Activator, Admission, Destination, FunctionName, FunctionRoute, Listener, Pod, RevisionRoute, Settings,
+    SystemClock,
 };
 use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
 
@@ -85,7 +85,7 @@ pub(crate) fn run(arguments: PieceArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn route(activator: &Activator) -> anyhow::Result<Arc<Function>> {
+fn route(activator: &Activator) -> anyhow::Result<Destination> {
     let found = activator.route(Listener::InCluster, "function-7.team-3.svc.cluster.local:80");
     found.map_err(|refusal| anyhow::anyhow!("no route: {refusal:?}"))
 }
@@ -97,25 +97,14 @@ fn add(activator: &Activator, name: FunctionName, limit: u32) {
         name: Arc::clone(&revision),
         function_uid: name.to_string().into(),
     };
-    activator.upsert_function(FunctionRoute {
-        uid: Arc::clone(&id.function_uid),
-        name,
-        routed: Some(Arc::clone(&revision)),
-        revisions: vec![RevisionRoute {
-            name: revision,
-            port: 8080,
-            protocol: Protocol::Http1,
-            readiness_path: "".into(),
-            concurrency_limit: limit,
-        }],
-        policy: FunctionPolicy::default(),
-        stalled: None,
-    });
+    let revision = RevisionRoute { concurrency_limit: limit, ..RevisionRoute::new(revision) };
+    activator.upsert_function(FunctionRoute::of_one(name, Arc::clone(&id.function_uid), revision));
     let pod = |port: u16| Pod {
         uid: format!("pod-{port}").into(),
         address: Some(([10, 0, 0, 1], port).into()),
         started: true,
         ready: true,
+        requires_ready: false,
         terminating: false,
         trouble: None,
     };

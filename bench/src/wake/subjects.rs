@@ -20,6 +20,8 @@ use crate::cluster::function::ColdFunction;
 const AT_ONCE: usize = 16;
 /// As long as a Function here stays after its last request.
 const IDLE: Duration = Duration::from_secs(1);
+/// As long where all are woken at once: none goes before the last has come, for none of the floor's does.
+const IDLE_OF_ALL: Duration = Duration::from_secs(30);
 
 /// A Function and its Deployment.
 struct Woken {
@@ -125,6 +127,21 @@ impl Subjects {
     /// Lowers one Deployment by hand.
     pub(super) async fn lower(&self, number: usize) -> anyhow::Result<()> {
         self.floors.get(number).context("no such Deployment")?.update(0).await
+    }
+
+    /// From now on Functions stay until all of them have come.
+    pub(super) async fn stay_for_all(&self) -> anyhow::Result<()> {
+        self.stay(IDLE_OF_ALL).await
+    }
+
+    /// From now on Functions go as soon as at the beginning.
+    pub(super) async fn stay_for_each(&self) -> anyhow::Result<()> {
+        self.stay(IDLE).await
+    }
+
+    async fn stay(&self, after: Duration) -> anyhow::Result<()> {
+        let told = self.functions.iter().map(|woken| woken.function.stay(after));
+        stream::iter(told).buffer_unordered(AT_ONCE).try_collect().await
     }
 
     /// Sends a request to every Function in the same moment; what followed from each, counted from the first.
