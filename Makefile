@@ -100,6 +100,10 @@ bench-burst: deps-cluster images ## Measure many cold starts at once against bar
 bench-wake: deps-cluster images ## Measure the time from requests to writes of /scale, against plain writes by one client.
 	bench/cluster.sh wake $(ARGS)
 
+.PHONY: bench-scale
+bench-scale: deps-cluster images ## Measure what ten thousand Functions at rest cost.
+	bench/cluster.sh scale $(ARGS)
+
 # Those below need no cluster. ARGS goes to the benchmark, of those above too.
 bench := "$${CARGO_TARGET_DIR:-target}/release/catnap-bench"
 activator := "$${CARGO_TARGET_DIR:-target}/release/catnap-activator"
