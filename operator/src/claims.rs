@@ -198,10 +198,16 @@ fn asks(function: &Function) -> bool {
     !http.hosts.is_empty() || http.visibility == Visibility::External
 }
 
-/// It claims hosts, from one of these namespaces or such as could be names in them.
+/// It claims hosts, from one of these namespaces or such as could be names in them; or it was not given its name, which may have
+/// been a namespace's.
 fn is_concerned(function: &Function, namespaces: &BTreeSet<String>) -> bool {
     let hosts = &function.spec.http.hosts;
     let own = function.metadata.namespace.as_ref().is_some_and(|own| namespaces.contains(own));
     let last = |host: &String| host.rsplit('.').next().is_some_and(|last| namespaces.contains(last));
-    (own && !hosts.is_empty()) || hosts.iter().any(last)
+    (own && !hosts.is_empty()) || hosts.iter().any(last) || lacks_its_name(function)
+}
+
+fn lacks_its_name(function: &Function) -> bool {
+    let mut hosts = function.status.iter().flat_map(|status| &status.hosts);
+    function.spec.http.visibility == Visibility::External && hosts.any(|host| !host.accepted)
 }

@@ -169,7 +169,7 @@ impl Arbiter {
         let leaving = function.metadata.deletion_timestamp.is_some();
         let first = !self.book.knows(&who, &uid);
         let mut verdicts = taken_tags(function, &who, exists);
-        let mut asked = self.given(function, &who, &mut verdicts);
+        let mut asked = self.given(function, &who, first, &mut verdicts);
         asked.extend(self.claimed(function, &who, first));
         let mut seen = BTreeSet::new();
         // A status has each host once. What the installation gives needs no claim.
@@ -192,7 +192,13 @@ impl Arbiter {
     }
 
     /// The names under the installation's domain.
-    fn given(&self, function: &Function, who: &Claimant, verdicts: &mut HostVerdicts) -> Vec<Asked> {
+    fn given(
+        &self,
+        function: &Function,
+        who: &Claimant,
+        first: bool,
+        verdicts: &mut HostVerdicts,
+    ) -> Vec<Asked> {
         if function.spec.http.visibility != Visibility::External {
             return Vec::new();
         }
@@ -206,15 +212,35 @@ impl Arbiter {
         let tags = tags.filter(|tag| !verdicts.taken_tags.contains(*tag)).map(Some);
         let given = std::iter::once(None).chain(tags).map(|tag| {
             let host = self.settings.template.host(who, tag, domain);
-            let wish = Host::parse(&host).map_err(|error| {
+            let not_given = |why: &str| {
                 let message = format!(
-                    "{host} cannot be given: {error}; choose shorter or other names, or a host of its own"
+                    "{host} cannot be given: {why}; choose shorter or other names, or a host of its own"
                 );
                 Problem::lasting(Reason::HostNotAllowed, Scope::Hosts, message)
-            });
+            };
+            let wish = match Host::parse(&host) {
+                Err(error) => Err(not_given(&error.to_string())),
+                Ok(parsed) if self.is_anothers(&parsed, who) && !self.has(function, who, &parsed, first) => {
+                    Err(not_given("it is a name of another namespace, one with a longer name"))
+                }
+                Ok(parsed) => Ok(parsed),
+            };
             Asked { host, tag: tag.map(str::to_owned), wish }
         });
         given.collect()
+    }
+
+    /// Whether a name under the installation's domain is another namespace's: of those that it could be of it is that with the
+    /// longest name. By age a tenant could take the names of another's namespace before that has them.
+    fn is_anothers(&self, host: &Host, who: &Claimant) -> bool {
+        let label = host.as_str().split('.').next().unwrap_or_default();
+        let mut possible = self.settings.template.possible_namespaces(label);
+        possible.any(|other| other.len() > who.namespace.len() && self.namespaces.contains_key(other))
+    }
+
+    /// Whether it has the host already. `first`: it is not in the book yet, and its status says so.
+    fn has(&self, function: &Function, who: &Claimant, host: &Host, first: bool) -> bool {
+        self.book.verdict(who, host) == ClaimState::Has || (first && accepted(function, host.as_str()))
     }
 
     /// The hosts of `spec.http.hosts`.
@@ -231,12 +257,10 @@ impl Arbiter {
                     return Asked { host: text.clone(), tag: None, wish };
                 }
             };
-            let has = || {
-                self.book.verdict(who, &host) == ClaimState::Has
-                    || (first && accepted(function, host.as_str()))
-            };
             let wish = match self.settings.rules.check(&host, suffixes, is_namespace) {
-                Err(refusal) if refusal.ends_what_was_accepted() || !has() => {
+                Err(refusal)
+                    if refusal.ends_what_was_accepted() || !self.has(function, who, &host, first) =>
+                {
                     Err(not_allowed(refusal.to_string()))
                 }
                 Ok(()) | Err(_) => Ok(host.clone()),

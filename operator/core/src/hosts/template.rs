@@ -13,6 +13,9 @@ const DOMAIN: &str = ".{{domain}}";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DomainTemplate {
     label: Box<str>,
+    /// What stands before, between and behind the two names.
+    around: [Box<str>; 3],
+    name_is_first: bool,
 }
 
 /// Why a text is no template.
@@ -38,7 +41,12 @@ impl FromStr for DomainTemplate {
         if [NAME, NAMESPACE].iter().any(|part| label.matches(part).count() != 1) {
             return Err(TemplateError::Parts);
         }
-        let template = Self { label: label.into() };
+        let name_is_first = label.find(NAME) < label.find(NAMESPACE);
+        let (first, second) = if name_is_first { (NAME, NAMESPACE) } else { (NAMESPACE, NAME) };
+        let (before, rest) = label.split_once(first).ok_or(TemplateError::Parts)?;
+        let (between, behind) = rest.split_once(second).ok_or(TemplateError::Parts)?;
+        let around = [before, between, behind].map(Into::into);
+        let template = Self { label: label.into(), around, name_is_first };
         let example = template.render("a", "a", None);
         match Host::suffix(&example) {
             Ok(host) if host.base() == example && !example.contains('.') => Ok(template),
@@ -53,6 +61,25 @@ impl DomainTemplate {
     /// two long names make no label.
     pub fn host(&self, function: &Claimant, tag: Option<&str>, domain: &Host) -> String {
         format!("{}.{domain}", self.render(&function.name, &function.namespace, tag))
+    }
+
+    /// The namespaces that a Function or a tag with this label could be in: several, where the names leave open which part is
+    /// whose.
+    pub fn possible_namespaces<'label>(&self, label: &'label str) -> impl Iterator<Item = &'label str> {
+        let [before, between, behind] = &self.around;
+        // Where the first of the two names may begin: at once, or behind a tag.
+        let tagged = format!("-{before}");
+        let behind_tags = label.match_indices(&tagged).map(|(at, tagged)| at + tagged.len());
+        let starts = label.starts_with(&**before).then_some(before.len()).into_iter();
+        let starts: Vec<_> = starts.chain(behind_tags.filter(|start| *start > tagged.len())).collect();
+        let parts = starts.into_iter().filter_map(move |start| label.get(start..)?.strip_suffix(&**behind));
+        parts.flat_map(move |both| {
+            (1..both.len()).filter_map(move |at| {
+                let (first, rest) = both.split_at_checked(at)?;
+                let second = rest.strip_prefix(&**between).filter(|second| !second.is_empty())?;
+                Some(if self.name_is_first { second } else { first })
+            })
+        })
     }
 
     fn render(&self, name: &str, namespace: &str, tag: Option<&str>) -> String {
@@ -82,6 +109,26 @@ mod tests {
         let domain = Host::parse("apps.example.com").unwrap();
         assert_eq!(template.host(&function, None, &domain), expected);
         assert_eq!(template.host(&function, Some("next"), &domain), format!("next-{expected}"));
+    }
+
+    #[rstest]
+    #[case("{{name}}-{{namespace}}.{{domain}}", "a-b-c", &["b-c", "c"])]
+    #[case("{{name}}-{{namespace}}.{{domain}}", "hello-default", &["default"])]
+    #[case("{{name}}-{{namespace}}.{{domain}}", "hello", &[])]
+    #[case("{{name}}--{{namespace}}.{{domain}}", "a-b--c-d", &["c-d"])]
+    #[case("{{namespace}}-{{name}}.{{domain}}", "a-b-c", &["a", "a-b", "b"])]
+    #[case("fn-{{namespace}}-{{name}}-x.{{domain}}", "fn-a-b-x", &["a"])]
+    #[case("fn-{{namespace}}-{{name}}-x.{{domain}}", "next-fn-a-b-x", &["a"])]
+    #[case("fn-{{namespace}}-{{name}}-x.{{domain}}", "-fn-a-b-x", &[])]
+    #[case("{{name}}{{namespace}}.{{domain}}", "abc", &["bc", "c"])]
+    fn a_label_may_be_of_several_namespaces(
+        #[case] text: &str,
+        #[case] label: &str,
+        #[case] expected: &[&str],
+    ) {
+        let template: DomainTemplate = text.parse().unwrap();
+        let possible: std::collections::BTreeSet<_> = template.possible_namespaces(label).collect();
+        assert_eq!(possible, expected.iter().copied().collect());
     }
 
     #[rstest]

@@ -218,14 +218,28 @@ fn the_installations_domain_gives_each_its_name_and_nobody_claims_it() {
 }
 
 #[test]
-fn two_names_that_come_out_the_same_are_a_claim_like_any() {
+fn two_names_that_come_out_the_same_are_the_namespaces_with_the_longer_name() {
     let mut world = World::new(Claims::Restricted);
-    world.apply(function("b-c/a", 1, &external(&[])));
-    world.apply(function("c/a-b", 2, &external(&[])));
+    let refused = ["-a-b-c.apps.example.com HostNotAllowed"];
+    // Older, and first: it would be had before its owner asks for it.
+    world.apply(function("c/a-b", 1, &external(&[])));
+    assert_eq!(world.told("c/a-b"), refused);
+    world.apply(function("c/b", 1, &external(&["x"])));
+    assert_eq!(world.told("c/b"), ["+b-c.apps.example.com", "x=-x-b-c.apps.example.com HostNotAllowed"]);
+    world.apply(function("b-c/a", 2, &external(&[])));
     assert_eq!(world.told("b-c/a"), ["+a-b-c.apps.example.com"]);
-    assert_eq!(world.told("c/a-b"), ["-a-b-c.apps.example.com HostTaken"]);
     world.delete("b-c/a");
+    assert_eq!(world.told("c/a-b"), refused);
+
+    // Without that namespace it is free, and whoever has it keeps it when the namespace is made again.
+    world.arbiter.observe_namespace("b-c", None);
+    world.look(&who("c/a-b"));
     assert_eq!(world.told("c/a-b"), ["+a-b-c.apps.example.com"]);
+    world.arbiter.observe_namespace("b-c", Some(None));
+    world.look(&who("c/a-b"));
+    assert_eq!(world.told("c/a-b"), ["+a-b-c.apps.example.com"]);
+    world.apply(function("b-c/a", 2, &external(&[])));
+    assert_eq!(world.told("b-c/a"), ["-a-b-c.apps.example.com HostTaken"]);
 }
 
 #[test]
