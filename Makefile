@@ -42,7 +42,7 @@ loom: deps-build ## The queue, the slots and the gate under every order of their
 .PHONY: counts
 counts: deps-build ## System calls, allocations and instructions of a request, held against their bounds.
 	@deploy/dependencies.sh counts
-	$(CARGO) build --profile image --package catnap-activator --package catnap-bench
+	$(CARGO) programs --package catnap-bench
 	"$${CARGO_TARGET_DIR:-target}/image/catnap-bench" counts --activator "$${CARGO_TARGET_DIR:-target}/image/catnap-activator"
 
 .PHONY: peers

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-target}
 cargo build --package catnap-e2e --bins
 # Optimised as what it measures: the floor pays for its client too.
-cargo build --profile image --package catnap-bench
+cargo programs --package catnap-bench
 programs=$target/debug
 if [ -z "${KUBECONFIG:-}" ]; then
     if ! "$programs/catnap-cluster" env >/dev/null 2>&1; then

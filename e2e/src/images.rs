@@ -73,7 +73,7 @@ pub struct Recipe {
     pub name: &'static str,
     /// Another name for the same.
     also: Option<&'static str>,
-    packages: &'static [&'static str],
+    /// Of those that `cargo programs` builds.
     programs: &'static [&'static str],
     /// As Cargo takes them.
     features: &'static [&'static str],
@@ -90,7 +90,6 @@ pub struct Recipe {
 const EMPTY: Recipe = Recipe {
     name: "catnap-base:dev",
     also: None,
-    packages: &[],
     programs: &[],
     features: &[],
     debian: &[],
@@ -104,7 +103,6 @@ pub const CATNAP: Recipe = Recipe {
     name: "catnap:dev",
     // What the chart asks for without values.
     also: Some(concat!("catnap:", env!("CARGO_PKG_VERSION"))),
-    packages: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     programs: &["catnap", "catnap-operator", "catnap-activator", "catnap-autoscaler"],
     ..EMPTY
 };
@@ -118,12 +116,8 @@ pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
 };
 
 /// The example functions.
-pub const EXAMPLES: Recipe = Recipe {
-    name: "catnap-examples:dev",
-    packages: &["catnap-example-hello", "catnap-example-grpc", "catnap-example-slow-start"],
-    programs: &["hello", "grpc", "slow-start"],
-    ..EMPTY
-};
+pub const EXAMPLES: Recipe =
+    Recipe { name: "catnap-examples:dev", programs: &["hello", "grpc", "slow-start"], ..EMPTY };
 
 /// nginx as Debian packages it, a function that nobody wrote for Catnap. As `examples/nginx/Containerfile`.
 pub const NGINX: Recipe = Recipe {
@@ -147,7 +141,7 @@ impl Recipe {
 
     /// Builds the programs and writes the archive; its path.
     pub fn build(&self) -> Result<PathBuf, Error> {
-        if !self.packages.is_empty() {
+        if !self.programs.is_empty() {
             self.compile()?;
         }
         let mut layers = vec![base::layer()?];
@@ -170,10 +164,7 @@ impl Recipe {
     fn compile(&self) -> Result<(), Error> {
         let failed = |reason| Error::Build { image: self.name, reason };
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.current_dir(workspace()).args(["build", "--profile", "image", "--bins", "--locked"]);
-        for package in self.packages {
-            cargo.args(["--package", package]);
-        }
+        cargo.current_dir(workspace()).arg("programs");
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);
         }

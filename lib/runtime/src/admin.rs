@@ -93,6 +93,13 @@ pub struct AdminListener {
     debug_endpoints: DebugEndpoints,
 }
 
+impl AdminListener {
+    /// Where it listens.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+}
+
 /// Whether the process should get work, as `/readyz` tells. Clones share it; it begins as not ready.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<AtomicBool>);

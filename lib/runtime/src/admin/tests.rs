@@ -173,46 +173,6 @@ async fn a_probe_does_not_wait_for_those_who_hold_connections() {
 }
 
 #[tokio::test]
-async fn readers_who_do_not_read_share_one_page() {
-    const LARGE: usize = 8 << 20;
-    let mut registry = Registry::default();
-    registry.register("large", "x".repeat(LARGE), Counter::<u64>::default());
-    let listener = bind(&AdminArgs {
-        admin_address: Some(([127, 0, 0, 1], 0).into()),
-        debug_endpoints: DebugEndpoints::default(),
-    })
-    .unwrap();
-    let address = listener.socket.local_addr().unwrap();
-    let admin = Admin { registry, ..admin(asleep()) };
-    tokio::spawn(serve(listener, admin, CancellationToken::new()));
-    let ask = || async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: admin\r\n\r\n").await.unwrap();
-        // Its page is there; the rest of it is never read.
-        stream.read_u8().await.unwrap();
-        stream
-    };
-    let first = ask().await;
-    let (before, began) = (resident_bytes(), std::time::Instant::now());
-    let mut readers = vec![first];
-    for _ in 0..40 {
-        readers.push(ask().await);
-    }
-    let grown = resident_bytes().saturating_sub(before);
-    // A page is made anew once it is a second old. The clients are in this process, too, and so are the kernel's buffers not.
-    let pages = usize::try_from(began.elapsed().as_secs()).unwrap() + 1;
-    assert!(pages < 20, "too slow to tell");
-    assert!(grown < (pages + 6) * LARGE, "{} MiB for {} readers, {pages} pages", grown >> 20, readers.len());
-}
-
-/// Memory of this process.
-fn resident_bytes() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-}
-
-#[tokio::test]
 async fn a_connection_is_for_one_request() {
     let server = start();
     let mut stream = TcpStream::connect(server.address).await.unwrap();
