@@ -7,13 +7,16 @@ use crate::gate::Gate;
 use crate::pod::{Pod, PodKey, PodState};
 use crate::random::Random;
 use catnap_wire::message::{PodReport, PodUid};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use foldhash::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// All pods that the watch shows, and those that are gone but have exchanges open.
 #[derive(Debug, Default)]
 pub(crate) struct Capacity {
     pods: BTreeMap<PodKey, PodState>,
+    /// Of each of `pods`.
+    keys: HashMap<PodUid, PodKey>,
     next_key: u32,
     in_flight: u64,
     /// Pods that may take requests now, limits aside; those to be avoided last.
@@ -49,8 +52,8 @@ impl Capacity {
 
     /// The usable pod of this UID.
     pub(crate) fn usable_by_uid(&self, uid: &PodUid) -> Option<PodKey> {
-        let mut keys = self.usable.iter().copied();
-        keys.find(|key| self.pods.get(key).is_some_and(|state| state.pod.uid == *uid))
+        let key = *self.keys.get(uid)?;
+        self.pods.get(&key).filter(|state| state.usable).map(|_| key)
     }
 
     pub(crate) fn get_mut(&mut self, key: PodKey) -> Option<&mut PodState> {
@@ -58,7 +61,7 @@ impl Capacity {
     }
 
     pub(crate) fn by_uid(&mut self, uid: &PodUid) -> Option<&mut PodState> {
-        self.pods.values_mut().find(|state| state.pod.uid == *uid)
+        self.pods.get_mut(self.keys.get(uid)?)
     }
 
     pub(crate) fn states_mut(&mut self) -> impl Iterator<Item = &mut PodState> {
@@ -72,13 +75,14 @@ impl Capacity {
 
     /// Takes over what the watch shows; returns the pods that are gone for good.
     pub(crate) fn set(&mut self, pods: Vec<Pod>, now: Duration) -> Vec<PodUid> {
-        let mut known: HashMap<PodUid, PodKey> =
-            self.pods.iter().map(|(key, state)| (PodUid::clone(&state.pod.uid), *key)).collect();
+        let mut known = self.keys.clone();
         for pod in pods {
             if let Some(state) = known.remove(&pod.uid).and_then(|key| self.pods.get_mut(&key)) {
                 state.update(pod, now);
             } else {
-                self.pods.insert(PodKey(self.next_key), PodState::new(pod, now));
+                let key = PodKey(self.next_key);
+                self.keys.insert(PodUid::clone(&pod.uid), key);
+                self.pods.insert(key, PodState::new(pod, now));
                 self.next_key += 1;
             }
         }
@@ -88,6 +92,7 @@ impl Capacity {
             }
         }
         self.pods.retain(|_, state| !state.gone || state.in_flight > 0);
+        self.keys.retain(|_, key| self.pods.contains_key(key));
         known.into_keys().collect()
     }
 
@@ -100,7 +105,8 @@ impl Capacity {
         let mut avoided = Vec::new();
         for (key, state) in &mut self.pods {
             state.avoided = gate.avoided().contains(&state.pod.uid);
-            if state.reachable().is_some() && gate.admits(&state.pod.uid) {
+            state.usable = state.reachable().is_some() && gate.admits(&state.pod.uid);
+            if state.usable {
                 if state.avoided { &mut avoided } else { &mut self.usable }.push(*key);
                 if self.limited {
                     let by_load = if state.avoided { &mut self.avoided_by_load } else { &mut self.by_load };
@@ -187,8 +193,10 @@ impl Capacity {
     pub(crate) fn give(&mut self, key: PodKey) {
         self.change(key, |load| load.saturating_sub(1));
         self.in_flight = self.in_flight.saturating_sub(1);
-        if self.pods.get(&key).is_some_and(|state| state.gone && state.in_flight == 0) {
-            self.pods.remove(&key);
+        if self.pods.get(&key).is_some_and(|state| state.gone && state.in_flight == 0)
+            && let Some(state) = self.pods.remove(&key)
+        {
+            self.keys.remove(&state.pod.uid);
         }
     }
 
@@ -217,8 +225,7 @@ impl Capacity {
 
     /// Other activators have this many exchanges open with the pod.
     pub(crate) fn set_elsewhere(&mut self, uid: &PodUid, elsewhere: u32) {
-        let known = self.pods.iter().find(|(_, state)| state.pod.uid == *uid);
-        if let Some(key) = known.map(|(key, _)| *key) {
+        if let Some(key) = self.keys.get(uid).copied() {
             self.update(key, |state| state.elsewhere = elsewhere);
         }
     }

@@ -117,7 +117,7 @@ impl Function {
             match chosen.arrive(destination, ticket, standing) {
                 Outcome::Dispatched(slot) => return Admission::Dispatch(slot),
                 Outcome::Held(waiting) => return Admission::Held(waiting),
-                Outcome::Refused(trouble) => return self.refused(trouble),
+                Outcome::Refused(trouble) => return self.refused(trouble, Some(chosen.id())),
                 // Traffic went to another revision in this moment; the state behind the mutex names it.
                 Outcome::NotRouted => {}
             }
@@ -134,7 +134,13 @@ impl Function {
 
     /// An answer that names this Function.
     pub fn refusal(&self, reason: Reason, detail: Arc<str>) -> Refusal {
-        Refusal { reason, detail, function: Some(self.name.clone()) }
+        self.refusal_of(Trouble { reason, detail }, None)
+    }
+
+    /// The same, for a request that was one of `revision`.
+    pub(crate) fn refusal_of(&self, trouble: Trouble, revision: Option<&RevisionId>) -> Refusal {
+        let Trouble { reason, detail } = trouble;
+        Refusal { reason, detail, function: Some(self.name.clone()), revision: revision.cloned() }
     }
 
     /// Nothing of the request was sent: it goes to another pod of its revision, while that has the traffic.
@@ -148,7 +154,7 @@ impl Function {
         match revision.retry(destination, grant, stays) {
             Outcome::Dispatched(slot) => Admission::Dispatch(slot),
             Outcome::Held(waiting) => Admission::Held(waiting),
-            Outcome::Refused(trouble) => self.refused(trouble),
+            Outcome::Refused(trouble) => self.refused(trouble, Some(revision.id())),
             Outcome::NotRouted => self.move_on(destination, grant),
         }
     }
@@ -167,7 +173,7 @@ impl Function {
         };
         let permit = match self.namespace.share(&self.uid).hold(Standing::Admitted) {
             Ok(permit) => permit,
-            Err(trouble) => return self.refused(trouble),
+            Err(trouble) => return self.refused(trouble, Some(chosen.id())),
         };
         let (waiter, waiting) = Waiting::pair(destination, grant.ticket, Standing::Admitted);
         let held = Held::new(waiter, grant.arrived, grant.waited_cold(), permit);
@@ -185,20 +191,20 @@ impl Function {
         standing: Standing,
     ) -> Admission {
         if state.deleted {
-            return self.refused(Trouble::deleted());
+            return self.refused(Trouble::deleted(), None);
         }
         if let Some(tag) = destination.tag() {
-            return self.refused(Trouble::unknown_tag(tag));
+            return self.refused(Trouble::unknown_tag(tag), None);
         }
         if let Some(trouble) = state.stalled.as_ref().filter(|trouble| trouble.reason.ends_wait()) {
-            return self.refused(trouble.clone());
+            return self.refused(trouble.clone(), None);
         }
         if standing == Standing::New && state.pending.len() >= state.waits.max_requests {
-            return self.refused(Trouble::queue_full(state.pending.len()));
+            return self.refused(Trouble::queue_full(state.pending.len()), None);
         }
         let permit = match self.namespace.share(&self.uid).hold(standing) {
             Ok(permit) => permit,
-            Err(trouble) => return self.refused(trouble),
+            Err(trouble) => return self.refused(trouble, None),
         };
         let (waiter, waiting) = Waiting::pair(destination, ticket, standing);
         state.pending.push(ticket, Held::new(waiter, arrived, true, permit));
@@ -270,7 +276,7 @@ impl Function {
                 }
                 (None, Some(tag)) => {
                     let trouble = Trouble::unknown_tag(tag);
-                    held.waiter.fail(trouble);
+                    held.waiter.fail(trouble, None);
                 }
                 (None, None) => state.pending.push(ticket, held),
             }
@@ -325,10 +331,11 @@ impl Function {
         let longest = state.waits.activation;
         while let Some((_, held)) = state.pending.pop_expired(now, longest) {
             let known = state.stalled.clone();
-            held.waiter.fail(known.unwrap_or_else(|| Trouble {
+            let trouble = known.unwrap_or_else(|| Trouble {
                 reason: Reason::ActivationTimeout,
                 detail: format!("no revision was proven within {} s", longest.as_secs_f64()).into(),
-            }));
+            });
+            held.waiter.fail(trouble, None);
         }
         let next = state.pending.oldest().map(|arrived| arrived + longest);
         state.listed = next.is_some();
@@ -343,13 +350,13 @@ impl Function {
         }
     }
 
-    fn refused(&self, trouble: Trouble) -> Admission {
-        Admission::Refused(self.refusal(trouble.reason, trouble.detail))
+    fn refused(&self, trouble: Trouble, revision: Option<&RevisionId>) -> Admission {
+        Admission::Refused(self.refusal_of(trouble, revision))
     }
 }
 
 fn fail_all(pending: &mut Queue<Waiter>, trouble: &Trouble) {
     while let Some((_, held)) = pending.pop() {
-        held.waiter.fail(trouble.clone());
+        held.waiter.fail(trouble.clone(), None);
     }
 }

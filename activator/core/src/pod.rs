@@ -62,6 +62,8 @@ pub(crate) struct PodState {
     pub(crate) broke_off: bool,
     pub(crate) seen: Milestones,
     pub(crate) probe: Schedule,
+    /// May take requests, limits aside, as of the last decision about that.
+    pub(crate) usable: bool,
     /// Others are used first.
     pub(crate) avoided: bool,
 }
@@ -78,6 +80,7 @@ impl PodState {
             broke_off: false,
             seen: Milestones::default(),
             probe: Schedule::default(),
+            usable: false,
             avoided: false,
         };
         state.update(pod, now);

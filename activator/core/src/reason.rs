@@ -2,6 +2,7 @@
 //!
 //! The table of reasons with their status codes is part of the interface: callers and dashboards rely on it.
 
+use catnap_wire::message::RevisionId;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -271,12 +272,14 @@ pub struct Refusal {
     pub detail: Arc<str>,
     /// The function, when the host was known.
     pub function: Option<FunctionName>,
+    /// The revision that would have had the request, when one had been chosen.
+    pub revision: Option<RevisionId>,
 }
 
 impl Refusal {
     /// A refusal that belongs to no function.
     pub fn new(reason: Reason, detail: impl Into<Arc<str>>) -> Self {
-        Self { reason, detail: detail.into(), function: None }
+        Self { reason, detail: detail.into(), function: None, revision: None }
     }
 }
 

@@ -351,7 +351,7 @@ impl SharedRevision {
                     // A client that left in this moment: the slot comes back by its own drop.
                     drop(sender.send(Ok(slot)));
                 }
-                Effect::Fail { ticket: _, waiter, trouble } => waiter.fail(trouble),
+                Effect::Fail { ticket: _, waiter, trouble } => waiter.fail(trouble, Some(&self.id)),
                 Effect::Send(frame) => self.process.send_frame(frame),
                 Effect::ReadScale { attempt } => {
                     self.process.send(Command::ReadScale { revision: self.id.clone(), attempt });
@@ -398,8 +398,9 @@ impl Kept {
 }
 
 impl Waiter {
-    pub(crate) fn fail(self, trouble: Trouble) {
-        let refusal = self.destination.function().refusal(trouble.reason, trouble.detail);
+    /// Answers the request, which waited for `revision` if for any.
+    pub(crate) fn fail(self, trouble: Trouble, revision: Option<&RevisionId>) {
+        let refusal = self.destination.function().refusal_of(trouble, revision);
         // A client that left in this moment needs no answer.
         drop(self.sender.send(Err(refusal)));
     }

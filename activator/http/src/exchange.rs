@@ -395,7 +395,7 @@ fn another_slot(lease: Lease) -> Failure {
 
 /// Our own answer.
 fn refuse(mut record: Record, refusal: &Refusal, asker: &Asker) -> Response<ResponseBody> {
-    record.outcome = Outcome::Refused(refusal.reason);
+    record.refused(refusal);
     let response = answer::refuse(refusal, asker);
     record.head_sent(response.status().as_u16());
     response.map(|bytes| ResponseBody::own(bytes, record))

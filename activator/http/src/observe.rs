@@ -44,7 +44,7 @@ impl Outcome {
 pub struct Ended<'record> {
     /// The function, when the host was known.
     pub function: Option<&'record Function>,
-    /// The revision whose pod had the request last.
+    /// The revision whose pod had the request last, or that it waited for in vain.
     pub revision: Option<&'record RevisionId>,
     /// Status code of the response, when there was one.
     pub status: Option<u16>,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use catnap_activator_core::{Function, Phases, Reason, Slot};
+use catnap_activator_core::{Function, Phases, Reason, Refusal, Slot};
 use catnap_wire::message::RevisionId;
 use http::HeaderValue;
 
@@ -79,6 +79,14 @@ impl Record {
         self.phases = phases.map(Box::new);
         if let Some(details) = &mut self.details {
             details.pod = Some(Arc::clone(slot.pod()));
+        }
+    }
+
+    /// Catnap answers it itself.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        self.outcome = Outcome::Refused(refusal.reason);
+        if let Some(revision) = &refusal.revision {
+            self.revision = Some(revision.clone());
         }
     }
 

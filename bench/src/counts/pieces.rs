@@ -62,32 +62,53 @@ pub(crate) fn run(arguments: PieceArgs) -> anyhow::Result<()> {
     let connection = activator.leader_connected();
     let welcome = Welcome { term: Term::default(), closed: Vec::new(), more: false };
     activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
-    for namespace in 0..NAMESPACES {
-        for number in 0..FUNCTIONS {
-            let name = FunctionName {
-                namespace: format!("team-{namespace}").into(),
-                name: format!("function-{number}").into(),
-            };
-            add(&activator, name, limit);
-        }
+    for name in names() {
+        add(&activator, name, limit);
     }
-    let function = route(&activator)?;
+    match piece {
+        Piece::Route => find_routes(&activator, times),
+        Piece::Slot | Piece::LimitedSlot => take_slots(&activator, times),
+    }
+}
+
+/// Asks for each Function as often as for the others: how long a search in a hash table takes depends on the table's seed, which
+/// every process draws anew, and evens out over many names.
+fn find_routes(activator: &Activator, times: u64) -> anyhow::Result<()> {
+    let hosts: Vec<String> = names().map(|name| format!("{}:80", host(&name))).collect();
+    for host in hosts.iter().cycle().zip(0..times).map(|(host, _)| host) {
+        route(activator, host)?;
+    }
+    Ok(())
+}
+
+fn take_slots(activator: &Activator, times: u64) -> anyhow::Result<()> {
+    let name = names().next().context("no function")?;
+    let function = route(activator, &host(&name))?;
     for _ in 0..times {
-        if piece == Piece::Route {
-            route(&activator)?;
-        } else {
-            match function.admit() {
-                Admission::Dispatch(slot) => slot.finished(),
-                other => bail!("not dispatched: {other:?}"),
-            }
+        match function.admit() {
+            Admission::Dispatch(slot) => slot.finished(),
+            other => bail!("not dispatched: {other:?}"),
         }
     }
     Ok(())
 }
 
-fn route(activator: &Activator) -> anyhow::Result<Destination> {
-    let found = activator.route(Listener::InCluster, "function-7.team-3.svc.cluster.local:80");
-    found.map_err(|refusal| anyhow::anyhow!("no route: {refusal:?}"))
+fn names() -> impl Iterator<Item = FunctionName> {
+    (0..NAMESPACES).flat_map(|namespace| {
+        (0..FUNCTIONS).map(move |number| FunctionName {
+            namespace: format!("team-{namespace}").into(),
+            name: format!("function-{number}").into(),
+        })
+    })
+}
+
+fn host(FunctionName { namespace, name }: &FunctionName) -> String {
+    format!("{name}.{namespace}.svc.cluster.local")
+}
+
+fn route(activator: &Activator, host: &str) -> anyhow::Result<Destination> {
+    let found = activator.route(Listener::InCluster, host);
+    found.map_err(|refusal| anyhow::anyhow!("no route to {host}: {refusal:?}"))
 }
 
 fn add(activator: &Activator, name: FunctionName, limit: u32) {

@@ -289,7 +289,19 @@ fn before_a_first_revision_the_wait_ends_with_the_reason() {
     fixture.activator.upsert_function(FunctionRoute { stalled, ..route(None, &["hello-1"]) });
     let refusal = refusal(waiting);
     assert_eq!((refusal.reason, refusal.function), (Reason::ImagePullFailed, Some(hello())));
+    assert_eq!(refusal.revision, None, "there was none that it could have waited for");
     assert_eq!(fixture.refuse().reason, Reason::ImagePullFailed);
+}
+
+#[test]
+fn a_refusal_names_the_revision_that_would_have_had_the_request() {
+    let (fixture, _) = Fixture::serving();
+    let trouble = Some(Trouble { reason: Reason::CrashLoop, detail: "exit code 1".into() });
+    let waiting = fixture.hold();
+    fixture.activator.set_pods(&id("hello-1"), vec![Pod { ready: false, trouble, ..pod("a") }]);
+    for refusal in [refusal(waiting), fixture.refuse()] {
+        assert_eq!((refusal.reason, refusal.revision), (Reason::CrashLoop, Some(id("hello-1"))));
+    }
 }
 
 #[test]
@@ -300,7 +312,8 @@ fn before_a_first_revision_the_wait_has_an_end_and_the_queue_a_last_place() {
     let waiting = fixture.hold();
     assert_eq!(fixture.refuse().reason, Reason::QueueFull);
     fixture.pass(ms(5_000));
-    assert_eq!(refusal(waiting).reason, Reason::ActivationTimeout);
+    let refusal = refusal(waiting);
+    assert_eq!((refusal.reason, refusal.revision), (Reason::ActivationTimeout, None));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Answers that Catnap gives itself, and clients that do not get one.
 
-use crate::bed::{Bed, Setup};
+use crate::bed::{Bed, Setup, revision};
 use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, nobody};
 use catnap_activator_core::{Reason, Trouble};
@@ -120,6 +120,7 @@ async fn the_activation_timeout_ends_a_hold() {
     assert_eq!(bed.activator.held(), 0);
     let ended = bed.until_ended(1).await;
     assert!(ended[0].held >= Some(Duration::from_millis(50)), "it waited, though in vain: {ended:?}");
+    assert_eq!(ended[0].revision, Some(revision("slow")), "it is the revision that did not come up");
 }
 
 #[tokio::test]

@@ -66,6 +66,7 @@ pub(crate) struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Summary {
     pub(crate) function: Option<String>,
+    pub(crate) revision: Option<RevisionId>,
     pub(crate) status: Option<u16>,
     pub(crate) outcome: Outcome,
     pub(crate) attempts: u32,
@@ -86,6 +87,7 @@ impl Observer for Counts {
     fn ended(&self, exchange: &Ended<'_>) {
         self.ended.lock().push(Summary {
             function: exchange.function.map(|function| function.name().to_string()),
+            revision: exchange.revision.cloned(),
             status: exchange.status,
             outcome: exchange.outcome,
             attempts: exchange.attempts,
