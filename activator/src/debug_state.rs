@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use catnap_activator_core::{Activator, FunctionState, PodSnapshot, RevisionState, Snapshot};
+use catnap_activator_core::{Activator, FunctionName, FunctionState, PodSnapshot, RevisionState, Snapshot};
 use catnap_runtime::admin::{DebugQuery, Rendering};
 use serde_json::{Value, json};
 
@@ -15,25 +15,27 @@ const SHOWN_PODS: usize = 20;
 
 /// Takes and renders the state of the process.
 pub(crate) fn tell(activator: Arc<Activator>, query: DebugQuery) -> Rendering {
-    Box::new(move || render(&activator.snapshot(), &query))
+    Box::new(move || render(&take(&activator, &query)))
 }
 
-/// The state of the process at one moment; `query.function`: of this Function only.
-pub(crate) fn render(snapshot: &Snapshot, query: &DebugQuery) -> Value {
-    let asked = |name: &str| query.function.as_deref().is_none_or(|function| function == name);
-    let functions: Vec<_> =
-        snapshot.functions.iter().filter(|function| asked(&function.name.to_string())).collect();
-    let mut revisions: Vec<_> = snapshot
-        .revisions
-        .iter()
-        .filter(|state| {
-            query.function.is_none() || functions.iter().any(|each| each.revisions.contains(&state.revision))
-        })
-        .collect();
+/// The state of the process at one moment; `query.function`: of this Function only, as `<namespace>/<name>`.
+fn take(activator: &Activator, query: &DebugQuery) -> Snapshot {
+    match &query.function {
+        None => activator.snapshot(),
+        Some(function) => {
+            // What has no namespace is no Function's name.
+            let (namespace, name) = function.split_once('/').unwrap_or(("", function));
+            activator.snapshot_of(&FunctionName { namespace: namespace.into(), name: name.into() })
+        }
+    }
+}
+
+fn render(snapshot: &Snapshot) -> Value {
+    let mut functions: Vec<_> = snapshot.functions.iter().collect();
+    let mut revisions: Vec<_> = snapshot.revisions.iter().collect();
     // Both sorts keep the order of the names.
     revisions.sort_by_key(|state| state.held == 0 && state.in_flight == 0);
     let (function_count, revision_count) = (functions.len(), revisions.len());
-    let mut functions = functions;
     functions.sort_by_key(|function| function.pending == 0);
     functions.truncate(SHOWN);
     revisions.truncate(SHOWN);
@@ -106,7 +108,9 @@ fn pod(pod: &PodSnapshot) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use catnap_activator_core::{FunctionName, HostRoute, Share, TagRoute};
+    use catnap_activator_core::{
+        FunctionRoute, HostRoute, ManualClock, RevisionRoute, Settings, Share, TagRoute,
+    };
     use catnap_wire::RevisionId;
 
     use super::*;
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_few_are_shown_in_full() {
-        let state = render(&snapshot(2, 3), &DebugQuery::default());
+        let state = render(&snapshot(2, 3));
         assert_eq!(state["leaderConnected"], true);
         let function = json!({
             "name": "default/hello-00001",
@@ -185,7 +189,7 @@ mod tests {
 
     #[test]
     fn of_many_those_with_requests_come_first_and_the_rest_is_counted() {
-        let state = render(&snapshot(10_000, 100), &DebugQuery::default());
+        let state = render(&snapshot(10_000, 100));
         let names: Vec<&str> = state["revisions"]
             .as_array()
             .unwrap()
@@ -201,13 +205,31 @@ mod tests {
         assert!(size < 6 << 20, "{size} bytes");
     }
 
+    /// An activator with these Functions, each with a revision.
+    fn activator(names: &[&str]) -> Arc<Activator> {
+        let (activator, _commands) =
+            Activator::new(Settings::new(1, "own"), Arc::new(ManualClock::default()));
+        for name in names {
+            let name = FunctionName { namespace: "default".into(), name: (*name).into() };
+            let revision = RevisionRoute::new(format!("{}-1", name.name).into());
+            activator.upsert_function(FunctionRoute::of_one(name.clone(), name.name, revision));
+        }
+        activator
+    }
+
     #[test]
-    fn one_function_is_found_among_many() {
-        let query = DebugQuery { function: Some("default/hello-07000".into()) };
-        let state = render(&snapshot(10_000, 1), &query);
-        assert_eq!(state["functions"].as_array().unwrap().len(), 1);
-        assert_eq!(state["revisions"].as_array().unwrap().len(), 1);
-        assert_eq!(state["revisions"][0]["revision"], "default/hello-07000-1");
-        assert_eq!(state["leftOut"], json!({"functions": 0, "revisions": 0}));
+    fn of_one_function_nothing_else_is_copied() {
+        let activator = activator(&["hello", "hello-1", "other"]);
+        let asked =
+            |function: Option<&str>| take(&activator, &DebugQuery { function: function.map(str::to_owned) });
+        let all = asked(None);
+        assert_eq!((all.functions.len(), all.revisions.len()), (3, 3));
+        let Snapshot { functions, revisions, .. } = asked(Some("default/hello"));
+        assert_eq!((&functions[..], &revisions[..]), (&all.functions[..1], &all.revisions[..1]));
+        assert_eq!(revisions[0].revision.name.as_ref(), "hello-1");
+        for none in ["default/gone", "other/hello", "hello", "", "default/hello/1"] {
+            let Snapshot { functions, revisions, .. } = asked(Some(none));
+            assert!(functions.is_empty() && revisions.is_empty(), "{none}: {functions:?} {revisions:?}");
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! What an activator looks like from outside at one moment: for `/debug/state`, gauges and the local live view.
 
-use super::Activator;
+use super::{Activator, Control};
 use crate::aliases::Claim;
+use crate::function::Function;
 use crate::reason::FunctionName;
 use crate::route::{HostRoute, Share, TagRoute};
 use crate::slots::PeerId;
@@ -18,9 +19,9 @@ pub struct Snapshot {
     pub draining: bool,
     /// The other activators.
     pub peers: Vec<PeerState>,
-    /// All Functions.
+    /// All Functions, or the one that was asked for.
     pub functions: Vec<FunctionState>,
-    /// All revisions.
+    /// All revisions, or those of that Function.
     pub revisions: Vec<RevisionState>,
 }
 
@@ -105,26 +106,27 @@ impl Activator {
     /// The state at this moment.
     pub fn snapshot(&self) -> Snapshot {
         let control = self.control.lock();
-        let mut functions: Vec<FunctionState> = self
-            .routes
-            .all()
-            .iter()
-            .map(|function| {
-                let (traffic, tags) = function.traffic();
-                FunctionState {
-                    name: function.name().clone(),
-                    uid: Arc::clone(function.uid()),
-                    revisions: function.revisions(),
-                    traffic,
-                    tags,
-                    hosts: control.claims.of(function.name()).map_or_else(Vec::new, Claim::hosts),
-                    pending: function.pending(),
-                }
-            })
-            .collect();
+        let revisions = control.revisions.iter().map(|known| known.0.snapshot());
+        self.snapshot_with(&control, &self.routes.all(), revisions.collect())
+    }
+
+    /// The state at this moment, of one Function and its revisions alone. Nothing is copied of others.
+    pub fn snapshot_of(&self, name: &FunctionName) -> Snapshot {
+        let control = self.control.lock();
+        let functions = Vec::from_iter(self.routes.get(name));
+        let ids = functions.iter().flat_map(|function| function.revisions());
+        let revisions = ids.filter_map(|id| Some(control.revisions.get(&id)?.0.snapshot()));
+        self.snapshot_with(&control, &functions, revisions.collect())
+    }
+
+    fn snapshot_with(
+        &self,
+        control: &Control,
+        functions: &[Arc<Function>],
+        mut revisions: Vec<RevisionState>,
+    ) -> Snapshot {
+        let mut functions: Vec<_> = functions.iter().map(|function| state_of(control, function)).collect();
         functions.sort_by(|a, b| a.name.cmp(&b.name));
-        let mut revisions: Vec<RevisionState> =
-            control.revisions.iter().map(|known| known.0.snapshot()).collect();
         revisions.sort_by(|a, b| a.revision.cmp(&b.revision));
         Snapshot {
             leader: control.leader.welcomed,
@@ -133,5 +135,18 @@ impl Activator {
             functions,
             revisions,
         }
+    }
+}
+
+fn state_of(control: &Control, function: &Function) -> FunctionState {
+    let (traffic, tags) = function.traffic();
+    FunctionState {
+        name: function.name().clone(),
+        uid: Arc::clone(function.uid()),
+        revisions: function.revisions(),
+        traffic,
+        tags,
+        hosts: control.claims.of(function.name()).map_or_else(Vec::new, Claim::hosts),
+        pending: function.pending(),
     }
 }
