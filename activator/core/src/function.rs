@@ -116,7 +116,10 @@ impl Function {
             };
             match chosen.arrive(destination, ticket, standing) {
                 Outcome::Dispatched(slot) => return Admission::Dispatch(slot),
-                Outcome::Held(waiting) => return Admission::Held(waiting),
+                Outcome::Held(waiting) => {
+                    Self::recheck(destination, &chosen);
+                    return Admission::Held(waiting);
+                }
                 Outcome::Refused(trouble) => return self.refused(trouble, Some(chosen.id())),
                 // Traffic went to another revision in this moment; the state behind the mutex names it.
                 Outcome::NotRouted => {}
@@ -153,9 +156,24 @@ impl Function {
         let stays = self.state.lock().routing.keeps(destination.tag(), revision);
         match revision.retry(destination, grant, stays) {
             Outcome::Dispatched(slot) => Admission::Dispatch(slot),
-            Outcome::Held(waiting) => Admission::Held(waiting),
+            Outcome::Held(waiting) => {
+                Self::recheck(destination, revision);
+                Admission::Held(waiting)
+            }
             Outcome::Refused(trouble) => self.refused(trouble, Some(revision.id())),
             Outcome::NotRouted => self.move_on(destination, grant),
+        }
+    }
+
+    /// A request was just held by this revision, which was chosen before that: an update in between has not seen it there. The
+    /// revision itself only knows whether anything leads to it, a share of the traffic or a tag.
+    fn recheck(destination: &Destination, revision: &Arc<SharedRevision>) {
+        let function = destination.function();
+        let mut state = function.state.lock();
+        if !state.routing.keeps(destination.tag(), revision) {
+            let State { routing, pending, .. } = &mut *state;
+            recall(routing, revision, pending);
+            function.place_pending(&mut state);
         }
     }
 
@@ -253,12 +271,10 @@ impl Function {
         for revision in &gone {
             revision.unroute();
         }
-        let all = gone.iter().chain(state.routing.revisions());
+        let State { routing, pending, .. } = &mut *state;
+        let all = gone.iter().chain(routing.revisions());
         for revision in all.filter(|revision| revision.held() > 0) {
-            let leaves = |waiter: &Waiter| !state.routing.keeps(waiter.destination.tag(), revision);
-            for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now, leaves)) {
-                state.pending.push(ticket, held);
-            }
+            recall(routing, revision, pending);
         }
         state.waits = Waits::of(&route.policy);
         state.stalled = route.stalled;
@@ -352,6 +368,14 @@ impl Function {
 
     fn refused(&self, trouble: Trouble, revision: Option<&RevisionId>) -> Admission {
         Admission::Refused(self.refusal_of(trouble, revision))
+    }
+}
+
+/// Requests that the revision holds and may not keep go to the Function's own queue, from which they are placed anew.
+fn recall(routing: &Routing, revision: &Arc<SharedRevision>, pending: &mut Queue<Waiter>) {
+    let leaves = |waiter: &Waiter| !routing.keeps(waiter.destination.tag(), revision);
+    for (ticket, held) in revision.with(|machine, now, _| machine.take_held(now, leaves)) {
+        pending.push(ticket, held);
     }
 }
 

@@ -8,7 +8,7 @@
 
 use catnap_activator_core::{
     Activator, Admission, Command, Connection, Destination, FunctionName, FunctionRoute, Listener,
-    ManualClock, Pod, RevisionRoute, Settings, Share, Slot,
+    ManualClock, Pod, RevisionRoute, Settings, Share, Slot, TagRoute,
 };
 use catnap_wire::message::{ActivatorFrame, GateId, LeaderFrame, RevisionId, Term, Verdict, Welcome};
 use loom::future::block_on;
@@ -95,11 +95,7 @@ impl Bed {
 
     /// Waits for a slot for as long as it takes.
     fn slot(&self) -> Slot {
-        match self.function.admit() {
-            Admission::Dispatch(slot) => slot,
-            Admission::Held(waiting) => block_on(waiting).expect("a slot"),
-            Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
-        }
+        slot_of(self.function.admit())
     }
 
     /// Uses a slot, beside at most `limit` less 1 others.
@@ -124,6 +120,14 @@ impl Bed {
             Admission::Dispatch(_) => {}
             other => panic!("not dispatched beside a free slot: {other:?}"),
         }
+    }
+}
+
+fn slot_of(admission: Admission) -> Slot {
+    match admission {
+        Admission::Dispatch(slot) => slot,
+        Admission::Held(waiting) => block_on(waiting).expect("a slot"),
+        Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
     }
 }
 
@@ -182,11 +186,7 @@ fn who_was_refused_by_the_pod_is_tried_again_beside_those_who_wait() {
         let (bed, _commands) = Bed::new(1, &["a", "b"]);
         let unlucky = bed.slot();
         let other = bed.spawn(|bed| bed.request(2));
-        match unlucky.connect_failed() {
-            Admission::Dispatch(slot) => bed.exchange(slot, 2),
-            Admission::Held(waiting) => bed.exchange(block_on(waiting).expect("a slot"), 2),
-            Admission::Refused(refusal) => panic!("refused: {refusal:?}"),
-        }
+        bed.exchange(slot_of(unlucky.connect_failed()), 2);
         join([other]);
         bed.assert_quiet();
     });
@@ -267,6 +267,34 @@ fn nobody_is_forgotten_while_the_traffic_moves() {
         bed.activator.upsert_function(route("hello-2", 1));
         bed.request(2);
         join(others);
+        bed.assert_quiet();
+    });
+}
+
+#[test]
+fn who_is_held_while_its_revision_loses_its_share_and_keeps_a_tag_follows_the_traffic() {
+    model(|| {
+        let (bed, _commands) = Bed::new(1, &[]);
+        bed.activator.set_pods(&revision("hello-2"), pods(&["b"]));
+        let request = bed.spawn(|bed| bed.request(1));
+        let tags = vec![TagRoute { tag: "old".into(), revision: "hello-1".into() }];
+        bed.activator.upsert_function(FunctionRoute { tags, ..route("hello-2", 1) });
+        join([request]);
+        bed.assert_quiet();
+    });
+}
+
+#[test]
+fn who_is_held_again_while_its_revision_loses_its_share_and_keeps_a_tag_follows_the_traffic() {
+    model(|| {
+        let (bed, _commands) = Bed::new(1, &["a"]);
+        bed.activator.set_pods(&revision("hello-2"), pods(&["b"]));
+        // Another failure, and the pod is set aside.
+        let Admission::Dispatch(unlucky) = bed.slot().connect_failed() else { panic!("there is its pod") };
+        let request = bed.spawn(|bed| bed.exchange(slot_of(unlucky.connect_failed()), 1));
+        let tags = vec![TagRoute { tag: "old".into(), revision: "hello-1".into() }];
+        bed.activator.upsert_function(FunctionRoute { tags, ..route("hello-2", 1) });
+        join([request]);
         bed.assert_quiet();
     });
 }
