@@ -225,8 +225,8 @@ impl Gate {
         self.latest = self.latest.max(verdict.gate);
         if *zero {
             let young_until = match self.state {
-                // It may be hours old.
-                State::Unanswered { .. } => None,
+                // It is older than the process or than the silence of leaders, and may be hours old.
+                State::Unanswered { since } => Some(since + ALONE_AFTER),
                 State::Resting { young_until, .. } => young_until,
                 State::Open | State::Closed(_) => Some(now + ALONE_AFTER),
             };

@@ -223,6 +223,23 @@ fn rule_13_a_zero_is_young_for_two_seconds_after_it_came(
     assert!(gate.admits(&uid("made since")));
 }
 
+#[test]
+fn rule_13_a_zero_of_a_welcome_is_as_young_as_the_silence_before_it() {
+    let mut gate = Gate::unanswered(at(500));
+    let closed = Closed { verdict: verdict(gate_id(1, 1), &["a"]), zero: true };
+    gate.welcome(closed.verdict.gate.term, Some(&closed), at(600));
+    assert_eq!(gate.alone_from(), Some(at(2_500)));
+    gate.raised_alone(at(2_499));
+    assert!(!gate.is_open(), "it may have been written just before the process started");
+    gate.raised_alone(at(2_500));
+    assert!(gate.admits(&uid("made since")));
+
+    let mut gate = Gate::unanswered(at(500));
+    gate.welcome(closed.verdict.gate.term, Some(&closed), at(3_000));
+    gate.raised_alone(at(3_001));
+    assert!(gate.is_open(), "it was written long ago");
+}
+
 #[rstest]
 #[case::no_pods(true, true)]
 #[case::pods(false, false)]
