@@ -7,7 +7,7 @@ use std::fmt;
 
 use catnap_activator_core::Reason;
 
-use crate::config::{HEAD_BYTES, HEAD_FIELDS};
+use crate::config::{HEAD_BYTES, HEAD_FIELDS, URI_BYTES};
 
 /// Longest name of a field that is repeated.
 const NAME_BYTES: usize = 64;
@@ -62,6 +62,8 @@ pub(crate) enum RequestError {
         "the head has more than {HEAD_BYTES} bytes, which is the most that is allowed; its longest part is {0}"
     )]
     TooLong(Part),
+    #[error("the request's target has more than {URI_BYTES} bytes, which is the most that is allowed")]
+    TargetTooLong,
     /// Nothing of the above, and no request either.
     #[error("the head is not made as RFC 9112 says")]
     Malformed,
@@ -71,6 +73,7 @@ impl RequestError {
     pub(crate) fn reason(&self) -> Reason {
         match self {
             Self::TooManyFields | Self::TooLong(_) => Reason::HeadTooLarge,
+            Self::TargetTooLong => Reason::UriTooLong,
             _ => Reason::BadRequest,
         }
     }
@@ -93,6 +96,10 @@ impl RequestError {
 
     /// This beginning of a head has as many bytes as a whole one may have.
     pub(super) fn too_long(beginning: &[u8]) -> Self {
+        let target = lines(beginning).next().and_then(|line| line.split(|byte| *byte == b' ').nth(1));
+        if target.is_some_and(|target| target.len() > URI_BYTES) {
+            return Self::TargetTooLong;
+        }
         let longest = lines(beginning).enumerate().max_by_key(|(_, line)| line.len());
         Self::TooLong(match longest {
             Some((1.., line)) => Part::of(line),

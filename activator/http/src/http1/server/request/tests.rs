@@ -4,6 +4,7 @@ use rstest::rstest;
 
 use super::error::Part;
 use super::*;
+use crate::config::URI_BYTES;
 
 /// Takes one head out of what comes in pieces of this length. Gives what is left, too.
 fn take_pieces(text: &[u8], pieces: usize) -> Result<(Option<Head>, Vec<u8>), Unparsable> {
@@ -148,9 +149,21 @@ fn heads_have_limits() {
     assert!(one(&with(63, 1_000)).is_ok());
     assert_eq!(refused(&with(66, 1_000), 100_000), too_long(field("x")));
     let endless = format!("GET /{}", "x".repeat(HEAD_BYTES));
+    let target_too_long = (RequestError::TargetTooLong, Reason::UriTooLong);
     for pieces in [100, 8_192, 100_000] {
-        assert_eq!(refused(&endless, pieces), too_long(Part::RequestLine));
+        assert_eq!(refused(&endless, pieces), target_too_long);
     }
+    // Where something else is what makes the head too long.
+    let target = |length: usize| format!("/{}", "x".repeat(length - 1));
+    let long = "y".repeat(HEAD_BYTES);
+    for (length, expected) in [(URI_BYTES, too_long(field("Cookie"))), (URI_BYTES + 1, target_too_long)] {
+        let text = format!("GET {} HTTP/1.1\r\nCookie: {long}", target(length));
+        assert_eq!(refused(&text, 8_192), expected, "{length}");
+    }
+    let halves = "n: v\r\n".repeat(HEAD_BYTES / 6);
+    let text = format!("GET {} HTTP/1.1\r\n{halves}", target(URI_BYTES));
+    assert_eq!(refused(&text, 8_192), too_long(Part::RequestLine));
+    assert_eq!(refused(&long, 8_192), too_long(Part::RequestLine));
     let cookies = format!("GET / HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(HEAD_BYTES));
     assert_eq!(refused(&cookies, 100), too_long(field("Cookie")));
     let nameless = format!("GET / HTTP/1.1\r\n{}", "x".repeat(HEAD_BYTES));
