@@ -16,7 +16,7 @@ use crate::deadlines::Limits;
 use crate::head::Head;
 use crate::io::Protocol;
 use crate::lease::Lease;
-use crate::observe::{Line, Outcome};
+use crate::observe::Line;
 use crate::pool::Want;
 use crate::progress::Expiry;
 use crate::record::Record;
@@ -195,16 +195,16 @@ impl Exchange {
                 }
                 Err(Failure::NoHead) => {
                     let detail = "the pod ended the exchange before its answer";
-                    return Err(refused(function, Reason::UpstreamReset, detail));
+                    return Err(self.refused(Reason::UpstreamReset, detail));
                 }
-                Err(Failure::TimedOut(expiry)) => return Err(self.timed_out(function, expiry)),
+                Err(Failure::TimedOut(expiry)) => return Err(self.timed_out(expiry)),
                 Err(Failure::NoResource) => {
                     let detail = "this process has no descriptor or port left for a connection to a pod";
-                    return Err(refused(function, Reason::ProcessOverloaded, detail));
+                    return Err(self.refused(Reason::ProcessOverloaded, detail));
                 }
                 Err(Failure::Malformed(what)) => {
                     let detail = format!("the body is not made of chunks as RFC 9112 7.1 has them: {what}");
-                    return Err(refused(function, Reason::BadRequest, &detail));
+                    return Err(self.refused(Reason::BadRequest, &detail));
                 }
                 Err(Failure::ClientLeft) => return Err(End::ClientLeft),
             };
@@ -228,16 +228,26 @@ impl Exchange {
         self.client.worker.deadlines.forget(&self.record.progress);
     }
 
-    fn timed_out(&self, function: &Function, expiry: Expiry) -> End {
+    fn timed_out(&self, expiry: Expiry) -> End {
         let detail = self.limits.map_or_else(String::new, |limits| limits.detail(expiry));
-        refused(function, expiry.reason(), &detail)
+        self.refused(expiry.reason(), &detail)
+    }
+
+    fn refused(&self, reason: Reason, detail: &str) -> End {
+        End::Refused(self.refusal(reason, detail))
+    }
+
+    /// An answer of our own, about the revision that the request was sent to last.
+    fn refusal(&self, reason: Reason, detail: &str) -> Refusal {
+        let refusal = self.destination.function().refusal(reason, detail.into());
+        Refusal { revision: self.record.revision().cloned(), ..refusal }
     }
 
     /// Waits for a slot, for as long as the client does: the codec drops this when it leaves.
     async fn hold(&self, function: &Arc<Function>, waiting: Waiting) -> Result<Slot, End> {
         let Some(_held) = self.client.hold(function.name()) else {
             let detail = "this connection has too many requests waiting for the function";
-            return Err(refused(function, Reason::QueueFull, detail));
+            return Err(self.refused(Reason::QueueFull, detail));
         };
         let ahead = if self.client.protocol == Protocol::Http2 { self.body.ahead() } else { 0 };
         let _bytes = waiting.hold_bytes(self.head.bytes() + ahead).map_err(End::Refused)?;
@@ -250,10 +260,12 @@ impl Exchange {
         let slot = tokio::select! {
             biased;
             // It is held for a second attempt.
-            expiry = self.record.progress.expired() => return Err(self.timed_out(function, expiry)),
+            expiry = self.record.progress.expired() => return Err(self.timed_out(expiry)),
             slot = waiting => slot.map_err(End::Refused)?,
             () = deadline => {
-                return Err(refused(function, Reason::ActivationTimeout, "the caller's own deadline passed"));
+                // It is no fault of a revision that its caller gives it so little time.
+                let detail = "the caller's own deadline passed".into();
+                return Err(End::Refused(function.refusal(Reason::ActivationTimeout, detail)));
             }
         };
         // The grant may have overtaken the news of a FIN that is already here.
@@ -369,8 +381,8 @@ impl Exchange {
         let protocol = head.headers.get(http::header::UPGRADE).cloned();
         let asked = lease.slot().is_some_and(|slot| self.head.upgrade(slot.protocol()).is_some());
         let (Some(protocol), Some(pod), true) = (protocol, body.into_stream(), asked) else {
-            let refusal =
-                Refusal::new(Reason::UpstreamReset, "the pod switched protocols without being asked");
+            let detail = "the pod switched protocols without being asked";
+            let refusal = self.refusal(Reason::UpstreamReset, detail);
             let Self { record, asker, .. } = *self;
             return refuse(record, &refusal, &asker);
         };
@@ -382,10 +394,6 @@ impl Exchange {
         self.record.head_sent(head.status.as_u16());
         Response::from_parts(head, ResponseBody::switched(Tunnel::new(pod, lease, self.record)))
     }
-}
-
-fn refused(function: &Function, reason: Reason, detail: &str) -> End {
-    End::Refused(Refusal { function: Some(function.name().clone()), ..Refusal::new(reason, detail) })
 }
 
 /// Nothing reached the pod: its slot can be exchanged for another.

@@ -44,7 +44,8 @@ impl Outcome {
 pub struct Ended<'record> {
     /// The function, when the host was known.
     pub function: Option<&'record Function>,
-    /// The revision whose pod had the request last, or that it waited for in vain.
+    /// The revision whose pod had the request last, or that it waited for in vain; none when the wait was for longer than the
+    /// caller had time.
     pub revision: Option<&'record RevisionId>,
     /// Status code of the response, when there was one.
     pub status: Option<u16>,

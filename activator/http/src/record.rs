@@ -82,12 +82,10 @@ impl Record {
         }
     }
 
-    /// Catnap answers it itself.
+    /// Catnap answers it itself. It may have been sent to another revision than the one that this is about, if it is about any.
     pub(crate) fn refused(&mut self, refusal: &Refusal) {
         self.outcome = Outcome::Refused(refusal.reason);
-        if let Some(revision) = &refusal.revision {
-            self.revision = Some(revision.clone());
-        }
+        self.revision.clone_from(&refusal.revision);
     }
 
     /// A pod that had it gave no response: its next wait is another one.

@@ -46,7 +46,8 @@ pub(super) fn weigh(code: &str, reason: &str) -> Weight {
 
 fn weigh_refusal(reason: Reason) -> Weight {
     match reason {
-        // The revision's pods: they cannot be had, or do not do what was asked of them.
+        // The revision's pods: they cannot be had, or do not do what was asked of them. What its caller gave too little time has no
+        // revision.
         Reason::ActivationTimeout
         | Reason::ImagePullFailed
         | Reason::CrashLoop

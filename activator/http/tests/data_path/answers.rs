@@ -74,6 +74,7 @@ async fn what_is_no_http_is_told_why_and_counted() {
             "9223372036854775807",
         ),
         (format!("{hello}X-Long: {}", "x".repeat(70_000)), Reason::HeadTooLarge, most),
+        (format!("GET /{}", "x".repeat(70_000)), Reason::UriTooLong, "more than 16384 bytes"),
         (
             format!("{hello}{}\r\n", "X-Many: 1\r\n".repeat(100)),
             Reason::HeadTooLarge,
@@ -96,7 +97,7 @@ async fn what_is_no_http_is_told_why_and_counted() {
     assert!(client.rest().await.is_empty(), "an answer to HEAD has no body");
     let counted = bed.counts.unparsable.lock().clone();
     let (bad, large) = (Reason::BadRequest, Reason::HeadTooLarge);
-    assert_eq!(counted, [bad, bad, bad, bad, large, large, bad]);
+    assert_eq!(counted, [bad, bad, bad, bad, large, Reason::UriTooLong, large, bad]);
     assert!(bed.counts.ended.lock().is_empty(), "there was no request");
 }
 
@@ -184,9 +185,9 @@ async fn a_grpc_caller_gets_trailers_only() {
 }
 
 #[tokio::test]
-async fn a_grpc_deadline_ends_a_hold() {
+async fn a_grpc_deadline_ends_a_hold_and_is_no_fault_of_the_revision() {
     let bed = Bed::start();
-    bed.function("hello", Setup::default());
+    bed.function_with("hello", Setup::default(), &[nobody().await]);
     let mut client = http2(bed.address()).await;
     let mut call = request("POST", "http://hello.default/pkg.Service/Call", empty());
     call.headers_mut().insert("content-type", "application/grpc".parse().unwrap());
@@ -195,6 +196,9 @@ async fn a_grpc_deadline_ends_a_hold() {
     assert_eq!(response.headers()["grpc-status"], "14");
     assert_eq!(response.headers()["catnap-reason"], "ActivationTimeout");
     bed.until_held("hello", 0).await;
+    let ended = bed.until_ended(1).await;
+    assert!(ended[0].attempts > 0, "its pod was asked: {ended:?}");
+    assert_eq!(ended[0].revision, None);
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use catnap_activator_core::{
     FunctionPolicy, FunctionRoute, HostRoute, Pod as PodSeen, RevisionRoute, Share, TagRoute,
@@ -230,6 +231,22 @@ async fn who_is_held_stays_or_moves_when_the_weights_change() {
     for client in &mut clients {
         assert_eq!(client.answer().await.text(), "second");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_moved_counts_for_the_revision_that_it_waited_for_last() {
+    let bed = Bed::start();
+    bed.split([100, 0]);
+    bed.pods_of(1, &[nobody().await]);
+    let mut client = Raw::connect(bed.address()).await;
+    client.get("hello.default", "/").await;
+    until("its pod has refused it", || bed.held_by(1) == 1).await;
+    let policy = FunctionPolicy { activation: Duration::from_millis(1), ..FunctionPolicy::default() };
+    bed.activator.upsert_function(FunctionRoute { policy, ..traffic([0, 100]) });
+    assert_eq!(client.answer().await.header("catnap-reason"), Some("ActivationTimeout"));
+    let ended = bed.until_ended(1).await;
+    assert!(ended[0].attempts > 0, "a pod of the first revision was asked: {ended:?}");
+    assert_eq!(ended[0].revision, Some(id(2)), "that one had nothing to do with its end");
 }
 
 /// A pod whose one response is what is sent into the channel.

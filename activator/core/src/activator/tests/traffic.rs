@@ -203,6 +203,18 @@ fn a_request_that_is_sent_again_leaves_a_revision_that_lost_its_share() {
 }
 
 #[test]
+fn a_request_that_moved_is_refused_for_the_revision_it_moved_to() {
+    let fixture = Fixture::with_traffic(&[("hello-1", 100)], &[]);
+    fixture.activator.set_pods(&id("hello-1"), vec![pod("a")]);
+    let unlucky = fixture.dispatch();
+    fixture.activator.upsert_function(split(&[("hello-2", 100)], &[]));
+    let Admission::Held(moved) = unlucky.connect_failed() else { panic!("the other one has no pod") };
+    fixture.pass(FunctionPolicy::default().activation);
+    let refusal = refusal(moved);
+    assert_eq!((refusal.reason, refusal.revision), (Reason::ActivationTimeout, Some(id("hello-2"))));
+}
+
+#[test]
 fn exchanges_go_on_when_their_revision_goes() {
     let fixture = Fixture::with_traffic(&[("hello-1", 100)], &[]);
     fixture.warm();
