@@ -77,7 +77,7 @@ pub(super) struct FunctionSeries {
 /// Of one revision.
 #[derive(Debug, Default)]
 pub(super) struct RevisionSeries {
-    /// Empty: of requests that no pod ever had.
+    /// Empty: of requests that were refused for no revision in particular.
     pub(super) name: Arc<str>,
     /// When a scrape first found that the core has forgotten it.
     gone_at: Mutex<Option<Instant>>,
@@ -165,7 +165,8 @@ impl RevisionSeries {
             let RequestSeries { code, reason, count } = &**requests;
             tally.add(outcomes::weigh(code, reason), count.load(Relaxed));
         }
-        tally
+        // A call that ends at this moment may show in one counter and not yet in the other.
+        Tally { errors: tally.errors.min(tally.ended), ..tally }
     }
 
     fn count_cold_start(&self, phases: &Phases) {
@@ -174,5 +175,21 @@ impl RevisionSeries {
         for (histogram, length) in histograms.iter().zip(lengths) {
             histogram.observe(length);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_never_more_errors_than_ends() {
+        let series = RevisionSeries::default();
+        // The call's end is on its way from another core.
+        series.grpc_errors.store(1, Relaxed);
+        assert_eq!(series.tally(), Tally { ended: 0, errors: 0 });
+        let requests = RequestSeries { code: "2xx", reason: "", count: AtomicU64::new(1) };
+        series.requests.with(|_| false, || requests, |_| ());
+        assert_eq!(series.tally(), Tally { ended: 1, errors: 1 });
     }
 }
