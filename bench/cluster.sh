@@ -1,7 +1,7 @@
 #!/bin/bash
 # Measures what needs a cluster, `cold`, `burst`, `wake` (whose cluster has kwok) or `scale`: on the cluster of KUBECONFIG with
 # Catnap installed there, or else on one of this machine, which is started, gets Catnap from its chart, and is ended again unless
-# it was up before. The arguments go to the benchmark.
+# it was up before. `scale` measures Catnap's programs too, which have to run on this machine. The arguments go to the benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

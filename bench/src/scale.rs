@@ -49,6 +49,7 @@ pub(crate) async fn run(client: Client, arguments: ScaleArgs) -> anyhow::Result<
     if arguments.samples == 0 || arguments.seconds == 0 || !arguments.functions.is_sorted() {
         bail!("--samples and --seconds must be at least 1, and --functions must rise");
     }
+    processes::check()?;
     let namespace = &arguments.cluster.namespace;
     make_namespace(&client, namespace).await?;
     let outcome = Box::pin(measure(&client, &arguments)).await;
@@ -87,6 +88,8 @@ async fn measure(client: &Client, arguments: &ScaleArgs) -> anyhow::Result<Vec<R
         rows.push(row);
         rows.push(Row::plain(format!("{count}, made and Ready a second"), "", made.rate()));
         let idle = idle::watch(client, Duration::from_secs(*seconds)).await?;
+        let settle = idle::SETTLE_LIMIT.as_secs();
+        rows.push(Row::none(format!("{count}, kinds of writes that go on for {settle} s"), idle.endless));
         rows.push(Row::none(format!("{count}, writes in {seconds} s of rest, without Leases"), idle.writes));
         if idle.writes > 0 {
             eprintln!("written at rest: {}", idle.what);

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use kube::Client;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::processes::{self, Process};
 
 /// Longest wait until the last that was begun is done.
-const SETTLE_LIMIT: Duration = Duration::from_secs(300);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 /// Nothing is begun any more when nothing was written for so long.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -20,43 +20,53 @@ pub(super) struct Idle {
     pub(super) writes: usize,
     /// Of what kinds.
     pub(super) what: String,
-    /// The programs of Catnap, where they run on this machine.
+    /// Kinds of writes that had not ended after [`SETTLE_LIMIT`].
+    pub(super) endless: usize,
+    /// The programs of Catnap.
     pub(super) processes: Vec<Process>,
 }
 
 /// Waits until nothing is written any more, and then watches for so long.
 pub(super) async fn watch(client: &Client, length: Duration) -> anyhow::Result<Idle> {
-    let settled = async {
-        let mut before = writes(client).await?;
-        loop {
-            sleep(SILENCE).await;
-            let now = writes(client).await?;
-            if now == before {
-                return anyhow::Ok(());
-            }
-            before = now;
-        }
-    };
-    // Where writes never end there is something to report, and no reason to fail.
-    if let Ok(settled) = tokio::time::timeout(SETTLE_LIMIT, settled).await {
-        settled?;
-    }
+    let endless = settle(async || writes(client).await).await?;
     let before = writes(client).await?;
     let processes = processes::over(length).await?;
     let after = writes(client).await?;
-    let new = after.iter().filter_map(|(what, count)| {
-        let count = count - before.get(what).unwrap_or(&0.0);
-        (count > 0.0).then_some((what, count))
-    });
-    let new: Vec<_> = new.collect();
+    let new: Vec<_> = added(&before, &after).collect();
     let what: Vec<String> = new.iter().map(|(what, count)| format!("{count} {what}")).collect();
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let writes = new.iter().map(|(_, count)| *count as usize).sum();
-    Ok(Idle { writes, what: what.join(", "), processes })
+    Ok(Idle { writes, what: what.join(", "), endless, processes })
+}
+
+type Writes = BTreeMap<String, f64>;
+
+/// Waits until nothing more is written, for as long as [`SETTLE_LIMIT`]. Returns how many kinds of writes there still were in the
+/// end: where they never end there is something to report, and no reason to give up.
+async fn settle(mut writes: impl AsyncFnMut() -> anyhow::Result<Writes>) -> anyhow::Result<usize> {
+    let end = Instant::now() + SETTLE_LIMIT;
+    let mut before = writes().await?;
+    loop {
+        sleep(SILENCE).await;
+        let now = writes().await?;
+        let endless = added(&before, &now).count();
+        if endless == 0 || Instant::now() >= end {
+            return Ok(endless);
+        }
+        before = now;
+    }
+}
+
+/// What was written since.
+fn added<'now>(before: &Writes, now: &'now Writes) -> impl Iterator<Item = (&'now String, f64)> {
+    now.iter().filter_map(|(what, count)| {
+        let count = count - before.get(what).unwrap_or(&0.0);
+        (count > 0.0).then_some((what, count))
+    })
 }
 
 /// How often each kind of write was taken since the API server started.
-async fn writes(client: &Client) -> anyhow::Result<BTreeMap<String, f64>> {
+async fn writes(client: &Client) -> anyhow::Result<Writes> {
     let request = http::Request::get("/metrics").body(Vec::new()).context("a request for metrics")?;
     let text = client.request_text(request).await.context("cannot read the API server's metrics")?;
     let mut writes = BTreeMap::new();
@@ -82,4 +92,25 @@ fn is_of_the_platform(resource: &str) -> bool {
         resource,
         "leases" | "nodes" | "tokenreviews" | "subjectaccessreviews" | "selfsubjectaccessreviews"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many times something is written between two looks, in all that are taken.
+    async fn settled(last: f64) -> usize {
+        let mut looks = 0.0_f64;
+        let look = async || {
+            looks += 1.0;
+            Ok(Writes::from([("POST pods".to_owned(), looks.min(last)), ("PUT nodes".to_owned(), 7.0)]))
+        };
+        settle(look).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn writes_that_never_end_are_told_of() {
+        assert_eq!(settled(3.0).await, 0);
+        assert_eq!(settled(f64::INFINITY).await, 1);
+    }
 }

@@ -1,9 +1,9 @@
-//! Memory and CPU of Catnap's programs, where they run on this machine (proc(5)).
+//! Memory and CPU of Catnap's programs, which have to run on this machine (proc(5)).
 
 use std::fs;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use tokio::time::{Instant, sleep};
 
 const PROGRAMS: [&str; 3] = ["catnap-operator", "catnap-activator", "catnap-autoscaler"];
@@ -15,6 +15,22 @@ pub(super) struct Process {
     pub(super) resident: f64,
     /// Thousandths of a core.
     pub(super) millicores: f64,
+}
+
+/// An error: one of the programs does not run on this machine, so that its bars could not be held.
+pub(super) fn check() -> anyhow::Result<()> {
+    all_among(running()?.iter().map(|running| running.name))
+}
+
+fn all_among(found: impl Iterator<Item = &'static str>) -> anyhow::Result<()> {
+    let found: Vec<_> = found.collect();
+    for program in PROGRAMS {
+        ensure!(
+            found.contains(&program),
+            "{program} does not run on this machine: memory and CPU are measured where Catnap runs"
+        );
+    }
+    Ok(())
 }
 
 /// What they took in this time.
@@ -37,6 +53,7 @@ pub(super) async fn over(length: Duration) -> anyhow::Result<Vec<Process>> {
             None => processes.push(Process { name, resident: last.resident, millicores }),
         }
     }
+    all_among(processes.iter().map(|process| process.name)).context("while nothing happened")?;
     Ok(processes)
 }
 
@@ -75,5 +92,19 @@ impl Running {
         let (user, system): (f64, f64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let ticks = rustix::param::clock_ticks_per_second() as f64;
         Some(Self { id, name, resident: resident / 1_024.0, seconds: (user + system) / ticks })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        all_among(PROGRAMS.into_iter().rev()).unwrap();
+        for missing in PROGRAMS {
+            let error = all_among(PROGRAMS.into_iter().filter(|program| *program != missing)).unwrap_err();
+            assert!(error.to_string().starts_with(missing), "{error}");
+        }
     }
 }
