@@ -187,22 +187,26 @@ pub async fn catnap_pods(test: &Context, component: &str) -> anyhow::Result<Vec<
     Ok(found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
-/// Requests to a function that all activators hold now, for its revisions or for want of one.
-pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
-    let name = format!("{}/{name}", test.namespace);
-    let revision_prefix = format!("{name}-");
-    let mut held = 0;
+/// What `/debug/state` of each activator shows of a function.
+pub async fn known_to_activators(test: &Context, name: &str) -> anyhow::Result<Vec<Value>> {
+    let path = format!("/debug/state?function={}/{name}", test.namespace);
+    let mut states = Vec::new();
     for pod in catnap_pods(test, "activator").await? {
         let admin = Forward::to(test, &pod).await?;
-        let answer = test.http.plain.get(admin.url("/debug/state")).send().await?.text().await?;
-        let state: Value = serde_json::from_str(&answer).context("the state of an activator")?;
+        let answer = test.http.plain.get(admin.url(&path)).send().await?.text().await?;
+        states.push(serde_json::from_str(&answer).context("the state of an activator")?);
+    }
+    Ok(states)
+}
+
+/// Requests to a function that all activators hold now, for its revisions or for want of one.
+pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
+    let mut held = 0;
+    for state in known_to_activators(test, name).await? {
         let list = |key: &str| state[key].as_array().cloned().unwrap_or_default();
-        let unproven = list("functions").into_iter().filter(|function| function["name"] == name.as_str());
-        let revisions = list("revisions").into_iter();
-        let revisions = revisions
-            .filter(|one| one["revision"].as_str().is_some_and(|it| it.starts_with(&revision_prefix)));
-        held += unproven.filter_map(|function| function["heldUnproven"].as_u64()).sum::<u64>();
-        held += revisions.filter_map(|revision| revision["held"].as_u64()).sum::<u64>();
+        held +=
+            list("functions").iter().filter_map(|function| function["heldUnproven"].as_u64()).sum::<u64>();
+        held += list("revisions").iter().filter_map(|revision| revision["held"].as_u64()).sum::<u64>();
     }
     Ok(held)
 }

@@ -6,7 +6,9 @@ use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
 use futures::future::{try_join, try_join_all};
 use serde_json::{Value, json};
 
-use catnap_e2e::functions::{PATIENCE, apply, body, deploy, deployments, get, hello, is_cold, url};
+use catnap_e2e::functions::{
+    PATIENCE, apply, body, deploy, deployments, get, hello, is_cold, known_to_activators, url,
+};
 
 /// Requests that a share is counted over, and how many are under way at once.
 const REQUESTS: usize = 10_000;
@@ -36,7 +38,7 @@ impl Pair {
         Ok(Self { first, second })
     }
 
-    /// Gives the second revision so much of the requests, and the tag `next`; waits until the activators are told.
+    /// Gives the second revision so much of the requests, and the tag `next`; waits until every activator splits them so.
     async fn split(&self, test: &Context, percent: i32) -> anyhow::Result<()> {
         let traffic = json!([
             {"revision": self.first, "percent": 100 - percent},
@@ -53,8 +55,23 @@ impl Pair {
             };
             share(&self.second) == percent && share(&self.first) == 100 - percent
         })
+        .await?;
+        eventually("every activator splits the requests so", PATIENCE, async || {
+            let known = known_to_activators(test, name).await?;
+            let told = known.iter().all(|state| self.is_split(state, percent));
+            Ok((told && !known.is_empty()).then_some(()))
+        })
         .await
-        .map(drop)
+    }
+
+    /// Whether an activator in this state splits the requests so.
+    fn is_split(&self, state: &Value, percent: i32) -> bool {
+        let shares = state["functions"][0]["traffic"].as_array().into_iter().flatten();
+        let share = |revision: &str| {
+            let of = shares.clone().filter(|share| share["revision"] == revision);
+            of.filter_map(|share| share["percent"].as_i64()).sum::<i64>()
+        };
+        share(&self.second) == i64::from(percent) && share(&self.first) == i64::from(100 - percent)
     }
 
     /// Which of the two has answered.
