@@ -6,11 +6,11 @@ use std::fmt::Debug;
 use std::pin::pin;
 
 use catnap_crds::{Function as FunctionObject, labels};
+use catnap_runtime::guarded::Guarded;
 use catnap_runtime::watch::{Change, follow};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};
 use k8s_openapi::api::core::v1::Pod;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -47,31 +47,31 @@ pub(crate) async fn run(
     let client = || client.clone();
     tokio::join!(
         sink.follow(
-            Api::<DeserializeGuard<FunctionObject>>::all(client()),
+            Api::<Guarded<FunctionObject>>::all(client()),
             Config::default(),
             Function::of,
             ClusterChange::Functions
         ),
         sink.follow(
-            Api::<DeserializeGuard<DeploymentObject>>::all(client()),
+            Api::<Guarded<DeploymentObject>>::all(client()),
             children.clone(),
             Deployment::of,
             ClusterChange::Deployments
         ),
         sink.follow(
-            Api::<DeserializeGuard<ReplicaSetObject>>::all(client()),
+            Api::<Guarded<ReplicaSetObject>>::all(client()),
             children.clone(),
             ReplicaSet::of,
             ClusterChange::ReplicaSets
         ),
         sink.follow(
-            Api::<DeserializeGuard<Pod>>::all(client()),
+            Api::<Guarded<Pod>>::all(client()),
             children.clone(),
             FunctionPod::of,
             ClusterChange::Pods
         ),
         sink.follow(
-            Api::<DeserializeGuard<Pod>>::namespaced(client(), &activators.namespace),
+            Api::<Guarded<Pod>>::namespaced(client(), &activators.namespace),
             Config::default().labels(&activators.selector),
             Activator::of,
             ClusterChange::Activators
@@ -82,12 +82,12 @@ pub(crate) async fn run(
 impl Sink {
     async fn follow<K, T>(
         &self,
-        api: Api<DeserializeGuard<K>>,
+        api: Api<Guarded<K>>,
         config: Config,
         trim: fn(&K) -> Option<T>,
         wrap: fn(Change<T>) -> ClusterChange,
     ) where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Default + Send + 'static,
         T: Send + 'static,
     {
         let metrics = self.metrics.clone();
@@ -98,5 +98,45 @@ impl Sink {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use catnap_runtime::prometheus_client::registry::Registry;
+    use catnap_testkit::FakeApi;
+    use serde_json::json;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_function_that_is_nested_too_deep_keeps_none_from_being_known() {
+        let api = FakeApi::default();
+        for (name, levels) in [("deep", 200), ("hello", 1)] {
+            let template = (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+            let function = json!({
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"image": "example/hello:1", "podTemplate": template},
+            });
+            api.insert_at("/apis/catnap.dev/v1alpha1/namespaces/default/functions", function);
+        }
+        let (inputs, mut seen) = mpsc::channel(64);
+        let activators = Activators { namespace: "catnap-system".into(), selector: "a=b".into() };
+        let metrics = Metrics::new(&mut Registry::default());
+        let watching = tokio::spawn(run(api.client(), activators, inputs, metrics));
+        let functions = async {
+            loop {
+                let input = seen.recv().await.expect("the watches go on");
+                if let Input::Cluster(ClusterChange::Functions(Change::Listed(all))) = input {
+                    return all;
+                }
+            }
+        };
+        let functions = tokio::time::timeout(Duration::from_secs(60), functions).await.expect("a list");
+        watching.abort();
+        let names: Vec<_> = functions.iter().map(|function| &*function.name).collect();
+        assert_eq!(names, ["deep", "hello"]);
     }
 }

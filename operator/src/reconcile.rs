@@ -63,8 +63,8 @@ pub(crate) async fn reconcile(
             context.claims.judge(function);
             return Ok(Action::await_change());
         }
-        Err(invalid) => {
-            tracing::error!(function = key(function.as_ref()), error = %invalid, "a Function cannot be read");
+        Err(unreadable) => {
+            tracing::error!(function = key(function.as_ref()), error = %Causes(unreadable), "a Function was left out");
             return Ok(Action::await_change());
         }
     };

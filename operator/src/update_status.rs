@@ -12,7 +12,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::{context::Context, write::WriteError};
+use crate::{context::Context, watch::GuardedFunction, write::WriteError};
 
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -31,7 +31,8 @@ pub(crate) async fn update_status(
     report: &Report,
 ) -> Result<(), UpdateStatusError> {
     if function.status.as_ref() != Some(&report.status) {
-        let api: Api<Function> = Api::namespaced(
+        // The answer is the whole Function, however deep.
+        let api: Api<GuardedFunction> = Api::namespaced(
             context.client.clone(),
             function.metadata.namespace.as_deref().unwrap_or_default(),
         );

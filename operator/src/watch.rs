@@ -9,6 +9,7 @@ use catnap_crds::{Function, RevisionState, labels};
 use catnap_operator_core::{HostSettings, RawDeployment};
 use catnap_runtime::{
     Causes,
+    guarded::Guarded,
     watch::{Change, follow},
 };
 use futures::StreamExt;
@@ -20,7 +21,7 @@ use k8s_openapi::api::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::{DeserializeGuard, NamespaceResourceScope},
+    core::NamespaceResourceScope,
     runtime::{
         WatchStreamExt,
         reflector::{self, ObjectRef, Store},
@@ -40,7 +41,7 @@ use crate::{
 };
 
 /// A Function as watched: one that cannot be read is there, with the reason.
-pub(crate) type GuardedFunction = DeserializeGuard<Function>;
+pub(crate) type GuardedFunction = Guarded<Function>;
 
 /// What the watches saw last.
 #[derive(Debug, Default)]
@@ -95,8 +96,7 @@ pub(crate) fn start(
     let proofs = Arc::new(Proofs::new(max_proofs, touch.clone()));
     let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
     let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
-    let events =
-        events.default_backoff().modify(|function| function.managed_fields_mut().clear()).reflect(writer);
+    let events = events.default_backoff().reflect(writer);
     tokio::spawn(watches.clone().functions(events, claims.clone(), proofs.clone()));
     tokio::spawn(watches.clone().namespaces(client, claims.clone()));
 
@@ -201,6 +201,7 @@ impl Watches {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
             + Debug
+            + Default
             + DeserializeOwned
             + Send
             + Sync
@@ -208,7 +209,6 @@ impl Watches {
     {
         let config = watcher::Config::default().labels(labels::FUNCTION);
         let trim = move |mut object: K| {
-            object.meta_mut().managed_fields = None;
             trim(&mut object);
             Some(object)
         };
@@ -231,7 +231,7 @@ impl Watches {
         }
     }
 
-    async fn activator(self, services: Api<DeserializeGuard<Service>>, name: String, caches: Arc<Caches>) {
+    async fn activator(self, services: Api<Guarded<Service>>, name: String, caches: Arc<Caches>) {
         let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let changes =
             follow(services, config, |service| Some(cluster_ips(&service)), self.counting("Service"));
@@ -282,7 +282,7 @@ impl Watches {
     /// The Function serves, and nothing about it waits for what its children become.
     fn is_settled(&self, function: &ObjectRef<GuardedFunction>) -> bool {
         let Some(guarded) = self.functions.get(function) else { return false };
-        let DeserializeGuard(Ok(Function { metadata, status: Some(status), .. })) = guarded.as_ref() else {
+        let Guarded(Ok(Function { metadata, status: Some(status), .. })) = guarded.as_ref() else {
             return false;
         };
         let ready = |condition: &Condition| condition.type_ == "Ready" && condition.status == "True";

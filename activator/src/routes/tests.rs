@@ -2,6 +2,11 @@
 
 use std::time::Duration;
 
+use catnap_runtime::watch::{Change, follow};
+use catnap_testkit::FakeApi;
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::watcher::Config;
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -219,4 +224,29 @@ fn a_function_on_its_way_out_is_no_route() {
     leaving.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
     let name = FunctionName { namespace: "default".into(), name: "hello".into() };
     assert_eq!(Seen::trim(leaving), Some(Seen::Deleting(name)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_is_nested_too_deep_keeps_none_from_its_route() {
+    let api = FakeApi::default();
+    for (name, levels) in [("deep", 200), ("hello", 1)] {
+        let template = (0..levels).fold(json!(1), |inner, _| json!({"a": inner}));
+        let function = json!({
+            "metadata": {"name": name, "namespace": "default"},
+            "spec": {"image": "example/hello:1", "podTemplate": template}, "status": proven(),
+        });
+        api.insert_at("/apis/catnap.dev/v1alpha1/namespaces/default/functions", function);
+    }
+    let changes = follow::<Function, _>(Api::all(api.client()), Config::default(), Seen::trim, || ());
+    let first = tokio::time::timeout(Duration::from_secs(60), Box::pin(changes).next()).await;
+    let Ok(Some(Change::Listed(seen))) = first else { panic!("{first:?}") };
+    let routes: Vec<_> = seen.into_iter().filter_map(Seen::into_route).collect();
+    assert_eq!(routes.iter().map(|route| &*route.name.name).collect::<Vec<_>>(), ["deep", "hello"]);
+    assert!(routes.iter().all(|route| route.traffic.len() == 1), "{routes:?}");
+}
+
+#[test]
+fn a_status_that_nobody_has_written_is_as_none() {
+    let route = |status: Value| route(function(json!({}), status));
+    assert_eq!(route(json!({"observedGeneration": -1, "replicas": 0})), route(Value::Null));
 }

@@ -7,6 +7,7 @@ pub mod backoff;
 mod causes;
 pub mod channel;
 pub mod failpoint;
+pub mod guarded;
 pub mod identity;
 pub mod kubernetes;
 pub mod leader;

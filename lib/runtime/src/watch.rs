@@ -2,13 +2,12 @@
 //!
 //! A watch that breaks is taken up again with a growing delay; until then nothing is forgotten, so an API server that is
 //! gone changes nothing. What a new list no longer holds is known to be gone when that list is complete. An object that
-//! cannot be read is left out of a list, and stays as it was known otherwise.
+//! cannot be read is left out of a list, and otherwise stays as it was known until it is deleted.
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::core::DeserializeGuard;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch_objects};
@@ -18,6 +17,7 @@ use tokio::time::Instant;
 
 use crate::Causes;
 use crate::backoff::GrowingDelay;
+use crate::guarded::Guarded;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
 const WATCH_SECONDS: u32 = 60;
@@ -38,16 +38,17 @@ pub enum Change<T> {
 
 /// Follows what `config` selects.
 ///
-/// `trim` answers `None` for an object that is to be left out; it must know an object that goes as well as one that comes.
+/// `trim` answers `None` for an object that is to be left out; it must know an object that goes as well as one that comes,
+/// by its metadata alone when it goes.
 /// `failed` is called, for metrics, when the watch breaks and when an object cannot be read; both are logged already.
 pub fn follow<K, T>(
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Guarded<K>>,
     config: Config,
     trim: impl Fn(K) -> Option<T> + Send + 'static,
     failed: impl Fn() + Send + 'static,
 ) -> impl Stream<Item = Change<T>> + Send + 'static
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + Default + DeserializeOwned + Send + 'static,
     T: Send + 'static,
 {
     let events = watch_objects(api, config.timeout(WATCH_SECONDS)).backoff(WatchBackoff::default());
@@ -56,12 +57,12 @@ where
 
 /// The changes that a watcher's events make, lists delivered whole.
 fn changes<K, T>(
-    events: impl Stream<Item = watcher::Result<Event<DeserializeGuard<K>>>> + Send,
+    events: impl Stream<Item = watcher::Result<Event<Guarded<K>>>> + Send,
     trim: impl Fn(K) -> Option<T> + Send,
     failed: impl Fn() + Send,
 ) -> impl Stream<Item = Change<T>> + Send
 where
-    K: Resource<DynamicType = ()> + Send,
+    K: Resource<DynamicType = ()> + Default + Send,
     T: Send,
 {
     let mut listing = Vec::new();
@@ -78,7 +79,7 @@ where
             }
             Ok(Event::InitDone) => Some(Change::Listed(std::mem::take(&mut listing))),
             Ok(Event::Apply(object)) => read(object).map(Change::Applied),
-            Ok(Event::Delete(object)) => read(object).map(Change::Deleted),
+            Ok(Event::Delete(object)) => trim(object.into_outline()).map(Change::Deleted),
             Err(error) => {
                 tracing::warn!(kind = %K::kind(&()), error = %Causes(&error), "watch interrupted, keeping what is known");
                 failed();
@@ -89,12 +90,12 @@ where
     })
 }
 
-fn readable<K: Resource<DynamicType = ()>>(object: DeserializeGuard<K>, failed: &impl Fn()) -> Option<K> {
+fn readable<K: Resource<DynamicType = ()>>(object: Guarded<K>, failed: &impl Fn()) -> Option<K> {
     match object.0 {
         Ok(object) => Some(object),
-        Err(invalid) => {
-            let (namespace, name) = (invalid.metadata.namespace, invalid.metadata.name);
-            tracing::warn!(kind = %K::kind(&()), namespace, name, error = invalid.error, "object left out: it cannot be read");
+        Err(unreadable) => {
+            let (namespace, name) = (&unreadable.metadata.namespace, &unreadable.metadata.name);
+            tracing::warn!(kind = %K::kind(&()), namespace, name, error = %Causes(&unreadable), "object left out");
             failed();
             None
         }

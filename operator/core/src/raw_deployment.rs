@@ -38,6 +38,12 @@ fn kind() -> Cow<'static, str> {
     Deployment::kind(&())
 }
 
+impl Default for RawDeployment {
+    fn default() -> Self {
+        Self::new(ObjectMeta::default(), Value::Null)
+    }
+}
+
 impl RawDeployment {
     /// One that nobody has stored yet.
     pub fn new(metadata: ObjectMeta, spec: Value) -> Self {

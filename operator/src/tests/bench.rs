@@ -7,7 +7,7 @@ use std::sync::{
 
 use catnap_crds::{Function, FunctionStatus, labels};
 use catnap_operator_core::{Claims, HostSettings};
-use catnap_runtime::watch::Change;
+use catnap_runtime::{guarded::Guarded, watch::Change};
 use catnap_testkit::FakeApi;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::{
@@ -16,7 +16,7 @@ use k8s_openapi::api::{
 };
 use kube::{
     Resource, ResourceExt,
-    core::{DeserializeGuard, NamespaceResourceScope},
+    core::NamespaceResourceScope,
     runtime::{
         controller::Action,
         events::{Recorder, Reporter},
@@ -133,7 +133,7 @@ impl Bench {
     pub(crate) fn delete_function(&self, namespace: &str, name: &str) {
         let gone: Function = self.api.get(namespace, name).unwrap();
         self.api.remove::<Function>(namespace, name);
-        let gone = DeserializeGuard(Ok(gone));
+        let gone = Guarded(Ok(gone));
         self.store.lock().apply_watcher_event(&Event::Delete(gone.clone()));
         self.context.claims.forget(&gone);
     }
@@ -151,7 +151,7 @@ impl Bench {
 
     /// Looks at a Function that may not be there any more.
     pub(crate) async fn look_at_as_it_was(&self, function: Function) -> Result<Action, ReconcileError> {
-        reconcile(Arc::new(DeserializeGuard(Ok(function))), self.context.clone()).await
+        reconcile(Arc::new(Guarded(Ok(function))), self.context.clone()).await
     }
 
     /// Looks at the Functions that are to be looked at again, until there are none; those that it looked at.
@@ -182,8 +182,8 @@ impl Bench {
 
     /// Reconciles with this view of the Function.
     pub(crate) async fn look_by(&self, function: Function) -> Result<Action, ReconcileError> {
-        let function = Arc::new(DeserializeGuard(Ok(function)));
-        self.store.lock().apply_watcher_event(&Event::Apply(DeserializeGuard::clone(&function)));
+        let function = Arc::new(Guarded(Ok(function)));
+        self.store.lock().apply_watcher_event(&Event::Apply(Guarded::clone(&function)));
         let result = reconcile(function.clone(), self.context.clone()).await;
         if let Err(error) = &result {
             after_failure(&function, error, &self.context);
@@ -201,7 +201,7 @@ impl Bench {
         let mut store = self.store.lock();
         store.apply_watcher_event(&Event::Init);
         for function in self.in_all::<Function>() {
-            store.apply_watcher_event(&Event::InitApply(DeserializeGuard(Ok(function))));
+            store.apply_watcher_event(&Event::InitApply(Guarded(Ok(function))));
         }
         store.apply_watcher_event(&Event::InitDone);
     }

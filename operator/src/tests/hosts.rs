@@ -265,3 +265,19 @@ async fn a_tag_gives_way_to_a_function_of_its_name() {
     assert_eq!(bench.settle().await, ["default/hello"]);
     assert_eq!(bench.said("RoutesReady"), "True/Routed");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_function_that_is_nested_too_deep_keeps_nobody_from_taking_over() {
+    let bench = open();
+    insert(&bench.api, "a", "one", 1, &json!({"hosts": ["shop.example.org"]}));
+    bench.look_at("a", "one").await.unwrap();
+    insert(&bench.api, "b", "two", 2, &json!({"hosts": ["shop.example.org"]}));
+    let deep = (0..200).fold(json!(1), |inner, _| json!({"a": inner}));
+    bench.api.edit::<Function>("b", "two", |function| function["spec"]["podTemplate"] = deep);
+    bench.watch();
+    let patience = std::time::Duration::from_secs(60);
+    tokio::time::timeout(patience, bench.take_over()).await.expect("the list is read");
+    bench.look_at("b", "two").await.unwrap();
+    assert_eq!(hosts(&bench, "b", "two"), ["-shop.example.org HostTaken"]);
+    assert_eq!(hosts(&bench, "a", "one"), ["+shop.example.org"]);
+}

@@ -1,5 +1,6 @@
 //! Objects of others, and an API server that says no.
 
+use catnap_crds::Function;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
 use serde_json::{Value, json};
 
@@ -50,6 +51,17 @@ async fn a_foreign_deployment_is_untouched_and_told_of() {
     bench.look().await.unwrap();
     assert_eq!(bench.deployment(FIRST), before);
     assert_eq!(bench.said("Ready"), "False/DeploymentNotOwned");
+}
+
+#[tokio::test]
+async fn a_template_that_is_nested_too_deep_is_told_of() {
+    let bench = Bench::new(&json!({}));
+    // As deep as serde_json reads nothing any more, also not in the answer to the write of the status.
+    let deep = (0..200).fold(json!(1), |inner, _| json!({"a": inner}));
+    bench.api.edit::<Function>(NAMESPACE, "hello", |function| function["spec"]["podTemplate"] = deep);
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Stalled"), "True/InvalidPodTemplate");
+    assert!(!bench.writes().iter().any(|write| write.starts_with("POST deployments/")));
 }
 
 #[tokio::test]

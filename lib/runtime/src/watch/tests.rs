@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http::{Request, Response};
+use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Client;
 use kube::client::Body;
@@ -10,11 +11,11 @@ use serde_json::json;
 
 use super::*;
 
-fn pod(name: &str) -> DeserializeGuard<Pod> {
+fn pod(name: &str) -> Guarded<Pod> {
     serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
 }
 
-fn unreadable() -> DeserializeGuard<Pod> {
+fn unreadable() -> Guarded<Pod> {
     serde_json::from_value(json!({"metadata": {"name": "bad"}, "spec": {"containers": 3}})).unwrap()
 }
 
@@ -31,6 +32,7 @@ async fn a_list_arrives_whole_and_an_interruption_changes_nothing() {
         Ok(Event::Apply(pod("c"))),
         Ok(Event::Apply(unreadable())),
         Ok(Event::Delete(pod("b"))),
+        Ok(Event::Delete(unreadable())),
     ];
     let failures = AtomicUsize::new(0);
     let failed = || {
@@ -42,9 +44,27 @@ async fn a_list_arrives_whole_and_an_interruption_changes_nothing() {
         Change::Listed(vec!["b".to_owned()]),
         Change::Applied("c".to_owned()),
         Change::Deleted("b".to_owned()),
+        Change::Deleted("bad".to_owned()),
     ];
     assert_eq!(seen, expected);
     assert_eq!(failures.into_inner(), 3);
+}
+
+#[tokio::test]
+async fn an_object_that_is_nested_too_deep_keeps_nobody_from_the_others() {
+    let service = tower::service_fn(|_: Request<Body>| async {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(200), "}".repeat(200));
+        let list = format!(
+            r#"{{"metadata":{{"resourceVersion":"1"}},"items":[
+                {{"metadata":{{"name":"deep"}},"revision":1,"data":{deep}}},
+                {{"metadata":{{"name":"other"}},"revision":1}}]}}"#
+        );
+        Ok::<_, std::io::Error>(Response::new(Body::from(list.into_bytes())))
+    });
+    let api = Api::<Guarded<ControllerRevision>>::namespaced(Client::new(service, "default"), "default");
+    let changes = follow(api, Config::default(), |record: ControllerRevision| record.metadata.name, || ());
+    let first = Box::pin(changes).next().await;
+    assert_eq!(first, Some(Change::Listed(vec!["deep".to_owned(), "other".to_owned()])));
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +75,7 @@ async fn an_api_server_that_refuses_lists_is_asked_less_and_less_often() {
         let body = Body::from(serde_json::to_vec(&refusal).unwrap());
         Ok::<_, std::io::Error>(Response::builder().status(429).body(body).unwrap())
     });
-    let api = Api::<DeserializeGuard<Pod>>::namespaced(Client::new(service, "default"), "default");
+    let api = Api::<Guarded<Pod>>::namespaced(Client::new(service, "default"), "default");
     let (failure, mut failures) = tokio::sync::mpsc::unbounded_channel();
     let failed = move || failure.send(Instant::now()).unwrap();
     let changes = follow(api, Config::default(), |pod: Pod| pod.metadata.name, failed);

@@ -8,13 +8,31 @@ use serde_json::Value;
 
 use super::{is_main_port, is_tcp, port_name};
 
+/// Objects and lists inside each other that may be in `podTemplate`: three times what Kubernetes has in it, and fewer than are
+/// read of a Function.
+const MOST_LEVELS: usize = 32;
+
 /// The first contradiction, in words for a person; `labels` are those of the revision's pods.
 pub(super) fn contradiction(
     users: &Value,
     spec: &FunctionSpec,
     labels: &BTreeMap<String, String>,
 ) -> Option<String> {
-    label(users, labels).or_else(|| port(users, spec))
+    depth(users).or_else(|| label(users, labels)).or_else(|| port(users, spec))
+}
+
+fn depth(users: &Value) -> Option<String> {
+    let words = || format!("podTemplate must have at most {MOST_LEVELS} objects and lists inside each other");
+    is_deeper(users, MOST_LEVELS).then(words)
+}
+
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let inner: &mut dyn Iterator<Item = &Value> = match value {
+        Value::Object(fields) => &mut fields.values(),
+        Value::Array(items) => &mut items.iter(),
+        _ => return false,
+    };
+    levels.checked_sub(1).is_none_or(|levels| inner.any(|value| is_deeper(value, levels)))
 }
 
 fn label(users: &Value, ours: &BTreeMap<String, String>) -> Option<String> {

@@ -199,6 +199,12 @@ fn a_port_at_the_functions_number_keeps_its_name() {
     assert_eq!(ports[1]["protocol"], "UDP");
 }
 
+/// Objects and lists inside each other.
+fn nested(levels: usize) -> Value {
+    (0..levels)
+        .fold(json!("a"), |inner, level| if level % 2 == 0 { json!({"x": inner}) } else { json!([inner]) })
+}
+
 #[test]
 fn what_contradicts_catnap_is_refused_in_words() {
     let with_ports = |ports: Value| json!({"podTemplate": {"spec": {"containers": [{"name": "function", "ports": ports}]}}});
@@ -221,6 +227,10 @@ fn what_contradicts_catnap_is_refused_in_words() {
         ),
         (json!({"podTemplate": {"spec": {"containers": {}}}}), "podTemplate.spec.containers must be a list"),
         (
+            json!({"podTemplate": nested(33)}),
+            "podTemplate must have at most 32 objects and lists inside each other",
+        ),
+        (
             json!({"env": [{"name": "A"}], "podTemplate": {"spec": {"containers": [{"name": "function", "env": {"A": "1"}}]}}}),
             "podTemplate.spec.containers[function].env must be a list",
         ),
@@ -229,6 +239,7 @@ fn what_contradicts_catnap_is_refused_in_words() {
     }
     for fine in [
         json!({"podTemplate": {"metadata": {"labels": {"catnap.dev/function": "hello", "team": "a"}}}}),
+        json!({"podTemplate": nested(32)}),
         with_ports(json!([{"containerPort": 8080}, {"containerPort": 9000}])),
         with_ports(
             json!([{"containerPort": 9000, "name": "metrics"}, {"containerPort": 53, "protocol": "UDP"}]),
