@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
+use serde_json::json;
 
 use crate::Function;
 
@@ -22,6 +23,10 @@ pub fn crd() -> CustomResourceDefinition {
         let root = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut());
         let Some(fields) = root.and_then(|root| root.properties.as_mut()) else { continue };
         fields.values_mut().for_each(drop_nulls);
+        // The defaults of what is in it. Without a status kstatus takes a Function that nobody has looked at yet for done.
+        if let Some(status) = fields.get_mut("status") {
+            status.default = Some(JSON(json!({})));
+        }
         // Kubernetes' own documentation of these would be most of the file.
         for (part, names) in [("spec", &["env", "envFrom", "resources"][..]), ("status", &["conditions"][..])]
         {

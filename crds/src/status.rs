@@ -10,8 +10,9 @@ use crate::Protocol;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionStatus {
-    /// The generation of the spec that this status is about.
+    /// The generation of the spec that this status is about; -1 until the operator has looked at the Function.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = -1))]
     pub observed_generation: Option<i64>,
     /// Address inside the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]

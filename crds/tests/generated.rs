@@ -82,6 +82,22 @@ fn the_smallest_manifest_has_every_default() {
     assert!(spec.http.hosts.is_empty() && spec.traffic.is_empty() && spec.pod_template().is_none());
 }
 
+/// kstatus takes a generation that was not observed for work in progress, and an object without a status for one that is done.
+#[test]
+fn a_function_that_nobody_has_looked_at_says_so() {
+    let schema = &schema()["properties"]["status"];
+    // The API server fills a default in, and then the defaults inside it.
+    assert_eq!(schema["default"], serde_json::json!({}));
+    assert_eq!(schema["properties"]["observedGeneration"]["default"], -1);
+    let fields = schema["properties"].as_object().unwrap();
+    let defaults = fields.iter().filter(|(_, field)| !field["default"].is_null());
+    let filled: serde_json::Map<_, _> =
+        defaults.map(|(name, field)| (name.clone(), field["default"].clone())).collect();
+    let status: catnap_crds::FunctionStatus = serde_json::from_value(filled.into()).unwrap();
+    assert_eq!(status.observed_generation, Some(-1));
+    assert_eq!(catnap_crds::FunctionStatus { observed_generation: None, ..status }, Default::default());
+}
+
 /// Names that later versions give a meaning to: whoever uses one now must hear that it does nothing.
 #[test]
 fn reserved_names_are_free() {

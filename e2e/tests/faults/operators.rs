@@ -1,11 +1,11 @@
-//! Two operators: one leads. However it ends, the other one acts on the next edit in time.
+//! Two operators: one leads. However it ends, the other one acts on the next edit in time. And none: nothing says that it is done.
 
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run, within};
-use catnap_e2e::functions::{PATIENCE, apply, body, catnap_pods, deploy, get, hello};
+use catnap_e2e::functions::{PATIENCE, apply, body, catnap_pods, deploy, get, hello, ready};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::Api;
 use nix::sys::signal::{Signal, kill};
@@ -52,6 +52,29 @@ async fn handed_over(name: &str, signal: Signal, bound: Duration) {
         .await;
         test.installation().install(&[]).await?;
         outcome
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_function_that_no_operator_has_looked_at_is_not_taken_for_done() {
+    run("no_operator", Needs::Launcher, async |test| {
+        test.installation().install(&["operator.replicas=0"]).await?;
+        let outcome = Box::pin(async {
+            eventually("the operator is gone", PATIENCE, async || {
+                Ok(catnap_pods(test, "operator").await?.is_empty().then_some(()))
+            })
+            .await?;
+            apply(test, &hello("hello", json!({}))).await?;
+            let status = test.api::<Function>().get("hello").await?.status.context("no status")?;
+            // kstatus: an object whose generation is not the observed one is in progress.
+            anyhow::ensure!(status.observed_generation == Some(-1), "{status:?}");
+            anyhow::Ok(())
+        })
+        .await;
+        test.installation().install(&[]).await?;
+        outcome?;
+        ready(test, "hello").await.map(drop)
     })
     .await;
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use catnap_crds::RevisionState;
+use catnap_crds::{Function, RevisionState};
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use serde_json::json;
 
@@ -30,6 +30,17 @@ async fn a_new_function_gets_its_objects_with_one_write_each() {
     assert_eq!(made.query, "fieldManager=catnap-initial-scale&fieldValidation=Strict");
     assert_eq!(made.body["spec"]["replicas"], 2);
     assert!(calls.iter().any(|call| call.to_string().contains(" events/")), "RevisionCreated");
+    assert_eq!(bench.said("Ready"), "Unknown/Proving");
+}
+
+#[tokio::test]
+async fn a_status_that_the_api_server_filled_in_is_as_none() {
+    let bench = Bench::new(&json!({}));
+    bench.api.edit::<Function>(NAMESPACE, "hello", |function| {
+        function["status"] = json!({"observedGeneration": -1, "replicas": 0});
+    });
+    bench.look().await.unwrap();
+    assert_eq!(bench.status().observed_generation, Some(1));
     assert_eq!(bench.said("Ready"), "Unknown/Proving");
 }
 
