@@ -178,7 +178,11 @@ mod tests {
     #[rstest]
     #[case(&["--domain", "*.example.com"], "is a wildcard")]
     #[case(&["--domain", "https://example.com"], "is no domain")]
+    #[case(&["--domain", "apps.example.0x1f"], "is no domain")]
     #[case(&["--cluster-domain", ""], "is no domain")]
+    #[case(&["--cluster-domain", "cluster.10"], "is no domain")]
+    #[case(&["--domain-template=-{{name}}-{{namespace}}.{{domain}}"], "is no template")]
+    #[case(&["--domain-template=xn--{{name}}-{{namespace}}.{{domain}}"], "is no template")]
     #[case(&["--domain-template", "{{name}}.{{domain}}"], "is no template")]
     #[case(&["--host-claims", "all"], "possible values")]
     fn what_makes_no_sense_is_refused(#[case] flags: &[&str], #[case] words: &str) {

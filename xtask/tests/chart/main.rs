@@ -183,7 +183,7 @@ fn what_a_platform_team_says_about_hosts_reaches_the_operator() {
     assert_eq!(default["CATNAP_DOMAIN"], "");
     assert_eq!(default["CATNAP_DOMAIN_TEMPLATE"], "{{name}}-{{namespace}}.{{domain}}");
     assert_eq!((&*default["CATNAP_HOST_CLAIMS"], &*default["CATNAP_URL_SCHEME"]), ("Restricted", "https"));
-    let template = "fn-{{namespace}}--{{name}}.{{domain}}";
+    let template = "7{{namespace}}--{{name}}x.{{domain}}";
     let template_value = format!("domainTemplate={template}");
     let others =
         "domain=apps.example.com,hosts.claims=Open,hosts.urlScheme=http,clusterDomain=cluster.example";
@@ -203,6 +203,22 @@ fn what_a_platform_team_says_about_hosts_reaches_the_operator() {
         ("domainTemplate=fn-{{name}}.{{domain}}", "domainTemplate"),
         ("domainTemplate=fn-{{name}}.{{namespace}}.{{domain}}", "domainTemplate"),
         ("domainTemplate=fn-{{name}}-{{namespace}}.example.com", "domainTemplate"),
+        ("domainTemplate=-{{name}}-{{namespace}}.{{domain}}", "domainTemplate"),
+        ("domainTemplate=fn-{{name}}-{{namespace}}-.{{domain}}", "domainTemplate"),
+        ("domainTemplate=xn--{{name}}-{{namespace}}.{{domain}}", "domainTemplate"),
+        (
+            &*format!("domainTemplate={}{{{{name}}}}-{{{{namespace}}}}.{{{{domain}}}}", "a".repeat(61)),
+            "domainTemplate",
+        ),
+        ("domain=apps.example.1", "domain"),
+        ("domain=apps.example.0x1f", "domain"),
+        ("clusterDomain=", "clusterDomain"),
+        ("clusterDomain=Cluster.Local", "clusterDomain"),
+        ("clusterDomain=cluster.local.", "clusterDomain"),
+        ("clusterDomain=*.cluster.local", "clusterDomain"),
+        ("clusterDomain=-cluster.local", "clusterDomain"),
+        ("clusterDomain=cluster_local", "clusterDomain"),
+        ("clusterDomain=cluster.10", "clusterDomain"),
         ("hosts.claims=open", "claims"),
         ("hosts.urlScheme=ftp", "urlScheme"),
         ("hosts.allow=all", "hosts"),
