@@ -41,8 +41,44 @@ fn every_role_is_bound_to_the_process_of_its_name_only() {
         assert_eq!(subjects[0]["namespace"], "catnap-system");
         bound.insert((binding["kind"].as_str().unwrap(), name));
     }
-    let roles = of_kind(&objects, "ClusterRole").count() + of_kind(&objects, "Role").count();
+    let cluster_roles = of_kind(&objects, "ClusterRole").filter(|role| aggregated_to(role).is_empty());
+    let roles = cluster_roles.count() + of_kind(&objects, "Role").count();
     assert_eq!(bound.len(), roles, "{bound:?}");
+}
+
+/// The roles of Kubernetes' own that this one adds to.
+fn aggregated_to(role: &Value) -> Vec<&str> {
+    let labels = role["metadata"]["labels"].as_object().unwrap();
+    let prefix = "rbac.authorization.k8s.io/aggregate-to-";
+    let added = labels.iter().filter(|(_, value)| *value == "true");
+    added.filter_map(|(name, _)| name.strip_prefix(prefix)).collect()
+}
+
+#[test]
+fn who_may_edit_or_view_a_namespace_may_do_so_with_its_functions_but_for_the_status() {
+    let Some(objects) = helm::render(&[]) else { return };
+    let roles: BTreeMap<_, _> = of_kind(&objects, "ClusterRole")
+        .filter(|role| !aggregated_to(role).is_empty())
+        .map(|role| (role["metadata"]["name"].as_str().unwrap(), role))
+        .collect();
+    let (view, edit) = (roles["catnap-functions-view"], roles["catnap-functions-edit"]);
+    assert_eq!(roles.len(), 2);
+    assert_eq!(aggregated_to(view), ["view"]);
+    assert_eq!(aggregated_to(edit), ["admin", "edit"]);
+    let reads = serde_json::json!(["get", "list", "watch"]);
+    for (role, verbs) in [(view, reads.as_array().unwrap().len()), (edit, 8)] {
+        let rules = role["rules"].as_array().unwrap();
+        assert_eq!(rules.len(), 1);
+        // Not functions/status: routes and hosts are in it.
+        assert_eq!(rules[0]["resources"], serde_json::json!(["functions"]));
+        assert_eq!(rules[0]["apiGroups"], serde_json::json!(["catnap.dev"]));
+        assert_eq!(rules[0]["verbs"].as_array().unwrap().len(), verbs);
+    }
+    assert_eq!(view["rules"][0]["verbs"], reads);
+
+    let without = helm::render(&["--set", "users.aggregate=false"]).unwrap();
+    assert!(of_kind(&without, "ClusterRole").all(|role| aggregated_to(role).is_empty()));
+    assert!(helm::refusal(&["--set", "users.aggregate=maybe"]).unwrap().contains("aggregate"));
 }
 
 #[test]
