@@ -343,6 +343,18 @@ async fn of_two_namespaces_that_race_for_fifty_hosts_each_host_has_one() {
     .await;
 }
 
+/// Waits until what is made is younger than `elder`, in the whole seconds that Kubernetes counts.
+async fn until_made_later(test: &Context, elder: &Function) -> anyhow::Result<()> {
+    let made = |function: &Function| function.metadata.creation_timestamp.clone();
+    let candidate: Function = serde_json::from_value(hello("candidate", json!({})))?;
+    let dry = PostParams { dry_run: true, ..PostParams::default() };
+    eventually("another second", SOON, async || {
+        let now = test.api::<Function>().create(&dry, &candidate).await?;
+        Ok((made(&now) > made(elder)).then_some(()))
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_gives_itself_no_host() {
     run("tenant_hosts", Needs::Cluster, async |test| {
@@ -352,13 +364,16 @@ async fn a_tenant_gives_itself_no_host() {
             for namespace in [&test.namespace, neighbour] {
                 allow(test, namespace, Some(&suffix)).await?;
             }
+            // Of two that say to have it, activators prefer the one that was made first.
+            claim(test, neighbour, "elder", json!({})).await?;
+            until_made_later(test, &functions(test, neighbour).get("elder").await?).await?;
             claim(test, &test.namespace, "owner", hosts(&[&shop])).await?;
             until_told(test, &test.namespace, "owner", &shop, "accepted").await?;
-            claim(test, neighbour, "liar", hosts(&[&shop])).await?;
-            until_told(test, neighbour, "liar", &shop, "HostTaken").await?;
+            claim(test, neighbour, "elder", hosts(&[&shop])).await?;
+            until_told(test, neighbour, "elder", &shop, "HostTaken").await?;
             answers(test, &shop, "owner").await?;
 
-            // An administrator of one namespace has no say in what it may claim.
+            // An administrator of one namespace has its Functions, and no say in what they may claim.
             let user = format!("tenant-{neighbour}");
             let binding = [
                 "--namespace",
@@ -375,17 +390,36 @@ async fn a_tenant_gives_itself_no_host() {
                 ["annotate", &account, "namespace", neighbour, "--overwrite", "catnap.dev/host-suffixes=org"];
             let error = test.kubectl(&annotate, "").await.err().context("a tenant allowed itself hosts")?;
             anyhow::ensure!(format!("{error:#}").contains("forbidden"), "{error:#}");
+            let manifest = hello("younger", hosts(&[&shop])).to_string();
+            let make = ["--namespace", neighbour, &account, "apply", "--filename", "-"];
+            eventually("the tenant makes a Function", PATIENCE, async || {
+                // The cluster adds the rights of a new kind of object to its own roles in its own time.
+                test.kubectl(&make, &manifest).await.map(Some)
+            })
+            .await?;
+            until_told(test, neighbour, "younger", &shop, "HostTaken").await?;
+            let lie = json!({"status": {"hosts": [{"host": shop, "accepted": true}]}});
+            let (lying, words) =
+                (["--namespace", neighbour, &account, "patch", "function", "younger"], lie.to_string());
+            let lying = [&lying[..], &["--subresource=status", "--type=merge", "--patch", &words]].concat();
+            let error = test.kubectl(&lying, "").await.err().context("a tenant wrote a status")?;
+            anyhow::ensure!(format!("{error:#}").contains("forbidden"), "{error:#}");
 
             // Not even who writes statuses, which is nobody's right but the operator's.
-            let lie = json!({"status": {"hosts": [{"host": shop, "accepted": true}]}});
-            for _ in 0..5 {
-                let liar = functions(test, neighbour);
-                liar.patch_status("liar", &PatchParams::default(), &Patch::Merge(&lie)).await?;
-                let text = body(ask(test, &shop).await?).await?;
-                anyhow::ensure!(text.starts_with("Hello from owner-"), "the liar answers: {text}");
-                until_told(test, neighbour, "liar", &shop, "HostTaken").await?;
+            let liars = functions(test, neighbour);
+            for (name, is_believed) in [("younger", false), ("elder", true)] {
+                for _ in 0..5 {
+                    liars.patch_status(name, &PatchParams::default(), &Patch::Merge(&lie)).await?;
+                    if !is_believed {
+                        let text = body(ask(test, &shop).await?).await?;
+                        anyhow::ensure!(text.starts_with("Hello from owner-"), "{name} answers: {text}");
+                    }
+                    let corrected = |function: &Function| told(function, &shop) == Some("HostTaken");
+                    within(SOON, &liars, name, corrected).await?;
+                    answers(test, &shop, "owner").await?;
+                }
             }
-            answers(test, &shop, "owner").await
+            until_told(test, &test.namespace, "owner", &shop, "accepted").await.map(drop)
         })
         .await
     })
