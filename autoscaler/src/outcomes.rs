@@ -3,12 +3,12 @@
 //! Kept only while somebody asks. What an activator process tells is a sum since its start, so the sums of all processes are
 //! added up, of those that are gone too; a new leader begins with what the activators tell it anew.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use catnap_autoscaler_core::{Leader, StreamId};
 use catnap_runtime::CancellationToken;
-use catnap_wire::limits::MAX_ENDED;
+use catnap_wire::limits::{MAX_COUNTED, MAX_ENDED};
 use catnap_wire::rates::{CountOf, Counted};
 use catnap_wire::{LeaderFrame, Outcomes as Told, RevisionId};
 use tokio::sync::mpsc;
@@ -50,7 +50,8 @@ impl Listener {
 #[derive(Debug)]
 struct Watcher {
     listener: Listener,
-    wanted: HashSet<RevisionId>,
+    /// In an order, so that of too many it is always the same ones that are counted.
+    wanted: BTreeSet<RevisionId>,
     sent: HashMap<RevisionId, CountOf>,
 }
 
@@ -88,7 +89,7 @@ impl Outcomes {
         }
         let id = WatcherId(self.next_watcher);
         self.next_watcher += 1;
-        let watcher = Watcher { listener, wanted: HashSet::new(), sent: HashMap::new() };
+        let watcher = Watcher { listener, wanted: BTreeSet::new(), sent: HashMap::new() };
         self.watchers.insert(id, watcher);
         id
     }
@@ -119,7 +120,7 @@ impl Outcomes {
 
     fn follow_wanted(&mut self) -> Option<LeaderFrame> {
         let Self { watchers, streams, revisions, .. } = self;
-        let wanted: HashSet<&RevisionId> = watchers.values().flat_map(|watcher| &watcher.wanted).collect();
+        let wanted = shared_out(watchers.values().map(|watcher| &watcher.wanted));
         if wanted.len() == revisions.len() && wanted.iter().all(|known| revisions.contains_key(*known)) {
             return None;
         }
@@ -162,6 +163,9 @@ impl Outcomes {
 
     /// What an activator tells. It may still be about what nobody wants to know any more.
     pub(crate) fn heard(&mut self, stream: StreamId, outcomes: Vec<Told>) {
+        if self.is_replaced(stream) {
+            return;
+        }
         let Some(telling) = self.streams.get_mut(&stream) else { return };
         for Told { revision, ended, errors } in outcomes {
             let Some(processes) = self.revisions.get_mut(&revision) else { continue };
@@ -170,6 +174,14 @@ impl Outcomes {
             }
             telling.told.insert(revision);
         }
+    }
+
+    /// Its process has a newer stream, on which everything is told anew: what this one still brings is older than that.
+    fn is_replaced(&self, stream: StreamId) -> bool {
+        let Some(Telling { boot, .. }) = self.streams.get(&stream) else { return false };
+        self.streams
+            .iter()
+            .any(|(other, telling)| *other > stream && telling.welcomed && telling.boot == *boot)
     }
 
     /// Tells those who ask what is new, once a second; `is_open` says which streams there are yet. Gives those who do not take it,
@@ -193,9 +205,10 @@ impl Outcomes {
             self.revisions.keys().map(|revision| (revision, self.count(revision, complete))).collect();
         let mut deaf = Vec::new();
         for (id, watcher) in &mut self.watchers {
-            let wanted = watcher.wanted.iter().filter_map(|revision| counts.get(revision));
-            let news: Vec<_> =
-                wanted.filter(|count| watcher.sent.get(&count.revision) != Some(count)).cloned().collect();
+            let is_new = |count: &CountOf| watcher.sent.get(&count.revision) != Some(count);
+            let count =
+                |revision: &RevisionId| counts.get(revision).cloned().unwrap_or_else(|| unknown(revision));
+            let news: Vec<_> = watcher.wanted.iter().map(count).filter(is_new).collect();
             if news.is_empty() {
                 continue;
             }
@@ -205,6 +218,11 @@ impl Outcomes {
             }
         }
         deaf
+    }
+
+    /// What is known of a revision, when it is counted.
+    pub(crate) fn of(&self, leader: &Leader, revision: &RevisionId) -> Option<CountOf> {
+        self.revisions.contains_key(revision).then(|| self.count(revision, leader.hears_all()))
     }
 
     fn count(&self, revision: &RevisionId, complete: bool) -> CountOf {
@@ -221,6 +239,32 @@ impl Outcomes {
             complete: complete && asked.all(|telling| telling.told.contains(revision)),
         }
     }
+}
+
+/// What is asked of the activators, which take no more than so much in one question: of each who asks the next one in turn, so
+/// that one who asks for much leaves the others their part.
+fn shared_out<'a>(wanted: impl Iterator<Item = &'a BTreeSet<RevisionId>>) -> HashSet<&'a RevisionId> {
+    let mut asking: Vec<_> = wanted.map(BTreeSet::iter).collect();
+    let mut shared = HashSet::new();
+    while !asking.is_empty() {
+        asking.retain_mut(|rest| {
+            let Some(revision) = rest.next() else { return false };
+            if shared.len() < MAX_COUNTED {
+                shared.insert(revision);
+                return true;
+            }
+            if !shared.contains(revision) {
+                tracing::warn!(most = MAX_COUNTED, %revision, "more revisions are asked for than are counted");
+            }
+            false
+        });
+    }
+    shared
+}
+
+/// Of what is not counted, because too much is asked for.
+fn unknown(revision: &RevisionId) -> CountOf {
+    CountOf { revision: revision.clone(), ended: 0, errors: 0, complete: false }
 }
 
 #[cfg(test)]

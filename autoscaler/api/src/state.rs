@@ -68,6 +68,20 @@ pub struct Explained {
     pub inputs: Option<Inputs>,
     /// The last changes of the count, the latest first.
     pub changes: Vec<Changed>,
+    /// How its requests ended; told while an operator asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outcomes: Option<Ended>,
+}
+
+/// Requests of a revision that have ended, since the activators began to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// Those whose end says something of it.
+    pub ended: u64,
+    /// How many of them it failed.
+    pub errors: u64,
+    /// Every activator that exists has told its part.
+    pub complete: bool,
 }
 
 /// A decision.
@@ -207,6 +221,7 @@ impl Explained {
             decision,
             inputs,
             changes: changes.iter().map(|change| Changed::of(change, now)).collect(),
+            outcomes: None,
         }
     }
 }

@@ -114,6 +114,24 @@ fn a_process_that_is_gone_still_counts_and_one_that_connects_anew_does_not_twice
 }
 
 #[test]
+fn what_an_older_stream_of_a_process_still_brings_is_no_news() {
+    let mut bed = Bed::new();
+    bed.outcomes.want(bed.watcher, vec![id("new")]);
+    bed.outcomes.heard(SECOND, told("new", 0, 0));
+    let again = StreamId(3);
+    bed.outcomes.greeted(again, FIRST.0);
+    bed.outcomes.heard(FIRST, told("new", 10, 1));
+    assert_eq!(bed.second(), [of("new", 10, 1, true)], "the newer one may not tell yet");
+    bed.outcomes.welcomed(again);
+    bed.outcomes.heard(again, told("new", 12, 1));
+    bed.outcomes.heard(FIRST, told("new", 11, 1));
+    assert_eq!(bed.second(), [of("new", 12, 1, true)]);
+    // Its series may have been dropped in the meantime, so that it begins anew.
+    bed.outcomes.heard(again, told("new", 3, 0));
+    assert_eq!(bed.second(), [of("new", 3, 0, true)]);
+}
+
+#[test]
 fn it_is_complete_when_everybody_has_told() {
     let mut bed = Bed::new();
     bed.outcomes.want(bed.watcher, vec![id("new")]);
@@ -152,6 +170,45 @@ fn sums_stay_within_what_a_frame_may_say() {
         bed.outcomes.heard(stream, told("new", MAX_ENDED, MAX_ENDED));
     }
     assert_eq!(bed.second(), [of("new", MAX_ENDED, MAX_ENDED, true)]);
+}
+
+/// So many revisions, by names of their own.
+fn many(prefix: &str, count: usize) -> Vec<RevisionId> {
+    (0..count).map(|number| id(&format!("{prefix}-{number:05}"))).collect()
+}
+
+fn questioned(question: Option<LeaderFrame>) -> HashSet<RevisionId> {
+    let Some(LeaderFrame::Count { revisions }) = question else { panic!("a question, not {question:?}") };
+    assert!(revisions.len() <= MAX_COUNTED, "{} are refused by every activator", revisions.len());
+    revisions.into_iter().collect()
+}
+
+#[test]
+fn no_more_is_asked_than_activators_take_and_each_operator_has_its_part() {
+    let mut bed = Bed::new();
+    let all_of_one = bed.outcomes.want(bed.watcher, many("one", MAX_COUNTED));
+    assert_eq!(questioned(all_of_one).len(), MAX_COUNTED);
+    for stream in [FIRST, SECOND] {
+        bed.outcomes.heard(stream, told("one-19999", 5, 1));
+        bed.outcomes.heard(stream, told("one-00000", 5, 1));
+    }
+    assert!(bed.second().contains(&of("one-19999", 10, 2, true)));
+    let (other, mut counted, outcomes) = watching(std::mem::take(&mut bed.outcomes));
+    bed.outcomes = outcomes;
+    let asked = questioned(bed.outcomes.want(other, many("other", 10)));
+    assert!(many("other", 10).iter().all(|revision| asked.contains(revision)), "a few find room");
+    assert_eq!(asked.len(), MAX_COUNTED);
+    // What is not counted any more is not known, and the rest is as it was.
+    assert_eq!(bed.second(), [of("one-19999", 0, 0, false)]);
+    assert_eq!(counted.try_recv().unwrap().unwrap().0.len(), 10);
+
+    let asked = questioned(bed.outcomes.want(other, many("other", MAX_COUNTED)));
+    for prefix in ["one", "other"] {
+        let half = many(prefix, MAX_COUNTED / 2);
+        assert!(half.iter().all(|revision| asked.contains(revision)), "half of it for {prefix}");
+    }
+    let whole = questioned(bed.outcomes.leave(other));
+    assert_eq!(whole.len(), MAX_COUNTED, "there is room again");
 }
 
 #[test]

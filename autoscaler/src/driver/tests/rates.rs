@@ -66,6 +66,8 @@ async fn what_an_operator_asks_activators_are_asked_and_what_they_tell_it_hears(
     process.say(&first, told(200, 3)).await;
     let known = CountOf { ended: 200, errors: 3, complete: true, ..silent };
     assert_eq!(counted(&mut operator).await, std::slice::from_ref(&known));
+    let shown = &process.state_of(Some("shop/hello")).await["revisions"][0]["outcomes"];
+    assert_eq!(*shown, json!({"ended": 200, "errors": 3, "complete": true}));
     // It says nothing more: what is known may not be all.
     assert_eq!(counted(&mut operator).await, [CountOf { complete: false, ..known }]);
     // One that connects later is asked as well.
@@ -73,6 +75,8 @@ async fn what_an_operator_asks_activators_are_asked_and_what_they_tell_it_hears(
     assert_eq!(question(&mut second).await, [revision()]);
     process.put(Input::Rates(Asked::Leave(operator.id))).await;
     assert!(question(&mut second).await.is_empty(), "nobody asks any more");
+    let shown = &process.state_of(Some("shop/hello")).await["revisions"][0];
+    assert_eq!((shown["revision"].as_str(), shown.get("outcomes")), (Some("hello-1"), None));
 }
 
 #[tokio::test(start_paused = true)]
