@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use catnap_autoscaler_core::{Effect, Leader, Settings, StreamId, Token};
 use catnap_runtime::admin::{DebugQuery, Readiness};
+use catnap_runtime::events::Notice;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
@@ -20,7 +21,6 @@ use tokio_util::task::TaskTracker;
 use tonic::Status;
 
 use crate::cluster::{Cluster, ClusterChange};
-use crate::events::Notice;
 use crate::marks::{Mark, MarkClient};
 use crate::metrics::Metrics;
 use crate::outcomes::Outcomes;
@@ -33,7 +33,7 @@ mod notice;
 mod rates;
 
 use answers::ask;
-pub(crate) use look::Look;
+pub(crate) use look::{Look, describe};
 pub(crate) use rates::Asked;
 
 /// How often the leader sees time pass when nothing happens.

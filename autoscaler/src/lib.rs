@@ -5,22 +5,22 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use catnap_autoscaler_api::state::State;
 use catnap_runtime::CancellationToken;
-use catnap_runtime::admin::{self, Admin, DebugQuery, Readiness, Rendering};
+use catnap_runtime::admin::{self, Admin, Readiness};
+use catnap_runtime::events::{self, Publisher};
 use catnap_runtime::lease::{ADDRESS_ANNOTATION, Election, FINGERPRINT_ANNOTATION, LeaseSettings};
 use catnap_runtime::listen::{every_address, listen};
 use catnap_runtime::tls::SelfMade;
 use catnap_runtime::{identity, kubernetes, shutdown, telemetry};
 use futures::FutureExt;
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 mod args;
 mod call;
 mod cluster;
 mod driver;
-mod events;
 #[cfg(test)]
 mod fixture;
 mod marks;
@@ -33,7 +33,7 @@ mod stream;
 mod watch;
 
 pub use args::Args;
-use driver::{Driver, INPUTS, Input, Tools};
+use driver::{Driver, INPUTS, Tools, describe};
 use marks::MarkClient;
 use metrics::Metrics;
 use patterns::PatternClient;
@@ -44,9 +44,10 @@ use stream::{Measurements, server};
 use watch::Activators;
 
 const COMPONENT: &str = "catnap-autoscaler";
+const REPORTER: &str = "catnap.dev/autoscaler";
+/// Events are written one after the other: the API server has Wakes to answer.
+const EVENT_WRITERS: usize = 1;
 const STREAM_PORT: u16 = 9443;
-/// Events that may wait to be written; more are dropped and counted.
-const NOTICES: usize = 1_024;
 
 /// Runs the process until SIGTERM or SIGINT, then hands leadership over.
 pub async fn run(args: Args) -> anyhow::Result<()> {
@@ -78,7 +79,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let (inputs, received) = mpsc::channel(INPUTS);
-    let (notices, unpublished) = mpsc::channel(NOTICES);
 
     let address = std::net::SocketAddr::new(pod.ip, stream_address.port());
     let settings = LeaseSettings {
@@ -116,7 +116,14 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let patterns = PatternClient::new(client.clone(), &pod.namespace, patterns_interval.get());
     let marks = MarkClient::new(client.clone(), metrics.clone());
     let scale = ScaleClient::new(client.clone(), activators.clone(), scale_writers, metrics.clone());
-    tokio::spawn(events::publish(client.clone(), pod.name, unpublished, metrics.clone()));
+    let publisher = Publisher {
+        client: client.clone(),
+        controller: REPORTER,
+        instance: pod.name,
+        writers: EVENT_WRITERS,
+    };
+    let told = metrics.clone();
+    let (notices, published) = publisher.start(last.clone(), move |outcome| told.event(outcome));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
     let driver = Driver::new(Tools { boot, scale, marks, patterns, notices, readiness, metrics }, inputs);
     let settled = driver.run(received, leadership, stop).await;
@@ -130,14 +137,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         election.abort();
     }
     last.cancel();
+    // What is not written by then is lost, as any Event may be.
+    let _ = timeout(events::LAST, published).await;
     Ok(())
-}
-
-/// What `/debug/state` shows; null when the driver has ended.
-async fn describe(inputs: mpsc::Sender<Input>, query: DebugQuery) -> Rendering {
-    let (ask, asked) = oneshot::channel();
-    // One that is not taken is not answered either.
-    let _taken = inputs.send(Input::Debug(query, ask)).await;
-    let look = asked.await.ok();
-    Box::new(move || serde_json::to_value(look.map(State::from)).unwrap_or_default())
 }

@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use catnap_runtime::lease::Leadership;
+use catnap_runtime::{events::Notice, lease::Leadership};
 use k8s_openapi::jiff::Timestamp;
-use kube::{
-    Client,
-    runtime::{
-        events::{Recorder, Reporter},
-        reflector::Store,
-    },
-};
+use kube::{Client, runtime::reflector::Store};
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 use crate::{
-    COMPONENT,
     backoff::Backoff,
     claims::HostClaims,
     metrics::Metrics,
@@ -35,7 +31,7 @@ pub(crate) struct Context {
     pub(crate) proofs: Arc<Proofs>,
     pub(crate) writer: Writer,
     pub(crate) settled: Settled,
-    pub(crate) recorder: Recorder,
+    pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,
     pub(crate) rates: Arc<RateBook>,
@@ -44,14 +40,13 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(
         client: Client,
-        pod_name: String,
         watched: &Watched,
         leadership: watch::Receiver<Option<Leadership>>,
         rates: Arc<RateBook>,
+        notices: mpsc::Sender<Notice>,
         metrics: Metrics,
     ) -> Arc<Self> {
         let permit = move || leadership.borrow().as_ref().is_some_and(|it| it.is_valid(Instant::now()));
-        let reporter = Reporter { controller: COMPONENT.to_owned(), instance: Some(pod_name) };
         Arc::new(Self {
             caches: watched.caches.clone(),
             claims: watched.claims.clone(),
@@ -59,7 +54,7 @@ impl Context {
             proofs: watched.proofs.clone(),
             writer: Writer::new(Arc::new(permit), metrics.clone()),
             settled: Settled::default(),
-            recorder: Recorder::new(client.clone(), reporter),
+            notices,
             backoff: Backoff::default(),
             client,
             rates,

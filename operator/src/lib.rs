@@ -9,6 +9,7 @@ use anyhow::Context as _;
 use catnap_runtime::{
     CancellationToken,
     admin::{self, Admin, Readiness, Rendering},
+    events::{self, Publisher},
     identity, kubernetes,
     leader::follow_leader,
     lease::{Election, LeaseSettings},
@@ -67,9 +68,17 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (lease_client, namespace) = (client.clone(), pod.namespace.clone());
     tokio::spawn(async move { follow_leader(lease_client, &namespace, publish_leader).await });
     tokio::spawn(rates::keep_asking(rates.clone(), leader, token_file));
-    let context = context::Context::new(client, pod.name, &watched, leadership.clone(), rates, metrics);
-    let readiness = Readiness::default();
     let last = CancellationToken::new();
+    let publisher = Publisher {
+        client: client.clone(),
+        controller: COMPONENT,
+        instance: pod.name,
+        writers: concurrency.into(),
+    };
+    let told = metrics.clone();
+    let (notices, published) = publisher.start(last.clone(), move |outcome| told.event(outcome));
+    let context = context::Context::new(client, &watched, leadership.clone(), rates, notices, metrics);
+    let readiness = Readiness::default();
     let debugged = context.clone();
     let debug_state = Arc::new(move |_| {
         let debugged = debugged.clone();
@@ -84,5 +93,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     release.cancel();
     election.await.context("the election ended badly")?;
     last.cancel();
+    // What is not written by then is lost, as any Event may be.
+    let _ = tokio::time::timeout(events::LAST, published).await;
     Ok(())
 }

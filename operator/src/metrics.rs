@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     reconciliation_seconds: Histogram,
     writes: Family<Write, Counter>,
     watch_failures: Family<Kind, Counter>,
+    events: Family<Outcome, Counter>,
 }
 
 impl Metrics {
@@ -46,9 +47,11 @@ impl Metrics {
             reconciliation_seconds: Histogram::new(exponential_buckets(0.001, 2.0, 13)),
             writes: Family::default(),
             watch_failures: Family::default(),
+            events: Family::default(),
         };
         let registry = registry.sub_registry_with_prefix("catnap_operator");
-        let Self { reconciliations, reconciliation_seconds, writes, watch_failures } = metrics.clone();
+        let Self { reconciliations, reconciliation_seconds, writes, watch_failures, events } =
+            metrics.clone();
         registry.register("reconciliations", "Functions looked at, by outcome", reconciliations);
         registry.register_with_unit(
             "reconciliation",
@@ -62,6 +65,7 @@ impl Metrics {
             "Watches that broke and objects that cannot be read, by kind",
             watch_failures,
         );
+        registry.register("events", "Events about Functions", events);
         metrics
     }
 
@@ -77,6 +81,10 @@ impl Metrics {
     pub(crate) fn watch_failed(&self, kind: &'static str) {
         self.watch_failures.get_or_create(&Kind { kind }).inc();
     }
+
+    pub(crate) fn event(&self, outcome: &'static str) {
+        self.events.get_or_create(&Outcome { outcome }).inc();
+    }
 }
 
 #[cfg(test)]
@@ -88,11 +96,17 @@ mod tests {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry);
         // Families without a member are not shown: whoever adds one counts in it here.
-        let Metrics { reconciliations: _, reconciliation_seconds: _, writes: _, watch_failures: _ } =
-            &metrics;
+        let Metrics {
+            reconciliations: _,
+            reconciliation_seconds: _,
+            writes: _,
+            watch_failures: _,
+            events: _,
+        } = &metrics;
         metrics.reconciled("ok", Duration::from_millis(1));
         metrics.written("Deployment", "apply", "ok");
         metrics.watch_failed("Function");
+        metrics.event("Told");
         let mut scrape = String::new();
         prometheus_client::encoding::text::encode(&mut scrape, &registry).unwrap();
         catnap_testkit::metrics_page::check("catnap-operator", &scrape).unwrap();

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use catnap_crds::Function;
 use catnap_operator_core::{News, Report};
-use catnap_runtime::Causes;
-use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::ObjectReference};
-use kube::{
-    Api, Resource, ResourceExt,
-    runtime::events::{Event, EventType},
-};
+use catnap_runtime::events::{Notice, Subject};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::json;
 
 use crate::{context::Context, watch::GuardedFunction, write::WriteError};
 
+/// Longest wait for those who have as much to tell.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the status was not written.
@@ -56,28 +53,22 @@ pub(crate) async fn update_status(
     Ok(())
 }
 
-/// An Event that cannot be written is not worth another reconciliation.
+/// An Event that cannot be told is not worth another reconciliation.
 async fn tell(context: &Context, function: &Function, news: &News) {
-    let event = Event {
-        type_: if news.warning { EventType::Warning } else { EventType::Normal },
-        reason: news.reason.to_owned(),
-        note: Some(news.note.clone()),
-        action: news.action.clone(),
-        secondary: news.revision.clone().map(|revision| ObjectReference {
-            api_version: Some(ControllerRevision::api_version(&()).into_owned()),
-            kind: Some(ControllerRevision::kind(&()).into_owned()),
-            namespace: function.namespace(),
-            name: Some(revision),
-            ..ObjectReference::default()
-        }),
+    let notice = Notice {
+        subject: Subject {
+            namespace: function.namespace().unwrap_or_default().into(),
+            name: function.name_any().into(),
+            uid: function.uid().unwrap_or_default().into(),
+        },
+        reason: news.reason,
+        action: news.action.clone().into(),
+        revision: news.revision.clone(),
+        warning: news.warning,
+        note: news.note.clone(),
     };
-    let regarding = function.object_ref(&());
-    let published = tokio::time::timeout(EVENT_TIMEOUT, context.recorder.publish(&event, &regarding)).await;
-    match published {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(reason = news.reason, error = %Causes(&error), "an Event was not written");
-        }
-        Err(_) => tracing::warn!(reason = news.reason, "an Event was not written in time"),
+    if context.notices.send_timeout(notice, EVENT_TIMEOUT).await.is_err() {
+        tracing::warn!(reason = news.reason, "an Event found no room in time");
+        context.metrics.event("Dropped");
     }
 }

@@ -30,6 +30,19 @@ impl Socket {
         }
     }
 
+    /// Ends the sending side, then waits until the peer ends its own or `longest` passed. Of what it sends meanwhile no more than
+    /// `most` bytes are read: beyond that the kernel has it wait.
+    pub(crate) async fn linger_briefly(&self, longest: Duration, most: usize) {
+        if self.finish().is_ok() {
+            let ends = async {
+                if !self.drop_some(most).await {
+                    self.hang_up().await;
+                }
+            };
+            let _ = timeout(longest, ends).await;
+        }
+    }
+
     /// Sends what the kernel has, then the end of the connection, and waits a moment for the client's. `longest`: for a client
     /// that takes little. One that takes nothing is [given up](Socket::give_up_after) by the kernel.
     pub(crate) async fn linger_until_sent(&self, longest: Duration) {
@@ -68,22 +81,29 @@ impl Socket {
     async fn drop_received(&self, room: usize) {
         loop {
             let next = Instant::now() + LOOK;
-            let mut left = room;
-            while left > 0 {
-                // The socket is readable at once for as long as there are bytes, and others want their turn.
-                consume_budget().await;
-                if self.stream.readable().await.is_err() {
-                    return;
-                }
-                // A buffer that is only needed now: whoever waits would keep it.
-                match self.stream.try_read(&mut [0; 4096]) {
-                    Ok(0) => return,
-                    Ok(count) => left = left.saturating_sub(count),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                    Err(_) => return,
-                }
+            if self.drop_some(room).await {
+                return;
             }
             sleep_until(next).await;
         }
+    }
+
+    /// Reads and drops so many bytes. True: the peer ended its side, or the connection failed.
+    async fn drop_some(&self, mut left: usize) -> bool {
+        while left > 0 {
+            // The socket is readable at once for as long as there are bytes, and others want their turn.
+            consume_budget().await;
+            if self.stream.readable().await.is_err() {
+                return true;
+            }
+            // A buffer that is only needed now: whoever waits would keep it.
+            match self.stream.try_read(&mut [0; 4096][..left.min(4096)]) {
+                Ok(0) => return true,
+                Ok(count) => left -= count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => return true,
+            }
+        }
+        false
     }
 }

@@ -20,6 +20,8 @@ const NO_ROOM: &[u8] =
 /// How long one that was turned away may take to read that, and how many may be taking their time at once.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGERING: usize = 256;
+/// So much of what it sends is read, which is more than most requests have: there is no room for it, and none for its bytes.
+const READ: usize = 64 * 1024;
 /// Connections of a worker that are looked at for a new one. Those that are not quiet are looked at again last, so that the next search
 /// goes on where this one ended.
 const LOOKS: usize = 64;
@@ -64,7 +66,7 @@ impl Room {
         {
             let room = Arc::clone(self);
             tokio::spawn(async move {
-                socket.linger(LINGER).await;
+                socket.linger_briefly(LINGER, READ).await;
                 room.lingering.fetch_sub(1, Relaxed);
             });
         } else {

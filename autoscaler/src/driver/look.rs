@@ -6,12 +6,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catnap_autoscaler_api::state::{Explained, LeadingTerm, State};
+use catnap_autoscaler_api::state::{Ended, Explained, LeadingTerm, State};
 use catnap_autoscaler_core::Explanation;
-use catnap_runtime::admin::DebugQuery;
+use catnap_runtime::admin::{DebugQuery, Rendering};
 use catnap_wire::Term;
+use catnap_wire::rates::CountOf;
+use tokio::sync::{mpsc, oneshot};
 
-use super::{Driver, Reign};
+use super::{Driver, Input, Reign};
 
 /// Revisions that are shown.
 const SHOWN: usize = 500;
@@ -25,11 +27,20 @@ pub(crate) enum Look {
     Leading { term: Term, now: Duration, streams: usize, revisions: Vec<Seen>, left_out: usize },
 }
 
-/// A revision, and the name of its Function.
+/// A revision, the name of its Function, and how its requests ended, where somebody asks for that.
 #[derive(Debug)]
 pub(crate) struct Seen {
     explanation: Explanation,
     function: Option<Arc<str>>,
+    counted: Option<CountOf>,
+}
+
+/// What `/debug/state` shows; null when the driver has ended, or ends before it looks.
+pub(crate) async fn describe(inputs: mpsc::Sender<Input>, query: DebugQuery) -> Rendering {
+    let (ask, asked) = oneshot::channel();
+    let taken = inputs.send(Input::Debug(query, ask)).await.is_ok();
+    let look = if taken { asked.await.ok() } else { None };
+    Box::new(move || serde_json::to_value(look.map(State::from)).unwrap_or_default())
 }
 
 impl Driver {
@@ -46,7 +57,8 @@ impl Driver {
         let left_out = if explanations.len() < SHOWN { 0 } else { known - SHOWN };
         let seen = |explanation: Explanation| {
             let function = self.cluster.function(&explanation.revision);
-            Seen { function: function.map(|function| Arc::clone(&function.name)), explanation }
+            let function = function.map(|function| Arc::clone(&function.name));
+            Seen { function, counted: self.outcomes.of(leader, &explanation.revision), explanation }
         };
         Look::Leading {
             term: leader.term(),
@@ -66,8 +78,11 @@ impl From<Look> for State {
                 (term, now, streams, revisions, left_out)
             }
         };
-        let explained =
-            |Seen { explanation, function }: &Seen| Explained::of(explanation, function.as_deref(), now);
+        let ended = |&CountOf { ended, errors, complete, .. }: &CountOf| Ended { ended, errors, complete };
+        let explained = |Seen { explanation, function, counted }: &Seen| Explained {
+            outcomes: counted.as_ref().map(ended),
+            ..Explained::of(explanation, function.as_deref(), now)
+        };
         Self {
             leading: true,
             synced: None,

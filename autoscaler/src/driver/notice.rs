@@ -2,10 +2,10 @@
 
 use catnap_autoscaler_api::state::texts;
 use catnap_autoscaler_core::{Decision, Event};
+use catnap_runtime::events::{Notice, Subject};
 use catnap_wire::RevisionId;
 
 use crate::cluster::Cluster;
-use crate::events::{Notice, Subject};
 
 /// The notice for a report; `None` when it is about no Function that is still there.
 pub(super) fn of(event: &Event, cluster: &Cluster) -> Option<Notice> {
@@ -39,7 +39,15 @@ pub(super) fn of(event: &Event, cluster: &Cluster) -> Option<Notice> {
         }
     };
     tracing::info!(%revision, reason, note);
-    Some(Notice { subject: subject(revision, cluster)?, reason, warning, note })
+    // What is told of a Function's other revisions is the same kind of news.
+    Some(Notice {
+        subject: subject(revision, cluster)?,
+        reason,
+        action: "Scaling".into(),
+        revision: None,
+        warning,
+        note,
+    })
 }
 
 fn subject(revision: &RevisionId, cluster: &Cluster) -> Option<Subject> {

@@ -7,6 +7,7 @@ use catnap_autoscaler_api::state::State;
 use catnap_autoscaler_core::{PodFact, Policy, Stage, StreamId, Token, WriteOutcome};
 use catnap_runtime::CancellationToken;
 use catnap_runtime::admin::{DebugQuery, Readiness};
+use catnap_runtime::events::Notice;
 use catnap_runtime::lease::Leadership;
 use catnap_runtime::prometheus_client::encoding::text::encode;
 use catnap_runtime::prometheus_client::registry::Registry;
@@ -19,10 +20,11 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
-use super::{Driver, INPUTS, Input, LAST_ANSWERS, LAST_ZEROS, Opening, Outgoing, Refusal, TICK, Tools};
+use super::{
+    Driver, INPUTS, Input, LAST_ANSWERS, LAST_ZEROS, Opening, Outgoing, Refusal, TICK, Tools, describe,
+};
 use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
-use crate::events::Notice;
 use crate::fixture::{Call, Reply, client, soon};
 use crate::marks::MarkClient;
 use crate::metrics::Metrics;

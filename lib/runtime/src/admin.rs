@@ -49,6 +49,7 @@ const METRICS_TYPE: HeaderValue =
     HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const ENDS: &str = "the process ends, and has no state any more\n";
 const NOT_FROM_HERE: &str = "only from within the pod, as by kubectl port-forward; \
     a process with --debug-endpoints=all (CATNAP_DEBUG_ENDPOINTS) tells everybody\n";
 
@@ -133,6 +134,7 @@ impl DebugQuery {
 }
 
 /// Makes the state of the process into what `/debug/state` shows; it may take long, and runs where nobody waits for the thread.
+/// Null: there is none any more, because the process ends.
 pub type Rendering = Box<dyn FnOnce() -> serde_json::Value + Send>;
 
 /// Asks the process for its state.
@@ -166,12 +168,14 @@ impl From<Admin> for Shown {
 impl Shown {
     /// The state as text, some megabytes perhaps. It is rendered for one at a time, to its end also when who asked for it leaves:
     /// those who ask again and again have no more threads and memory for it.
-    async fn state(&self, query: DebugQuery) -> Result<String, JoinError> {
+    /// `None`: there is none any more.
+    async fn state(&self, query: DebugQuery) -> Result<Option<String>, JoinError> {
         let turn = Arc::clone(&self.turn).lock_owned().await;
         let render = (self.debug_state)(query).await;
         let rendered = spawn_blocking(move || {
             let _turn = turn;
-            format!("{:#}\n", render())
+            let state = render();
+            (!state.is_null()).then(|| format!("{state:#}\n"))
         });
         rendered.await
     }
@@ -270,7 +274,8 @@ async fn answer(admin: &Shown, request: Request<Incoming>, may_debug: bool) -> R
             Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{}\n", Causes(&error))),
         },
         "/debug/state" => match admin.state(DebugQuery::of(request.uri().query())).await {
-            Ok(text) => respond(StatusCode::OK, JSON, text),
+            Ok(Some(text)) => respond(StatusCode::OK, JSON, text),
+            Ok(None) => respond(StatusCode::SERVICE_UNAVAILABLE, TEXT, ENDS),
             Err(error) => respond(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
         },
         _ => respond(StatusCode::NOT_FOUND, TEXT, "nothing here\n"),

@@ -1,4 +1,4 @@
-//! What every Catnap process shares: who it is, logs, the admin server, shutdown, leadership, TLS material, the API client and watches.
+//! What every Catnap process shares: who it is, logs, Events, the admin server, shutdown, leadership, TLS material, the API client and watches.
 //!
 //! No scaling, routing or reconciling here, and of HTTP servers nothing but the admin one.
 
@@ -6,6 +6,7 @@ pub mod admin;
 pub mod backoff;
 mod causes;
 pub mod channel;
+pub mod events;
 pub mod failpoint;
 pub mod guarded;
 pub mod identity;

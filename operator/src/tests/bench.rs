@@ -7,7 +7,12 @@ use std::sync::{
 
 use catnap_crds::{Function, FunctionStatus, labels};
 use catnap_operator_core::{Claims, HostSettings};
-use catnap_runtime::{guarded::Guarded, watch::Change};
+use catnap_runtime::{
+    CancellationToken,
+    events::{Notice, Publisher},
+    guarded::Guarded,
+    watch::Change,
+};
 use catnap_testkit::FakeApi;
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::{
@@ -19,7 +24,6 @@ use kube::{
     core::NamespaceResourceScope,
     runtime::{
         controller::Action,
-        events::{Recorder, Reporter},
         reflector::{self, ObjectRef},
         watcher::Event,
     },
@@ -27,6 +31,7 @@ use kube::{
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::{
     args::{HostArgs, HostClaimsArg, UrlScheme},
@@ -54,6 +59,8 @@ pub(crate) struct Bench {
     store: Mutex<reflector::store::Writer<GuardedFunction>>,
     touched: Mutex<Touches<ObjectRef<GuardedFunction>>>,
     namespaces: Mutex<Vec<String>>,
+    notices: Mutex<mpsc::Receiver<Notice>>,
+    told: Mutex<Vec<Notice>>,
 }
 
 /// As an installation with a domain has them.
@@ -92,7 +99,7 @@ impl Bench {
         let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
         let caches = Arc::new(Caches::default());
         *caches.activator_addresses.write() = vec!["10.96.0.20".parse().unwrap()];
-        let reporter = Reporter { controller: "catnap-operator".into(), instance: Some("test".into()) };
+        let (notices, taken) = mpsc::channel(1_000);
         let (functions, store) = reflector::store();
         let (touch, touched) = Touches::new();
         let context = Arc::new(Context {
@@ -102,14 +109,23 @@ impl Bench {
             proofs: Arc::new(Proofs::new(20, touch)),
             writer: Writer::new(Arc::new(move || permit.load(Ordering::Relaxed)), metrics.clone()),
             settled: Settled::default(),
-            recorder: Recorder::new(client.clone(), reporter),
+            notices,
             backoff: Backoff::default(),
             client,
             rates: Arc::default(),
             metrics,
         });
         let (store, touched) = (Mutex::new(store), Mutex::new(touched));
-        let bench = Self { api, leads, context, store, touched, namespaces: Mutex::default() };
+        let bench = Self {
+            api,
+            leads,
+            context,
+            store,
+            touched,
+            namespaces: Mutex::default(),
+            notices: Mutex::new(taken),
+            told: Mutex::default(),
+        };
         bench.namespace(NAMESPACE, None);
         bench
     }
@@ -136,6 +152,27 @@ impl Bench {
         let gone = Guarded(Ok(gone));
         self.store.lock().apply_watcher_event(&Event::Delete(gone.clone()));
         self.context.claims.forget(&gone);
+    }
+
+    /// All that was to become an Event so far.
+    pub(crate) fn told(&self) -> Vec<Notice> {
+        let (mut notices, mut told) = (self.notices.lock(), self.told.lock());
+        told.extend(std::iter::from_fn(|| notices.try_recv().ok()));
+        told.clone()
+    }
+
+    /// Lets an operator that ends write all of that.
+    pub(crate) async fn publish(&self) {
+        let client = self.api.client();
+        let publisher =
+            Publisher { client, controller: "catnap-operator", instance: "test".into(), writers: 1 };
+        let stop = CancellationToken::new();
+        let (notices, published) = publisher.start(stop.clone(), |_| ());
+        for notice in self.told() {
+            notices.send(notice).await.unwrap();
+        }
+        stop.cancel();
+        published.await.unwrap();
     }
 
     /// Takes the lead.

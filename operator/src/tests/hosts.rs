@@ -2,6 +2,7 @@
 
 use catnap_crds::{Function, FunctionStatus, HostStatus, labels};
 use catnap_operator_core::Claims;
+use catnap_runtime::events::Notice;
 use catnap_testkit::FakeApi;
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice, events::v1::Event};
 use serde_json::{Value, json};
@@ -48,8 +49,9 @@ fn said(bench: &Bench, namespace: &str, name: &str, type_: &str) -> String {
 }
 
 fn conflicts(bench: &Bench, namespace: &str) -> usize {
-    let events = bench.api.list::<Event>(namespace);
-    events.iter().filter(|event| event.reason.as_deref() == Some("HostConflict")).count()
+    let told = bench.told();
+    let conflict = |it: &&Notice| it.reason == "HostConflict" && &*it.subject.namespace == namespace;
+    told.iter().filter(conflict).count()
 }
 
 #[tokio::test]
@@ -76,6 +78,26 @@ async fn who_comes_second_is_told_and_serves_by_its_own_name() {
     bench.look_at("b", "two").await.unwrap();
     assert_eq!((bench.writes(), conflicts(&bench, "b")), (vec![], 1), "told once");
     assert!(bench.settle().await.is_empty());
+}
+
+#[tokio::test]
+async fn trouble_that_comes_and_goes_is_one_event_a_minute_and_a_count() {
+    let bench = open();
+    let http = json!({"hosts": ["x.example.org"]});
+    insert(&bench.api, "a", "one", 1, &http);
+    insert(&bench.api, "b", "two", 2, &http);
+    bench.look_at("a", "one").await.unwrap();
+    for http in [&json!({}), &http, &json!({}), &http, &json!({}), &http] {
+        bench.api.edit::<Function>("b", "two", |function| function["spec"]["http"] = http.clone());
+        bench.look_at("b", "two").await.unwrap();
+    }
+    assert_eq!(conflicts(&bench, "b"), 3);
+    bench.publish().await;
+    let mut events = bench.api.list::<Event>("b");
+    events.retain(|event| event.reason.as_deref() == Some("HostConflict"));
+    let notes: Vec<_> = events.into_iter().filter_map(|event| event.note).collect();
+    let [first, last] = notes.as_slice() else { panic!("{notes:#?}") };
+    assert_eq!(*last, format!("{first} (the last of 2 within a minute)"));
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@ use std::time::Instant;
 
 use crate::connections::Registration;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -144,4 +144,35 @@ async fn who_is_turned_away_is_told_why() {
         tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
         assert_eq!(answer, NO_ROOM);
     }
+}
+
+#[tokio::test]
+async fn of_what_one_sends_that_is_turned_away_little_is_read() {
+    const BUFFERS: usize = 64 * 1024;
+    let (room, _) = room(0);
+    let (mut client, stream) = pair().await;
+    SockRef::from(&client).set_send_buffer_size(BUFFERS).unwrap();
+    SockRef::from(&stream).set_recv_buffer_size(BUFFERS).unwrap();
+    room.turn_away(stream, false);
+    let (mut answers, mut requests) = client.split();
+    let flood = async {
+        let (block, mut sent) = (vec![0; 16 * 1024], 0);
+        while let Ok(count) = requests.write(&block).await {
+            sent += count;
+        }
+        sent
+    };
+    let mut answer = vec![0; NO_ROOM.len()];
+    let both = async { tokio::join!(flood, answers.read_exact(&mut answer)) };
+    let (sent, read) = tokio::time::timeout(SOON, both).await.expect("it is closed");
+    read.unwrap();
+    assert_eq!(answer, NO_ROOM);
+    // The kernel doubles what it is told, and has some of it underway.
+    assert!(sent < READ + 8 * BUFFERS, "{sent} bytes were taken");
+    let all_gone = async {
+        while room.lingering.load(Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, all_gone).await.expect("its place is free again");
 }

@@ -56,6 +56,17 @@ impl Process {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_process_that_has_stopped_has_no_state_and_says_so_at_once() {
+    let process = Process::start(|_| Reply::Silence);
+    let inputs = process.inputs.clone();
+    let while_it_runs = soon(describe(inputs.clone(), DebugQuery::default())).await;
+    assert_eq!(while_it_runs()["leading"], false);
+    process.stopped().await;
+    let render = soon(describe(inputs, DebugQuery::default())).await;
+    assert!(render().is_null());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_process_with_nothing_under_way_stops_at_once() {
     let leader = Process::start(|_| Reply::Silence);
     leader.sync().await;

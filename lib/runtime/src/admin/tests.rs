@@ -21,8 +21,8 @@ use tokio_util::sync::CancellationToken;
 use crate::listen::every_address;
 
 use super::{
-    Admin, AdminArgs, CONNECTION_TIMEOUT, DebugEndpoints, DebugQuery, DebugState, MAX_CONNECTIONS, Readiness,
-    Rendering, bind, serve, serve_connection,
+    Admin, AdminArgs, CONNECTION_TIMEOUT, DebugEndpoints, DebugQuery, DebugState, ENDS, MAX_CONNECTIONS,
+    Readiness, Rendering, bind, serve, serve_connection,
 };
 
 /// Longest that an answer may take; shorter than any timeout of the server.
@@ -141,6 +141,13 @@ async fn a_state_that_cannot_be_rendered_is_an_error_and_the_next_one_asks_anew(
     assert_eq!(status, StatusCode::INTERNAL_SERVER_ERROR, "{text}");
     let (status, text) = call(&server, "GET", "/debug/state?function=default/hello", "").await;
     assert_eq!((status, &*text), (StatusCode::OK, "\"default/hello\"\n"));
+}
+
+#[tokio::test]
+async fn a_process_that_has_no_state_any_more_says_so() {
+    let server = start_with(rendered(|_| serde_json::Value::Null));
+    let (status, text) = call(&server, "GET", "/debug/state", "").await;
+    assert_eq!((status, &*text), (StatusCode::SERVICE_UNAVAILABLE, ENDS));
 }
 
 #[tokio::test]

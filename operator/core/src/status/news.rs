@@ -13,7 +13,7 @@ use crate::{
 pub struct News {
     /// The Event's reason.
     pub reason: &'static str,
-    /// The Event's action: with the revision it keeps different news from being counted as one that repeats.
+    /// The Event's action: with the revision it keeps different news from being taken for one that repeats.
     pub action: String,
     /// The revision that it is about, where it is about one.
     pub revision: Option<String>,
