@@ -138,13 +138,21 @@ impl Scale {
     /// ceiling and of what is woken, rounded up. One replica is always allowed.
     #[must_use]
     pub fn of_part(&self, percent: i32) -> Self {
+        self.of_parts(percent, percent)
+    }
+
+    /// As [`of_part`](Self::of_part), of a revision that takes `settled` percent and may get more at any moment, `coming` in all:
+    /// it has the floors of the one, and room for the other.
+    #[must_use]
+    pub fn of_parts(&self, settled: i32, coming: i32) -> Self {
+        let percent = coming.max(settled);
         let max = part(self.max, percent, 1);
         let schedules = self.schedules.iter().map(|schedule| {
-            let min = part(schedule.min, percent, 0);
+            let min = part(schedule.min, settled, 0);
             Schedule { min, ..schedule.clone() }
         });
         Self {
-            min: part(self.min, percent, 0),
+            min: part(self.min, settled, 0),
             max,
             // As many as the user wants to see ready, whatever they will take; more than max nobody would start.
             initial: self.initial.min(max),

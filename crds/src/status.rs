@@ -168,20 +168,24 @@ pub struct HostStatus {
 }
 
 impl FunctionStatus {
-    /// How much of all requests `revision` takes or is about to take, for [`Scale::of_part`](crate::Scale::of_part): all of
-    /// them while nothing is said about it, as about one that is to be proved.
+    /// How much of all requests `revision` takes, is about to take or may get back: its part of the ceiling and of what is woken,
+    /// for [`Scale::of_part`](crate::Scale::of_part). All of them while nothing is said about it, as about one that is to be proved.
     pub fn coming_percent(&self, revision: &str) -> i32 {
-        let shares = || self.traffic.iter().filter(|share| share.revision == revision);
-        let coming = self.rollout.as_ref().filter(|rollout| rollout.to == revision);
-        match (shares().next(), coming) {
-            // The one that gave its requests away has a part in nothing any more.
-            (None, None) if self.rollout.as_ref().is_some_and(|rollout| rollout.from == revision) => 0,
-            (None, None) => 100,
-            (_, coming) => {
-                let now = shares().map(|share| share.percent).sum();
-                coming.map_or(now, |rollout| rollout.coming_percent.max(now))
-            }
+        let returning = self.rollout.as_ref().filter(|rollout| rollout.from == revision);
+        let back = returning.map_or(0, |rollout| rollout.percent);
+        self.settled_percent(revision).saturating_add(back).min(100)
+    }
+
+    /// As [`coming_percent`](Self::coming_percent) without what may come back: its part of the floors.
+    pub fn settled_percent(&self, revision: &str) -> i32 {
+        let mut shares = self.traffic.iter().filter(|share| share.revision == revision).peekable();
+        let rollout = self.rollout.as_ref();
+        let coming = rollout.filter(|rollout| rollout.to == revision).map(|rollout| rollout.coming_percent);
+        let gave_all = rollout.is_some_and(|rollout| rollout.from == revision);
+        if shares.peek().is_none() && coming.is_none() {
+            return if gave_all { 0 } else { 100 };
         }
+        shares.map(|share| share.percent).sum::<i32>().max(coming.unwrap_or_default())
     }
 }
 
@@ -202,17 +206,34 @@ mod tests {
             "rollout": {"from": "old", "to": "new", "percent": 10, "comingPercent": 35, "steppedAt": "2026-01-01T00:00:00Z"},
         }))
         .unwrap();
-        for (revision, percent) in [("old", 60), ("new", 35), ("fixed", 30), ("tagged", 0), ("proving", 100)]
+        for (revision, settled, coming) in
+            [("old", 60, 70), ("new", 35, 35), ("fixed", 30, 30), ("tagged", 0, 0), ("proving", 100, 100)]
         {
-            assert_eq!(status.coming_percent(revision), percent, "{revision}");
+            let parts = (status.settled_percent(revision), status.coming_percent(revision));
+            assert_eq!(parts, (settled, coming), "{revision}");
         }
         let mut back = status;
         back.rollout.as_mut().unwrap().coming_percent = 0;
         assert_eq!(back.coming_percent("new"), 10, "what it has counts until it is taken away");
         back.traffic.remove(1);
         assert_eq!(back.coming_percent("new"), 0);
-        back.traffic.retain(|share| share.revision != "old");
-        assert_eq!(back.coming_percent("old"), 0, "it gave all away");
         assert_eq!(FunctionStatus::default().coming_percent("first"), 100);
+    }
+
+    #[test]
+    fn what_a_revision_gave_away_may_come_back_until_the_rollout_is_over() {
+        let mut status: FunctionStatus = serde_json::from_value(json!({
+            "traffic": [{"revision": "new", "percent": 100, "latest": true}],
+            "rollout": {"from": "old", "to": "new", "percent": 100, "comingPercent": 100, "steppedAt": "2026-01-01T00:00:00Z"},
+        }))
+        .unwrap();
+        assert_eq!((status.settled_percent("old"), status.coming_percent("old")), (0, 100));
+        status.traffic.push(TrafficStatus {
+            revision: "old".into(),
+            percent: 40,
+            latest: false,
+            tag: Some("stable".into()),
+        });
+        assert_eq!(status.coming_percent("old"), 100, "never more than all");
     }
 }

@@ -106,8 +106,9 @@ impl Revision {
             RevisionState::Routed => Stage::Routed,
             RevisionState::Retiring => Stage::Retiring,
         };
-        let percent = status.coming_percent(&revision.name);
-        let mut policy = policy(&scale.of_part(percent), revision.concurrency_limit);
+        let percent = status.settled_percent(&revision.name);
+        let own = scale.of_parts(percent, status.coming_percent(&revision.name));
+        let mut policy = policy(&own, revision.concurrency_limit);
         policy.shift = status.rollout.as_ref().filter(|_| stage == Stage::Routed).map(|rollout| {
             let now = share(status, &revision.name);
             let waits = rollout.to == revision.name && rollout.coming_percent > now;

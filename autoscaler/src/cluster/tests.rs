@@ -145,7 +145,8 @@ fn a_revision_has_its_part_of_the_floors_and_of_the_ceiling() {
     assert_eq!(
         parts(&object),
         [
-            (8, 38, 3, 15, shift(75, 0)),
+            // What it gave away may come back: it keeps room for it, and not the floors.
+            (8, 50, 4, 15, shift(75, 0)),
             (5, 25, 2, 10, shift(25, 17)),
             (0, 1, 1, 0, shift(0, 0)),
             (10, 50, 4, 20, None),
@@ -154,6 +155,12 @@ fn a_revision_has_its_part_of_the_floors_and_of_the_ceiling() {
     );
     object["status"]["rollout"] = Value::Null;
     assert_eq!(parts(&object)[..2], [(8, 38, 3, 15, None), (3, 13, 1, 5, None)]);
+    object["status"]["traffic"] = json!([{ "revision": "new", "percent": 100, "latest": true }]);
+    object["status"]["rollout"] = json!({
+        "from": "old", "to": "new", "percent": 100, "comingPercent": 100, "steppedAt": "2026-01-01T00:00:00Z",
+    });
+    let last_step = parts(&object);
+    assert_eq!(last_step[0], (0, 50, 4, 0, shift(0, 0)), "all of it may come back");
 }
 
 #[test]

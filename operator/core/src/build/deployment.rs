@@ -8,7 +8,9 @@ use crate::{Owner, Plan, RawDeployment, RevisionRecord, ValidatedFunction, build
 pub(super) fn deployments(function: &ValidatedFunction, plan: &Plan) -> Vec<DeploymentResource> {
     let shares = plan.shares();
     let kept = plan.revisions.iter().filter_map(|revision| {
-        let scale = function.spec.scale.of_part(shares.coming_percent(&revision.name));
+        let (settled, coming) =
+            (shares.settled_percent(&revision.name), shares.coming_percent(&revision.name));
+        let scale = function.spec.scale.of_parts(settled, coming);
         // One that was deleted by somebody comes back at its floor; the autoscaler knows the rest.
         let before = |it: &RevisionStatus| it.name == revision.name && it.state == RevisionState::Routed;
         let routed_before = function.previous.revisions.iter().any(before);
