@@ -113,7 +113,7 @@ pub fn decide(
     } else {
         delay(policy, &mut history, now, &mut decision);
     }
-    shift::remember(policy, &mut history, observation.replicas, now, &mut decision);
+    shift::remember(policy, stage, &mut history, observation.replicas, now, &mut decision);
     bound(policy, stage, &mut decision);
     keep(stage, observation, &mut decision);
     (history, decision)

@@ -6,16 +6,21 @@
 use std::time::Duration;
 
 use super::{Decision, History, Reason};
-use crate::policy::Policy;
+use crate::policy::{Policy, Stage};
 
-/// Keeps the replicas that a revision had when it last got more of the requests.
+/// Keeps the replicas that a revision had when it last got more of the requests, for as long as it takes any.
 pub(super) fn remember(
     policy: &Policy,
+    stage: Stage,
     history: &mut History,
     replicas: u32,
     now: Duration,
     decision: &mut Decision,
 ) {
+    if stage != Stage::Routed {
+        (history.percent, history.grown) = (None, None);
+        return;
+    }
     let percent = policy.shift.map(|shift| shift.percent);
     match (history.percent, percent) {
         (Some(before), Some(percent)) if percent > before => history.grown = Some((now, replicas)),
@@ -35,7 +40,7 @@ mod tests {
 
     use super::*;
     use crate::decide::{Observation, decide};
-    use crate::policy::{Shift, Stage};
+    use crate::policy::Shift;
     use crate::settings::Settings;
 
     fn policy(percent: u32, awaited: u32) -> Policy {
@@ -91,6 +96,19 @@ mod tests {
         assert_eq!(decision.desired, 25);
         let (_, decision) = decided(&policy(0, 0), history, &loaded(3, 25), 102);
         assert_eq!(decision.desired, 12, "as fast as the rates allow");
+    }
+
+    #[test]
+    fn a_revision_that_was_taken_back_gives_its_replicas_up_at_once() {
+        let (history, _) = decided(&policy(0, 50), History::default(), &loaded(0, 50), 100);
+        let (history, decision) = decided(&policy(50, 0), history, &loaded(0, 50), 101);
+        assert_eq!(decision.rule(), Some(&Reason::Shifted(50)));
+        let back = Policy { shift: None, ..policy(0, 0) };
+        let now = Duration::from_secs(102);
+        let (history, decision) =
+            decide(&back, Stage::Retiring, &Settings::default(), history, &loaded(0, 50), now);
+        assert_eq!(decision.desired, 0, "{:?}", decision.reasons);
+        assert_eq!((history.percent, history.grown), (None, None), "nor when it gets requests again");
     }
 
     #[test]
