@@ -127,15 +127,22 @@ pub struct RolloutStatus {
     /// How many ready replicas that needs.
     #[serde(default)]
     pub coming_replicas: i32,
-    /// When it began to take that much.
+    /// When it began to take that much; when it took it unproven, when its first replica became ready.
     pub stepped_at: Time,
-    /// What had been counted by then; missing until counts are known.
+    /// Whether it took its share before any of its replicas was ready, and none was since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unproven: bool,
+    /// Since when it wants replicas and none is ready, while it takes requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unready_since: Option<Time>,
+    /// What had been counted when it began to take that much; missing until counts are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counted: Option<RolloutCounts>,
 }
 
-/// Requests of the two revisions of a rollout that had ended when a step began: what is counted beyond them judges it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Requests of the two revisions of a rollout that had ended when a step began: what is counted beyond them judges it. Numbers of
+/// one operator process: another one begins anew.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RolloutCounts {
     /// Requests of the revision that had the share, when the rollout began.
@@ -146,6 +153,9 @@ pub struct RolloutCounts {
     pub to_ended: i64,
     /// How many of them with an error that is the revision's.
     pub to_errors: i64,
+    /// When that was: what ends from then on is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
 }
 
 /// What became of a host that the Function asks for.

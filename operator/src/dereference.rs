@@ -70,8 +70,7 @@ pub(crate) async fn dereference(
         async { if new_revision { enforces_restricted(client, namespace).await } else { Ok(false) } },
     )
     .map_err(|source| DereferenceError::Read { source })?;
-    let rollout = function.status.as_ref().and_then(|status| status.rollout.as_ref());
-    let rates = context.rates.look(&owner, rollout);
+    let rates = context.rates.rates(&owner);
     Ok((observed, Cluster { activator_addresses, restricted, hosts, proof_waits, rates }))
 }
 

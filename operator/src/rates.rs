@@ -1,7 +1,7 @@
-//! How requests of revisions end between which they move: asked of the leading autoscaler, only while some do.
+//! How requests of revisions end between which they move: asked of the leading autoscaler, only while some do or soon will.
 //!
-//! A Function is asked about from the first look at it in which it has a rollout, until one in which it has none or until nobody
-//! looks any more. Whatever keeps the autoscaler from telling makes what is known unknown.
+//! A Function is asked about from the look that proves a revision or begins a rollout until one that does neither, or until nobody
+//! looks any more. Whatever keeps the autoscaler from telling makes what is known unknown, and loses nothing that was counted.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -10,8 +10,7 @@ use std::{
     time::Duration,
 };
 
-use catnap_crds::RolloutStatus;
-use catnap_operator_core::{Counts, Owner, Rates};
+use catnap_operator_core::{Counts, LONGEST_PAUSE, Owner, Rates};
 use catnap_runtime::{
     Causes,
     backoff::GrowingDelay,
@@ -36,9 +35,9 @@ use tonic::{Request, Status, Streaming};
 
 /// How often the autoscaler is told what is asked, when that has changed.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// A Function at which nobody looked for so long is not asked about any more: while requests are watched it is looked at every
-/// second. The next look asks again.
-const FORGOTTEN: Duration = Duration::from_secs(60);
+/// A Function at which nobody looked for so long is not asked about any more: it is gone, or somebody else leads. While it may be
+/// judged it is looked at far more often.
+const FORGOTTEN: Duration = LONGEST_PAUSE.saturating_mul(5);
 /// Longest time for the connection, its handshake and the leader's check of who we are.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -61,6 +60,8 @@ enum RatesError {
         #[source]
         source: Box<Status>,
     },
+    #[error("{holder} ended the stream and did not say why")]
+    Closed { holder: String },
     #[error("{holder} sent a frame that is refused")]
     Malformed {
         holder: String,
@@ -80,44 +81,83 @@ pub(crate) struct RateBook {
 #[derive(Debug)]
 struct Asked {
     namespace: Arc<str>,
-    /// By name; `None`: the autoscaler has said nothing.
-    revisions: BTreeMap<String, Option<Known>>,
+    revisions: BTreeMap<String, Growth>,
+    /// Since when these revisions are counted, all of them.
+    counted_since: Option<Timestamp>,
     known_since: Option<Timestamp>,
     looked_at: Instant,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    counts: Counts,
+/// What ended of one revision since it is asked about. The autoscaler tells sums that begin anew where another one leads, where
+/// nobody asked for a while, or where an activator forgot; so what they grow by is added up, between two that can be compared.
+#[derive(Clone, Copy, Debug, Default)]
+struct Growth {
+    /// The last complete sums on this stream.
+    told: Option<Counts>,
     complete: bool,
+    grown: Counts,
+    /// Whether there ever were complete ones.
+    begun: bool,
+}
+
+impl Growth {
+    fn told(&mut self, told: Counts, complete: bool) {
+        self.complete = complete;
+        // What one activator has not told yet would count as new when it does.
+        if !complete {
+            return;
+        }
+        if let Some(before) = self.told.replace(told)
+            && let Some(ended) = told.ended.checked_sub(before.ended)
+            && let Some(errors) = told.errors.checked_sub(before.errors)
+        {
+            self.grown.ended = self.grown.ended.saturating_add(ended);
+            self.grown.errors = self.grown.errors.saturating_add(errors).min(self.grown.ended);
+        }
+        self.begun = true;
+    }
+
+    fn lost(&mut self) {
+        (self.told, self.complete) = (None, false);
+    }
 }
 
 impl RateBook {
-    /// What is known of the revisions of this Function between which requests move; from now on they are asked about.
-    pub(crate) fn look(&self, owner: &Owner, rollout: Option<&RolloutStatus>) -> Rates {
+    /// What is known of this Function's revisions.
+    pub(crate) fn rates(&self, owner: &Owner) -> Rates {
+        let functions = self.functions.lock();
+        let Some(asked) = functions.get(&owner.uid) else { return Rates::default() };
+        let begun = asked.revisions.iter().filter(|(_, growth)| growth.begun);
+        Rates {
+            counted_since: asked.counted_since,
+            known_since: asked.known_since,
+            counts: begun.map(|(name, growth)| (name.clone(), growth.grown)).collect(),
+        }
+    }
+
+    /// After a look at this Function: from now on these of its revisions are asked about, and no others.
+    pub(crate) fn ask(&self, owner: &Owner, compared: Option<&[String; 2]>) {
         let mut functions = self.functions.lock();
-        let Some(RolloutStatus { from, to, .. }) = rollout else {
+        let Some(compared) = compared else {
             functions.remove(&owner.uid);
-            return Rates::default();
+            return;
         };
         let asked = functions.entry(owner.uid.clone()).or_insert_with(|| Asked {
             namespace: owner.namespace.as_str().into(),
             revisions: BTreeMap::new(),
+            counted_since: None,
             known_since: None,
             looked_at: Instant::now(),
         });
         asked.looked_at = Instant::now();
-        asked.revisions.retain(|name, _| name == from || name == to);
-        for name in [from, to] {
+        asked.revisions.retain(|name, _| compared.contains(name));
+        for name in compared {
             if !asked.revisions.contains_key(name) {
-                asked.revisions.insert(name.clone(), None);
-                asked.known_since = None;
+                asked.revisions.insert(name.clone(), Growth::default());
+                (asked.counted_since, asked.known_since) = (None, None);
                 self.news.notify_one();
             }
         }
-        let counts =
-            asked.revisions.iter().filter_map(|(name, known)| Some((name.clone(), (*known)?.counts)));
-        Rates { known_since: asked.known_since, counts: counts.collect() }
     }
 
     /// Functions that are asked about, and those of them of which everything is known.
@@ -151,10 +191,14 @@ impl RateBook {
         let mut functions = self.functions.lock();
         for CountOf { revision, ended, errors, complete } in counts {
             let Some(asked) = functions.get_mut(&*revision.function_uid) else { continue };
-            let Some(known) = asked.revisions.get_mut(&*revision.name) else { continue };
-            *known = Some(Known { counts: Counts { ended, errors }, complete });
-            let all = asked.revisions.values().all(|known| known.is_some_and(|known| known.complete));
-            asked.known_since = if all { asked.known_since.or(Some(now)) } else { None };
+            let Some(growth) = asked.revisions.get_mut(&*revision.name) else { continue };
+            growth.told(Counts { ended, errors }, complete);
+            if asked.revisions.values().all(|growth| growth.complete) {
+                asked.counted_since.get_or_insert(now);
+                asked.known_since.get_or_insert(now);
+            } else {
+                asked.known_since = None;
+            }
         }
     }
 
@@ -162,7 +206,7 @@ impl RateBook {
     fn lost(&self) {
         for asked in self.functions.lock().values_mut() {
             asked.known_since = None;
-            asked.revisions.values_mut().for_each(|known| *known = None);
+            asked.revisions.values_mut().for_each(Growth::lost);
         }
     }
 }
@@ -208,6 +252,7 @@ async fn ask(
     let (questions, mut counted) = timeout(CONNECT_TIMEOUT, open(leader, token_file))
         .await
         .map_err(|_| RatesError::Timeout { holder: holder() })??;
+    let opened = Instant::now();
     let mut asked = BTreeSet::new();
     let mut tick = interval(ASK_INTERVAL);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -216,6 +261,7 @@ async fn ask(
             _ = tick.tick() => {
                 let wanted = book.wanted();
                 if wanted.is_empty() {
+                    delay.start_over();
                     return Ok(());
                 }
                 // One that does not take what is asked is asked again a second later.
@@ -228,10 +274,16 @@ async fn ask(
             message = counted.message() => {
                 let message = message
                     .map_err(|source| RatesError::Ended { holder: holder(), source: Box::new(source) })?;
-                let Some(message) = message else { return Ok(()) };
+                let Some(message) = message else {
+                    let unasked = book.wanted().is_empty();
+                    return if unasked { Ok(()) } else { Err(RatesError::Closed { holder: holder() }) };
+                };
                 let Counted(counts) = Counted::try_from(message)
                     .map_err(|source| RatesError::Malformed { holder: holder(), source })?;
-                delay.start_over();
+                // Streams that tell and end at once, again and again, are no success.
+                if opened.elapsed() >= LAST_RETRY {
+                    delay.start_over();
+                }
                 book.told(counts, crate::context::Context::now());
             }
         }

@@ -74,6 +74,7 @@ pub(crate) async fn reconcile(
     let valid =
         validate(function, observed, cluster, now).map_err(|source| ReconcileError::Validate { source })?;
     let plan = advance(&valid, now);
+    context.rates.ask(&valid.owner, plan.compared.as_ref());
     let proves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Proving);
     if !proves && !valid.cluster.proof_waits {
         context.proofs.not_begun(function);

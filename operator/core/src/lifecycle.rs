@@ -3,7 +3,7 @@
 //! The next state follows from the last reported one and from what the cluster holds, so that a step that was not
 //! reported is simply taken again.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use catnap_crds::{FunctionStatus, RevisionState, RevisionStatus, RolloutStatus, TrafficStatus, part};
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +16,8 @@ mod rollout;
 mod traffic;
 
 pub use proof::{GIVE_UP_AFTER, starts_proof};
-use rollout::{Comparison, Sight, Turn, Wait};
+pub use rollout::LONGEST_PAUSE;
+use rollout::{Fault, Sight, Turn, Wait};
 use traffic::Target;
 
 /// Where every revision is, and where requests go.
@@ -28,7 +29,9 @@ pub struct Plan {
     pub traffic: Vec<TrafficStatus>,
     /// The revision that is taking over, while one is.
     pub rollout: Option<RolloutStatus>,
-    /// What the step that the rollout is at waits for, unless everything has moved.
+    /// The revisions between which requests move, or soon will: the new one is judged by how both end theirs.
+    pub compared: Option<[String; 2]>,
+    /// What the step that the rollout is at waits for, unless everything has moved and no more is waited for than the interval.
     pub rolling: Option<String>,
     /// What is still to become ready before requests go where the spec says.
     pub preparing: Option<String>,
@@ -130,13 +133,17 @@ fn consider(function: &ValidatedFunction, plan: &mut Plan, name: &str, share: i3
     if plan.state(name).is_none() {
         return;
     }
+    let serves = |from: &&str| share > 0 && plan.state(from) == Some(RevisionState::Routed);
+    let from = plan.latest_ready.as_deref().filter(serves).map(str::to_owned);
     if !ready {
+        // Asked for already, it is known when its first requests come.
+        plan.compared = from.map(|from| [from, name.to_owned()]);
         proof::judge(function, plan, name, now);
         return;
     }
-    match plan.latest_ready.as_deref().filter(|from| plan.state(from) == Some(RevisionState::Routed)) {
-        Some(from) if share > 0 => plan.rollout = Some(rollout::begin(from, name, now)),
-        _ => plan.latest_ready = Some(name.to_owned()),
+    match from {
+        Some(from) => plan.rollout = Some(rollout::begin(&from, name, now)),
+        None => plan.latest_ready = Some(name.to_owned()),
     }
 }
 
@@ -172,13 +179,22 @@ fn roll(function: &ValidatedFunction, plan: &mut Plan, targets: &[Target], now: 
     let Some(rollout) = plan.rollout.take() else { return };
     let share = traffic::latest_share(targets);
     let (from, to) = (proof::facts(function, &rollout.from), proof::facts(function, &rollout.to));
-    let scale = &function.spec.scale;
-    let from_broken = from.wanted.unwrap_or_default() > 0 && from.ready == 0;
+    let sight = Sight {
+        spec: &function.spec.rollout,
+        share,
+        to,
+        from,
+        needed: &|coming| replicas_for(function, coming),
+        unproven: function.spec.scale.proof_replicas() == 0,
+        unready_limit: unready_limit(function),
+        rates: &function.cluster.rates,
+        now,
+    };
     let failed = |failure: &&Failure| failure.problem(now).finality == Finality::Final;
     if let Some(failure) = to.failure.as_ref().filter(failed)
         && to.ready == 0
         && rollout.percent > 0
-        && !from_broken
+        && !sight.is_old_broken()
     {
         let Problem { message, .. } = failure.problem(now);
         let message = format!("{message}; all requests go to {} again", rollout.from);
@@ -190,34 +206,32 @@ fn roll(function: &ValidatedFunction, plan: &mut Plan, targets: &[Target], now: 
         plan.latest_ready = Some(rollout.to);
         return;
     }
-    let sight = Sight {
-        spec: &function.spec.rollout,
-        share,
-        ready: to.ready,
-        needed: &|coming| replicas_for(function, coming),
-        unproven: scale.proof_replicas() == 0,
-        seen_ready: proof::was_seen_ready(function, &rollout.to),
-        from_broken,
-        rates: &function.cluster.rates,
-        now,
-    };
     match rollout::turn(&rollout, &sight) {
         Turn::Goes(next, wait, look) => {
             plan.look_at(look);
-            if next.percent < share {
+            if next.percent < share || wait == Wait::Ready {
                 tell(plan, &next, &wait);
-            } else {
+            }
+            if next.percent == share {
                 plan.latest_ready = Some(next.to.clone());
+            }
+            // Of one that waits for its first request there is nothing to know, however long that takes.
+            if look.is_some() {
+                plan.compared = Some([next.from.clone(), next.to.clone()]);
             }
             plan.rollout = Some(next);
         }
         Turn::Done => plan.latest_ready = Some(rollout.to),
-        Turn::Back(comparison) => {
-            let bound = function.spec.rollout.max_error_percent;
-            plan.problems.push(failed_rollout(&rollout, &comparison, bound));
+        Turn::Back(fault) => {
+            plan.problems.push(failed_rollout(function, &rollout, &fault));
             give_back(plan, rollout);
         }
     }
+}
+
+/// As long as a new revision may fail to start, and as long as its requests may wait for it.
+fn unready_limit(function: &ValidatedFunction) -> Duration {
+    GIVE_UP_AFTER.max(function.spec.timeouts.activation.get())
 }
 
 fn give_back(plan: &mut Plan, rollout: RolloutStatus) {
@@ -269,17 +283,30 @@ fn tell(plan: &mut Plan, rollout: &RolloutStatus, wait: &Wait) {
             plan.problems.push(Problem::passing(Reason::RolloutWaiting, Scope::Revision, message));
             has
         }
+        Wait::Ready => {
+            format!("{has} and has no ready replica: they go to {} again if that lasts", rollout.from)
+        }
         Wait::Interval | Wait::Proof => has,
     });
 }
 
-fn failed_rollout(rollout: &RolloutStatus, comparison: &Comparison, bound: i32) -> Problem {
+fn failed_rollout(function: &ValidatedFunction, rollout: &RolloutStatus, fault: &Fault) -> Problem {
     let RolloutStatus { from, to, .. } = rollout;
+    let what = match fault {
+        Fault::Errors(comparison) => format!(
+            "{to} failed {}, {from} {}; rollout.maxErrorPercent allows {}",
+            comparison.of_new(),
+            comparison.of_old(),
+            function.spec.rollout.max_error_percent,
+        ),
+        Fault::Unready => {
+            let failure = proof::facts(function, to).failure.as_ref();
+            let why = failure.map(|failure| format!(": {}", failure.message)).unwrap_or_default();
+            format!("{to} had no ready replica for {} s{why}", unready_limit(function).as_secs())
+        }
+    };
     let message = format!(
-        "{to} failed {}, {from} {}; rollout.maxErrorPercent allows {bound}. All requests go to {from} again; edit the Function, \
-         or set the annotation {} to a new value to try once more",
-        comparison.of_new(),
-        comparison.of_old(),
+        "{what}. All requests go to {from} again; edit the Function, or set the annotation {} to a new value to try once more",
         catnap_crds::labels::RETRY,
     );
     Problem::lasting(Reason::RolloutFailed, Scope::Revision, message)

@@ -7,9 +7,11 @@ use k8s_openapi::jiff::Timestamp;
 /// What is known of the revisions of one Function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rates {
+    /// Since when numbers are of one count and only grow: one of before cannot be subtracted from one of after.
+    pub counted_since: Option<Timestamp>,
     /// Since when everything is counted; `None` while something that counts is not heard of.
     pub known_since: Option<Timestamp>,
-    /// By revision. Numbers only grow; after a gap they may begin anew.
+    /// By revision, of those of which everything was known at some time.
     pub counts: BTreeMap<String, Counts>,
 }
 

@@ -4,7 +4,6 @@ use std::{io::Write, net::SocketAddr};
 
 use catnap_runtime::tls::SelfMade;
 use catnap_wire::rates_proto::rates_server::{self, RatesServer};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -70,11 +69,19 @@ fn owner(uid: &str) -> Owner {
     Owner { namespace: "shop".into(), name: "hello".into(), uid: uid.into() }
 }
 
-fn rollout(from: &str, to: &str) -> RolloutStatus {
-    serde_json::from_value(serde_json::json!({
-        "from": from, "to": to, "percent": 25, "comingPercent": 50, "steppedAt": Time(Timestamp::UNIX_EPOCH),
-    }))
-    .unwrap()
+/// As a look does it: what is known, and what is asked from then on.
+fn look(book: &RateBook, uid: &str, compared: Option<[&str; 2]>) -> Rates {
+    let rates = book.rates(&owner(uid));
+    book.ask(&owner(uid), compared.map(|names| names.map(str::to_owned)).as_ref());
+    rates
+}
+
+fn known(book: &RateBook) -> Rates {
+    look(book, "uid", Some(["old", "new"]))
+}
+
+fn counts(ended: u64, errors: u64) -> Counts {
+    Counts { ended, errors }
 }
 
 fn id(name: &str) -> RevisionId {
@@ -102,7 +109,7 @@ impl Bed {
     }
 
     fn look(&self) -> Rates {
-        self.book.look(&owner("uid"), Some(&rollout("old", "new")))
+        known(&self.book)
     }
 
     /// Looks until it is as it should be.
@@ -145,28 +152,35 @@ async fn what_moves_is_asked_about_and_known_when_all_of_it_is() {
     assert_eq!(stream.authorization, "Bearer secret");
     assert_eq!(stream.wanted().await, [id("new"), id("old")]);
     stream.tell(vec![count("old", 200, 1, true), count("new", 50, 2, false)]);
-    let rates = bed.until("counts", |rates| rates.counts.len() == 2).await;
+    let rates = bed.until("a part", |rates| rates.counts.len() == 1).await;
     assert_eq!(rates.known_since, None, "not every activator has told");
-    assert_eq!(rates.counts["new"], Counts { ended: 50, errors: 2 });
     stream.tell(vec![count("new", 60, 3, true), count("other", 1, 1, true)]);
-    let known = bed.until("everything", |rates| rates.known_since.is_some()).await;
-    assert_eq!(known.counts["new"], Counts { ended: 60, errors: 3 });
-    assert_eq!(known.counts.len(), 2);
+    let rates = bed.until("everything", |rates| rates.known_since.is_some()).await;
+    let nothing = ["new", "old"].map(|name| (name.to_owned(), counts(0, 0)));
+    assert_eq!(rates.counts, BTreeMap::from(nothing));
+    assert_eq!(rates.counted_since, rates.known_since);
     assert_eq!(bed.book.count(), (1, 1));
+    stream.tell(vec![count("new", 70, 5, true)]);
+    bed.until("what ended since", |rates| rates.counts["new"] == counts(10, 2)).await;
     stream.tell(vec![count("new", 60, 3, false)]);
     bed.until("a gap", |rates| rates.known_since.is_none()).await;
-    stream.tell(vec![count("new", 60, 3, true)]);
-    bed.until("the end of the gap", |rates| rates.known_since.is_some()).await;
-    // Another one leads: nothing is known until it has told.
+    stream.tell(vec![count("new", 75, 5, true)]);
+    let rates = bed.until("the end of the gap", |rates| rates.known_since.is_some()).await;
+    assert_eq!(rates.counts["new"], counts(15, 2), "nothing of it is lost");
+    // Another one leads: nothing is known until it has told, and what it tells first is of before.
     let (second, mut others) = autoscaler("second").await;
     bed.leader.send_replace(Some(second));
-    bed.until("a new beginning", |rates| *rates == Rates::default()).await;
+    bed.until("nobody who tells", |rates| rates.known_since.is_none()).await;
     let mut other = soon(others.recv()).await.unwrap();
     assert_eq!(other.wanted().await, [id("new"), id("old")]);
-    other.tell(vec![count("old", 7, 0, true), count("new", 5, 0, true)]);
-    bed.until("all anew", |rates| rates.known_since.is_some() && rates.counts["new"].ended == 5).await;
+    other.tell(vec![count("old", 7_000, 2_000, true), count("new", 500, 400, true)]);
+    let rates = bed.until("somebody who tells", |rates| rates.known_since.is_some()).await;
+    assert_eq!((rates.counts["old"], rates.counts["new"]), (counts(0, 0), counts(15, 2)));
+    other.tell(vec![count("new", 501, 401, true)]);
+    bed.until("one more", |rates| rates.counts["new"] == counts(16, 3)).await;
     // Nothing moves any more.
-    assert_eq!(bed.book.look(&owner("uid"), None), Rates::default());
+    look(&bed.book, "uid", None);
+    assert_eq!(bed.book.rates(&owner("uid")), Rates::default());
     assert!(soon(other.wanted.message()).await.is_ok_and(|message| message.is_none()), "nobody asks");
 }
 
@@ -181,7 +195,7 @@ async fn a_stream_that_ends_is_opened_again_and_nothing_is_known_meanwhile() {
     stream.tell(vec![count("old", 1, 0, true), count("new", 1, 0, true)]);
     bed.until("everything", |rates| rates.known_since.is_some()).await;
     stream.counted.send(Err(Status::unavailable("another process may lead"))).unwrap();
-    bed.until("nothing", |rates| *rates == Rates::default()).await;
+    bed.until("nobody who tells", |rates| rates.known_since.is_none()).await;
     let again = async {
         loop {
             bed.look();
@@ -201,11 +215,11 @@ async fn a_stream_that_ends_is_opened_again_and_nothing_is_known_meanwhile() {
 #[tokio::test(start_paused = true)]
 async fn what_nobody_looks_at_is_not_asked_about() {
     let book = RateBook::default();
-    book.look(&owner("uid"), Some(&rollout("old", "new")));
-    book.look(&owner("other"), Some(&rollout("a", "b")));
+    look(&book, "uid", Some(["old", "new"]));
+    look(&book, "other", Some(["a", "b"]));
     assert_eq!(book.wanted().len(), 4);
     tokio::time::advance(FORGOTTEN / 2).await;
-    book.look(&owner("other"), Some(&rollout("b", "c")));
+    look(&book, "other", Some(["b", "c"]));
     tokio::time::advance(FORGOTTEN / 2).await;
     let names: Vec<_> = book.wanted().into_iter().map(|id| id.name.to_string()).collect();
     assert_eq!(names, ["b", "c"]);
@@ -214,11 +228,49 @@ async fn what_nobody_looks_at_is_not_asked_about() {
 #[tokio::test]
 async fn another_revision_makes_what_is_known_unknown() {
     let book = RateBook::default();
-    book.look(&owner("uid"), Some(&rollout("old", "new")));
+    known(&book);
     book.told(vec![count("old", 9, 1, true), count("new", 5, 0, true)], Timestamp::UNIX_EPOCH);
-    let rates = book.look(&owner("uid"), Some(&rollout("old", "new")));
-    assert_eq!(rates.known_since, Some(Timestamp::UNIX_EPOCH));
-    let rates = book.look(&owner("uid"), Some(&rollout("old", "newer")));
-    let counts = BTreeMap::from([("old".to_owned(), Counts { ended: 9, errors: 1 })]);
-    assert_eq!(rates, Rates { known_since: None, counts });
+    let rates = look(&book, "uid", Some(["old", "newer"]));
+    assert_eq!((rates.known_since, rates.counted_since), (Some(Timestamp::UNIX_EPOCH), rates.known_since));
+    let rates = look(&book, "uid", Some(["old", "newer"]));
+    let counts = BTreeMap::from([("old".to_owned(), counts(0, 0))]);
+    assert_eq!(rates, Rates { counted_since: None, known_since: None, counts });
+}
+
+#[tokio::test]
+async fn sums_that_begin_anew_only_begin_anew() {
+    let book = RateBook::default();
+    known(&book);
+    let told = |new: [(u64, u64); 2]| {
+        for (ended, errors) in new {
+            book.told(
+                vec![count("old", 0, 0, true), count("new", ended, errors, true)],
+                Timestamp::UNIX_EPOCH,
+            );
+        }
+        known(&book).counts["new"]
+    };
+    assert_eq!(told([(1_000, 10), (1_100, 20)]), counts(100, 10));
+    // An activator that is gone is not added up any more.
+    assert_eq!(told([(600, 5), (610, 6)]), counts(110, 11));
+    // The leader is lost, and what some activators have told of all that they ever did is not new when others have told theirs.
+    book.lost();
+    book.told(vec![count("new", 20, 0, false), count("old", 0, 0, true)], Timestamp::UNIX_EPOCH);
+    assert_eq!(known(&book).known_since, None);
+    assert_eq!(told([(900, 300), (901, 301)]), counts(111, 12));
+}
+
+#[tokio::test]
+async fn who_ends_streams_at_once_is_asked_again_only_after_a_while() {
+    let bed = Bed::start();
+    let (leader, mut streams) = autoscaler("first").await;
+    bed.leader.send_replace(Some(leader));
+    bed.look();
+    let start = Instant::now();
+    for _ in 0..4 {
+        let stream = soon(streams.recv()).await.unwrap();
+        stream.tell(vec![count("old", 1, 0, true), count("new", 1, 0, true)]);
+    }
+    // Each wait is at least half of 200, 400 and 800 ms.
+    assert!(start.elapsed() >= FIRST_RETRY / 2 * 7, "{:?}", start.elapsed());
 }

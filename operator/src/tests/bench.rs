@@ -282,6 +282,11 @@ impl Bench {
         assert!(self.api.edit::<Function>(NAMESPACE, "hello", |function| change(&mut function["spec"])));
     }
 
+    /// Functions whose requests the autoscaler is asked about.
+    pub(crate) fn asked(&self) -> usize {
+        self.context.rates.count().0
+    }
+
     /// As if the last step of a rollout had been watched for long enough.
     pub(crate) fn pass_interval(&self) {
         assert!(self.api.edit::<Function>(NAMESPACE, "hello", |function| {

@@ -61,11 +61,13 @@ async fn a_function_at_rest_costs_no_call_at_all() {
 #[tokio::test]
 async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     let bench = Bench::routed(&json!({})).await;
+    assert_eq!(bench.asked(), 0);
     bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
     bench.look().await.unwrap();
     let second = bench.status().latest_created_revision.unwrap();
     assert_ne!(second, FIRST);
     assert_eq!(bench.status().traffic[0].revision, FIRST, "the old one serves");
+    assert_eq!(bench.asked(), 1, "how its requests end is known when they come");
     bench.ready_pods(&second, 1);
     bench.look().await.unwrap();
     assert_eq!(bench.status().traffic[0].revision, second);
@@ -73,8 +75,10 @@ async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     bench.writes();
     bench.look().await.unwrap();
     assert_eq!(bench.writes(), [""; 0], "watching writes nothing");
+    assert_eq!(bench.asked(), 1);
     bench.pass_interval();
     bench.look().await.unwrap();
+    assert_eq!(bench.asked(), 0);
     let old = bench.status().revisions.into_iter().find(|revision| revision.name == FIRST).unwrap();
     assert_eq!(old.state, RevisionState::Retiring);
 

@@ -74,7 +74,7 @@ fn history_is_kept_up_to_its_limit() {
         let (plan, _) = world.step(&mut function, seconds(began));
         let name = plan.latest_ready.unwrap();
         world.pods(&name, &[ready_pod()]);
-        for moment in [1, 60, 61] {
+        for moment in [1, 61, 62] {
             world.step(&mut function, seconds(began + moment));
         }
         world.pods(&name, &[]);

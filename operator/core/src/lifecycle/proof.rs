@@ -79,14 +79,6 @@ pub(super) fn is_ready(function: &ValidatedFunction, name: &str) -> bool {
     facts(function, name).ready >= function.spec.scale.proof_replicas()
 }
 
-/// Whether a replica of the current revision `name` is or was ready.
-pub(super) fn was_seen_ready(function: &ValidatedFunction, name: &str) -> bool {
-    let previous = &function.previous;
-    let said = condition::find(&previous.conditions, condition::REVISION_READY);
-    let before = said.is_some_and(|said| said.status == "True" && said.reason == condition::READY);
-    facts(function, name).ready > 0 || before && previous.latest_created_revision.as_deref() == Some(name)
-}
-
 /// Gives the unproven current revision up once it has failed for long enough while another one serves.
 pub(super) fn judge(function: &ValidatedFunction, plan: &mut Plan, name: &str, now: Timestamp) {
     let Some(failure) = &facts(function, name).failure else { return };

@@ -42,8 +42,10 @@ struct Ended {
 
 /// What the counts since the last step say.
 pub(super) fn judge(rollout: &RolloutStatus, rates: &Rates, max_error_percent: i32) -> Judgement {
-    let (Some(before), Some(_)) = (rollout.counted, rates.known_since) else { return Judgement::Unknown };
-    let RolloutCounts { from_ended, from_errors, to_ended, to_errors } = counts(rates, rollout);
+    let (Some(before), Some(now)) = (&rollout.counted, counts(rates, rollout)) else {
+        return Judgement::Unknown;
+    };
+    let RolloutCounts { from_ended, from_errors, to_ended, to_errors, .. } = now;
     let bound = i64::from(max_error_percent);
     let comparison = Comparison {
         to: Ended::since(before.to_ended, before.to_errors, to_ended, to_errors),
@@ -60,13 +62,8 @@ pub(super) fn judge(rollout: &RolloutStatus, rates: &Rates, max_error_percent: i
 }
 
 impl Ended {
-    /// Counts that are lower than before began anew.
     fn since(all_before: i64, errors_before: i64, all: i64, errors: i64) -> Self {
-        if all < all_before || errors < errors_before {
-            Self { all, errors }
-        } else {
-            Self { all: all - all_before, errors: errors - errors_before }
-        }
+        Self { all: (all - all_before).max(0), errors: (errors - errors_before).max(0) }
     }
 
     fn is_worse_than(self, other: Self) -> bool {
@@ -80,6 +77,11 @@ impl Comparison {
     /// How many requests of the new revision have to end before they are judged.
     pub(in super::super) fn enough(&self) -> i64 {
         self.enough
+    }
+
+    /// More than one of its requests failed, and most of them.
+    pub(super) fn mostly_failed(&self) -> bool {
+        self.to.errors >= EXPECTED_ERRORS && self.to.errors > self.to.all - self.to.errors
     }
 
     /// What the new revision did, in words.

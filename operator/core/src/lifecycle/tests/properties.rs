@@ -17,6 +17,8 @@ fn events() -> impl Strategy<Value = String> {
         1 => Just("known".to_owned()),
         1 => Just("unknown".to_owned()),
         4 => (0..70).prop_map(|seconds| format!("wait {seconds}")),
+        2 => (0..40).prop_map(|seconds| format!("pass {seconds}")),
+        1 => Just("restart".to_owned()),
         1 => Just("traffic".to_owned()),
         1 => Just("traffic hello-nothing=100".to_owned()),
         1 => (letter.clone(), 0..100).prop_map(|(letter, percent)| format!("traffic {letter}={percent} latest={}", 100 - percent)),

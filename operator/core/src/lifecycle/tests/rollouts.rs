@@ -136,10 +136,231 @@ fn too_few_requests_judge_nothing_and_hold_the_next_step() {
             ("ready b 2", "a50 b50 (b) RollingOut"),
             ("wait 3600", "a50 b50 (b) RollingOut"),
             ("counted b 20 1", "b100 (b) Ready"),
-            ("counted b 22 3", "b100 (b) Ready"),
+            ("counted b 30 3", "b100 (b) Ready"),
             ("wait 99", "b100 (b) Ready"),
             // All requests are there already, and there will be no others.
             ("wait 1", "b100 a:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn few_requests_of_which_most_failed_go_back_in_the_end() {
+    play(
+        steps(100),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("unseen counted b 5 3", "b100 (b) Ready"),
+            ("pass 99", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "a50 b50 (b) RollingOut"),
+            ("unseen counted b 39 39", "a50 b50 (b) RollingOut"),
+            ("pass 99", "a50 b50 (b) RollingOut"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn one_step_is_judged_by_what_is_known_a_moment_later() {
+    play(
+        json!({}),
+        &[
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("pass 2", "b100 (b) Ready"),
+            ("unseen known", "b100 (b) Ready"),
+            ("pass 10", "b100 (b) Ready"),
+            ("unseen counted b 60 60", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_known_before_a_step_judges_its_first_request() {
+    play(
+        json!({"rollout": {"interval": "24h"}}),
+        &[
+            ("unseen known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("unseen counted b 40 40", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn a_revision_that_proves_itself_is_asked_about_already() {
+    let mut script = Script::new(json!({}));
+    let compared = |script: &mut Script| {
+        let at = script.now();
+        script.world.step(&mut script.function, at).0.compared
+    };
+    assert_eq!(compared(&mut script), None, "nothing moves");
+    script.happens("image b");
+    let pair = Some([script.name("a"), script.name("b")]);
+    assert_eq!(compared(&mut script), pair);
+    script.happens("ready b 1");
+    assert_eq!(compared(&mut script), pair);
+    script.happens("wait 60");
+    assert_eq!(compared(&mut script), None);
+}
+
+#[test]
+fn nothing_is_asked_about_a_revision_that_waits_for_its_first_request() {
+    let mut script = Script::new(json!({"scale": {"initial": 0}}));
+    script.happens("ready a 0");
+    script.happens("image b");
+    script.happens("wait 1");
+    let at = script.now();
+    let (plan, report) = script.world.step(&mut script.function, at);
+    assert_eq!((plan.compared, report.next_look), (None, None));
+    assert_eq!(script.summary(), "b100 (b) Unproven");
+}
+
+#[test]
+fn a_revision_without_a_ready_replica_never_has_everything_for_good() {
+    play(
+        json!({}),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("pass 55", "b100 (b) Ready"),
+            ("unready b 1", "b100 (b) Ready"),
+            ("pass 10", "b100 (b) RollingOut"),
+            ("ready b 1", "b100 a:Retiring Ready"),
+        ],
+    );
+    play(
+        json!({}),
+        &[
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("unready b 2", "b100 (b) Ready"),
+            ("pass 59", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn a_revision_that_rests_has_no_replica_to_be_ready() {
+    play(
+        json!({}),
+        &[
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("ready b 0", "b100 (b) Ready"),
+            ("pass 60", "b100 a:Retiring Ready"),
+        ],
+    );
+}
+
+#[test]
+fn it_is_said_that_no_replica_was_ready() {
+    let mut script = Script::new(json!({"timeouts": {"activation": "2m"}}));
+    for event in ["known", "image b", "ready b 1", "unready b 1", "pass 119"] {
+        script.happens(event);
+    }
+    assert_eq!(script.summary(), "b100 (b) RollingOut", "as long as a request may wait");
+    let (a, b) = (script.name("a"), script.name("b"));
+    let said = |script: &Script| find(&script.status().conditions, REVISION_READY).unwrap().message.clone();
+    assert_eq!(
+        said(&script),
+        format!(
+            "{b} takes 100 percent of the requests and has no ready replica: they go to {a} again if that lasts"
+        )
+    );
+    script.happens("pass 1");
+    assert_eq!(script.summary(), "a100 b:Retiring RolloutFailed!");
+    assert_eq!(
+        said(&script),
+        format!(
+            "{b} had no ready replica for 120 s. All requests go to {a} again; edit the Function, or set the annotation \
+             catnap.dev/retry to a new value to try once more"
+        )
+    );
+}
+
+#[test]
+fn with_both_broken_nothing_moves_at_all() {
+    play(
+        json!({}),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("unready a 1", "b100 (b) Ready"),
+            ("unready b 1", "b100 (b) Ready"),
+            ("pass 600", "b100 (b) RollingOut"),
+            ("ready a 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn a_gap_delays_a_step_and_does_not_begin_the_interval_anew() {
+    play(
+        json!({"rollout": {"stepPercent": 50, "interval": "1h"}}),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 2", "a50 b50 (b) RollingOut"),
+            ("wait 3590", "a50 b50 (b) RollingOut"),
+            ("unseen unknown", "a50 b50 (b) RollingOut"),
+            ("pass 20", "a50 b50 (b) RolloutWaiting"),
+            ("unseen known", "a50 b50 (b) RolloutWaiting"),
+            // What the gap may have hidden is given a moment to show.
+            ("pass 9", "a50 b50 (b) RollingOut"),
+            ("pass 1", "b100 (b) Ready"),
+        ],
+    );
+}
+
+#[test]
+fn a_gap_at_the_end_is_waited_for() {
+    play(
+        steps(100),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("pass 9", "b100 (b) Ready"),
+            ("unseen unknown", "b100 (b) Ready"),
+            ("pass 5", "b100 (b) Ready"),
+            ("unseen counted b 50 50", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn another_operator_watches_for_an_interval_of_its_own() {
+    play(
+        steps(50),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 2", "a50 b50 (b) RollingOut"),
+            ("counted b 30 2", "a50 b50 (b) RollingOut"),
+            ("wait 30", "a50 b50 (b) RollingOut"),
+            ("restart", "a50 b50 (b) RolloutWaiting"),
+            ("wait 2", "a50 b50 (b) RolloutWaiting"),
+            ("known", "a50 b50 (b) RollingOut"),
+            ("pass 9", "a50 b50 (b) RollingOut"),
+            ("pass 1", "b100 (b) Ready"),
         ],
     );
 }
@@ -170,12 +391,14 @@ fn while_nobody_counts_nothing_moves_and_it_is_said() {
             ("ready b 2", "a50 b50 (b) RollingOut"),
             ("unknown", "a50 b50 (b) RolloutWaiting"),
             ("wait 100", "a50 b50 (b) RolloutWaiting"),
-            // From here a whole interval is watched again.
+            // What the gap may have hidden is given a moment to show.
             ("known", "a50 b50 (b) RollingOut"),
             ("wait 9", "a50 b50 (b) RollingOut"),
             ("wait 1", "b100 (b) Ready"),
             ("unknown", "b100 (b) Ready"),
-            ("wait 10", "b100 a:Retiring Ready"),
+            ("wait 19", "b100 (b) Ready"),
+            // Nothing is left to wait for it.
+            ("wait 1", "b100 a:Retiring Ready"),
         ],
     );
 }
@@ -274,8 +497,37 @@ fn unproven_it_has_everything_until_its_first_wake_fails() {
         &[
             ("image b", "b100 (b) Unproven"),
             ("wait 9000", "b100 (b) Unproven"),
-            ("ready b 1", "b100 a:Retiring Ready"),
+            // From here on it is watched.
+            ("ready b 1", "b100 (b) Ready"),
+            ("pass 59", "b100 (b) Ready"),
+            ("ready b 0", "b100 (b) Ready"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("pass 1", "b100 a:Retiring Ready"),
             ("failing b", "b100 a:Retiring ImagePullFailed!"),
+        ],
+    );
+}
+
+#[test]
+fn unproven_it_is_judged_by_its_first_requests_too() {
+    play(
+        json!({"scale": {"initial": 0}}),
+        &[
+            ("image b", "b100 (b) Unproven"),
+            ("wait 9000", "b100 (b) Unproven"),
+            ("unready b 1", "b100 (b) Unproven"),
+            ("known", "b100 (b) Unproven"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("unseen counted b 40 40", "b100 (b) Ready"),
+            ("pass 1", "a100 b:Retiring RolloutFailed!"),
+        ],
+    );
+    play(
+        json!({"scale": {"initial": 0}}),
+        &[
+            ("image b", "b100 (b) Unproven"),
+            ("unready b 1", "b100 (b) Unproven"),
+            ("pass 60", "a100 b:Retiring RolloutFailed!"),
         ],
     );
 }

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
-    Counts,
+    Counts, Rates,
     condition::{READY, STALLED, find},
     fixtures::*,
 };
@@ -19,6 +19,8 @@ pub(super) struct Script {
     pub(super) second: i64,
     names: BTreeMap<char, String>,
     proved: BTreeSet<String>,
+    /// When the operator looks although nothing happens.
+    next_look: Option<Timestamp>,
 }
 
 /// Runs the lines; each has an event and what is then said, in the words of [`Script::summary`].
@@ -39,6 +41,7 @@ impl Script {
             second: 0,
             names: BTreeMap::new(),
             proved: BTreeSet::new(),
+            next_look: None,
         };
         script.look();
         script.names.insert('a', FIRST.to_owned());
@@ -54,8 +57,28 @@ impl Script {
         self.function.status.as_ref().unwrap()
     }
 
-    /// One event, and as many looks as change something.
+    /// One event, and as many looks as change something: the operator is told of it. What follows `unseen` it is not told of; and
+    /// while time passes (`pass 30`, and not `wait 30`) it looks only when it said that it would.
     pub(super) fn happens(&mut self, event: &str) {
+        match event.split_once(' ') {
+            Some(("unseen", event)) => return self.occurs(event),
+            Some(("pass", seconds)) => return self.pass(seconds.parse().unwrap()),
+            _ => self.occurs(event),
+        }
+        self.settle();
+    }
+
+    fn pass(&mut self, count: i64) {
+        let end = self.second + count;
+        while let Some(next) = self.next_look.filter(|next| *next <= seconds(end)) {
+            self.second = next.as_second() - seconds(0).as_second();
+            self.settle();
+            assert!(self.next_look.is_none_or(|again| again > next), "it looks again and again");
+        }
+        self.second = end;
+    }
+
+    fn occurs(&mut self, event: &str) {
         let words: Vec<_> = event.split(' ').collect();
         let number = |index: usize| words.get(index).unwrap_or(&"1").parse::<i64>().unwrap();
         match words[0] {
@@ -71,6 +94,11 @@ impl Script {
                 let name = self.name(words[1]);
                 self.world.pods(&name, &vec![ready_pod(); usize::try_from(number(2)).unwrap()]);
             }
+            "unready" => {
+                let name = self.name(words[1]);
+                let starting = json!({"phase": "Running"});
+                self.world.pods(&name, &vec![starting; usize::try_from(number(2)).unwrap()]);
+            }
             "failing" => {
                 let name = self.name(words[1]);
                 self.world.pods(&name, &[unpullable_pod()]);
@@ -80,13 +108,20 @@ impl Script {
                 self.world.scale(&name, i32::try_from(number(2)).unwrap());
             }
             "counted" => {
+                self.world.rates.counted_since.get_or_insert(seconds(0));
                 self.world.rates.known_since.get_or_insert(seconds(0));
                 let name = self.name(words[1]);
                 let (ended, errors) = (number(2).unsigned_abs(), number(3).unsigned_abs());
                 self.world.rates.counts.insert(name, Counts { ended, errors });
             }
-            "known" => self.world.rates.known_since = Some(self.now()),
+            "known" => {
+                let now = self.now();
+                self.world.rates.counted_since.get_or_insert(now);
+                self.world.rates.known_since = Some(now);
+            }
             "unknown" => self.world.rates.known_since = None,
+            // Another operator acts, and knows nothing yet.
+            "restart" => self.world.rates = Rates::default(),
             "wait" => self.second += number(1),
             "traffic" => {
                 let traffic = words[1..].iter().map(|word| self.target(word)).collect::<Vec<_>>();
@@ -101,7 +136,6 @@ impl Script {
             "edit" => edit(&mut self.function, |function| function.spec.scale.max += 1),
             other => panic!("no such event: {other}"),
         }
-        self.settle();
     }
 
     /// `b=30`, `latest=70`, `b=0:next`.
@@ -145,7 +179,11 @@ impl Script {
         let ready = facts.into_iter().filter(|(_, facts)| facts.ready >= needed).map(|(name, _)| name);
         self.proved.extend(ready);
         let at = self.now();
-        let (plan, _) = self.world.step(&mut self.function, at);
+        for name in self.names.values().filter(|_| self.world.rates.known_since.is_some()) {
+            self.world.rates.counts.entry(name.clone()).or_default();
+        }
+        let (plan, report) = self.world.step(&mut self.function, at);
+        self.next_look = report.next_look;
 
         let total: i32 = plan.traffic.iter().map(|share| share.percent).sum();
         assert!(total == 100 || plan.traffic.is_empty(), "{:?}", plan.traffic);
@@ -164,6 +202,11 @@ impl Script {
                 assert_ne!(rollout.from, rollout.to);
             }
             None => assert!(latest.len() <= 1, "{latest:?}"),
+        }
+        if let Some(rollout) = plan.rollout.as_ref().filter(|it| it.percent > 0 && !it.unproven) {
+            let pair = [rollout.from.clone(), rollout.to.clone()];
+            assert_eq!(plan.compared.as_ref(), Some(&pair), "what moves is asked about");
+            assert!(self.next_look.is_some_and(|next| next <= seconds(self.second + 60)), "it is forgotten");
         }
         let proving = plan.revisions.iter().filter(|revision| revision.state == RevisionState::Proving);
         // The current one, and those that are to take requests again: an empty spec.traffic asks for one too.
