@@ -1,8 +1,10 @@
 //! The objects that a Function needs now, and those that it no longer needs.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service, discovery::v1::EndpointSlice};
 
-use crate::{Plan, RawDeployment, RecordError, ValidatedFunction, record::digest_annotation};
+use crate::{Ownership, Plan, RawDeployment, RecordError, ValidatedFunction, record::digest_annotation};
 
 mod address;
 mod deployment;
@@ -75,7 +77,10 @@ pub fn build(function: &ValidatedFunction, plan: &Plan) -> Result<Resources, Rec
 
 fn controller_revision(function: &ValidatedFunction) -> Result<Option<ControllerRevision>, RecordError> {
     let Ok(current) = &function.current else { return Ok(None) };
-    let records = || function.observed.controller_revisions.iter();
+    // Whoever may write ControllerRevisions may give one our label, and any number.
+    let ours =
+        |stored: &&Arc<ControllerRevision>| function.owner.ownership(&stored.metadata) == Ownership::Ours;
+    let records = || function.observed.controller_revisions.iter().filter(ours);
     let is_current = |stored: &ControllerRevision| stored.metadata.name.as_ref() == Some(&current.name);
     let newest = records().filter(|stored| !is_current(stored)).map(|stored| stored.revision).max();
     let stored = records().find(|stored| current.stored && is_current(stored));
@@ -85,14 +90,14 @@ fn controller_revision(function: &ValidatedFunction) -> Result<Option<Controller
             let mut renumbered = ControllerRevision {
                 metadata: function.owner.child_metadata(&current.name, Some(&current.name)),
                 data: stored.data.clone(),
-                revision: newest + 1,
+                revision: newest.saturating_add(1),
             };
             renumbered.metadata.annotations = Some(digest_annotation(&current.digest));
             Ok(Some(renumbered))
         }
         (Some(_), _) => Ok(None),
         (None, newest) => {
-            let number = newest.unwrap_or_default() + 1;
+            let number = newest.unwrap_or_default().saturating_add(1);
             current.record.store(&function.owner, &current.name, &current.digest, number).map(Some)
         }
     }

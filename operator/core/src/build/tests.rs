@@ -86,6 +86,29 @@ fn history_is_kept_up_to_its_limit() {
 }
 
 #[test]
+fn another_ones_record_does_not_count_in_the_history() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    let mut foreign = world.record(FIRST).unwrap().clone();
+    foreign.metadata.name = Some("hello-foreign".into());
+    foreign.metadata.owner_references = None;
+    foreign.revision = i64::MAX;
+    world.observed.controller_revisions.push(std::sync::Arc::new(foreign.clone()));
+    let made = |world: &World, function| {
+        let valid = world.validated(function);
+        build(&valid, &advance(&valid, now())).unwrap().controller_revision
+    };
+    assert_eq!(made(&world, &function), None, "the newest of its own");
+    edit(&mut function, |function| function.spec.image = "example/hello:2".into());
+    assert_eq!(made(&world, &function).unwrap().revision, 2);
+
+    // One of the Function's own to which somebody gave the last number that there is.
+    foreign.metadata.owner_references.clone_from(&world.record(FIRST).unwrap().metadata.owner_references);
+    *world.observed.controller_revisions.last_mut().unwrap() = std::sync::Arc::new(foreign);
+    assert_eq!(made(&world, &function).unwrap().revision, i64::MAX);
+}
+
+#[test]
 fn both_families_are_served_and_a_vanished_one_is_removed() {
     let function = function(json!({}));
     let mut facts = cluster();
