@@ -197,6 +197,39 @@ async fn a_pod_that_kubelet_must_call_ready_takes_no_request_before() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_kubernetes_refuses_beside_a_default_is_taken_without_it() {
+    run("template_defaults", Needs::Cluster, async |test| {
+        let label = "pod-security.kubernetes.io/enforce=privileged";
+        test.kubectl(&["label", "namespace", &test.namespace, label, "--overwrite"], "").await?;
+        for (name, spec) in [
+            ("privileged", json!({"containers": [{"name": "function", "securityContext": {"privileged": true}}]})),
+            (
+                "capable",
+                json!({"containers": [{"name": "function", "securityContext": {"capabilities": {"add": ["CAP_SYS_ADMIN"]}}}]}),
+            ),
+            ("hasty", json!({"terminationGracePeriodSeconds": 1})),
+        ] {
+            let mut manifest = templated(json!({"spec": spec}));
+            manifest["metadata"]["name"] = json!(name);
+            deploy(test, &manifest).await.with_context(|| name.to_owned())?;
+        }
+        // No node here runs it, but it is not refused.
+        let mut windows = templated(json!({"spec": {"os": {"name": "windows"}}}));
+        windows["metadata"]["name"] = json!("windows");
+        apply(test, &windows).await?;
+        eventually("its Deployment is made", TOLD, async || {
+            let function = test.api::<Function>().get("windows").await?;
+            let ready = condition(&function, "RevisionReady");
+            anyhow::ensure!(ready.is_none_or(|(_, reason, _)| reason != "InvalidPodTemplate"), "{ready:?}");
+            Ok(deployment(test, "windows").await.ok())
+        })
+        .await?;
+        Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_with_restricted_pod_security_takes_what_says_enough() {
     run("template_restricted", Needs::Cluster, async |test| {
         let label = "pod-security.kubernetes.io/enforce=restricted";

@@ -9,9 +9,10 @@ use crate::{
     merge::{Mismatch, merge},
 };
 
-use self::contradictions::contradiction;
+use self::{contradictions::contradiction, defaults::defaults};
 
 mod contradictions;
+mod defaults;
 
 /// What a revision's pods are made of.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,9 +22,6 @@ pub(crate) struct Rendered {
     /// Whether only pods that kubelet calls Ready may take requests: somebody said more than Catnap does about when that is.
     pub(crate) requires_ready: bool,
 }
-
-/// Seconds between SIGTERM and SIGKILL when nobody says it.
-const GRACE_SECONDS: i64 = 60;
 
 /// The pod template of the revision that `spec` forms; `restricted`: the namespace enforces Pod Security `restricted`.
 pub(crate) fn render_template(
@@ -54,33 +52,6 @@ pub(crate) fn render_template(
 
 fn invalid(words: &str) -> Problem {
     Problem::lasting(Reason::InvalidPodTemplate, Scope::Revision, words)
-}
-
-/// What holds where nobody says otherwise.
-fn defaults(spec: &FunctionSpec, users: &Value, restricted: bool) -> Value {
-    let mut container = json!({
-        "name": names::CONTAINER,
-        "readinessProbe": readiness_probe(spec),
-        // A deleted pod answers for this long, until everybody who sends it requests has heard of it.
-        "lifecycle": {"preStop": {"sleep": {"seconds": names::LAME_DUCK_SECONDS}}},
-        "securityContext": {"allowPrivilegeEscalation": false},
-    });
-    let mut pod = json!({
-        "enableServiceLinks": false,
-        "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
-        "terminationGracePeriodSeconds": GRACE_SECONDS + names::LAME_DUCK_SECONDS,
-    });
-    if restricted {
-        container["securityContext"]["capabilities"] = json!({"drop": ["ALL"]});
-        pod["securityContext"]["runAsNonRoot"] = json!(true);
-    }
-    let said = |field: &str| users.pointer(&format!("/spec/{field}")).is_some_and(|it| !it.is_null());
-    // Who names an account wants what it may do.
-    if !said("serviceAccountName") && !said("serviceAccount") {
-        pod["automountServiceAccountToken"] = json!(false);
-    }
-    pod["containers"] = json!([container]);
-    json!({"spec": pod})
 }
 
 /// What the fields of the spec say, and nothing that they leave out.
@@ -141,19 +112,6 @@ fn identify(container: &mut Map<String, Value>, owner: &Owner, spec: &FunctionSp
     } else {
         ports.insert(0, json!({"name": name, "containerPort": number, "protocol": "TCP"}));
     }
-}
-
-fn readiness_probe(spec: &FunctionSpec) -> Value {
-    let mut probe =
-        json!({"periodSeconds": 1, "timeoutSeconds": 1, "failureThreshold": 3, "successThreshold": 1});
-    let (path, port) = (spec.readiness_path(), spec.port());
-    // kubelet speaks HTTP/1.1 only: for H2C it looks at the port, and the activator asks for the path.
-    if path.is_empty() || spec.protocol() != Protocol::Http1 {
-        probe["tcpSocket"] = json!({"port": port});
-    } else {
-        probe["httpGet"] = json!({"path": path, "port": port});
-    }
-    probe
 }
 
 /// Whether the user has kubelet judge when a pod is ready: by a probe of any container, or by readiness gates.

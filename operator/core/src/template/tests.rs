@@ -148,6 +148,46 @@ fn every_default_can_be_overridden() {
 }
 
 #[test]
+fn defaults_that_kubernetes_refuses_beside_what_is_said_are_left_out() {
+    for (said, expected) in [
+        (json!({"privileged": true}), json!({"privileged": true})),
+        (
+            json!({"capabilities": {"add": ["CAP_SYS_ADMIN"]}}),
+            json!({"capabilities": {"add": ["CAP_SYS_ADMIN"]}}),
+        ),
+        (json!({"privileged": false}), json!({"privileged": false, "allowPrivilegeEscalation": false})),
+        (
+            json!({"capabilities": {"add": ["NET_ADMIN"]}}),
+            json!({"capabilities": {"add": ["NET_ADMIN"]}, "allowPrivilegeEscalation": false}),
+        ),
+    ] {
+        assert_eq!(container(json!({"securityContext": said}))["securityContext"], expected);
+        let sidecar = pod(json!({"containers": [{"name": "log", "securityContext": said}]}));
+        let ours = &sidecar["containers"][0]["securityContext"];
+        assert_eq!(*ours, json!({"allowPrivilegeEscalation": false}), "a sidecar's is its own");
+    }
+
+    let windows = pod(json!({"os": {"name": "windows"}}));
+    assert_eq!(windows.get("securityContext"), None);
+    assert_eq!(windows["containers"][0].get("securityContext"), None);
+    let users = json!({"podTemplate": {"spec": {"os": {"name": "windows"}}}});
+    let restricted = rendered_for(&function(users), true).unwrap().template;
+    assert_eq!(restricted["spec"]["securityContext"], json!({"runAsNonRoot": true}));
+    assert_eq!(restricted["spec"]["containers"][0].get("securityContext"), None);
+    assert_eq!(pod(json!({"os": {"name": "linux"}}))["securityContext"], pod(json!({}))["securityContext"]);
+
+    for (seconds, sleeps) in [(0, false), (2, false), (3, true), (10, true)] {
+        let template = pod(json!({"terminationGracePeriodSeconds": seconds}));
+        let stop = template["containers"][0].pointer("/lifecycle/preStop/sleep/seconds");
+        assert_eq!(stop, sleeps.then(|| json!(3)).as_ref(), "{seconds}");
+    }
+    let spec = json!({"terminationGracePeriodSeconds": 1, "podTemplate": {"spec": {"terminationGracePeriodSeconds": 1}}});
+    let template = rendered(spec).template;
+    assert_eq!(template["spec"]["terminationGracePeriodSeconds"], 4);
+    assert!(template["spec"]["containers"][0].pointer("/lifecycle/preStop/sleep").is_some());
+}
+
+#[test]
 fn a_named_account_has_its_token() {
     for field in ["serviceAccountName", "serviceAccount"] {
         assert_eq!(pod(json!({field: "robot"})).get("automountServiceAccountToken"), None);
