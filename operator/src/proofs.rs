@@ -1,12 +1,12 @@
-//! How many new revisions prove themselves at once, in the whole cluster: whoever comes too late waits, the oldest Function
-//! first.
+//! How many new revisions prove themselves at once, in the whole cluster: whoever comes too late waits. Next is one of the
+//! namespace in which the fewest are at it, the oldest Function first: no tenant keeps the others waiting.
 //!
 //! Who is at it is read from the Functions' statuses as they are watched, so that a new leader knows it too.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use catnap_crds::{Function, RevisionState};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use catnap_crds::Function;
+use catnap_operator_core::is_proving;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
@@ -49,13 +49,13 @@ impl Proofs {
     pub(crate) fn may_begin(&self, function: &Function) -> bool {
         let key = key(function);
         let mut state = self.state.lock();
-        if state.granted.contains_key(&key) || state.proving.contains(&key) {
+        if state.granted.contains_key(&key) {
             return true;
         }
         let place = (created(function), key.clone());
         state.waiting.insert(place.clone());
-        let free = self.limit.saturating_sub(state.occupied());
-        if !state.waiting.iter().take(free).any(|waiting| *waiting == place) {
+        // One that begins another proof before the last one's end has that one's place to give.
+        if !state.next(self.limit, Some(&key)).contains(&&key) {
             return false;
         }
         state.waiting.remove(&place);
@@ -85,7 +85,7 @@ impl Proofs {
         if state.granted.get(&key).is_some_and(|version| *version != function.resource_version()) {
             state.granted.remove(&key);
         }
-        if is_proving(function) {
+        if function.status.as_ref().is_some_and(is_proving) {
             state.proving.insert(key);
         } else {
             state.proving.remove(&key);
@@ -125,8 +125,7 @@ impl Proofs {
     }
 
     fn call_next(&self, state: &State) {
-        let free = self.limit.saturating_sub(state.occupied());
-        for (_, FunctionKey { namespace, name }) in state.waiting.iter().take(free) {
+        for FunctionKey { namespace, name } in state.next(self.limit, None) {
             let what = ObjectRef::new(name).within(namespace);
             // Nobody listens only while the process ends.
             let _ = self.touch.send(Touch { what, when: When::Now });
@@ -136,16 +135,36 @@ impl Proofs {
 
 impl State {
     fn occupied(&self) -> usize {
-        self.proving.len() + self.granted.keys().filter(|key| !self.proving.contains(*key)).count()
+        self.at_it(None).count()
     }
-}
 
-/// One that is stalled may go on trying, but keeps nobody waiting.
-fn is_proving(function: &Function) -> bool {
-    let Some(status) = &function.status else { return false };
-    let stalled = |condition: &Condition| condition.type_ == "Stalled" && condition.status == "True";
-    status.revisions.iter().any(|revision| revision.state == RevisionState::Proving)
-        && !status.conditions.iter().any(stalled)
+    /// Functions that have a place, without `except`.
+    fn at_it(&self, except: Option<&FunctionKey>) -> impl Iterator<Item = &FunctionKey> {
+        let granted = self.granted.keys().filter(|key| !self.proving.contains(*key));
+        self.proving.iter().chain(granted).filter(move |key| Some(*key) != except)
+    }
+
+    /// Those that wait and may begin, as many as there are places when `except` has none. Each of them counts in its namespace
+    /// for those after it, so that it makes no difference which of them begins first.
+    fn next(&self, limit: usize, except: Option<&FunctionKey>) -> Vec<&FunctionKey> {
+        let free = limit.saturating_sub(self.at_it(except).count());
+        if free == 0 {
+            return Vec::new();
+        }
+        let mut of_namespace: BTreeMap<&str, usize> = BTreeMap::new();
+        for key in self.at_it(except) {
+            *of_namespace.entry(&key.namespace).or_default() += 1;
+        }
+        let mut waiting: Vec<_> = Vec::with_capacity(self.waiting.len());
+        for (_, key) in &self.waiting {
+            let before = of_namespace.entry(&key.namespace).or_default();
+            waiting.push((*before, key));
+            *before += 1;
+        }
+        // Stable: of one rank the oldest stay first.
+        waiting.sort_by_key(|(before, _)| *before);
+        waiting.into_iter().take(free).map(|(_, key)| key).collect()
+    }
 }
 
 fn key(function: &Function) -> FunctionKey {
@@ -187,12 +206,25 @@ mod tests {
         function(name, created, 1, &json!({}))
     }
 
-    fn with_state(name: &str, state: &str, stalled: &str) -> Function {
+    /// `reason` is of the condition `RevisionReady`.
+    fn with_state(name: &str, state: &str, reason: &str) -> Function {
+        let status = if reason == "Ready" { "True" } else { "Unknown" };
+        let condition = |type_: &str, status: &str, reason: &str| json!({"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let status = json!({
+            "latestCreatedRevision": "r",
             "revisions": [{"name": "r", "port": 1, "protocol": "HTTP1", "state": state}],
-            "conditions": [{"type": "Stalled", "status": stalled, "reason": "R", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "conditions": [
+                condition("RevisionReady", status, reason),
+                condition("RoutesReady", "False", "RevisionMissing"),
+                condition("Stalled", "True", "RevisionMissing"),
+            ],
         });
         function(name, 1, 2, &status)
+    }
+
+    fn of(namespace: &str, mut function: Function) -> Function {
+        function.metadata.namespace = Some(namespace.to_owned());
+        function
     }
 
     fn touched(receiver: &mut Touched) -> Vec<String> {
@@ -206,22 +238,73 @@ mod tests {
         assert!(proofs.may_begin(&fresh("first", 5)), "asking again changes nothing");
         assert!(!proofs.may_begin(&fresh("young", 9)));
         assert!(!proofs.may_begin(&fresh("old", 2)));
-        proofs.observe(&with_state("first", "Proving", "False"));
+        proofs.observe(&with_state("first", "Proving", "Proving"));
         assert_eq!(touched(&mut receiver), [""; 0]);
-        proofs.observe(&with_state("first", "Routed", "False"));
+        proofs.observe(&with_state("first", "Routed", "Ready"));
         assert_eq!(touched(&mut receiver), ["old"]);
         assert!(!proofs.may_begin(&fresh("young", 9)), "not its turn");
         assert!(proofs.may_begin(&fresh("old", 2)));
     }
 
     #[test]
-    fn a_stalled_proof_gives_its_place_back() {
+    fn a_proof_that_fails_gives_its_place_back_and_a_function_stalled_by_something_else_keeps_it() {
         let (proofs, mut receiver) = proofs(1);
-        proofs.observe(&with_state("broken", "Proving", "False"));
-        assert!(!proofs.may_begin(&fresh("next", 1)));
-        proofs.observe(&with_state("broken", "Proving", "True"));
+        proofs.observe(&with_state("broken", "Proving", "Proving"));
+        assert!(!proofs.may_begin(&fresh("next", 1)), "it is stalled, but by no fault of the revision");
+        proofs.observe(&with_state("broken", "Proving", "Unschedulable"));
         assert_eq!(touched(&mut receiver), ["next"]);
         assert!(proofs.may_begin(&fresh("next", 1)));
+        assert!(
+            !proofs.may_begin(&with_state("broken", "Proving", "Unschedulable")),
+            "an edit waits in turn"
+        );
+    }
+
+    #[test]
+    fn a_namespace_does_not_keep_another_waiting() {
+        let (proofs, mut receiver) = proofs(3);
+        for number in 0..3 {
+            assert!(proofs.may_begin(&of("a", fresh(&format!("a{number}"), 1))));
+        }
+        for number in 3..5 {
+            assert!(!proofs.may_begin(&of("a", fresh(&format!("a{number}"), 2))));
+        }
+        for name in ["b0", "b1"] {
+            assert!(!proofs.may_begin(&of("b", fresh(name, 9))));
+        }
+        assert!(!proofs.may_begin(&of("c", fresh("c0", 10))));
+        // As many as there are places, whichever of them comes first.
+        proofs.forget(&of("a", fresh("a0", 1)));
+        proofs.forget(&of("a", fresh("a1", 1)));
+        assert_eq!(touched(&mut receiver), ["b0", "b0", "c0"]);
+        assert!(proofs.may_begin(&of("c", fresh("c0", 10))));
+        for (namespace, name, created) in [("a", "a3", 2), ("b", "b1", 9)] {
+            assert!(!proofs.may_begin(&of(namespace, fresh(name, created))));
+        }
+        assert!(proofs.may_begin(&of("b", fresh("b0", 9))));
+        assert_eq!(proofs.count(), (3, 3));
+        // Now there is one of each, and the oldest Function is first.
+        proofs.forget(&of("a", fresh("a2", 1)));
+        assert_eq!(touched(&mut receiver), ["a3"]);
+    }
+
+    #[test]
+    fn who_begins_again_and_again_gives_its_place_to_those_who_wait() {
+        let (proofs, mut receiver) = proofs(2);
+        for name in ["a0", "a1"] {
+            proofs.observe(&of("a", with_state(name, "Proving", "Proving")));
+        }
+        assert!(proofs.may_begin(&of("a", with_state("a0", "Proving", "Proving"))), "nobody waits");
+        proofs.observe(&of("a", function("a0", 1, 3, &json!(with_state("a0", "Proving", "Proving").status))));
+        assert!(!proofs.may_begin(&of("b", fresh("b", 9))));
+        assert!(
+            !proofs.may_begin(&of("a", with_state("a0", "Proving", "Proving"))),
+            "its namespace has another"
+        );
+        // Its status tells that it began none.
+        proofs.observe(&of("a", with_state("a0", "Routed", "WaitingForProof")));
+        assert_eq!(touched(&mut receiver), ["b"]);
+        assert!(proofs.may_begin(&of("b", fresh("b", 9))));
     }
 
     #[test]

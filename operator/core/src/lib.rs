@@ -35,7 +35,7 @@ pub use hosts::{
     Arbiter, Book, ClaimState, Claimant, Claims, DomainTemplate, Host, HostError, HostRules, HostSettings,
     HostVerdict, HostVerdicts, NotAllowed, Suffixes, TemplateError, Wish,
 };
-pub use lifecycle::{GIVE_UP_AFTER, LONGEST_PAUSE, Plan, advance, starts_proof};
+pub use lifecycle::{GIVE_UP_AFTER, LONGEST_PAUSE, Plan, advance, is_proving, starts_proof};
 pub use observe::{Cluster, Facts, Observed, Wanted, wanted};
 pub use owner::{Owner, Ownership};
 pub use problem::{Finality, Problem, Reason, Scope};

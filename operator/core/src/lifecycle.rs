@@ -15,7 +15,7 @@ mod proof;
 mod rollout;
 mod traffic;
 
-pub use proof::{GIVE_UP_AFTER, starts_proof};
+pub use proof::{GIVE_UP_AFTER, is_proving, starts_proof};
 pub use rollout::LONGEST_PAUSE;
 use rollout::{Fault, Sight, Turn, Wait};
 use traffic::Target;

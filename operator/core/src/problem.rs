@@ -117,6 +117,25 @@ impl Reason {
         Self::NamespaceTerminating,
     ];
 
+    /// The one of this name, as conditions have it.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
+
+    /// Whether it is why pods do not become ready.
+    pub fn is_of_pods(self) -> bool {
+        matches!(
+            self,
+            Self::ImagePullFailed
+                | Self::CrashLoop
+                | Self::ContainerCannotStart
+                | Self::PodRejected
+                | Self::QuotaExceeded
+                | Self::Unschedulable
+                | Self::NeverReady
+        )
+    }
+
     /// As written in conditions.
     pub fn as_str(self) -> &'static str {
         match self {

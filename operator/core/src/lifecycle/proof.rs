@@ -50,6 +50,26 @@ pub(super) fn was_rejected(
         && previous.revisions.iter().any(serves)
 }
 
+/// Whether a revision of the Function is at its proof and nothing is known to keep it from getting ready. One that is known to
+/// fail goes on trying, but nobody else waits for that.
+pub fn is_proving(status: &FunctionStatus) -> bool {
+    let reason = |type_| {
+        let said = condition::find(&status.conditions, type_).filter(|said| said.status != "True")?;
+        Reason::from_name(&said.reason)
+    };
+    let fails = |revision: &RevisionStatus| {
+        if status.latest_created_revision.as_ref() == Some(&revision.name) {
+            let waits = [Reason::WaitingForProof, Reason::RolloutWaiting];
+            reason(condition::REVISION_READY).is_some_and(|reason| !waits.contains(&reason))
+        } else {
+            // There it is told of those that spec.traffic names, and of much that has nothing to do with a proof.
+            reason(condition::ROUTES_READY).is_some_and(Reason::is_of_pods)
+        }
+    };
+    let mut proving = status.revisions.iter().filter(|it| it.state == RevisionState::Proving);
+    proving.any(|revision| !fails(revision))
+}
+
 /// Makes `name` one that proves itself, if it does nothing yet.
 pub(super) fn start(function: &ValidatedFunction, plan: &mut Plan, name: &str) {
     match plan.revisions.iter_mut().find(|revision| revision.name == name) {

@@ -169,6 +169,40 @@ fn a_broken_revision_is_given_up_after_a_minute_and_stays_so_until_the_next_edit
 }
 
 #[test]
+fn a_proof_that_fails_keeps_nobody_waiting() {
+    let status = |revision: &str, revision_ready: (&str, &str), routes_ready: (&str, &str)| {
+        let condition = |type_: &str, (status, reason): (&str, &str)| json!({"type": type_, "status": status, "reason": reason, "message": "", "lastTransitionTime": now()});
+        serde_json::from_value::<catnap_crds::FunctionStatus>(json!({
+            "latestCreatedRevision": "new",
+            "revisions": [
+                {"name": "old", "port": 1, "protocol": "HTTP1", "state": "Routed"},
+                {"name": revision, "port": 1, "protocol": "HTTP1", "state": "Proving"},
+            ],
+            "conditions": [
+                condition("RevisionReady", revision_ready), condition("RoutesReady", routes_ready),
+                condition("Stalled", ("True", "Anything")),
+            ],
+        }))
+        .unwrap()
+    };
+    let fine = ("True", "Routed");
+    let missing = ("False", "RevisionMissing");
+    for (proving, status) in [
+        (true, status("new", ("Unknown", "Proving"), fine)),
+        (true, status("new", ("Unknown", "Proving"), missing)),
+        (true, status("new", ("Unknown", "WaitingForProof"), fine)),
+        (false, status("new", ("Unknown", "Unschedulable"), fine)),
+        (false, status("new", ("False", "CrashLoop"), missing)),
+        (true, status("named", ("True", "Ready"), ("Unknown", "Proving"))),
+        (true, status("named", ("False", "CrashLoop"), missing)),
+        (false, status("named", ("True", "Ready"), ("Unknown", "NeverReady"))),
+    ] {
+        assert_eq!(crate::is_proving(&status), proving, "{:?}", status.conditions);
+    }
+    assert!(!crate::is_proving(&catnap_crds::FunctionStatus::default()));
+}
+
+#[test]
 fn a_failure_that_passes_is_forgiven() {
     let (mut world, mut function, second) = rolling();
     world.pods(&second, &[unpullable_pod()]);
