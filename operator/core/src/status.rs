@@ -56,8 +56,8 @@ pub fn report(function: &ValidatedFunction, plan: &Plan, problems: &[Problem], n
     }
 }
 
-/// What applying met, what the revision's own pods say, and what is missing, the worst first; and when that may change by time
-/// alone.
+/// What the revision's own pods say (they are what an edit is about), what applying met and what is missing, the worst first; and
+/// when that may change by time alone.
 fn all_problems(
     function: &ValidatedFunction,
     plan: &Plan,
@@ -67,11 +67,6 @@ fn all_problems(
     let mut problems: Vec<_> =
         function.current.as_ref().err().into_iter().chain(&plan.problems).cloned().collect();
     let mut looks = Vec::new();
-    for problem in met {
-        let (problem, until) = refusal::aged(problem, &function.previous, function.generation, now);
-        problems.push(problem);
-        looks.extend(until);
-    }
     if let Ok(current) = &function.current
         && let Some(facts) = function.facts.get(&current.name)
     {
@@ -86,6 +81,11 @@ fn all_problems(
             looks.extend(facts.failure.as_ref().and_then(Failure::patience_ends));
             problems.extend(facts.failure.as_ref().map(|failure| failure.problem(now)));
         }
+    }
+    for problem in met {
+        let (problem, until) = refusal::aged(problem, &function.previous, function.generation, now);
+        problems.push(problem);
+        looks.extend(until);
     }
     if function.cluster.activator_addresses.is_empty() {
         let message = "the Service in front of the activators has no ClusterIP";

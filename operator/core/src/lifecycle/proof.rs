@@ -124,13 +124,14 @@ pub(super) fn reject(plan: &mut Plan, name: &str) {
     }
 }
 
-/// Since when the status says that this spec is stalled by such a failure.
+/// Since when the status says that the revision of this spec has such a failure. That the Function is stalled may have another
+/// cause, and a longer one.
 fn failing_since(previous: &FunctionStatus, generation: i64, failure: &Failure) -> Option<Timestamp> {
-    let stalled = condition::find(&previous.conditions, condition::STALLED)?;
-    let same = stalled.status == "True"
-        && stalled.observed_generation == Some(generation)
-        && stalled.reason == failure.reason.as_str();
-    same.then_some(stalled.last_transition_time.0)
+    let said = condition::find(&previous.conditions, condition::REVISION_READY)?;
+    let same = said.status == "False"
+        && said.observed_generation == Some(generation)
+        && said.reason == failure.reason.as_str();
+    same.then_some(said.last_transition_time.0)
 }
 
 pub(super) fn facts<'a>(function: &'a ValidatedFunction, name: &str) -> &'a Facts {

@@ -1,7 +1,7 @@
 use catnap_crds::RevisionState::{Proving, Retiring, Routed};
 use serde_json::json;
 
-use crate::fixtures::*;
+use crate::{Problem, Reason, Scope, fixtures::*};
 
 mod properties;
 mod rollouts;
@@ -166,6 +166,38 @@ fn a_broken_revision_is_given_up_after_a_minute_and_stays_so_until_the_next_edit
     }
     edit(&mut function, |function| function.spec.scale.max = 7);
     assert_eq!(world.step(&mut function, seconds(70)).0.state(&second), Some(Proving));
+}
+
+#[test]
+fn a_broken_revision_is_given_up_whatever_else_is_wrong() {
+    let (mut world, mut function, second) = rolling();
+    edit(&mut function, |function| {
+        function.spec.traffic = serde_json::from_value(
+            json!([{"latest": true, "percent": 100}, {"revision": "missing", "tag": "x"}]),
+        )
+        .unwrap();
+    });
+    world.pods(&second, &[unpullable_pod()]);
+    let stays = [Problem::lasting(Reason::InvalidService, Scope::Routes, "bad")];
+    let forbidden = [Problem::lasting(Reason::Forbidden, Scope::Revision, "no")];
+    for at in [0, 30, 59] {
+        let (plan, report) = world.step_with(&mut function, seconds(at), &stays);
+        assert_eq!(plan.state(&second), Some(Proving), "{at}");
+        assert_eq!(said(&report.status, "Stalled"), "True/RevisionMissing");
+        assert_eq!(said(&report.status, "RevisionReady"), "False/ImagePullFailed");
+        assert_eq!(report.next_look, Some(seconds(60)));
+        assert_eq!(world.step_with(&mut function, seconds(at), &forbidden).1.status, report.status);
+    }
+    let (plan, _) = world.step_with(&mut function, seconds(60), &stays);
+    assert_eq!(plan.state(&second), Some(Retiring));
+
+    // Nor is that forgotten while more goes wrong.
+    world.pods(&second, &[]);
+    for at in 61..64 {
+        let (plan, report) = world.step_with(&mut function, seconds(at), &forbidden);
+        assert_eq!((plan.state(&second), plan.rejected), (None, true));
+        assert_eq!(said(&report.status, "RevisionReady"), "False/ImagePullFailed");
+    }
 }
 
 #[test]

@@ -59,14 +59,17 @@ pub(super) fn conditions(
 }
 
 fn revision_verdict(function: &ValidatedFunction, plan: &Plan, problems: &[Problem]) -> Verdict {
-    if let Some(problem) = problems.iter().find(|problem| problem.scope == Scope::Revision) {
-        return of_problem(problem);
-    }
     let before = find(&function.previous.conditions, REVISION_READY);
+    let of_revision = |problem: &&Problem| problem.scope == Scope::Revision;
+    // What else may be wrong by now must not make the status forget why it was given up.
     if plan.rejected
+        && !plan.problems.iter().any(|problem| of_revision(&problem))
         && let Some(before) = before
     {
         return Verdict::no(&before.reason, &before.message);
+    }
+    if let Some(problem) = problems.iter().find(of_revision) {
+        return of_problem(problem);
     }
     let Ok(current) = &function.current else { return Verdict::unknown(PROVING, "") };
     let nothing = Facts::default();
