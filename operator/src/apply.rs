@@ -2,25 +2,24 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use catnap_crds::{Function, names};
+use catnap_crds::names;
 use catnap_operator_core::{
-    DeploymentResource, Obsolete, Owner, Problem, Resources, ValidatedFunction, Write, in_sync, write_needed,
+    DeploymentResource, Problem, Reason, Resources, Scope, ValidatedFunction, Write, difference, in_sync,
+    write_needed,
 };
-use k8s_openapi::api::{
-    apps::v1::{ControllerRevision, Deployment},
-    core::v1::Service,
-    discovery::v1::EndpointSlice,
-};
-use kube::{Api, Client, Resource, core::NamespaceResourceScope};
+use k8s_openapi::{api::apps::v1::ControllerRevision, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use kube::{Api, Resource, core::NamespaceResourceScope};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use crate::{
-    refusal::refused,
-    settled::Settled,
+    context::Context,
+    refusal::{refused, scope},
     watch::kind,
-    write::{Class, WriteError, Writer, read},
+    write::{Class, WriteError},
 };
+
+mod delete;
 
 /// Why applying has to be tried again.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +40,14 @@ pub(crate) enum ApplyError {
     },
 }
 
-/// That everything was applied, except for what is a person's to solve.
-#[derive(Debug)]
+/// That everything was applied, except for what is a person's to solve, and for deletions, which nothing else waits for.
+#[derive(Debug, Default)]
 pub(crate) struct Applied {
     pub(crate) problems: Vec<Problem>,
+    /// Deployments that were to be deleted and are still there.
+    pub(crate) kept: Vec<String>,
+    /// Of deletions that are to be tried again the first one's failure.
+    pub(crate) failed: Option<ApplyError>,
 }
 
 /// How an object that is not there comes to be.
@@ -55,30 +58,18 @@ enum Making<'a, K> {
     Create(&'a K, &'a str),
 }
 
-/// Applies `resources` for `function`.
+/// Applies `resources` for `function`; `lasts`: it has failed for so long that what fails now is a person's to know.
 pub(crate) async fn apply(
-    client: &Client,
-    writer: &Writer,
-    settled: &Settled,
+    context: &Context,
     function: &ValidatedFunction,
     resources: Resources,
+    lasts: bool,
 ) -> Result<Applied, ApplyError> {
     let Resources { controller_revision, deployments, services, endpoint_slices, obsolete } = resources;
-    let applier = Applier { client, writer, settled, function };
+    let applier = Applier { context, function, lasts };
     // New pods should start now; the address is a matter of its own.
-    let (revisions, routes) = tokio::join!(
-        async {
-            // A record first, so that no Deployment is ever without one.
-            let mut problems = Vec::new();
-            if let Some(record) = &controller_revision {
-                problems.extend(applier.controller_revision(record).await?);
-            }
-            for resource in &deployments {
-                problems.extend(applier.deployment(resource).await?);
-            }
-            Ok::<_, ApplyError>(problems)
-        },
-        async {
+    let (revisions, routes) =
+        tokio::join!(applier.revisions(controller_revision.as_ref(), &deployments), async {
             let mut problems = Vec::new();
             for service in &services {
                 problems.extend(applier.ensure(service, &function.observed.services, Making::Apply).await?);
@@ -88,23 +79,47 @@ pub(crate) async fn apply(
                     .extend(applier.ensure(slice, &function.observed.endpoint_slices, Making::Apply).await?);
             }
             Ok::<_, ApplyError>(problems)
-        },
-    );
-    let problems = [revisions?, routes?].concat();
-    for object in obsolete {
-        applier.remove(object).await?;
-    }
-    Ok(Applied { problems })
+        });
+    let mut applied = Applied { problems: [revisions?, routes?].concat(), ..Applied::default() };
+    applier.delete(obsolete, &mut applied).await?;
+    Ok(applied)
 }
 
 struct Applier<'a> {
-    client: &'a Client,
-    writer: &'a Writer,
-    settled: &'a Settled,
+    context: &'a Context,
     function: &'a ValidatedFunction,
+    lasts: bool,
 }
 
 impl Applier<'_> {
+    /// A record first, so that no Deployment is ever without one.
+    async fn revisions(
+        &self,
+        record: Option<&ControllerRevision>,
+        deployments: &[DeploymentResource],
+    ) -> Result<Vec<Problem>, ApplyError> {
+        let mut problems = Vec::new();
+        if let Some(record) = record {
+            problems.extend(self.controller_revision(record).await?);
+        }
+        let current = self.function.current.as_ref().ok();
+        let unrecorded = current.filter(|current| !current.stored && !problems.is_empty());
+        for resource in deployments {
+            let name = resource.deployment.metadata.name.as_ref();
+            if unrecorded.is_some_and(|current| Some(&current.name) == name) {
+                continue;
+            }
+            let problem = self.deployment(resource).await?;
+            let scope = match current {
+                Some(current) if Some(&current.name) == name => Scope::Revision,
+                // Of the revision that the spec forms it says nothing.
+                _ => Scope::Routes,
+            };
+            problems.extend(problem.map(|problem| Problem { scope, ..problem }));
+        }
+        Ok(problems)
+    }
+
     async fn controller_revision(&self, record: &ControllerRevision) -> Result<Option<Problem>, ApplyError> {
         let making = Making::Create(record, names::FIELD_MANAGER);
         self.ensure(record, &self.function.observed.controller_revisions, making).await
@@ -138,44 +153,90 @@ impl Applier<'_> {
         let live = known.iter().find(|object| object.meta().name.as_ref() == Some(&name));
         let live =
             live.map(|live| json::<K>(live.as_ref(), &name).map(|body| (live.meta(), body))).transpose()?;
-        let api: Api<K> = Api::namespaced(self.client.clone(), &owner.namespace);
+        let api: Api<K> = Api::namespaced(self.context.client.clone(), &owner.namespace);
+        let writer = &self.context.writer;
         let written =
             match write_needed(owner, &body, live.as_ref().map(|(metadata, body)| (*metadata, body))) {
-                Write::Nothing => return Ok(None),
+                Write::Nothing => return Ok(self.contested::<K>(live.map(|(metadata, _)| metadata), &name)),
                 Write::Refused(ownership) => {
                     return Ok(Some(Problem::not_ours(kind::<K>(), &name, ownership)));
                 }
                 Write::Create => match making {
-                    Making::Apply => self.writer.apply(&api, &name, &body).await,
-                    Making::Create(object, manager) => self.writer.create(&api, manager, object).await,
+                    Making::Apply => writer.apply(&api, &name, &body).await,
+                    Making::Create(object, manager) => writer.create(&api, manager, object).await,
                 },
                 Write::Apply { uid } => {
-                    if live.is_some_and(|(_, live)| self.settled.holds(&uid, &body, &live)) {
+                    let live = live.map(|(_, live)| live).unwrap_or_default();
+                    if self.context.settled.holds(&uid, &body, &live) {
                         return Ok(None);
                     }
-                    let mut body = body.clone();
-                    body["metadata"]["uid"] = json!(uid);
-                    self.restore(&api, &name, &body).await
+                    if let Some(path) = self.context.contests.pause(&uid) {
+                        return Ok(Some(self.contest::<K>(&name, &path)));
+                    }
+                    self.correct(&api, &name, &uid, &body, &live).await
                 }
             };
         match written {
             Ok(written) => {
-                let uid = written.meta().uid.clone().unwrap_or_default();
-                let written = json::<K>(&written, &name)?;
-                if !in_sync(&body, &written) {
-                    tracing::debug!(
-                        kind = kind::<K>(),
-                        name,
-                        "the API server made something else of a write"
-                    );
-                    self.settled.remember(&uid, &body, &written);
-                }
-                Ok(None)
+                self.remember(&body, &written, &name)?;
+                Ok(self.contested::<K>(Some(written.meta()), &name))
             }
-            Err(source) => {
-                refused(kind::<K>(), source).map(Some).map_err(|source| ApplyError::Write { source })
-            }
+            Err(source) => refused(kind::<K>(), source, self.lasts)
+                .map(Some)
+                .map_err(|source| ApplyError::Write { source }),
         }
+    }
+
+    /// Remembers what became of a write where it is not what was written.
+    fn remember<K>(&self, body: &Value, written: &K, name: &str) -> Result<(), ApplyError>
+    where
+        K: Resource<DynamicType = ()> + Serialize,
+    {
+        let uid = written.meta().uid.clone().unwrap_or_default();
+        let written = json::<K>(written, name)?;
+        if !in_sync(body, &written) {
+            tracing::debug!(kind = kind::<K>(), name, "the API server made something else of a write");
+            self.context.settled.remember(&uid, body, &written);
+        }
+        Ok(())
+    }
+
+    /// That somebody changed an object again and again until a moment ago.
+    fn contested<K: Resource<DynamicType = ()>>(
+        &self,
+        live: Option<&ObjectMeta>,
+        name: &str,
+    ) -> Option<Problem> {
+        let path = self.context.contests.last(live?.uid.as_deref()?)?;
+        Some(self.contest::<K>(name, &path))
+    }
+
+    fn contest<K: Resource<DynamicType = ()>>(&self, name: &str, path: &str) -> Problem {
+        let kind = kind::<K>();
+        let message = format!(
+            "{path} of the {kind} {name} is changed again whenever it is put right, most likely by another controller; `kubectl get \
+             {kind} {name} -o yaml --show-managed-fields` tells by which. It is put right less and less often"
+        );
+        Problem::passing(Reason::ChangedByOthers, scope(kind), message)
+    }
+
+    /// Brings an object that differs back to what it should be.
+    async fn correct<K>(
+        &self,
+        api: &Api<K>,
+        name: &str,
+        uid: &str,
+        body: &Value,
+        live: &Value,
+    ) -> Result<K, WriteError>
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+    {
+        let mut known = body.clone();
+        known["metadata"]["uid"] = json!(uid);
+        let written = self.restore(api, name, &known).await?;
+        self.context.contests.wrote(uid, &difference(body, live).unwrap_or_default());
+        Ok(written)
     }
 
     /// Applies, and replaces whole lists where that cannot put them right: an apply leaves what others added, and
@@ -184,57 +245,15 @@ impl Applier<'_> {
     where
         K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
     {
-        match self.writer.apply::<K>(api, name, body).await {
+        match self.context.writer.apply::<K>(api, name, body).await {
             Ok(applied) if serde_json::to_value(&applied).is_ok_and(|applied| in_sync(body, &applied)) => {
                 Ok(applied)
             }
-            Ok(_) => self.writer.merge(api, name, body).await,
+            Ok(_) => self.context.writer.merge(api, name, body).await,
             Err(error) if matches!(error.class(), Class::Invalid(_)) => {
-                self.writer.merge(api, name, body).await
+                self.context.writer.merge(api, name, body).await
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// That this Function and its status are the latest ones: a process that has just begun to lead may see an old one, in
-    /// which a revision that serves by now is none yet.
-    async fn still_current(&self) -> Result<(), ApplyError> {
-        let Owner { namespace, name, .. } = &self.function.owner;
-        let api: Api<Function> = Api::namespaced(self.client.clone(), namespace);
-        let now = read(&api, name).await.map_err(|source| ApplyError::Write { source })?;
-        let version = now.and_then(|now| now.metadata.resource_version);
-        if version == self.function.resource_version { Ok(()) } else { Err(ApplyError::Outdated) }
-    }
-
-    async fn remove(&self, object: Obsolete) -> Result<(), ApplyError> {
-        let namespace = &self.function.owner.namespace;
-        let deleted = match object {
-            Obsolete::Deployment { name, uid, resource_version } => {
-                let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-                // The resourceVersion too: one that was scaled up in this moment stays.
-                self.writer.delete(&api, &name, uid, Some(resource_version)).await
-            }
-            Obsolete::Superseded { name, uid } => {
-                self.still_current().await?;
-                let api: Api<Deployment> = Api::namespaced(self.client.clone(), namespace);
-                self.writer.delete(&api, &name, uid, None).await
-            }
-            Obsolete::ControllerRevision { name, uid } => {
-                let api: Api<ControllerRevision> = Api::namespaced(self.client.clone(), namespace);
-                self.writer.delete(&api, &name, uid, None).await
-            }
-            Obsolete::Service { name, uid } => {
-                let api: Api<Service> = Api::namespaced(self.client.clone(), namespace);
-                self.writer.delete(&api, &name, uid, None).await
-            }
-            Obsolete::EndpointSlice { name, uid } => {
-                let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), namespace);
-                self.writer.delete(&api, &name, uid, None).await
-            }
-        };
-        match deleted {
-            Err(source) if source.class() != Class::Gone => Err(ApplyError::Write { source }),
-            _ => Ok(()),
         }
     }
 }

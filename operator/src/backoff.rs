@@ -3,22 +3,39 @@
 use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(60);
+/// Longer than an API server or a webhook is away while it is replaced, and short enough for who waits for a word.
+const LASTING: Duration = Duration::from_secs(10);
 
 /// Failures in a row, by Function.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff(Mutex<HashMap<String, u32>>);
+pub(crate) struct Backoff(Mutex<HashMap<String, Failures>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Failures {
+    count: u32,
+    since: Instant,
+}
 
 impl Backoff {
     /// Counts a failure of `function` and says how long to wait.
     pub(crate) fn failed(&self, function: &str) -> Duration {
         let mut failures = self.0.lock();
-        let count = failures.entry(function.to_owned()).or_default();
+        let Failures { count, .. } = failures
+            .entry(function.to_owned())
+            .or_insert_with(|| Failures { count: 0, since: Instant::now() });
         let wait = FIRST.saturating_mul(2_u32.saturating_pow(*count)).min(LONGEST);
         *count = count.saturating_add(1);
         wait
+    }
+
+    /// Whether `function` fails for so long that it has to be told of.
+    pub(crate) fn lasts(&self, function: &str) -> bool {
+        // Not after one that took all this time by itself.
+        self.0.lock().get(function).is_some_and(|it| it.count >= 2 && it.since.elapsed() >= LASTING)
     }
 
     /// Forgets the failures of `function`.
@@ -45,5 +62,21 @@ mod tests {
         assert_eq!(backoff.failed("b").as_millis(), 100);
         backoff.succeeded("a");
         assert_eq!(backoff.failed("a").as_millis(), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_fails_again_after_some_time_lasts() {
+        let backoff = Backoff::default();
+        assert!(!backoff.lasts("a"));
+        backoff.failed("a");
+        tokio::time::advance(LASTING).await;
+        assert!(!backoff.lasts("a"), "once");
+        backoff.failed("a");
+        assert!(backoff.lasts("a"));
+        assert!(!backoff.lasts("b"));
+        backoff.succeeded("a");
+        backoff.failed("a");
+        backoff.failed("a");
+        assert!(!backoff.lasts("a"), "not for long");
     }
 }

@@ -14,6 +14,7 @@ use tokio::{
 use crate::{
     backoff::Backoff,
     claims::HostClaims,
+    contests::Contests,
     metrics::Metrics,
     proofs::Proofs,
     rates::RateBook,
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) proofs: Arc<Proofs>,
     pub(crate) writer: Writer,
     pub(crate) settled: Settled,
+    pub(crate) contests: Contests,
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Backoff,
@@ -54,6 +56,7 @@ impl Context {
             proofs: watched.proofs.clone(),
             writer: Writer::new(Arc::new(permit), metrics.clone()),
             settled: Settled::default(),
+            contests: Contests::default(),
             notices,
             backoff: Backoff::default(),
             client,

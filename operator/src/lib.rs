@@ -23,6 +23,7 @@ mod args;
 mod backoff;
 mod cache;
 mod claims;
+mod contests;
 mod context;
 mod controller;
 mod dereference;

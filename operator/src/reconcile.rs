@@ -3,13 +3,13 @@
 use std::{sync::Arc, time::Duration};
 
 use catnap_crds::RevisionState;
-use catnap_operator_core::{RecordError, ValidateError, advance, build, report, validate};
+use catnap_operator_core::{Reason, RecordError, ValidateError, advance, build, report, validate};
 use catnap_runtime::Causes;
 use kube::{ResourceExt, runtime::controller::Action};
 use tokio::time::Instant;
 
 use crate::{
-    apply::{ApplyError, apply},
+    apply::{Applied, ApplyError, apply},
     context::Context,
     dereference::{DereferenceError, dereference},
     update_status::{UpdateStatusError, update_status},
@@ -48,6 +48,11 @@ pub(crate) enum ReconcileError {
         #[source]
         source: UpdateStatusError,
     },
+    #[error("what the Function no longer needs was not all deleted")]
+    Delete {
+        #[source]
+        source: ApplyError,
+    },
 }
 
 /// Brings the cluster one step closer to what `function` says.
@@ -73,39 +78,48 @@ pub(crate) async fn reconcile(
     let now = Context::now();
     let valid =
         validate(function, observed, cluster, now).map_err(|source| ReconcileError::Validate { source })?;
-    let plan = advance(&valid, now);
+    let mut plan = advance(&valid, now);
     context.rates.ask(&valid.owner, plan.compared.as_ref());
     let proves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Proving);
     if !proves && !valid.cluster.proof_waits {
         context.proofs.not_begun(function);
     }
     let resources = build(&valid, &plan).map_err(|source| ReconcileError::Build { source })?;
-    let applied = Box::pin(apply(&context.client, &context.writer, &context.settled, &valid, resources))
+    let lasts = context.backoff.lasts(&key(function));
+    let Applied { problems, kept, failed } = Box::pin(apply(&context, &valid, resources, lasts))
         .await
         .map_err(|source| ReconcileError::Apply { source })?;
-    let report = report(&valid, &plan, &applied.problems, now);
+    plan.keep(&valid, &kept);
+    let report = report(&valid, &plan, &problems, now);
     update_status(&context, function, &report)
         .await
         .map_err(|source| ReconcileError::UpdateStatus { source })?;
+    if let Some(source) = failed {
+        return Err(ReconcileError::Delete { source });
+    }
 
-    context.backoff.succeeded(&key(function));
+    // One that still fails is told of at once at the next look, too.
+    if !problems.iter().any(|problem| problem.reason == Reason::WriteFailed) {
+        context.backoff.succeeded(&key(function));
+    }
     context.metrics.reconciled("ok", started.elapsed());
-    let pause = (!applied.problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
+    let pause = (!problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
     let time = report.next_look.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     Ok([pause, time].into_iter().flatten().min().map_or_else(Action::await_change, Action::requeue))
 }
 
 /// When to try again after a failure.
 pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, context: &Context) -> Action {
-    let (outcome, action) = match error.write_error().map(|write| (write, write.class())) {
+    let (outcome, action) = match error.write_error().map(WriteError::class) {
         // Who leads now will look at it.
-        Some((WriteError::NotLeading, _)) => ("not leading", Action::await_change()),
+        Some(Class::NotLeading) => ("not leading", Action::await_change()),
         // Somebody else was faster; usually the watch shows it before the wait is over.
-        Some((_, Class::Conflict)) => ("conflict", Action::requeue(context.backoff.failed(&key(function)))),
-        Some((_, Class::Gone)) => ("gone", Action::requeue(LOOK_AGAIN_AT_PROBLEMS)),
+        Some(Class::Conflict) => ("conflict", Action::requeue(context.backoff.failed(&key(function)))),
+        Some(Class::Gone) => ("gone", Action::requeue(LOOK_AGAIN_AT_PROBLEMS)),
         _ => ("failed", Action::requeue(context.backoff.failed(&key(function)))),
     };
-    if let (ReconcileError::Validate { .. }, Ok(function)) = (error, &function.0) {
+    // A proof that no status tells of has not begun: the next look asks again.
+    if let (false, Ok(function)) = (matches!(error, ReconcileError::Delete { .. }), &function.0) {
         context.proofs.not_begun(function);
     }
     context.metrics.reconciled(outcome, Duration::ZERO);
@@ -123,6 +137,7 @@ impl ReconcileError {
         match self {
             Self::Dereference { source: DereferenceError::Read { source } }
             | Self::Apply { source: ApplyError::Write { source } }
+            | Self::Delete { source: ApplyError::Write { source } }
             | Self::UpdateStatus { source: UpdateStatusError { source } } => Some(source),
             _ => None,
         }

@@ -3,6 +3,7 @@
 use std::{fmt, fmt::Debug, future::Future, sync::Arc, time::Duration};
 
 use catnap_crds::names;
+use catnap_runtime::Causes;
 use kube::{
     Api, Resource,
     api::{DeleteParams, Patch, PatchParams, Preconditions},
@@ -64,6 +65,8 @@ pub(crate) enum Class {
     Quota(String),
     /// Not allowed, by RBAC or by admission.
     Forbidden(String),
+    /// Another process writes now.
+    NotLeading,
     /// The API server or the way to it is not well: try again later.
     Transient,
 }
@@ -76,26 +79,38 @@ impl fmt::Display for Target {
 
 impl WriteError {
     pub(crate) fn class(&self) -> Class {
-        let Self::Api { source: kube::Error::Api(status), .. } = self else { return Class::Transient };
+        let status = match self {
+            Self::NotLeading => return Class::NotLeading,
+            Self::Api { source: kube::Error::Api(status), .. } => status,
+            Self::Timeout { .. } | Self::Api { .. } => return Class::Transient,
+        };
         let message = || status.message.clone();
         let terminating = status
             .details
             .iter()
             .any(|details| details.causes.iter().any(|cause| cause.reason == "NamespaceTerminating"));
         match status.code {
-            404 => Class::Gone,
             403 if terminating => Class::Terminating(message()),
             403 if status.message.contains("exceeded quota") => Class::Quota(message()),
             403 => Class::Forbidden(message()),
             // In the words of a ValidatingAdmissionPolicy and of a webhook, whose codes are theirs to choose.
-            400 | 422 if DENIALS.iter().any(|words| status.message.contains(words)) => {
-                Class::Forbidden(message())
-            }
+            _ if DENIALS.iter().any(|words| status.message.contains(words)) => Class::Forbidden(message()),
+            404 => Class::Gone,
             409 => Class::Conflict,
             400 | 422 => Class::Invalid(message()),
             // The API server's own way to say that it knows no such field, with whatever code.
             _ if status.message.contains("failed to create typed patch object") => Class::Invalid(message()),
             _ => Class::Transient,
+        }
+    }
+
+    /// What the API server said, or what kept it from saying anything.
+    pub(crate) fn words(&self) -> String {
+        match self {
+            Self::Api { source: kube::Error::Api(status), .. } if !status.message.is_empty() => {
+                status.message.clone()
+            }
+            error => Causes(error).to_string(),
         }
     }
 }

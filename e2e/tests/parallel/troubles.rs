@@ -139,6 +139,15 @@ async fn put_in_the_way(test: &Context, obstacles: Vec<Value>) -> anyhow::Result
                 })
                 .await?;
             }
+            Some("ValidatingWebhookConfiguration") => {
+                eventually("the webhook is asked", TOLD, async || {
+                    let dry = test
+                        .kubectl(&["create", "--dry-run=server", "--filename=-"], &probe().to_string())
+                        .await;
+                    Ok(dry.is_err_and(|error| format!("{error:#}").contains(UNREACHABLE)).then_some(()))
+                })
+                .await?;
+            }
             _ => {}
         }
     }
@@ -188,6 +197,25 @@ fn house_rule(test: &Context, group: &str, version: &str, resource: &str) -> Vec
             }),
         ),
     ]
+}
+
+const UNREACHABLE: &str = "failed calling webhook";
+
+/// A webhook that must be asked before a Deployment is made, and that is not there.
+fn dead_webhook(test: &Context, _: u32) -> Vec<Value> {
+    let rule = |group: &str, resource: &str| json!({"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]});
+    vec![json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("{}-dead", test.namespace)},
+        "webhooks": [{
+            "name": "dead.catnap.dev", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
+            // A dry run is refused unasked where there may be side effects.
+            "sideEffects": "None", "timeoutSeconds": 1,
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": test.namespace}},
+            "rules": [rule("apps", "deployments"), rule("", "configmaps")],
+        }],
+    })]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,6 +297,15 @@ async fn a_policy_against_its_deployment() {
     let (event, caller) = ("RevisionFailed", "Stalled");
     let obstacle = |test: &Context, _: u32| house_rule(test, "apps", "v1", "deployments");
     happens("deployments", Trouble { spec, obstacle, verdict, words: HOUSE_RULE, event, caller }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_webhook_that_is_down() {
+    let spec = json!({"env": [{"name": "EDIT", "value": "1"}]});
+    let verdict = ("Unknown", "WriteFailed");
+    let (event, caller) = ("RevisionNotReady", "ActivationTimeout");
+    happens("webhook", Trouble { spec, obstacle: dead_webhook, verdict, words: UNREACHABLE, event, caller })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

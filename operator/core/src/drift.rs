@@ -1,13 +1,17 @@
 //! Whether an object still says what it should, and which write brings it back.
 //!
 //! Desired is what Catnap states; the API server adds defaults and rewrites some values, and others may add fields of
-//! their own. None of that is a difference, so an object at rest is never written. What a webhook makes of it is one:
-//! [`stated_about`] is what to remember it by.
+//! their own, and items of lists that have keys, as a server-side apply leaves them too. None of that is a difference, so an object
+//! at rest is never written. Whatever else a webhook makes of it is one: [`stated_about`] is what to remember it by.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::{Value, json};
 
-use crate::{Owner, Ownership, quantity::same_amount};
+use crate::{
+    Owner, Ownership,
+    keyed::{Keyed, below, known_as},
+    quantity::same_amount,
+};
 
 /// Fields that hold quantities, themselves or in what is in them: the API server may write them in another way.
 const QUANTITIES: [&str; 4] = ["divisor", "overhead", "resources", "sizeLimit"];
@@ -40,21 +44,31 @@ pub fn write_needed(owner: &Owner, desired: &Value, live: Option<(&ObjectMeta, &
     }
 }
 
-/// Whether the existing object says everything that `desired` states. Of the metadata only labels and annotations
-/// count: whose it is was asked before, and the rest is the API server's.
+/// Whether the existing object says everything that `desired` states.
 pub fn in_sync(desired: &Value, live: &Value) -> bool {
+    difference(desired, live).is_none()
+}
+
+/// Where the existing object first says something else than `desired` states, such as `spec.template.spec.tolerations`. Of the
+/// metadata only labels and annotations count: whose it is was asked before, and the rest is the API server's.
+pub fn difference(desired: &Value, live: &Value) -> Option<String> {
     let empty = Value::Null;
     let metadata =
         |object: &Value, part| object.get("metadata").and_then(|it| it.get(part)).unwrap_or(&empty).clone();
-    let meant = ["labels", "annotations"].into_iter().all(|part| {
+    let meant = ["labels", "annotations"].into_iter().find_map(|part| {
         let desired = metadata(desired, part);
-        is_zero(&desired) || covers(&desired, &metadata(live, part), false)
+        let path = differs(part, &desired, &metadata(live, part), false).filter(|_| !is_zero(&desired))?;
+        Some(below("metadata", &below(part, &path)))
     });
     let fields = desired.as_object().into_iter().flatten().filter(|(name, _)| *name != "metadata");
-    meant
-        && fields.into_iter().all(|(name, field)| {
-            live.get(name).map_or_else(|| is_zero(field), |live| covers(field, live, false))
+    meant.or_else(|| {
+        fields.into_iter().find_map(|(name, field)| {
+            let path = live
+                .get(name)
+                .map_or_else(|| here(is_zero(field)), |live| differs(name, field, live, false))?;
+            Some(below(name, &path))
         })
+    })
 }
 
 /// What of an existing object `desired` is about: two that do not differ in it are alike. Replicas are the autoscaler's, and
@@ -77,24 +91,49 @@ pub fn stated_about(desired: &Value, live: &Value) -> Value {
     stated
 }
 
-fn covers(desired: &Value, live: &Value, amounts: bool) -> bool {
+/// The path from the field `name` on to the first difference in it; `amounts`: what is in it are quantities.
+fn differs(name: &str, desired: &Value, live: &Value, amounts: bool) -> Option<String> {
+    let amounts = amounts || QUANTITIES.contains(&name);
     match (desired, live) {
-        (Value::Object(desired), Value::Object(live)) => desired.iter().all(|(name, field)| {
-            let amounts = amounts || QUANTITIES.contains(&name.as_str());
-            let absent = || is_zero(field) && !MEANT_EMPTY.contains(&name.as_str());
-            live.get(name).map_or_else(absent, |live| covers(field, live, amounts))
+        (Value::Object(desired), Value::Object(live)) => desired.iter().find_map(|(name, field)| {
+            let absent = || here(is_zero(field) && !MEANT_EMPTY.contains(&name.as_str()));
+            let path = live.get(name).map_or_else(absent, |live| differs(name, field, live, amounts))?;
+            Some(below(name, &path))
         }),
-        (Value::Array(desired), Value::Array(live)) => {
-            desired.len() == live.len()
-                && desired.iter().zip(live).all(|(desired, live)| covers(desired, live, amounts))
-        }
+        (Value::Array(desired), Value::Array(live)) => list_differs(name, desired, live, amounts),
         (Value::String(desired), Value::String(live)) => {
-            desired == live || (amounts && same_amount(desired, live))
+            here(desired == live || (amounts && same_amount(desired, live)))
         }
         // A quantity may be written as a number, and comes back as a text.
-        (Value::Number(desired), Value::String(live)) if amounts => same_amount(&desired.to_string(), live),
-        (desired, live) => desired == live,
+        (Value::Number(desired), Value::String(live)) if amounts => {
+            here(same_amount(&desired.to_string(), live))
+        }
+        (desired, live) => here(desired == live),
     }
+}
+
+fn list_differs(name: &str, desired: &[Value], live: &[Value], amounts: bool) -> Option<String> {
+    let keyed = Keyed::of(name).filter(|keyed| desired.iter().all(|item| keyed.key(item).is_some()));
+    let Some(keyed) = keyed else {
+        let items = || desired.iter().zip(live).enumerate();
+        let item = items().find_map(|(index, (desired, live))| {
+            Some(below(&known_as(None, index), &differs("", desired, live, amounts)?))
+        });
+        return item.or_else(|| here(desired.len() == live.len()));
+    };
+    // What others added may stand between ours, whose own order means something: a variable may refer to those before it.
+    let mut rest = live.iter();
+    desired.iter().enumerate().find_map(|(index, item)| {
+        let key = keyed.key(item);
+        let found = rest.find(|other| keyed.key(other) == key);
+        let path = found.map_or_else(|| here(false), |live| differs("", item, live, amounts))?;
+        Some(below(&known_as(key.as_ref(), index), &path))
+    })
+}
+
+/// The path to a difference in this very value.
+fn here(same: bool) -> Option<String> {
+    (!same).then(String::new)
 }
 
 /// The API server leaves out what has Go's zero value.
@@ -114,11 +153,15 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn covers(desired: &Value, live: &Value) -> bool {
+        differs("", desired, live, false).is_none()
+    }
+
     #[test]
     fn defaults_and_foreign_fields_are_no_difference() {
         let desired = json!({"a": {"b": 1}, "env": [{"name": "A", "value": ""}], "resources": {"limits": {"cpu": "0.5"}}});
         let live = json!({"a": {"b": 1, "c": 2}, "env": [{"name": "A"}], "resources": {"limits": {"cpu": "500m"}}, "more": true});
-        assert!(covers(&desired, &live, false));
+        assert!(covers(&desired, &live));
     }
 
     #[test]
@@ -130,24 +173,24 @@ mod tests {
             })
         };
         let live = pod(json!("1Gi"), json!("1"), json!("500m"));
-        assert!(covers(&pod(json!("1024Mi"), json!(1), json!(0.5)), &live, false));
+        assert!(covers(&pod(json!("1024Mi"), json!(1), json!(0.5)), &live));
         for other in [
             pod(json!("1025Mi"), json!("1"), json!("500m")),
             pod(json!("1Gi"), json!(2), json!("500m")),
             pod(json!("1Gi"), json!("1"), json!(0.25)),
         ] {
-            assert!(!covers(&other, &live, false), "{other}");
+            assert!(!covers(&other, &live), "{other}");
         }
         // A text that only looks like an amount.
-        assert!(!covers(&json!({"value": "1000"}), &json!({"value": "1e3"}), false));
+        assert!(!covers(&json!({"value": "1000"}), &json!({"value": "1e3"})));
     }
 
     #[test]
     fn what_means_something_by_being_there_is_missed() {
         let volume = json!({"name": "v", "emptyDir": {}});
-        assert!(covers(&volume, &json!({"name": "v", "emptyDir": {}}), false));
-        assert!(!covers(&volume, &json!({"name": "v", "configMap": {"name": "c"}}), false));
-        assert!(covers(&json!({"limits": {}, "nodeSelector": {}}), &json!({}), false));
+        assert!(covers(&volume, &json!({"name": "v", "emptyDir": {}})));
+        assert!(!covers(&volume, &json!({"name": "v", "configMap": {"name": "c"}})));
+        assert!(covers(&json!({"limits": {}, "nodeSelector": {}}), &json!({})));
     }
 
     #[test]
@@ -189,13 +232,50 @@ mod tests {
     #[test]
     fn what_was_changed_removed_or_added_to_a_list_is() {
         let desired = json!({"a": {"b": 1}, "list": ["x"], "amount": "0.5"});
-        for live in [
-            json!({"a": {"b": 2}, "list": ["x"], "amount": "0.5"}),
-            json!({"a": {}, "list": ["x"], "amount": "0.5"}),
-            json!({"a": {"b": 1}, "list": ["x", "y"], "amount": "0.5"}),
-            json!({"a": {"b": 1}, "list": ["x"], "amount": "500m"}),
+        for (live, path) in [
+            (json!({"a": {"b": 2}, "list": ["x"], "amount": "0.5"}), "a.b"),
+            (json!({"a": {}, "list": ["x"], "amount": "0.5"}), "a.b"),
+            (json!({"a": {"b": 1}, "list": ["x", "y"], "amount": "0.5"}), "list"),
+            (json!({"a": {"b": 1}, "list": ["z"], "amount": "0.5"}), "list[0]"),
+            (json!({"a": {"b": 1}, "list": ["x"], "amount": "500m"}), "amount"),
+            (json!({"a": {"b": 1}, "list": ["x"]}), "amount"),
         ] {
-            assert!(!covers(&desired, &live, false), "{live}");
+            assert_eq!(difference(&desired, &live).as_deref(), Some(path), "{live}");
         }
+        let (desired, live) = (json!({"metadata": {"labels": {"l": "1"}}}), json!({"metadata": {}}));
+        assert_eq!(difference(&desired, &live).as_deref(), Some("metadata.labels"));
+    }
+
+    #[test]
+    fn items_that_others_add_to_lists_with_keys_are_no_difference() {
+        let pod = |env: Value, ports: Value, containers: &[Value]| {
+            let ours = json!({"name": "function", "env": env, "ports": ports});
+            json!({"containers": [&[ours][..], containers].concat()})
+        };
+        let (env, ports) = (
+            json!([{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}]),
+            json!([{"containerPort": 80}]),
+        );
+        let desired = pod(env.clone(), ports.clone(), &[json!({"name": "log", "args": ["x"]})]);
+        let log = json!({"name": "log", "args": ["x"], "image": "i"});
+        let more_env = json!([{"name": "A", "value": "1"}, {"name": "C"}, {"name": "B", "value": "$(A)"}]);
+        let more_ports =
+            json!([{"containerPort": 80, "protocol": "UDP"}, {"containerPort": 80, "protocol": "TCP"}]);
+        assert!(covers(&desired, &pod(more_env, more_ports, &[json!({"name": "injected"}), log.clone()])));
+
+        let env_in_another_order = json!([{"name": "B", "value": "$(A)"}, {"name": "A", "value": "1"}]);
+        let other_log = json!({"name": "log", "args": ["x", "y"]});
+        for (live, path) in [
+            (pod(env.clone(), ports.clone(), &[]), "containers[log]"),
+            (pod(env_in_another_order, ports.clone(), &[log.clone()]), "containers[function].env[B]"),
+            (pod(json!([{"name": "A"}]), ports.clone(), &[log.clone()]), "containers[function].env[A].value"),
+            (pod(env.clone(), json!([{"containerPort": 81}]), &[log]), "containers[function].ports[80]"),
+            (pod(env, ports, &[other_log]), "containers[log].args"),
+        ] {
+            assert_eq!(differs("", &desired, &live, false).as_deref(), Some(path), "{live}");
+        }
+        // A Service's ports have other keys: whatever is added there would be an address of the Function's.
+        let service = json!({"ports": [{"port": 80}]});
+        assert!(!covers(&service, &json!({"ports": [{"port": 80}, {"port": 81}]})));
     }
 }

@@ -12,6 +12,7 @@ mod failure;
 #[cfg(test)]
 mod fixtures;
 mod hosts;
+mod keyed;
 mod lifecycle;
 mod merge;
 mod observe;
@@ -29,7 +30,7 @@ mod validate;
 
 pub use build::{DeploymentResource, Obsolete, Resources, build};
 pub use content::ContentError;
-pub use drift::{Write, in_sync, stated_about, write_needed};
+pub use drift::{Write, difference, in_sync, stated_about, write_needed};
 pub use failure::{Failure, PATIENCE};
 pub use hosts::{
     Arbiter, Book, ClaimState, Claimant, Claims, DomainTemplate, Host, HostError, HostRules, HostSettings,

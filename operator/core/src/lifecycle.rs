@@ -55,6 +55,19 @@ impl Plan {
         state(&self.revisions, name)
     }
 
+    /// Goes on telling of those of `deployments` that were to be deleted and are still there, so that they stay empty.
+    pub fn keep(&mut self, function: &ValidatedFunction, deployments: &[String]) {
+        for name in deployments {
+            if self.state(name).is_some() {
+                continue;
+            }
+            let known = function.previous.revisions.iter().find(|revision| revision.name == *name);
+            let kept = known.cloned().or_else(|| proof::entry(function, name, RevisionState::Retiring));
+            let kept = kept.map(|revision| RevisionStatus { state: RevisionState::Retiring, ..revision });
+            self.revisions.extend(kept);
+        }
+    }
+
     /// What is said of this plan in the status, as far as shares of requests go.
     pub(crate) fn shares(&self) -> FunctionStatus {
         FunctionStatus {

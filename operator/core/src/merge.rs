@@ -5,45 +5,10 @@
 
 use serde_json::{Map, Value};
 
-/// Lists whose items are told apart by some of their fields, as the API server tells them apart.
-const KEYED: [Keyed; 13] = [
-    Keyed { list: "containers", keys: &["name"], items: Items::Merged },
-    Keyed { list: "initContainers", keys: &["name"], items: Items::Merged },
-    Keyed { list: "volumes", keys: &["name"], items: Items::Whole },
-    Keyed { list: "env", keys: &["name"], items: Items::Whole },
-    Keyed { list: "imagePullSecrets", keys: &["name"], items: Items::Whole },
-    Keyed { list: "claims", keys: &["name"], items: Items::Whole },
-    Keyed { list: "resourceClaims", keys: &["name"], items: Items::Whole },
-    Keyed { list: "schedulingGates", keys: &["name"], items: Items::Whole },
-    Keyed { list: "ports", keys: &["containerPort", "protocol"], items: Items::Merged },
-    Keyed { list: "volumeMounts", keys: &["mountPath"], items: Items::Merged },
-    Keyed { list: "volumeDevices", keys: &["devicePath"], items: Items::Merged },
-    Keyed { list: "hostAliases", keys: &["ip"], items: Items::Whole },
-    Keyed {
-        list: "topologySpreadConstraints",
-        keys: &["topologyKey", "whenUnsatisfiable"],
-        items: Items::Merged,
-    },
-];
+use crate::keyed::{Items, Keyed, below, known_as};
 
 /// Fields that are one thing or another: half of each would be neither.
 const WHOLE: [&str; 5] = ["livenessProbe", "postStart", "preStop", "readinessProbe", "startupProbe"];
-
-/// A list whose items have keys.
-struct Keyed {
-    list: &'static str,
-    keys: &'static [&'static str],
-    items: Items,
-}
-
-/// What becomes of two items with the same key.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Items {
-    /// The fields of the later one are laid over those of the earlier one.
-    Merged,
-    /// The later one, because its fields exclude each other.
-    Whole,
-}
 
 /// A field is of one kind in one part and of another in the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,20 +57,15 @@ fn merge_objects(
 }
 
 fn merge_lists(name: &str, base: Vec<Value>, over: Vec<Value>) -> Result<Vec<Value>, Mismatch> {
-    let Some(keyed) = KEYED.iter().find(|keyed| keyed.list == name) else {
+    let Some(keyed) = Keyed::of(name) else {
         let items = over.into_iter().enumerate();
-        let items = items.map(|(index, item)| in_item(Value::Null, item, &index.to_string()));
-        return items.collect();
+        return items.map(|(index, item)| in_item(Value::Null, item, &known_as(None, index))).collect();
     };
     let mut places: Vec<_> = base.into_iter().map(|item| (keyed.key(&item), item)).collect();
     let mut more = Vec::new();
     for (index, item) in over.into_iter().enumerate() {
         let key = keyed.key(&item);
-        let known_as = match key.iter().flatten().next() {
-            Some(Value::String(name)) => name.clone(),
-            Some(other) => other.to_string(),
-            None => index.to_string(),
-        };
+        let known_as = known_as(key.as_ref(), index);
         // Each only once, so its key is taken along: what is there twice is the API server's to refuse.
         let place = places.iter().position(|(other, _)| key.is_some() && *other == key);
         match (place, keyed.items) {
@@ -123,7 +83,7 @@ fn merge_lists(name: &str, base: Vec<Value>, over: Vec<Value>) -> Result<Vec<Val
 }
 
 fn in_item(base: Value, over: Value, known_as: &str) -> Result<Value, Mismatch> {
-    merge_field("", base, over).map_err(|mismatch| mismatch.below(&format!("[{known_as}]")))
+    merge_field("", base, over).map_err(|mismatch| mismatch.below(known_as))
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -134,21 +94,9 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-impl Keyed {
-    /// What tells `item` from the others; `None` where it lacks a part of it.
-    fn key(&self, item: &Value) -> Option<Vec<Value>> {
-        let part = |key: &&str| match (item.get(*key), *key) {
-            (None | Some(Value::Null), "protocol") => item.is_object().then(|| Value::from("TCP")),
-            (part, _) => part.cloned(),
-        };
-        self.keys.iter().map(part).collect()
-    }
-}
-
 impl Mismatch {
     fn below(self, name: &str) -> Self {
-        let separator = if self.path.is_empty() || self.path.starts_with('[') { "" } else { "." };
-        Self { path: format!("{name}{separator}{}", self.path), ..self }
+        Self { path: below(name, &self.path), ..self }
     }
 }
 

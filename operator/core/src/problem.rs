@@ -36,6 +36,8 @@ pub enum Reason {
     InvalidPodTemplate,
     /// The API server forbids a write.
     Forbidden,
+    /// The API server, or a webhook that it asks, fails at a write and goes on failing.
+    WriteFailed,
     /// The API server refuses a Service or an EndpointSlice of the Function.
     InvalidService,
     /// The record of the revision is not one of Catnap's, or was changed.
@@ -46,6 +48,8 @@ pub enum Reason {
     DeploymentNotOwned,
     /// A Service or EndpointSlice of the Function's name is somebody else's.
     ServiceNotOwned,
+    /// Somebody changes an object of the Function again whenever it is put right.
+    ChangedByOthers,
     /// An object of an earlier Function of this name is not gone yet.
     PredecessorLeaving,
     /// There is no address of the activators to send requests to.
@@ -82,7 +86,7 @@ pub enum Finality {
 pub enum Scope {
     /// The revision that the spec forms: condition `RevisionReady`.
     Revision,
-    /// The way of requests: condition `RoutesReady`.
+    /// The way of requests, and the revisions besides the spec's own: condition `RoutesReady`.
     Routes,
     /// One of the hosts besides the Function's own name: condition `RoutesReady` too, once the Function serves.
     Hosts,
@@ -90,7 +94,7 @@ pub enum Scope {
 
 impl Reason {
     /// All of them, in this order.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ImagePullFailed,
         Self::CrashLoop,
         Self::ContainerCannotStart,
@@ -100,11 +104,13 @@ impl Reason {
         Self::NeverReady,
         Self::InvalidPodTemplate,
         Self::Forbidden,
+        Self::WriteFailed,
         Self::InvalidService,
         Self::RecordUnreadable,
         Self::RevisionNameTaken,
         Self::DeploymentNotOwned,
         Self::ServiceNotOwned,
+        Self::ChangedByOthers,
         Self::PredecessorLeaving,
         Self::ActivatorMissing,
         Self::RevisionMissing,
@@ -148,11 +154,13 @@ impl Reason {
             Self::NeverReady => "NeverReady",
             Self::InvalidPodTemplate => "InvalidPodTemplate",
             Self::Forbidden => "Forbidden",
+            Self::WriteFailed => "WriteFailed",
             Self::InvalidService => "InvalidService",
             Self::RecordUnreadable => "RecordUnreadable",
             Self::RevisionNameTaken => "RevisionNameTaken",
             Self::DeploymentNotOwned => "DeploymentNotOwned",
             Self::ServiceNotOwned => "ServiceNotOwned",
+            Self::ChangedByOthers => "ChangedByOthers",
             Self::PredecessorLeaving => "PredecessorLeaving",
             Self::ActivatorMissing => "ActivatorMissing",
             Self::RevisionMissing => "RevisionMissing",

@@ -38,6 +38,7 @@ use crate::{
     backoff::Backoff,
     cache::Cache,
     claims::HostClaims,
+    contests::Contests,
     context::Context,
     metrics::Metrics,
     proofs::Proofs,
@@ -109,6 +110,7 @@ impl Bench {
             proofs: Arc::new(Proofs::new(20, touch)),
             writer: Writer::new(Arc::new(move || permit.load(Ordering::Relaxed)), metrics.clone()),
             settled: Settled::default(),
+            contests: Contests::default(),
             notices,
             backoff: Backoff::default(),
             client,
@@ -259,6 +261,16 @@ impl Bench {
         cache.observe(Change::Listed(objects));
     }
 
+    /// How many new revisions prove themselves, and how many wait.
+    pub(crate) fn proofs(&self) -> (usize, usize) {
+        self.context.proofs.count()
+    }
+
+    /// What the watch shows of the Function now.
+    pub(crate) fn watch_proofs(&self) {
+        self.context.proofs.observe(&self.function());
+    }
+
     pub(crate) fn failing(&self) -> usize {
         self.context.backoff.failing()
     }
@@ -269,6 +281,11 @@ impl Bench {
 
     pub(crate) fn status(&self) -> FunctionStatus {
         self.function().status.unwrap_or_default()
+    }
+
+    /// The revision that the spec forms.
+    pub(crate) fn revision(&self) -> String {
+        self.status().latest_created_revision.unwrap()
     }
 
     /// `True/Ready` and the like.
@@ -327,7 +344,7 @@ impl Bench {
     pub(crate) async fn routed(spec: &Value) -> Self {
         let bench = Self::new(spec);
         bench.look().await.unwrap();
-        bench.ready_pods(FIRST, 1);
+        bench.ready_pods(&bench.revision(), 1);
         bench.look().await.unwrap();
         bench.look().await.unwrap();
         bench.api.take_calls();

@@ -1,7 +1,14 @@
 //! Objects of others, and an API server that says no.
 
-use catnap_crds::Function;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Service};
+use std::time::Duration;
+
+use catnap_crds::{Function, RevisionState};
+use catnap_testkit::Call;
+use k8s_openapi::api::{
+    apps::v1::{ControllerRevision, Deployment},
+    core::v1::Service,
+};
+use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, FIRST, NAMESPACE};
@@ -19,7 +26,7 @@ async fn a_foreign_service_is_untouched_and_told_of() {
     let bench = Bench::new(&json!({}));
     bench.api.insert(&service(&json!([])));
     let action = bench.look().await.unwrap();
-    assert_ne!(action, kube::runtime::controller::Action::await_change(), "looked at again without an event");
+    assert_ne!(action, Action::await_change(), "looked at again without an event");
     assert!(!bench.writes().contains(&"APPLY services/hello".to_owned()));
     assert_eq!(bench.said("Ready"), "False/ServiceNotOwned");
     assert_eq!(bench.said("Stalled"), "True/ServiceNotOwned");
@@ -95,6 +102,8 @@ async fn refusals_become_conditions_and_the_rest_is_tried_again() {
             Some("Unknown/Forbidden"),
         ),
         (400, "BadRequest", "admission webhook \"x\" denied the request: no", Some("Unknown/Forbidden")),
+        (409, "Conflict", "admission webhook \"x\" denied the request: no", Some("Unknown/Forbidden")),
+        (500, "InternalError", "admission webhook \"x\" denied the request: no", Some("Unknown/Forbidden")),
         (500, "InternalError", "oops", None),
         (503, "ServiceUnavailable", "later", None),
         (429, "TooManyRequests", "later", None),
@@ -105,7 +114,10 @@ async fn refusals_become_conditions_and_the_rest_is_tried_again() {
         assert_eq!(looked.is_ok(), ready.is_some(), "{code}");
         match ready {
             Some(ready) => assert_eq!(bench.said("Ready"), ready),
-            None => assert_eq!(bench.failing(), 1, "{code}"),
+            None => {
+                assert_eq!(bench.failing(), 1, "{code}");
+                assert_eq!(bench.proofs(), (0, 0), "{code}: it keeps no place");
+            }
         }
         bench.look().await.unwrap();
         assert!(bench.deployment(FIRST).is_some(), "{code}");
@@ -167,4 +179,136 @@ async fn a_template_that_contradicts_catnap_is_refused_before_anything_is_made_o
         !writes.iter().any(|it| it.contains("deployments/") || it.contains("controllerrevisions/")),
         "{writes:?}"
     );
+}
+
+/// A Function with a new revision that just took over, and the emptied Deployment of the one before.
+async fn replaced() -> (Bench, String) {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    let second = bench.status().latest_created_revision.unwrap();
+    bench.ready_pods(&second, 1);
+    bench.look().await.unwrap();
+    bench.pass_interval();
+    bench.look().await.unwrap();
+    bench.ready_pods(FIRST, 0);
+    (bench, second)
+}
+
+fn state(bench: &Bench, revision: &str) -> Option<RevisionState> {
+    bench.status().revisions.iter().find(|it| it.name == revision).map(|it| it.state)
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_refused_keeps_nothing_else_waiting() {
+    let (bench, second) = replaced().await;
+    let refuse = || bench.api.fail_next("DELETE", FIRST, 403, "Forbidden", "nothing is deleted here");
+    refuse();
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("RoutesReady"), "Unknown/Forbidden");
+    assert_eq!(bench.said("RevisionReady"), "True/Ready");
+    let conditions = bench.status().conditions;
+    let words = &conditions.iter().find(|it| it.type_ == "RoutesReady").unwrap().message;
+    assert!(words.contains(FIRST) && words.ends_with("nothing is deleted here"), "{words}");
+    assert_eq!(state(&bench, FIRST), Some(RevisionState::Retiring), "the autoscaler keeps it empty");
+    bench.writes();
+    refuse();
+    bench.look().await.unwrap();
+    assert_eq!(bench.writes(), [format!("DELETE deployments/{FIRST}")], "nothing new to tell");
+
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:3"));
+    refuse();
+    bench.look().await.unwrap();
+    let third = bench.status().latest_created_revision.unwrap();
+    assert_eq!(state(&bench, &third), Some(RevisionState::Proving));
+    bench.ready_pods(&third, 1);
+    refuse();
+    bench.look().await.unwrap();
+    assert_eq!(bench.status().traffic[0].revision, third);
+    assert_eq!(state(&bench, &second), Some(RevisionState::Routed));
+
+    bench.look().await.unwrap();
+    assert!(bench.deployment(FIRST).is_none());
+    assert_eq!(state(&bench, FIRST), None);
+    assert_eq!(bench.said("RoutesReady"), "True/Routed");
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_is_tried_again_after_the_status_was_written() {
+    let (bench, _) = replaced().await;
+    bench.edit_spec(|spec| spec["scale"] = json!({"max": 3}));
+    bench.api.fail_next("DELETE", FIRST, 503, "ServiceUnavailable", "later");
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.failing(), 1);
+    assert_eq!(bench.status().observed_generation, Some(3));
+    assert_eq!(state(&bench, FIRST), Some(RevisionState::Retiring));
+    bench.look().await.unwrap();
+    assert!(bench.deployment(FIRST).is_none());
+    assert_eq!(bench.failing(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_failing_is_told_of_and_keeps_no_place() {
+    let bench = Bench::new(&json!({}));
+    let words = "Internal error occurred: failed calling webhook \"x\": connection refused";
+    let fail = || bench.api.fail_next("POST", "/deployments", 500, "InternalError", words);
+    for _ in 0..3 {
+        fail();
+        assert!(bench.look().await.is_err());
+        assert_eq!(bench.proofs(), (0, 0));
+    }
+    assert_eq!(bench.status().conditions, [], "it may be over in a moment");
+    tokio::time::advance(Duration::from_secs(10)).await;
+    for _ in 0..2 {
+        fail();
+        let action = bench.look().await.unwrap();
+        assert_ne!(action, Action::await_change(), "looked at again without an event");
+        assert_eq!(bench.said("RevisionReady"), "Unknown/WriteFailed");
+        assert_eq!(bench.said("Reconciling"), "True/WriteFailed");
+        let conditions = bench.status().conditions;
+        assert!(conditions.iter().any(|it| it.message == words), "{conditions:?}");
+        bench.watch_proofs();
+        assert_eq!(bench.proofs(), (0, 0));
+        assert_eq!(bench.failing(), 1);
+    }
+    let calls = bench.api.take_calls();
+    let event = |call: &&Call| call.to_string().contains(" events/");
+    assert!(calls.iter().filter(event).any(|call| call.body["reason"] == "RevisionNotReady"));
+
+    bench.look().await.unwrap();
+    assert!(bench.deployment(FIRST).is_some());
+    assert_eq!(bench.failing(), 0);
+    assert_eq!(bench.said("RevisionReady"), "Unknown/Proving");
+    bench.watch_proofs();
+    assert_eq!(bench.proofs(), (1, 0));
+}
+
+#[tokio::test]
+async fn without_a_record_there_is_no_deployment() {
+    for (code, message, reason) in
+        [(403, "exceeded quota: count/controllerrevisions.apps", "QuotaExceeded"), (403, "no", "Forbidden")]
+    {
+        let bench = Bench::new(&json!({}));
+        bench.api.fail_next("POST", "/controllerrevisions", code, "Forbidden", message);
+        bench.look().await.unwrap();
+        assert_eq!(bench.said("RevisionReady"), format!("Unknown/{reason}"));
+        assert!(bench.deployment(FIRST).is_none());
+        bench.look().await.unwrap();
+        assert!(bench.api.get::<ControllerRevision>(NAMESPACE, FIRST).is_some());
+        assert!(bench.deployment(FIRST).is_some());
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_another_revisions_deployment_does_not_concern_the_new_one() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    assert!(bench.api.edit::<Deployment>(NAMESPACE, FIRST, |deployment| {
+        deployment["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other");
+    }));
+    bench.api.fail_next("APPLY", FIRST, 403, "Forbidden", "policy says no");
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("RevisionReady"), "Unknown/Proving");
+    assert_eq!(bench.said("RoutesReady"), "Unknown/Forbidden");
 }

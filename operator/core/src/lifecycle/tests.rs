@@ -225,6 +225,7 @@ fn a_proof_that_fails_keeps_nobody_waiting() {
         (true, status("new", ("Unknown", "WaitingForProof"), fine)),
         (false, status("new", ("Unknown", "Unschedulable"), fine)),
         (false, status("new", ("False", "CrashLoop"), missing)),
+        (false, status("new", ("Unknown", "WriteFailed"), fine)),
         (true, status("named", ("True", "Ready"), ("Unknown", "Proving"))),
         (true, status("named", ("False", "CrashLoop"), missing)),
         (false, status("named", ("True", "Ready"), ("Unknown", "NeverReady"))),
@@ -232,6 +233,24 @@ fn a_proof_that_fails_keeps_nobody_waiting() {
         assert_eq!(crate::is_proving(&status), proving, "{:?}", status.conditions);
     }
     assert!(!crate::is_proving(&catnap_crds::FunctionStatus::default()));
+}
+
+#[test]
+fn what_could_not_be_deleted_is_told_of_until_it_is_gone() {
+    let (mut world, mut function, second) = rolling();
+    set_image(&mut function, "example/hello:1");
+    let valid = world.validated(&function);
+    let mut plan = crate::advance(&valid, now());
+    assert_eq!(plan.superseded, [second.clone()]);
+    plan.keep(&valid, &plan.superseded.clone());
+    assert_eq!(plan.state(&second), Some(Retiring));
+    assert_eq!(plan.revisions.len(), 2);
+    function.status.as_mut().unwrap().revisions.clone_from(&plan.revisions);
+    world.pods(&second, &[json!({"phase": "Pending"})]);
+    assert_eq!(world.step(&mut function, now()).0.state(&second), Some(Retiring), "no request meanwhile");
+    world.pods(&second, &[]);
+    assert_eq!(world.step(&mut function, now()).0.state(&second), None);
+    assert!(world.deployment(&second).is_none());
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::{
     condition::{REVISION_READY, ROUTES_READY, find},
 };
 
-/// Rights that are missing for longer than this are not about to be granted.
-const FORBIDDEN_PATIENCE: Duration = Duration::from_secs(30);
+/// Rights that are missing for longer than this are not about to be granted; nor is a webhook about to come back, or whoever
+/// fights for a field to give way.
+const SHORT_PATIENCE: Duration = Duration::from_secs(30);
 
 /// `problem` as it is after the time that `previous` has told of it, and when it is final where it is not yet.
 pub(super) fn aged(
@@ -22,7 +23,7 @@ pub(super) fn aged(
     now: Timestamp,
 ) -> (Problem, Option<Timestamp>) {
     let patience = match problem.reason {
-        Reason::Forbidden => FORBIDDEN_PATIENCE,
+        Reason::Forbidden | Reason::WriteFailed | Reason::ChangedByOthers => SHORT_PATIENCE,
         Reason::QuotaExceeded => PATIENCE,
         _ => return (problem.clone(), None),
     };

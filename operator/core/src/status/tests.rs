@@ -128,7 +128,12 @@ fn a_routed_revision_whose_pods_do_not_get_ready_again_is_looked_at_in_time() {
 
 #[test]
 fn a_write_that_stays_forbidden_is_final_after_half_a_minute() {
-    for (reason, patience) in [(Reason::Forbidden, 30), (Reason::QuotaExceeded, 600)] {
+    for (reason, patience) in [
+        (Reason::Forbidden, 30),
+        (Reason::WriteFailed, 30),
+        (Reason::ChangedByOthers, 30),
+        (Reason::QuotaExceeded, 600),
+    ] {
         for (scope, type_) in [(Scope::Revision, REVISION_READY), (Scope::Routes, ROUTES_READY)] {
             let (mut world, mut function) = (World::default(), function(json!({})));
             let problem = [Problem::passing(reason, scope, "a policy says no")];
