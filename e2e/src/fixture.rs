@@ -21,7 +21,7 @@ use std::{
 
 use anyhow::Context as _;
 use futures::FutureExt as _;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Pod, ServiceAccount};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
@@ -176,6 +176,25 @@ impl Context {
         K::DynamicType: Default,
     {
         Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// A client with the rights of a ServiceAccount of the install namespace, by a token like those that its pods have; `pod`: bound
+    /// to this one.
+    ///
+    /// # Errors
+    /// When the API server gives no token.
+    pub async fn client_of(&self, account: &str, pod: Option<&Pod>) -> anyhow::Result<Client> {
+        let bound = pod.map(|pod| {
+            let (name, uid) = (&pod.metadata.name, &pod.metadata.uid);
+            json!({"apiVersion": "v1", "kind": "Pod", "name": name, "uid": uid})
+        });
+        let request = json!({"spec": {"audiences": [], "expirationSeconds": 600, "boundObjectRef": bound}});
+        let accounts: Api<ServiceAccount> = Api::namespaced(self.client.clone(), SYSTEM_NAMESPACE);
+        let answer = accounts
+            .create_token_request(account, &PostParams::default(), &serde_json::from_value(request)?)
+            .await
+            .with_context(|| format!("asking for a token of {account}"))?;
+        self.environment.client_with(&answer.status.context("no token in the answer")?.token).await
     }
 
     /// Runs kubectl in the test's namespace, as a user would; its standard output.
