@@ -4,6 +4,8 @@
 mod api;
 #[path = "parallel/calls.rs"]
 mod calls;
+#[path = "parallel/ending.rs"]
+mod ending;
 #[path = "parallel/examples.rs"]
 mod examples;
 #[path = "parallel/explaining.rs"]

@@ -36,11 +36,12 @@ fn nothing(_: &Context, _: u32) -> Vec<Value> {
 
 /// Has the trouble happen to a new function and to one that serves.
 async fn happens(name: &str, trouble: Trouble) {
-    run(name, Needs::Cluster, async |test| {
-        to_a_new_one(test, &trouble).await.context("a new function")?;
-        to_one_that_serves(test, &trouble).await.context("a function that serves")
-    })
-    .await;
+    run(name, Needs::Cluster, async |test| happens_in(test, &trouble).await).await;
+}
+
+async fn happens_in(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
+    to_a_new_one(test, trouble).await.context("a new function")?;
+    to_one_that_serves(test, trouble).await.context("a function that serves")
 }
 
 async fn to_a_new_one(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
@@ -130,28 +131,22 @@ async fn put_in_the_way(test: &Context, obstacles: Vec<Value>) -> anyhow::Result
                 })
                 .await?;
             }
-            Some("ValidatingAdmissionPolicyBinding") => {
-                eventually("the policy refuses", TOLD, async || {
-                    let dry = test
-                        .kubectl(&["create", "--dry-run=server", "--filename=-"], &probe().to_string())
-                        .await;
-                    Ok(dry.is_err_and(|error| format!("{error:#}").contains(HOUSE_RULE)).then_some(()))
-                })
-                .await?;
-            }
-            Some("ValidatingWebhookConfiguration") => {
-                eventually("the webhook is asked", TOLD, async || {
-                    let dry = test
-                        .kubectl(&["create", "--dry-run=server", "--filename=-"], &probe().to_string())
-                        .await;
-                    Ok(dry.is_err_and(|error| format!("{error:#}").contains(UNREACHABLE)).then_some(()))
-                })
-                .await?;
-            }
+            Some("ValidatingAdmissionPolicyBinding") => until_refused(test, HOUSE_RULE).await?,
+            Some("ValidatingWebhookConfiguration") => until_refused(test, NO_WEBHOOK).await?,
             _ => {}
         }
     }
     Ok(())
+}
+
+/// Waits until admission refuses, in these words, what nothing else minds.
+async fn until_refused(test: &Context, words: &str) -> anyhow::Result<()> {
+    let probe = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}}).to_string();
+    eventually("admission refuses", TOLD, async || {
+        let dry = test.kubectl(&["create", "--dry-run=server", "--filename=-"], &probe).await;
+        Ok(dry.is_err_and(|error| format!("{error:#}").contains(words)).then_some(()))
+    })
+    .await
 }
 
 async fn remove(test: &Context, obstacles: Vec<Value>) -> anyhow::Result<()> {
@@ -170,52 +165,52 @@ fn quota(_: &Context, pods: u32) -> Vec<Value> {
 
 const HOUSE_RULE: &str = "the house rule says no";
 
-/// A policy that is in force once it refuses this object, which nothing else minds.
-fn probe() -> Value {
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "probe"}})
+/// As the API server says it of a webhook that it cannot reach.
+const NO_WEBHOOK: &str = "failed calling webhook";
+
+fn created(group: &str, version: &str, resource: &str) -> Value {
+    json!({"apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource]})
+}
+
+/// The test's namespace, as admission selects it.
+fn here(test: &Context) -> Value {
+    json!({"matchLabels": {"kubernetes.io/metadata.name": test.namespace}})
+}
+
+/// A webhook that nobody answers for and that has to be asked before a Deployment is made in the test's namespace.
+fn webhook_that_is_down(test: &Context, _: u32) -> Vec<Value> {
+    vec![json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("{}-down", test.namespace)},
+        "webhooks": [{
+            "name": "down.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "timeoutSeconds": 1,
+            "failurePolicy": "Fail", "namespaceSelector": here(test),
+            "rules": [created("apps", "v1", "deployments"), created("", "v1", "configmaps")],
+            "clientConfig": {"service": {"namespace": test.namespace, "name": "nobody"}},
+        }],
+    })]
 }
 
 /// A policy that lets nobody make such objects in the test's namespace.
 fn house_rule(test: &Context, group: &str, version: &str, resource: &str) -> Vec<Value> {
     let name = format!("{}-{resource}", test.namespace);
-    let rule = |group: &str, version: &str, resource: &str| json!({"apiGroups": [group], "apiVersions": [version], "operations": ["CREATE"], "resources": [resource]});
     let kind = |kind: &str, spec: Value| json!({"apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": name}, "spec": spec});
-    let here = json!({"matchLabels": {"kubernetes.io/metadata.name": test.namespace}});
     vec![
         kind(
             "ValidatingAdmissionPolicy",
             json!({
                 "failurePolicy": "Fail",
-                "matchConstraints": {"resourceRules": [rule(group, version, resource), rule("", "v1", "configmaps")]},
+                "matchConstraints": {"resourceRules": [created(group, version, resource), created("", "v1", "configmaps")]},
                 "validations": [{"expression": "has(object.metadata.annotations) && 'allowed' in object.metadata.annotations", "message": HOUSE_RULE}],
             }),
         ),
         kind(
             "ValidatingAdmissionPolicyBinding",
             json!({
-                "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here},
+                "policyName": name, "validationActions": ["Deny"], "matchResources": {"namespaceSelector": here(test)},
             }),
         ),
     ]
-}
-
-const UNREACHABLE: &str = "failed calling webhook";
-
-/// A webhook that must be asked before a Deployment is made, and that is not there.
-fn dead_webhook(test: &Context, _: u32) -> Vec<Value> {
-    let rule = |group: &str, resource: &str| json!({"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [resource]});
-    vec![json!({
-        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
-        "metadata": {"name": format!("{}-dead", test.namespace)},
-        "webhooks": [{
-            "name": "dead.catnap.dev", "admissionReviewVersions": ["v1"], "failurePolicy": "Fail",
-            // A dry run is refused unasked where there may be side effects.
-            "sideEffects": "None", "timeoutSeconds": 1,
-            "clientConfig": {"url": "https://127.0.0.1:1/"},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": test.namespace}},
-            "rules": [rule("apps", "deployments"), rule("", "configmaps")],
-        }],
-    })]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -225,6 +220,73 @@ async fn an_image_that_is_missing() {
     let words = "catnap.invalid/nothing:1";
     let (event, caller) = ("RevisionFailed", "ImagePullFailed");
     happens("image", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+}
+
+/// Where the registry listens: on each node, for the node alone. From there images are pulled without TLS.
+const REGISTRY: &str = "127.0.0.1:5087";
+
+/// A registry that gives nothing to who does not say who it is.
+const PRIVATE: &str = r#"
+worker_processes 1;
+pid /tmp/nginx.pid;
+error_log stderr warn;
+events {}
+http {
+    access_log off;
+    client_body_temp_path /tmp/client_body;
+    proxy_temp_path /tmp/proxy;
+    fastcgi_temp_path /tmp/fastcgi;
+    uwsgi_temp_path /tmp/uwsgi;
+    scgi_temp_path /tmp/scgi;
+    server {
+        listen 127.0.0.1:5087;
+        location / {
+            add_header WWW-Authenticate 'Basic realm="private"' always;
+            return 401;
+        }
+    }
+}
+"#;
+
+/// Puts the registry on every node.
+async fn private_registry(test: &Context) -> anyhow::Result<()> {
+    let configuration = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "registry"}, "data": {"nginx.conf": PRIVATE},
+    });
+    let container = json!({
+        "name": "registry", "image": nginx_image(),
+        "command": ["/usr/sbin/nginx", "-e", "stderr", "-c", "/registry/nginx.conf", "-g", "daemon off;"],
+        "volumeMounts": [{"name": "registry", "mountPath": "/registry"}],
+        "readinessProbe": {"tcpSocket": {"host": "127.0.0.1", "port": 5087}, "periodSeconds": 1},
+    });
+    let pod = json!({
+        "hostNetwork": true, "containers": [container], "volumes": [{"name": "registry", "configMap": {"name": "registry"}}],
+    });
+    let registry = json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "registry"},
+        "spec": {
+            "selector": {"matchLabels": {"app": "registry"}},
+            "template": {"metadata": {"labels": {"app": "registry"}}, "spec": pod},
+        },
+    });
+    for object in [configuration, registry] {
+        apply(test, &object).await?;
+    }
+    test.kubectl(&["rollout", "status", "daemonset/registry", "--timeout=60s"], "").await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_needs_a_pull_secret_which_is_missing() {
+    run("pull_secret", Needs::Cluster, async |test| {
+        private_registry(test).await?;
+        let template = json!({"spec": {"imagePullSecrets": [{"name": "absent"}]}});
+        let spec = json!({"image": format!("{REGISTRY}/private/hello:1"), "podTemplate": template});
+        let verdict = ("False", "ImagePullFailed");
+        let words = "no basic auth credentials";
+        let (event, caller) = ("RevisionFailed", "ImagePullFailed");
+        happens_in(test, &Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -302,44 +364,28 @@ async fn a_policy_against_its_deployment() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_webhook_that_is_down() {
     let spec = json!({"env": [{"name": "EDIT", "value": "1"}]});
+    // It is told of after ten seconds, and counts as lasting half a minute later.
     let verdict = ("Unknown", "WriteFailed");
     let (event, caller) = ("RevisionNotReady", "ActivationTimeout");
-    happens("webhook", Trouble { spec, obstacle: dead_webhook, verdict, words: UNREACHABLE, event, caller })
-        .await;
+    let obstacle = webhook_that_is_down;
+    happens("webhook", Trouble { spec, obstacle, verdict, words: NO_WEBHOOK, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_ending() {
-    run("ending", Needs::Cluster, async |test| {
-        // Keeps the namespace ending, and the Function in it.
-        let keep = json!({
-            "apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": {"name": "keep", "finalizers": ["catnap.dev/e2e"]},
-        });
-        test.kubectl(&["create", "--filename=-"], &keep.to_string()).await?;
-        let mut function = hello("hello", json!({}));
-        function["metadata"]["finalizers"] = json!(["catnap.dev/e2e"]);
-        deploy(test, &function).await?;
-        let outcome = ending(test).await;
-        for object in ["configmap/keep", "function/hello"] {
-            let patch = r#"--patch={"metadata":{"finalizers":null}}"#;
-            test.kubectl(&["patch", object, "--type=merge", patch], "").await?;
-        }
-        outcome
-    })
-    .await;
+async fn a_template_that_the_api_server_refuses() {
+    let spec = json!({"podTemplate": {"spec": {"volumes": [{"name": "v", "emptyDir": {}, "hostPath": {"path": "/"}}]}}});
+    let verdict = ("False", "InvalidPodTemplate");
+    let words = "may not specify more than 1 volume type";
+    let (event, caller) = ("RevisionFailed", "Stalled");
+    happens("template", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
 }
 
-async fn ending(test: &Context) -> anyhow::Result<()> {
-    test.kubectl(&["delete", "namespace", &test.namespace, "--wait=false"], "").await?;
-    let applied = Instant::now();
-    let response = eventually("a caller hears of it", TOLD, async || {
-        let response = get(test, "hello", "/").await?;
-        Ok((response.status() != 200).then_some(response))
-    })
-    .await?;
-    let reason = response.headers().get("catnap-reason").and_then(|reason| reason.to_str().ok());
-    anyhow::ensure!(matches!(reason, Some("Deleted" | "UnknownHost")), "{response:?}");
-    anyhow::ensure!(applied.elapsed() < TOLD);
-    Ok(())
+#[tokio::test(flavor = "multi_thread")]
+async fn a_template_that_contradicts_the_function() {
+    let port = json!({"name": "function", "ports": [{"containerPort": 9000}]});
+    let spec = json!({"podTemplate": {"spec": {"containers": [port]}}});
+    let verdict = ("False", "InvalidPodTemplate");
+    let words = "9000 is not spec.port, 8080";
+    let (event, caller) = ("RevisionFailed", "Stalled");
+    happens("contradiction", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
 }
