@@ -34,6 +34,8 @@ mod rules;
 mod scaling;
 #[path = "parallel/schedules.rs"]
 mod schedules;
+#[path = "parallel/taken.rs"]
+mod taken;
 #[path = "parallel/template.rs"]
 mod template;
 #[path = "parallel/traffic.rs"]
