@@ -24,6 +24,8 @@ mod hosts;
 mod permissions;
 #[path = "parallel/rates.rs"]
 mod rates;
+#[path = "parallel/rename.rs"]
+mod rename;
 #[path = "parallel/revisions.rs"]
 mod revisions;
 #[path = "parallel/rollout.rs"]
