@@ -7,11 +7,15 @@ use std::time::Duration;
 use anyhow::Context as _;
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
-use catnap_e2e::functions::{PATIENCE, apply, deploy, deployment, hello, replicas};
+use catnap_e2e::functions::{PATIENCE, apply, body, deploy, deployment, get, hello, replicas};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
 use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// A HorizontalPodAutoscaler looks every 15 seconds, and on the launcher's cluster every second.
+const SEVERAL_ROUNDS: Duration = Duration::from_secs(150);
 
 /// Name, generation and version of everything that belongs to the function, and the replicas of its Deployments.
 async fn children(test: &Context, name: &str) -> anyhow::Result<BTreeMap<String, Value>> {
@@ -94,29 +98,74 @@ async fn kubectl_waits_for_an_edit_to_be_done() {
     .await;
 }
 
+/// Waits until the only Deployment and the status say one replica.
+async fn put_right(test: &Context) -> anyhow::Result<()> {
+    eventually("as many as spec.scale says", PATIENCE, async || {
+        Ok((replicas(test, "hello").await? == 1).then_some(()))
+    })
+    .await?;
+    within(PATIENCE, &test.api::<Function>(), "hello", |function| {
+        function.status.as_ref().is_some_and(|status| status.replicas == 1)
+    })
+    .await
+    .map(drop)
+}
+
+/// Asserts that all of what somebody else wrote since `begun` is told in one Event, or in one for each minute.
+async fn told_once(test: &Context, begun: Instant) -> anyhow::Result<()> {
+    let told = async || {
+        let events = test.api::<Event>().list(&ListParams::default()).await?.items;
+        let of_it = events.into_iter().filter(|event| event.reason.as_deref() == Some("ForeignScale"));
+        anyhow::Ok(of_it.count())
+    };
+    eventually("an Event", Duration::from_secs(20), async || Ok((told().await? > 0).then_some(()))).await?;
+    let told = told().await?;
+    let minutes = begun.elapsed().as_secs() / 60;
+    anyhow::ensure!(told as u64 <= 1 + minutes, "{told} Events in {:?}", begun.elapsed());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn replicas_that_a_person_writes_are_put_right_with_one_event() {
     run("foreign_scale", Needs::Cluster, async |test| {
         deploy(test, &hello("hello", json!({"scale": {"min": 1, "max": 1}}))).await?;
         let name = deployment(test, "hello").await?.name_any();
-        test.kubectl(&["scale", "deployment", &name, "--replicas=4"], "").await?;
-        eventually("as many as spec.scale says", PATIENCE, async || {
-            Ok((replicas(test, "hello").await? == 1).then_some(()))
+        let begun = Instant::now();
+        for replicas in ["4", "3", "2"] {
+            test.kubectl(&["scale", "deployment", &name, "--replicas", replicas], "").await?;
+            put_right(test).await?;
+        }
+        told_once(test, begun).await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_that_another_autoscaler_writes_are_put_right_with_one_event() {
+    run("foreign_autoscaler", Needs::Cluster, async |test| {
+        deploy(test, &hello("hello", json!({"scale": {"min": 1, "max": 1}}))).await?;
+        let deployment = async || deployment(test, "hello").await;
+        let before = deployment().await?.metadata;
+        let other = json!({
+            "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "other"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": before.name},
+                "minReplicas": 3, "maxReplicas": 5,
+            },
+        });
+        let begun = Instant::now();
+        apply(test, &other).await?;
+        // It raises them, they are put right, and so on: two new generations each time.
+        eventually("three corrections", SEVERAL_ROUNDS, async || {
+            let now = deployment().await?.metadata.generation;
+            Ok((now >= before.generation.map(|before| before + 6)).then_some(()))
         })
         .await?;
-        let told = async || {
-            let events = test.api::<Event>().list(&ListParams::default()).await?.items;
-            let of_it = events.into_iter().filter(|event| event.reason.as_deref() == Some("ForeignScale"));
-            anyhow::Ok(of_it.count())
-        };
-        eventually("an Event", Duration::from_secs(20), async || Ok((told().await? == 1).then_some(())))
+        body(get(test, "hello", "/").await?).await.context("while they disagree")?;
+        test.kubectl(&["delete", "horizontalpodautoscaler", "other", "--wait=true", "--timeout=60s"], "")
             .await?;
-        within(PATIENCE, &test.api::<Function>(), "hello", |function| {
-            function.status.as_ref().is_some_and(|status| status.replicas == 1)
-        })
-        .await?;
-        anyhow::ensure!(told().await? == 1, "one Event");
-        Ok(())
+        put_right(test).await?;
+        told_once(test, begun).await
     })
     .await;
 }

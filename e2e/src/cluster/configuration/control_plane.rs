@@ -147,6 +147,8 @@ fn controller_manager(layout: &Layout<'_>) -> Vec<String> {
         // The defaults of 20 and 30 make the start alone take five seconds; hosted control planes raise them too.
         "--kube-api-qps=100".into(),
         "--kube-api-burst=200".into(),
+        // By default every 15 seconds, for which a test would have to wait.
+        "--horizontal-pod-autoscaler-sync-period=1s".into(),
         format!("--service-cluster-ip-range={SERVICE_RANGE}"),
     ];
     arguments.extend(controller(layout, "kube-controller-manager"));
