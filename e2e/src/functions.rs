@@ -48,6 +48,11 @@ pub fn nginx_image() -> String {
     std::env::var("CATNAP_E2E_NGINX_IMAGE").unwrap_or_else(|_| "catnap-example-nginx:dev".into())
 }
 
+/// As [`examples_image`], for Knative's own program: `CATNAP_E2E_KNATIVE_IMAGE`.
+pub fn knative_image() -> String {
+    std::env::var("CATNAP_E2E_KNATIVE_IMAGE").unwrap_or_else(|_| "catnap-knative-runtime:dev".into())
+}
+
 fn merge(into: &mut Value, from: Value) {
     match (into, from) {
         (Value::Object(into), Value::Object(from)) => {

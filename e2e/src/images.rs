@@ -1,6 +1,7 @@
-//! The images of this workspace: Catnap's programs in one, the example functions in another, and nginx in a third.
+//! The images of this workspace: Catnap's programs in one, the example functions in another, and in one each nginx and Knative's
+//! own program.
 //!
-//! Each is a small layer of Debian packages (see [`base`]) below a layer with the programs: built here with Cargo, or out
+//! Each is a small layer of Debian packages (see [`base`]) below a layer with the programs: built here with Cargo or Go, or out
 //! of more packages. They land as OCI archives under `target/images`; the Containerfiles build the same elsewhere.
 
 mod base;
@@ -21,7 +22,7 @@ const PROGRAM_DIRECTORY: &str = "usr/local/bin";
 /// Why images could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Cargo could not be started or did not build the programs.
+    /// Cargo or Go could not be started or did not build the programs.
     #[error("building the programs of {image}: {reason}")]
     Build {
         /// The image that they are for.
@@ -77,6 +78,7 @@ pub struct Recipe {
     programs: &'static [&'static str],
     /// As Cargo takes them.
     features: &'static [&'static str],
+    go: Option<GoProgram>,
     /// Debian packages beyond those of the base layer.
     debian: &'static [&'static str],
     /// Where in the image a file of this workspace goes.
@@ -86,12 +88,22 @@ pub struct Recipe {
     stop_signal: Option<&'static str>,
 }
 
+/// A program of others, built from a Go module that pins it.
+#[derive(Debug)]
+struct GoProgram {
+    /// The module's folder beside this crate's sources.
+    module: &'static str,
+    package: &'static str,
+    name: &'static str,
+}
+
 /// Nothing above the base layer.
 const EMPTY: Recipe = Recipe {
     name: "catnap-base:dev",
     also: None,
     programs: &[],
     features: &[],
+    go: None,
     debian: &[],
     files: &[],
     entrypoint: &[],
@@ -130,8 +142,20 @@ pub const NGINX: Recipe = Recipe {
     ..EMPTY
 };
 
+/// The program by which Knative's conformance tests see what a platform gives to a container.
+pub const KNATIVE: Recipe = Recipe {
+    name: "catnap-knative-runtime:dev",
+    go: Some(GoProgram {
+        module: "knative",
+        package: "knative.dev/serving/test/test_images/runtime",
+        name: "runtime",
+    }),
+    entrypoint: &["/usr/local/bin/runtime"],
+    ..EMPTY
+};
+
 /// Every image that tests and charts name.
-pub const ALL: [&Recipe; 4] = [&NGINX, &EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
+pub const ALL: [&Recipe; 5] = [&NGINX, &KNATIVE, &EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
 
 impl Recipe {
     /// Where the archive of this image is, once built.
@@ -157,6 +181,10 @@ impl Recipe {
             let source = target_directory().join("image").join(program);
             layer.add_file(&format!("{PROGRAM_DIRECTORY}/{program}"), &source, 0o755).map_err(written)?;
         }
+        if let Some(program) = &self.go {
+            let path = format!("{PROGRAM_DIRECTORY}/{}", program.name);
+            layer.add_file(&path, &self.compile_go(program)?, 0o755).map_err(written)?;
+        }
         layers.push(layer.finish().map_err(written)?);
         self.write(layers)
     }
@@ -170,6 +198,17 @@ impl Recipe {
         }
         let status = cargo.status().map_err(|error| failed(error.to_string()))?;
         if status.success() { Ok(()) } else { Err(failed(status.to_string())) }
+    }
+
+    fn compile_go(&self, program: &GoProgram) -> Result<PathBuf, Error> {
+        let failed = |reason| Error::Build { image: self.name, reason };
+        let path = std::path::absolute(target_directory().join("go").join(program.name))
+            .map_err(Error::file("finding", target_directory()))?;
+        let mut go = Command::new("go");
+        go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(program.module)).env("CGO_ENABLED", "0");
+        go.args(["build", "-trimpath", "-ldflags", "-s -w", "-o"]).arg(&path).arg(program.package);
+        let status = go.status().map_err(|error| failed(error.to_string()))?;
+        if status.success() { Ok(path) } else { Err(failed(status.to_string())) }
     }
 
     fn entrypoint(&self) -> Vec<String> {

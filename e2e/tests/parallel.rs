@@ -32,6 +32,8 @@ mod revisions;
 mod rollout;
 #[path = "parallel/rules.rs"]
 mod rules;
+#[path = "parallel/runtime_contract.rs"]
+mod runtime_contract;
 #[path = "parallel/scaling.rs"]
 mod scaling;
 #[path = "parallel/schedules.rs"]

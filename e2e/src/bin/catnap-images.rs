@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES, NGINX};
+use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES, KNATIVE, NGINX};
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
@@ -23,6 +23,8 @@ enum Name {
     Examples,
     /// nginx out of Debian packages, `catnap-example-nginx:dev`.
     Nginx,
+    /// Knative's own program, built with Go, `catnap-knative-runtime:dev`.
+    Knative,
     /// Only what is below the programs, `catnap-base:dev`.
     Base,
     /// Everything but the base.
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
             Name::Failpoints => &[&CATNAP_WITH_FAIL_POINTS],
             Name::Examples => &[&EXAMPLES],
             Name::Nginx => &[&NGINX],
+            Name::Knative => &[&KNATIVE],
             Name::All => &ALL,
             Name::Base => &[],
         };

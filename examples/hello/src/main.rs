@@ -6,6 +6,7 @@
 mod in_flight;
 mod routes;
 mod sink;
+mod surroundings;
 mod websocket;
 
 use std::env;

@@ -11,12 +11,14 @@ use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Incoming;
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::time;
 use tokio_util::task::TaskTracker;
 
 use crate::in_flight::{Counted, InFlight};
 use crate::sink::Sink;
+use crate::surroundings;
 use crate::websocket;
 use query::{Query, QueryError};
 
@@ -91,6 +93,8 @@ impl Hello {
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
             (&Method::GET, "/concurrency") => text(StatusCode::OK, format!("{}\n", self.in_flight.highest())),
             (&Method::GET, "/env") => text(StatusCode::OK, environment()),
+            (&Method::GET, "/headers") => text(StatusCode::OK, headers(request.headers())),
+            (&Method::GET, "/surroundings") => text(StatusCode::OK, surroundings::look().await),
             (&Method::GET, "/stream") => or_bad_request(chunks(&query)),
             (&Method::GET, "/sleep") => match query.milliseconds("ms", 0) {
                 Ok(pause) => {
@@ -164,6 +168,12 @@ fn environment() -> String {
         .collect();
     lines.sort();
     lines.concat()
+}
+
+/// As they came, a line each.
+fn headers(headers: &HeaderMap) -> String {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    headers.iter().map(|(name, value)| format!("{name}: {}\n", text(value))).collect()
 }
 
 fn or_bad_request(answer: Result<Answer, QueryError>) -> Answer {

@@ -19,12 +19,17 @@ pub(crate) struct Function {
 
 /// Starts it on a free port, and waits until it listens.
 pub(crate) async fn start(environment: &[(&str, &str)]) -> Function {
+    start_with(environment, Stdio::null()).await
+}
+
+/// As [`start`], with this standard input.
+pub(crate) async fn start_with(environment: &[(&str, &str)], stdin: Stdio) -> Function {
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let process = Command::new(env!("CARGO_BIN_EXE_hello"))
         .env("PORT", port.to_string())
         .env("K_REVISION", "hello-1")
         .envs(environment.iter().copied())
-        .stdin(Stdio::null())
+        .stdin(stdin)
         .kill_on_drop(true)
         .spawn()
         .unwrap();

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod function;
 
+use std::process::Stdio;
+
 use futures::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -12,7 +14,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
-use function::{BOUND, start};
+use function::{BOUND, start, start_with};
 
 #[tokio::test]
 async fn routes_answer_as_documented() {
@@ -28,6 +30,27 @@ async fn routes_answer_as_documented() {
     let body = vec![7; 100_000];
     let echo = reqwest::Client::new().post(function.url("/echo")).body(body.clone()).send().await.unwrap();
     assert_eq!(echo.bytes().await.unwrap(), body);
+}
+
+#[tokio::test]
+async fn it_tells_what_it_is_given() {
+    let function = start(&[]).await;
+    let client = reqwest::Client::new();
+    let answer = client.get(function.url("/headers")).header("X-Mine", "kept").send().await.unwrap();
+    let headers = answer.text().await.unwrap();
+    assert!(headers.contains("x-mine: kept\n") && headers.contains("host: 127.0.0.1:"), "{headers}");
+    let (status, around) = function.get("/surroundings").await;
+    assert_eq!(status, 200);
+    assert!(around.starts_with("stdin=end\nterminal=no\ntmp=yes\nuser="), "{around}");
+}
+
+#[tokio::test]
+async fn what_is_said_on_standard_input_is_told() {
+    let mut function = start_with(&[], Stdio::piped()).await;
+    assert!(function.get("/surroundings").await.1.starts_with("stdin=open\n"));
+    function.process.stdin.take().unwrap().write_all(b"x").await.unwrap();
+    // The one that asked first reads it.
+    assert!(function.get("/surroundings").await.1.starts_with("stdin=end\n"));
 }
 
 #[tokio::test]
