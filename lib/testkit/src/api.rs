@@ -7,8 +7,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use bytes::Bytes;
 use http::{Method, Request, Response};
-use http_body_util::BodyExt;
+
+use http_body_util::{BodyExt, Either, Full};
 use kube::{
     Client,
     client::Body,
@@ -20,6 +22,8 @@ use serde_json::{Value, json};
 use crate::{
     object::{failure, merge, metadata},
     route::Route,
+    selection::{Selection, parameter},
+    watch::{Changes, Watches},
 };
 
 /// The server; clones are the same one.
@@ -33,10 +37,18 @@ struct State {
     calls: Vec<Call>,
     scripted: Vec<Scripted>,
     webhooks: Vec<(String, Webhook)>,
+    watches: Watches,
+    /// What was removed, with its collection: a watch that begins later must hear of it.
+    removed: Vec<(u64, String, Value)>,
+    /// By `<namespace>/<pod>/<container>`.
+    logs: BTreeMap<String, String>,
 }
 
 /// What changes an object before it is stored.
 type Webhook = Box<dyn Fn(&mut Value) + Send>;
+
+/// The body of an answer: whole, or a watch's.
+type Answer = Either<Full<Bytes>, Changes>;
 
 /// One request that was made.
 #[derive(Clone, PartialEq)]
@@ -102,7 +114,12 @@ impl FakeApi {
         let mut state = self.state();
         state.stamp(&mut object, true);
         let name = metadata(&object, "name").unwrap_or_default().to_owned();
-        state.collections.entry(collection.to_owned()).or_default().insert(name, object);
+        state.put(collection, &name, "ADDED", object);
+    }
+
+    /// What a container has written.
+    pub fn log(&self, namespace: &str, pod: &str, container: &str, text: &str) {
+        self.state().logs.insert(format!("{namespace}/{pod}/{container}"), text.to_owned());
     }
 
     /// Every object of a kind in a namespace, by name.
@@ -150,8 +167,7 @@ impl FakeApi {
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
-        let collection = K::url_path(&(), Some(namespace));
-        self.state().collections.get_mut(&collection).and_then(|it| it.remove(name)).is_some()
+        self.state().remove(&K::url_path(&(), Some(namespace)), name).is_some()
     }
 
     /// Answers the next call of this verb whose path ends with `path` with a failure, instead of doing it.
@@ -180,7 +196,7 @@ impl FakeApi {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, request: Request<Body>) -> Response<Body> {
+    async fn answer(&self, request: Request<Body>) -> Response<Answer> {
         let (head, body) = request.into_parts();
         let bytes = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let apply = head
@@ -202,22 +218,63 @@ impl FakeApi {
                 let Scripted { code, answer, .. } = state.scripted.remove(index);
                 (code, answer)
             }
-            None => state.act(&call, &head.method),
+            None => match state.stream(&call) {
+                Some(body) => return Response::new(body),
+                None => state.act(&call, &head.method),
+            },
         };
-        let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
+        let mut response = Response::new(whole(answer.to_string()));
         *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or_default();
         response
     }
 }
 
 impl State {
+    /// The answer to a watch, or a container's log.
+    fn stream(&mut self, call: &Call) -> Option<Answer> {
+        let route = Route::parse(&call.path).filter(|_| call.verb == "GET")?;
+        if parameter(&call.query, "watch").as_deref() == Some("true") {
+            return Some(Either::Right(self.watch(route, &call.query)));
+        }
+        route.subresource.as_ref().filter(|subresource| *subresource == "log")?;
+        let of = [route.namespace?, route.name?, parameter(&call.query, "container").unwrap_or_default()];
+        self.logs.get(&of.join("/")).map(|text| whole(text.clone()))
+    }
+
+    fn watch(&mut self, route: Route, query: &str) -> Changes {
+        let since = parameter(query, "resourceVersion").and_then(|it| it.parse().ok()).unwrap_or(0);
+        let newer = |object: &&Value| {
+            let version = metadata(object, "resourceVersion").and_then(|it| it.parse::<u64>().ok());
+            version.is_some_and(|version| version > since)
+        };
+        let collections = self.collections.iter().filter(|(collection, _)| route.covers(collection));
+        let changed: Vec<_> =
+            collections.flat_map(|(_, it)| it.values()).filter(newer).map(|it| ("MODIFIED", it)).collect();
+        let removed = self.removed.iter().filter(|(at, of, _)| *at > since && route.covers(of));
+        let removed = removed.map(|(_, _, object)| ("DELETED", object));
+        self.watches.begin(route.clone(), Selection::parse(query), removed.chain(changed))
+    }
+
+    fn put(&mut self, collection: &str, name: &str, change: &'static str, object: Value) {
+        self.watches.tell(collection, change, &object);
+        self.collections.entry(collection.to_owned()).or_default().insert(name.to_owned(), object);
+    }
+
+    fn remove(&mut self, collection: &str, name: &str) -> Option<Value> {
+        let object = self.collections.get_mut(collection)?.remove(name)?;
+        self.writes += 1;
+        self.watches.tell(collection, "DELETED", &object);
+        self.removed.push((self.writes, collection.to_owned(), object.clone()));
+        Some(object)
+    }
+
     fn act(&mut self, call: &Call, method: &Method) -> (u16, Value) {
         let Some(route) = Route::parse(&call.path) else { return refuse(404, "NotFound", "no such path") };
         let name = route.name.clone().or_else(|| metadata(&call.body, "name").map(str::to_owned));
         let existing =
             name.as_ref().and_then(|name| self.collections.get(&route.collection)?.get(name)).cloned();
         match (method, name, existing) {
-            (&Method::GET, None, _) => (200, self.items(&route)),
+            (&Method::GET, None, _) => (200, self.items(&route, &Selection::parse(&call.query))),
             (&Method::POST, Some(name), None) => self.create(&route, &name, call.body.clone()),
             (&Method::POST, Some(name), Some(_)) => {
                 refuse(409, "AlreadyExists", &format!("{} \"{name}\" already exists", route.plural))
@@ -227,7 +284,7 @@ impl State {
                 if let Some(conflict) = conflict(&object, call.body.get("preconditions")) {
                     return conflict;
                 }
-                self.collections.entry(route.collection).or_default().remove(&name);
+                self.remove(&route.collection, &name);
                 (200, object)
             }
             (&Method::PATCH | &Method::PUT, Some(name), Some(object)) => {
@@ -272,7 +329,7 @@ impl State {
         }
         self.admit(route, &mut object);
         self.stamp(&mut object, true);
-        self.collections.entry(route.collection.clone()).or_default().insert(name.to_owned(), object.clone());
+        self.put(&route.collection, name, "ADDED", object.clone());
         (201, object)
     }
 
@@ -293,8 +350,8 @@ impl State {
                 object["metadata"]["generation"] = json!(generation + 1);
             }
             self.stamp(&mut object, false);
+            self.put(collection, name, "MODIFIED", object.clone());
         }
-        self.collections.entry(collection.to_owned()).or_default().insert(name.to_owned(), object.clone());
         object
     }
 
@@ -316,16 +373,10 @@ impl State {
         }
     }
 
-    fn items(&self, route: &Route) -> Value {
-        // Without a namespace the objects of all of them, as well as those that are in none.
-        let (base, plural) = route.collection.rsplit_once('/').unwrap_or_default();
-        let (front, back) = (format!("{base}/namespaces/"), format!("/{plural}"));
-        let asked_for = |name: &str| {
-            let in_any = || name.starts_with(&front) && name.ends_with(&back);
-            name == route.collection || (route.namespace.is_none() && in_any())
-        };
-        let collections = self.collections.iter().filter(|(name, _)| asked_for(name));
-        let items: Vec<_> = collections.flat_map(|(_, objects)| objects.values()).cloned().collect();
+    fn items(&self, route: &Route, selection: &Selection) -> Value {
+        let collections = self.collections.iter().filter(|(collection, _)| route.covers(collection));
+        let objects = collections.flat_map(|(_, objects)| objects.values());
+        let items: Vec<_> = objects.filter(|object| selection.takes(object)).cloned().collect();
         json!({"metadata": {"resourceVersion": self.writes.to_string()}, "items": items})
     }
 }
@@ -337,6 +388,10 @@ fn conflict(object: &Value, conditions: Option<&Value>) -> Option<(u16, Value)> 
         let failed = metadata(object, field) != Some(wanted);
         failed.then(|| refuse(409, "Conflict", &format!("the object's {field} is another")))
     })
+}
+
+fn whole(text: String) -> Answer {
+    Either::Left(Full::new(text.into()))
 }
 
 fn refuse(code: u16, reason: &str, message: &str) -> (u16, Value) {

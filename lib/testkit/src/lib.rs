@@ -9,6 +9,8 @@ pub mod metrics_page;
 mod object;
 mod relay;
 mod route;
+mod selection;
+mod watch;
 
 pub use api::{Call, FakeApi};
 pub use relay::Relay;

@@ -31,6 +31,18 @@ impl Route {
         let collection = format!("{collection}/{plural}");
         Some(Self { collection, plural, namespace, name: parts.next(), subresource: parts.next() })
     }
+
+    /// Whether a list of this is about that collection: without a namespace about those of all, and about what is in none.
+    pub(crate) fn covers(&self, collection: &str) -> bool {
+        let (base, plural) = self.collection.rsplit_once('/').unwrap_or_default();
+        let in_any = || {
+            collection
+                .strip_prefix(base)
+                .and_then(|rest| rest.strip_prefix("/namespaces/")?.rsplit_once('/'))
+                .is_some_and(|(_, its)| its == plural)
+        };
+        collection == self.collection || (self.namespace.is_none() && in_any())
+    }
 }
 
 #[cfg(test)]
