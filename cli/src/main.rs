@@ -1,13 +1,36 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
+mod age;
+mod connection;
+mod delete;
+mod describe;
 mod dev;
+mod exit;
 mod explain;
+#[cfg(test)]
+mod fixtures;
+mod functions;
+mod get;
+mod inside;
+mod logs;
+mod name;
+mod output;
+mod pods;
+mod readiness;
 mod replay;
+mod revisions;
+mod table;
+mod terminal;
 
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
+
+use exit::{Exit, Failure};
+use terminal::Terminal;
 
 /// Functions that cost nothing while nobody calls them.
 #[derive(Debug, Parser)]
@@ -19,10 +42,18 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Remove Functions, and wait until nothing of them runs any more.
+    Delete(delete::Arguments),
+    /// Show all that is known of one Function on one page.
+    Describe(describe::Arguments),
     /// Run a Function on this machine, without a cluster: it rests at zero, wakes, grows and rests again.
     Dev(dev::Arguments),
     /// Tell why a Function has the replicas it has: the current decision, what it was made from, and the last changes.
     Explain(explain::Arguments),
+    /// List Functions, or the revisions of one.
+    Get(get::Arguments),
+    /// Show what the containers of a Function have written.
+    Logs(logs::Arguments),
     /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
     Replay(replay::Arguments),
     /// End the process groups named on standard input once it closes; `catnap dev` starts it for itself.
@@ -34,29 +65,89 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let result = match arguments.command {
-        Command::Dev(arguments) => in_runtime(dev::run(arguments)),
+    // The client of the API server needs one; there is none before this.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let mut terminal = Terminal::of_process();
+    let result = match arguments().command {
+        Command::Delete(arguments) => in_cluster(delete::run(arguments, &mut terminal)),
+        Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
+        Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
         Command::Explain(arguments) => {
-            in_runtime(async { explain::run(arguments).await.map_err(anyhow::Error::from) })
+            in_runtime(async { explain::run(arguments).await.map_err(anyhow::Error::from) }).map_err(other)
         }
-        Command::Replay(arguments) => replay::run(&arguments).map_err(anyhow::Error::from),
+        Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
+        Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
+        Command::Replay(arguments) => replay::run(&arguments).map_err(|error| other(error.into())),
         Command::Reap { grace_seconds } => {
             dev::reaper::run(std::io::stdin().lock(), Duration::from_secs(grace_seconds));
             Ok(())
         }
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            use std::io::Write;
-            // A closed standard error leaves nobody to tell.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
+    let exit = match result {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            exit::report(failure.as_ref(), &mut std::io::stderr());
+            failure.exit()
         }
-    }
+    };
+    ExitCode::from(exit as u8)
 }
 
-fn in_runtime(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+fn arguments() -> Arguments {
+    let matches = named(std::env::args_os().next()).get_matches();
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+}
+
+/// The command line; as a plugin of kubectl it is called what people type.
+fn named(called: Option<OsString>) -> clap::Command {
+    let called = called.as_deref().map(Path::new).and_then(Path::file_name);
+    let command = Arguments::command();
+    if called == Some(OsStr::new("kubectl-catnap")) {
+        return command.name("kubectl catnap").bin_name("kubectl catnap");
+    }
+    command
+}
+
+/// An error of a command that has one exit code for all.
+#[derive(Debug, thiserror::Error)]
+#[error("{source:#}")]
+struct OtherError {
+    source: anyhow::Error,
+}
+
+impl Failure for OtherError {}
+
+fn other(source: anyhow::Error) -> Box<dyn Failure> {
+    Box::new(OtherError { source })
+}
+
+fn in_cluster<E: Failure + 'static>(
+    work: impl Future<Output = Result<(), E>>,
+) -> Result<(), Box<dyn Failure>> {
+    let failed = |error: E| -> Box<dyn Failure> { Box::new(error) };
+    in_runtime(async { Ok(work.await) }).map_err(other)?.map_err(failed)
+}
+
+fn in_runtime<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_contradicts_itself_nowhere() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn as_a_plugin_it_is_called_what_people_type() {
+        assert_eq!(
+            named(Some("/usr/local/bin/kubectl-catnap".into())).get_bin_name(),
+            Some("kubectl catnap")
+        );
+        assert_eq!(named(Some("/usr/local/bin/catnap".into())).get_name(), "catnap");
+        assert_eq!(named(None).get_name(), "catnap");
+    }
 }

@@ -1,0 +1,155 @@
+//! The way to a cluster's API server, found as kubectl finds it: `--kubeconfig` or `KUBECONFIG`, a context, a namespace; without
+//! any kubeconfig the ServiceAccount of the pod that this runs in.
+
+pub(crate) mod call;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+
+use crate::exit::{Exit, Failure};
+use call::{Act, CallError};
+
+/// Which cluster, as whom, and where in it.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Cluster")]
+pub(crate) struct ConnectionArguments {
+    /// Namespace of the Function; that of the kubeconfig's context when left out.
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// File that says how to reach the cluster; else those of the variable KUBECONFIG, or ~/.kube/config.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one when left out.
+    #[arg(long)]
+    pub(crate) context: Option<String>,
+    /// User to act as, if you may impersonate.
+    #[arg(long = "as", value_name = "USER")]
+    pub(crate) impersonate: Option<String>,
+    /// Group to act as; may be given several times.
+    #[arg(long = "as-group", value_name = "GROUP", requires = "impersonate")]
+    pub(crate) impersonate_groups: Vec<String>,
+    /// Longest wait for an answer of the API server, such as 10s.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) request_timeout: catnap_crds::Duration,
+}
+
+/// A cluster that can be asked. Clones are the same connection.
+#[derive(Clone)]
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    /// Where the Functions are.
+    pub(crate) namespace: String,
+    /// Address of the API server, for messages.
+    pub(crate) server: String,
+    /// Longest wait for an answer.
+    pub(crate) patience: Duration,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConnectionError {
+    /// No kubeconfig, or one that says no cluster.
+    #[error("cannot tell which cluster is meant")]
+    Kubeconfig {
+        /// What is wrong with it.
+        #[source]
+        source: KubeconfigError,
+    },
+    /// Certificates, proxy or the like cannot be used.
+    #[error("cannot prepare a connection to the API server at {server}")]
+    Prepare {
+        /// Its address.
+        server: String,
+        /// What is wrong.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+impl ConnectionArguments {
+    /// Reads the kubeconfig; nothing is sent yet.
+    pub(crate) async fn connect(self) -> Result<Connection, ConnectionError> {
+        let Self { namespace, kubeconfig, context, impersonate, impersonate_groups, request_timeout } = self;
+        let options = KubeConfigOptions { context, ..KubeConfigOptions::default() };
+        let mut config = match kubeconfig {
+            Some(path) => of_file(Kubeconfig::read_from(path), &options).await?,
+            None => match Kubeconfig::read() {
+                // As in a pod, where there is no such file.
+                Err(error) if options.context.is_none() => {
+                    Config::incluster().map_err(|_| ConnectionError::Kubeconfig { source: error })?
+                }
+                read => of_file(read, &options).await?,
+            },
+        };
+        config.auth_info.impersonate = impersonate.or(config.auth_info.impersonate);
+        if !impersonate_groups.is_empty() {
+            config.auth_info.impersonate_groups = Some(impersonate_groups);
+        }
+        let patience = request_timeout.get();
+        config.connect_timeout = Some(patience);
+        let namespace = namespace.unwrap_or_else(|| config.default_namespace.clone());
+        let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let client = Client::try_from(config);
+        let client = client.map_err(|source| ConnectionError::Prepare { server: server.clone(), source })?;
+        Ok(Connection { client, namespace, server, patience })
+    }
+}
+
+async fn of_file(
+    read: Result<Kubeconfig, KubeconfigError>,
+    options: &KubeConfigOptions,
+) -> Result<Config, ConnectionError> {
+    let failed = |source| ConnectionError::Kubeconfig { source };
+    Config::from_custom_kubeconfig(read.map_err(failed)?, options).await.map_err(failed)
+}
+
+impl Connection {
+    /// Waits for the answer to one call, for as long as the user has patience.
+    pub(crate) async fn call<T>(
+        &self,
+        act: Act,
+        calling: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(self.patience, calling).await {
+            Ok(answer) => answer.map_err(|error| self.failed(act, error)),
+            Err(_) => {
+                let (server, seconds) = (self.server.clone(), self.patience.as_secs_f64());
+                Err(CallError::Late { act, server, seconds })
+            }
+        }
+    }
+
+    /// What a call's failure means.
+    pub(crate) fn failed(&self, act: Act, error: kube::Error) -> CallError {
+        CallError::new(act, &self.server, error)
+    }
+}
+
+impl Failure for ConnectionError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Kubeconfig { .. } => Exit::Failed,
+            Self::Prepare { .. } => Exit::Unreachable,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(
+            "`kubectl config get-contexts` lists what --context takes; --kubeconfig names another file"
+                .to_owned(),
+        )
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn fake(api: &catnap_testkit::FakeApi) -> Connection {
+    Connection {
+        client: api.client(),
+        namespace: "default".to_owned(),
+        server: "https://cluster.example".to_owned(),
+        patience: Duration::from_secs(10),
+    }
+}

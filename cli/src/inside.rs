@@ -1,0 +1,172 @@
+//! What the leading autoscaler thinks of a Function. It tells only from within its pod, so this goes through the API server,
+//! as `kubectl port-forward` does, and needs the right to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use catnap_autoscaler_api::state::{Explained, State};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::Api;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::connection::Connection;
+use crate::connection::call::{Act, CallError};
+
+/// Port of the admin server in the pod.
+const ADMIN_PORT: u16 = 9090;
+/// Lease of the autoscaler that leads.
+const LEASE: &str = "catnap-autoscaler";
+/// Largest answer: some KiB for each revision that is told of.
+const MAX_BYTES: usize = 64 << 20;
+
+/// Why the autoscaler cannot be asked, or says nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InsideError {
+    /// The API server gives no way to it.
+    #[error(transparent)]
+    Reach {
+        /// Why.
+        source: CallError,
+    },
+    /// Nobody leads.
+    #[error(
+        "no autoscaler holds the Lease {LEASE} in namespace {namespace}; --system-namespace says where Catnap is"
+    )]
+    NoLeader {
+        /// Where Catnap is meant to be.
+        namespace: String,
+    },
+    /// No answer that is HTTP.
+    #[error("cannot ask the autoscaler in pod {pod}")]
+    Ask {
+        /// The pod that leads.
+        pod: String,
+        /// What went wrong.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No answer in time.
+    #[error("the autoscaler in pod {pod} has not answered within {} s", patience.as_secs_f64())]
+    Late {
+        /// The pod that leads.
+        pod: String,
+        /// How long it had.
+        patience: Duration,
+    },
+    /// An answer that is none.
+    #[error("the autoscaler in pod {pod} answered {status}")]
+    Refused {
+        /// The pod that leads.
+        pod: String,
+        /// Of the answer.
+        status: StatusCode,
+    },
+    /// An answer that cannot be read.
+    #[error("the autoscaler in pod {pod} does not answer as one of this version")]
+    Answer {
+        /// The pod that leads.
+        pod: String,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Its revisions, each with the current decision and the last changes; `system` is the namespace that Catnap is in.
+pub(crate) async fn decisions(
+    connection: &Connection,
+    system: &str,
+    function: &str,
+) -> Result<Vec<Explained>, InsideError> {
+    let pod = leader(connection, system).await?;
+    let pods: Api<Pod> = Api::namespaced(connection.client.clone(), system);
+    let act = Act::on("create", "pods/portforward", system, &pod);
+    let forwarding = connection.call(act, pods.portforward(&pod, &[ADMIN_PORT])).await;
+    let mut forwarding = forwarding.map_err(|source| InsideError::Reach { source })?;
+    let no_stream = || InsideError::Ask { pod: pod.clone(), source: "no stream to it was opened".into() };
+    let stream = forwarding.take_stream(ADMIN_PORT).ok_or_else(no_stream)?;
+    let asking = ask(stream, &pod, &connection.namespace, function);
+    let late = |_| InsideError::Late { pod: pod.clone(), patience: connection.patience };
+    let state = tokio::time::timeout(connection.patience, asking).await.map_err(late)??;
+    Ok(state.of(&connection.namespace, function))
+}
+
+/// The pod whose process holds the Lease.
+async fn leader(connection: &Connection, system: &str) -> Result<String, InsideError> {
+    let leases: Api<Lease> = Api::namespaced(connection.client.clone(), system);
+    let act = Act::on("get", "leases.coordination.k8s.io", system, LEASE);
+    let lease = connection.call(act, leases.get(LEASE)).await;
+    let nobody = || InsideError::NoLeader { namespace: system.to_owned() };
+    let lease = lease
+        .map_err(|source| if source.is_not_found() { nobody() } else { InsideError::Reach { source } })?;
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    // `<pod>_<boot>`
+    match holder.rsplit_once('_') {
+        Some((pod, _)) if !pod.is_empty() => Ok(pod.to_owned()),
+        _ => Err(nobody()),
+    }
+}
+
+async fn ask(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    pod: &str,
+    namespace: &str,
+    function: &str,
+) -> Result<State, InsideError> {
+    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
+        let pod = pod.to_owned();
+        InsideError::Ask { pod, source }
+    };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
+    // Its errors are those of the request.
+    let connection = tokio::spawn(connection);
+    let request = Request::get(format!("/debug/state?function={namespace}/{function}"))
+        .header(HOST, "localhost")
+        .body(Empty::<Bytes>::new())
+        .map_err(|error| failed(error.into()))?;
+    let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(failed)?.to_bytes();
+    connection.abort();
+    if status != StatusCode::OK {
+        return Err(InsideError::Refused { pod: pod.to_owned(), status });
+    }
+    serde_json::from_slice(&body).map_err(|source| InsideError::Answer { pod: pod.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// What comes of an autoscaler that answers so.
+    async fn answered(status: &str, body: &str) -> Result<State, InsideError> {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n", body.len());
+        let answer = head + body;
+        let answering = async move {
+            let mut request = [0; 4096];
+            let read = far.read(&mut request).await.unwrap();
+            assert!(request[..read].starts_with(b"GET /debug/state?function=shop/cart HTTP/1.1\r\n"));
+            far.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(ask(near, "autoscaler-1", "shop", "cart"), answering);
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_or_it_is_said_what_is_wrong_with_it() {
+        assert!(answered("200 OK", r#"{"leading": true}"#).await.unwrap().leading);
+        let said = answered("403 Forbidden", "").await.unwrap_err().to_string();
+        assert_eq!(said, "the autoscaler in pod autoscaler-1 answered 403 Forbidden");
+        assert!(matches!(answered("200 OK", "{}").await, Err(InsideError::Answer { .. })));
+    }
+}
