@@ -3,6 +3,7 @@
 mod age;
 mod connection;
 mod delete;
+mod deploy;
 mod describe;
 mod dev;
 mod exit;
@@ -19,8 +20,11 @@ mod pods;
 mod readiness;
 mod replay;
 mod revisions;
+mod rollback;
+mod settle;
 mod table;
 mod terminal;
+mod traffic;
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -44,6 +48,8 @@ struct Arguments {
 enum Command {
     /// Remove Functions, and wait until nothing of them runs any more.
     Delete(delete::Arguments),
+    /// Make or change a Function, from a manifest or from flags, and wait until it serves.
+    Deploy(deploy::Arguments),
     /// Show all that is known of one Function on one page.
     Describe(describe::Arguments),
     /// Run a Function on this machine, without a cluster: it rests at zero, wakes, grows and rests again.
@@ -56,6 +62,10 @@ enum Command {
     Logs(logs::Arguments),
     /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
     Replay(replay::Arguments),
+    /// Give all requests to an earlier revision.
+    Rollback(rollback::Arguments),
+    /// Show or change which revisions take how much of the requests.
+    Traffic(traffic::Arguments),
     /// End the process groups named on standard input once it closes; `catnap dev` starts it for itself.
     #[command(hide = true)]
     Reap {
@@ -70,6 +80,7 @@ fn main() -> ExitCode {
     let mut terminal = Terminal::of_process();
     let result = match arguments().command {
         Command::Delete(arguments) => in_cluster(delete::run(arguments, &mut terminal)),
+        Command::Deploy(arguments) => in_cluster(deploy::run(arguments, &mut terminal)),
         Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
         Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
         Command::Explain(arguments) => {
@@ -78,6 +89,8 @@ fn main() -> ExitCode {
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
         Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
         Command::Replay(arguments) => replay::run(&arguments).map_err(|error| other(error.into())),
+        Command::Rollback(arguments) => in_cluster(rollback::run(arguments, &mut terminal)),
+        Command::Traffic(arguments) => in_cluster(traffic::run(arguments, &mut terminal)),
         Command::Reap { grace_seconds } => {
             dev::reaper::run(std::io::stdin().lock(), Duration::from_secs(grace_seconds));
             Ok(())
