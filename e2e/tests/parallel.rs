@@ -6,6 +6,8 @@ mod api;
 mod calls;
 #[path = "parallel/ending.rs"]
 mod ending;
+#[path = "parallel/command_line.rs"]
+mod command_line;
 #[path = "parallel/examples.rs"]
 mod examples;
 #[path = "parallel/explaining.rs"]
