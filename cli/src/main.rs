@@ -60,6 +60,8 @@ enum Command {
     Get(get::Arguments),
     /// Show what the containers of a Function have written.
     Logs(logs::Arguments),
+    /// Turn manifests of something else into Functions.
+    Migrate(catnap_cli::migrate::Arguments),
     /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
     Replay(replay::Arguments),
     /// Give all requests to an earlier revision.
@@ -88,6 +90,9 @@ fn main() -> ExitCode {
         }
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
         Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
+        Command::Migrate(arguments) => {
+            catnap_cli::migrate::run(&arguments).map_err(|error| other(error.into()))
+        }
         Command::Replay(arguments) => replay::run(&arguments).map_err(|error| other(error.into())),
         Command::Rollback(arguments) => in_cluster(rollback::run(arguments, &mut terminal)),
         Command::Traffic(arguments) => in_cluster(traffic::run(arguments, &mut terminal)),

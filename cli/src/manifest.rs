@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use catnap_crds::Function;
 use serde_json::Value;
 
+pub(crate) use rules::{is_host, is_label};
+
 /// Why a file is not a manifest that can be used. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {

@@ -143,7 +143,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// A label of RFC 1035, of whatever length.
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     let inner =
         |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
     text.starts_with(|first: char| first.is_ascii_lowercase())
@@ -152,7 +152,7 @@ fn is_label(text: &str) -> bool {
 }
 
 /// Two labels or more, with `*.` before them or not.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     let label = |label: &str| {
         let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let long_enough = (1..=63).contains(&label.len());
