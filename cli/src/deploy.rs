@@ -184,12 +184,12 @@ async fn deploy(
 ) -> Result<(), DeployError> {
     if let Some(name) = &arguments.name {
         let written = set(arguments, name, connection).await?;
-        return finish(arguments, connection, written, terminal).await;
+        return finish(arguments, connection, &written, terminal).await;
     }
     for manifest in manifests {
         let connection = manifests::place(arguments, manifest, connection)?;
         let written = apply(arguments, manifest, &connection).await?;
-        finish(arguments, &connection, written, terminal).await?;
+        finish(arguments, &connection, &written, terminal).await?;
     }
     Ok(())
 }
@@ -233,9 +233,8 @@ async fn try_set(arguments: &Arguments, name: &str, connection: &Connection) -> 
         "metadata": {"resourceVersion": existing.object.metadata.resource_version},
         "spec": change::of(&arguments.change, &existing.object.data["spec"]),
     });
-    let mut parameters = PatchParams::default();
-    parameters.field_manager = Some(FIELD_MANAGER.to_owned());
-    parameters.dry_run = arguments.dry_run;
+    let field_manager = Some(FIELD_MANAGER.to_owned());
+    let parameters = PatchParams { dry_run: arguments.dry_run, field_manager, ..PatchParams::default() };
     let act = Act::on_function("patch", &connection.namespace, name);
     let api = functions.api();
     let patched = connection.call(act, api.patch(name, &parameters, &Patch::Merge(&patch))).await;
@@ -269,23 +268,23 @@ async fn create(arguments: &Arguments, name: &str, connection: &Connection) -> R
 async fn finish(
     arguments: &Arguments,
     connection: &Connection,
-    written: Found,
+    written: &Found,
     terminal: &mut Terminal,
 ) -> Result<(), DeployError> {
     let SettleArguments { wait, timeout } = arguments.settle;
     let settled = if wait && !arguments.dry_run {
         let functions = Functions::new(connection);
-        let settled = settle(&functions, &written, Goal::Ready, timeout, terminal).await;
+        let settled = settle(&functions, written, Goal::Ready, timeout, terminal).await;
         Some(settled.map_err(|source| DeployError::Settle { source })?)
     } else {
         None
     };
     let text = match arguments.output.notation() {
         Some(notation) => {
-            let value = settled.as_ref().unwrap_or(&written).value();
+            let value = settled.as_ref().unwrap_or(written).value();
             notation.line(&value).map_err(|source| DeployError::Notation { source })?
         }
-        None => said(&written, settled.as_ref(), arguments.dry_run),
+        None => said(written, settled.as_ref(), arguments.dry_run),
     };
     terminal.write(&text).map_err(|source| DeployError::Write { source })
 }

@@ -113,7 +113,7 @@ async fn show(
         terminal.note(&source.nobody());
     }
     if arguments.follow {
-        return follow::run(source, pods, terminal).await;
+        return follow::run(source, &pods, terminal).await;
     }
     source.show_all(&pods, terminal).await
 }

@@ -48,7 +48,9 @@ impl Columns {
     /// Wide enough for the head and these rows.
     pub(crate) fn fit<'rows>(head: &[&str], rows: impl IntoIterator<Item = &'rows Vec<Cell>>) -> Self {
         let mut columns = Self { widths: head.iter().map(|name| name.len()).collect() };
-        rows.into_iter().for_each(|row| columns.widen(row));
+        for row in rows {
+            columns.widen(row);
+        }
         columns
     }
 

@@ -34,7 +34,7 @@ struct Readers {
 }
 
 /// Writes what `pods`, and those that come later, write; until Ctrl-C.
-pub(super) async fn run(source: Source, pods: Vec<Pod>, terminal: &mut Terminal) -> Result<(), LogsError> {
+pub(super) async fn run(source: Source, pods: &[Pod], terminal: &mut Terminal) -> Result<(), LogsError> {
     tokio::select! {
         followed = follow(source, pods, terminal) => followed,
         _ = tokio::signal::ctrl_c() => Ok(()),
@@ -49,7 +49,7 @@ pub(super) async fn follow(source: Source, pods: Vec<Pod>, terminal: &mut Termin
     let mut changes = pin!(watcher(api, config).default_backoff());
     let (to, mut lines) = mpsc::channel(LINES);
     let mut readers = Readers { source, to, begun: BTreeSet::new(), pods: Vec::new() };
-    for pod in &pods {
+    for pod in pods {
         readers.read(pod, false);
     }
     loop {

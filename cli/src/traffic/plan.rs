@@ -101,7 +101,9 @@ impl Plan {
             .iter()
             .map(|Share { target, percent }| {
                 let tag = tags.iter().find(|(_, tagged)| *tagged == target).map(|(tag, _)| tag.clone());
-                tag.iter().for_each(|tag| drop(tags.remove(tag)));
+                if let Some(tag) = &tag {
+                    tags.remove(tag);
+                }
                 written(target, *percent, tag)
             })
             .collect();
