@@ -183,7 +183,7 @@ mod tests {
         (annotations(), annotations(), pod, container, metadata, spec, "(a|[a-z]{49,52}|'')").prop_map(
             |(of_service, of_template, pod, container, metadata, spec, name)| {
                 format!(
-                    "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{{of_service}}}, {metadata}}}\nspec: {{{spec}, template: {{metadata: {{name: a-1, annotations: {{{of_template}}}}}, spec: {{{pod}, containers: [{{image: b, {container}}}]}}}}}}\n"
+                    "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: {name}, annotations: {{{of_service}}}, {metadata}}}\nspec: {{template: {{metadata: {{name: a-1, annotations: {{{of_template}}}}}, spec: {{containers: [{{image: b, {container}}}], {pod}}}}}, {spec}}}\n"
                 )
             },
         )

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::metadata::{knatives, server_field};
 use super::notes::Notes;
+use super::objects::is_serving;
 use super::place::Place;
 use crate::manifest::is_host;
 
@@ -21,7 +22,7 @@ pub(super) fn service<'a>(mapping: &Place<'a>) -> Result<(&'a str, &'a str), Str
         mapping.field("metadata").map(|metadata| metadata.field_text("namespace")).unwrap_or_default();
     let reference = mapping.at(&["spec", "ref"]).ok_or("spec.ref is missing")?;
     let (kind, version) = (reference.field_text("kind"), reference.field_text("apiVersion"));
-    if kind != "Service" || version.split('/').next() != Some("serving.knative.dev") {
+    if kind != "Service" || !is_serving(version) {
         return Err(format!(
             "spec.ref leads to `{kind}` of `{version}`: only what becomes a Function, a Service of serving.knative.dev, can have a host"
         ));
@@ -83,7 +84,8 @@ pub(super) fn note_the_rest(mapping: &Place<'_>, notes: &mut Notes) {
         }
     }
     if let Some(reference) = mapping.at(&["spec", "ref"]) {
-        notes.converted(&reference, "the Function that has the host");
+        let version = reference.field_text("apiVersion");
+        notes.converted(&reference, format!("the Function that the Service of {version} became"));
     }
     if let Some(tls) = mapping.at(&["spec", "tls"]) {
         notes.left_out(&tls, "certificates are the installation's: name the Secret in the value activator.edge.tls.secrets of the chart");

@@ -52,11 +52,11 @@ impl Object {
     }
 
     pub(super) fn role(&self) -> Role {
-        match (self.group(), self.kind()) {
-            ("serving.knative.dev", "Service") => Role::Service,
-            ("serving.knative.dev", "DomainMapping") => Role::DomainMapping,
-            (group, _) if others::is_knatives(group) => Role::Other,
-            (_, "") => Role::None,
+        match self.kind() {
+            "Service" if is_serving(self.text("/apiVersion")) => Role::Service,
+            "DomainMapping" if is_serving(self.text("/apiVersion")) => Role::DomainMapping,
+            _ if others::is_knatives(self.group()) => Role::Other,
+            "" => Role::None,
             _ => Role::Foreign,
         }
     }
@@ -72,6 +72,12 @@ impl Object {
             .trim_end()
             .to_owned()
     }
+}
+
+/// Whether it is a version of `serving.knative.dev` that is known here; what a later one means nobody knows.
+pub(super) fn is_serving(api_version: &str) -> bool {
+    ["serving.knative.dev/v1", "serving.knative.dev/v1beta1", "serving.knative.dev/v1alpha1"]
+        .contains(&api_version)
 }
 
 /// The objects in `documents`, of which the first has the number `first`.

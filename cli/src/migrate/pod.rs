@@ -39,7 +39,10 @@ const MOST_AT_ONCE: i64 = 1000;
 
 /// Converts the pod of a template; an error says why there can be no Function.
 pub(super) fn convert(pod: &Place<'_>, draft: &mut Draft) -> Result<(), &'static str> {
-    let list = |name: &str| pod.field(name).map(|list| list.items()).unwrap_or_default();
+    let list = |name: &str| -> Vec<_> {
+        let items = pod.field(name).into_iter().flat_map(|list| list.items());
+        items.filter(|place| place.value.is_object()).collect()
+    };
     let containers = list("containers");
     let serving = containers::serving(&containers)?;
     let volumes = Volumes::of(pod);

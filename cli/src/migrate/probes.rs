@@ -25,7 +25,8 @@ pub(super) fn readiness(
     fields: &mut Map<String, Value>,
     draft: &mut Draft,
 ) {
-    let Some(probe) = container.field("readinessProbe") else { return };
+    let probe = container.field("readinessProbe").filter(|probe| probe.value.is_object());
+    let Some(probe) = probe else { return };
     if let Some(path) = only_path(&probe, port) {
         match path {
             "" => draft.notes.converted(&probe, "the port accepts a connection, as without it"),

@@ -29,7 +29,7 @@ pub(super) fn convert(service: &Place<'_>, revisions: &BTreeSet<String>) -> Conv
 fn parts(service: &Place<'_>, revisions: &BTreeSet<String>, draft: &mut Draft) -> Result<(), String> {
     for name in ["apiVersion", "kind"] {
         if let Some(place) = service.field(name) {
-            draft.notes.converted(&place, name);
+            draft.notes.converted(&place, format!("{name}, which was {}", place.text().unwrap_or_default()));
         }
     }
     if let Some(status) = service.field("status") {
