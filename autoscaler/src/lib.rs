@@ -123,7 +123,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         writers: EVENT_WRITERS,
     };
     let told = metrics.clone();
-    let (notices, published) = publisher.start(last.clone(), move |outcome| told.event(outcome));
+    let (notices, all_told) = publisher.start(last.clone(), move |outcome| told.event(outcome));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
     let driver = Driver::new(Tools { boot, scale, marks, patterns, notices, readiness, metrics }, inputs);
     let settled = driver.run(received, leadership, stop).await;
@@ -138,6 +138,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     }
     last.cancel();
     // What is not written by then is lost, as any Event may be.
-    let _ = timeout(events::LAST, published).await;
+    let _ = timeout(events::LAST, all_told).await;
     Ok(())
 }

@@ -113,13 +113,11 @@ impl Connection {
         act: Act,
         calling: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CallError> {
-        match tokio::time::timeout(self.patience, calling).await {
-            Ok(answer) => answer.map_err(|error| self.failed(act, error)),
-            Err(_) => {
-                let (server, seconds) = (self.server.clone(), self.patience.as_secs_f64());
-                Err(CallError::Late { act, server, seconds })
-            }
-        }
+        let Ok(answer) = tokio::time::timeout(self.patience, calling).await else {
+            let (server, seconds) = (self.server.clone(), self.patience.as_secs_f64());
+            return Err(CallError::Late { act, server, seconds });
+        };
+        answer.map_err(|error| self.failed(act, error))
     }
 
     /// What a call's failure means.

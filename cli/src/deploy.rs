@@ -253,11 +253,7 @@ async fn create(arguments: &Arguments, name: &str, connection: &Connection) -> R
         "spec": change::of(&arguments.change, &Value::Null),
     });
     let object = manifests::checked(std::path::Path::new("the Function"), object)?;
-    let parameters = PostParams {
-        dry_run: arguments.dry_run,
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    };
+    let parameters = PostParams { dry_run: arguments.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
     let act = Act::on_function("create", namespace, name);
     let object = manifests::dynamic(object);
     let created = connection.call(act, Functions::new(connection).api().create(&parameters, &object)).await;

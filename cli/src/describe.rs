@@ -69,7 +69,7 @@ pub(crate) enum DescribeError {
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), DescribeError> {
     let connection = arguments.connection.clone().connect().await;
     let connection = connection.map_err(|source| DescribeError::Connect { source })?;
-    show(&arguments, &connection, terminal).await
+    Box::pin(show(&arguments, &connection, terminal)).await
 }
 
 async fn show(
@@ -81,7 +81,7 @@ async fn show(
     let found = found.map_err(|source| DescribeError::Read { source })?;
     let unreadable = || DescribeError::Unreadable { name: arguments.name.clone() };
     let function = found.function.ok_or_else(unreadable)?;
-    let page = read::page(connection, &function, &arguments.system_namespace).await;
+    let page = Box::pin(read::page(connection, &function, &arguments.system_namespace)).await;
     let text = match arguments.output.notation() {
         Some(notation) => notation.text(&page).map_err(|source| DescribeError::Notation { source })?,
         None => text::text(&page, terminal.look()),

@@ -49,13 +49,17 @@ pub(crate) fn report(failure: &dyn Failure, to: &mut dyn Write) {
         let inner_said = inner.to_string();
         // Errors of others repeat their cause in their own words.
         if !said.contains(&inner_said) {
-            text += &format!("  {inner_said}\n");
+            text += "  ";
+            text += &inner_said;
+            text += "\n";
             said = inner_said;
         }
         cause = inner.source();
     }
     if let Some(advice) = failure.advice() {
-        text += &format!("  try: {advice}\n");
+        text += "  try: ";
+        text += &advice;
+        text += "\n";
     }
     // A closed standard error leaves nobody to tell.
     let _ = to.write_all(text.as_bytes());

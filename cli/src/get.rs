@@ -138,7 +138,7 @@ fn text(arguments: &Arguments, found: &[Found], terminal: &Terminal) -> Result<S
     if let Some(notation) = format.notation() {
         let mut values: Vec<_> = found.iter().map(Found::value).collect();
         let only = arguments.names.len() == 1 && values.len() == 1;
-        let value = if only { values.remove(0) } else { output::list(values) };
+        let value = if only { values.remove(0) } else { output::list(&values) };
         return notation.text(&value).map_err(|source| GetError::Notation { source });
     }
     if found.is_empty() {
@@ -170,7 +170,9 @@ async fn revisions_of(
         all.extend(read.map_err(|source| GetError::Read { source })?);
     }
     match arguments.output {
-        Format::Name => Ok(all.iter().map(|it| format!("controllerrevision.apps/{}\n", it.name)).collect()),
+        Format::Name => {
+            Ok(all.into_iter().map(|it| "controllerrevision.apps/".to_owned() + &it.name + "\n").collect())
+        }
         Format::Table | Format::Wide => {
             let look = terminal.look();
             Ok(revisions::table(&all, look).text(look, 0))

@@ -26,7 +26,7 @@ mod table;
 mod terminal;
 mod traffic;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -112,13 +112,13 @@ fn main() -> ExitCode {
 }
 
 fn arguments() -> Arguments {
-    let matches = named(std::env::args_os().next()).get_matches();
+    let matches = named(std::env::args_os().next().as_deref()).get_matches();
     Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }
 
 /// The command line; as a plugin of kubectl it is called what people type.
-fn named(called: Option<OsString>) -> clap::Command {
-    let called = called.as_deref().map(Path::new).and_then(Path::file_name);
+fn named(called: Option<&OsStr>) -> clap::Command {
+    let called = called.map(Path::new).and_then(Path::file_name);
     let command = Arguments::command();
     if called == Some(OsStr::new("kubectl-catnap")) {
         return command.name("kubectl catnap").bin_name("kubectl catnap");
@@ -162,10 +162,10 @@ mod tests {
     #[test]
     fn as_a_plugin_it_is_called_what_people_type() {
         assert_eq!(
-            named(Some("/usr/local/bin/kubectl-catnap".into())).get_bin_name(),
+            named(Some(OsStr::new("/usr/local/bin/kubectl-catnap"))).get_bin_name(),
             Some("kubectl catnap")
         );
-        assert_eq!(named(Some("/usr/local/bin/catnap".into())).get_name(), "catnap");
+        assert_eq!(named(Some(OsStr::new("/usr/local/bin/catnap"))).get_name(), "catnap");
         assert_eq!(named(None).get_name(), "catnap");
     }
 }

@@ -41,7 +41,7 @@ pub struct Arguments {
 /// What can be converted.
 #[derive(Debug, clap::Subcommand)]
 enum From {
-    /// Functions out of Services and DomainMappings of Knative: the Functions on standard output, and on standard error what
+    /// Functions out of Services and `DomainMappings` of Knative: the Functions on standard output, and on standard error what
     /// became of each part. Fails when an object could not be converted.
     Knative(Knative),
 }

@@ -109,6 +109,6 @@ impl Notation {
 }
 
 /// Objects as the one that the API has for many.
-pub(crate) fn list(items: Vec<Value>) -> Value {
+pub(crate) fn list(items: &[Value]) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": items})
 }

@@ -1,8 +1,10 @@
 //! `catnap migrate knative` over documents as people have them: what comes out is kept beside them as text, nothing of them is
 //! lost without a word, and the program ends as it says.
 
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
 mod support {
-    pub mod leaves;
+    pub(crate) mod leaves;
 }
 
 use std::collections::BTreeSet;
@@ -175,12 +177,12 @@ fn a_folder_gets_a_file_for_each_function_and_revision() {
     let folder = tempfile::tempdir().unwrap();
     let into = folder.path().join("new");
     let arguments = [
-        &file("18-replay.yaml"),
-        &file("24-service-list.yaml"),
+        &*file("18-replay.yaml"),
+        &*file("24-service-list.yaml"),
         "--output-directory",
         into.to_str().unwrap(),
     ];
-    let output = migrate(&arguments.map(String::as_str), "");
+    let output = migrate(&arguments, "");
     assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
     let mut names: Vec<_> =
         fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

@@ -95,7 +95,8 @@ fn a_function_that_nobody_has_looked_at_says_so() {
         defaults.map(|(name, field)| (name.clone(), field["default"].clone())).collect();
     let status: catnap_crds::FunctionStatus = serde_json::from_value(filled.into()).unwrap();
     assert_eq!(status.observed_generation, Some(-1));
-    assert_eq!(catnap_crds::FunctionStatus { observed_generation: None, ..status }, Default::default());
+    let rest = catnap_crds::FunctionStatus { observed_generation: None, ..status };
+    assert_eq!(rest, catnap_crds::FunctionStatus::default());
 }
 
 /// Names that later versions give a meaning to: whoever uses one now must hear that it does nothing.

@@ -4,10 +4,10 @@
 mod api;
 #[path = "parallel/calls.rs"]
 mod calls;
-#[path = "parallel/ending.rs"]
-mod ending;
 #[path = "parallel/command_line.rs"]
 mod command_line;
+#[path = "parallel/ending.rs"]
+mod ending;
 #[path = "parallel/examples.rs"]
 mod examples;
 #[path = "parallel/explaining.rs"]

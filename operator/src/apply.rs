@@ -66,22 +66,21 @@ pub(crate) async fn apply(
     lasts: bool,
 ) -> Result<Applied, ApplyError> {
     let Resources { controller_revision, deployments, services, endpoint_slices, obsolete } = resources;
-    let applier = Applier { context, function, lasts };
+    let with = Applier { context, function, lasts };
     // New pods should start now; the address is a matter of its own.
     let (revisions, routes) =
-        tokio::join!(applier.revisions(controller_revision.as_ref(), &deployments), async {
+        tokio::join!(with.revisions(controller_revision.as_ref(), &deployments), async {
             let mut problems = Vec::new();
             for service in &services {
-                problems.extend(applier.ensure(service, &function.observed.services, Making::Apply).await?);
+                problems.extend(with.ensure(service, &function.observed.services, Making::Apply).await?);
             }
             for slice in &endpoint_slices {
-                problems
-                    .extend(applier.ensure(slice, &function.observed.endpoint_slices, Making::Apply).await?);
+                problems.extend(with.ensure(slice, &function.observed.endpoint_slices, Making::Apply).await?);
             }
             Ok::<_, ApplyError>(problems)
         });
     let mut applied = Applied { problems: [revisions?, routes?].concat(), ..Applied::default() };
-    applier.delete(obsolete, &mut applied).await?;
+    with.delete(obsolete, &mut applied).await?;
     Ok(applied)
 }
 
@@ -171,7 +170,7 @@ impl Applier<'_> {
                         return Ok(None);
                     }
                     if let Some(path) = self.context.contests.pause(&uid) {
-                        return Ok(Some(self.contest::<K>(&name, &path)));
+                        return Ok(Some(contest::<K>(&name, &path)));
                     }
                     self.correct(&api, &name, &uid, &body, &live).await
                 }
@@ -208,16 +207,7 @@ impl Applier<'_> {
         name: &str,
     ) -> Option<Problem> {
         let path = self.context.contests.last(live?.uid.as_deref()?)?;
-        Some(self.contest::<K>(name, &path))
-    }
-
-    fn contest<K: Resource<DynamicType = ()>>(&self, name: &str, path: &str) -> Problem {
-        let kind = kind::<K>();
-        let message = format!(
-            "{path} of the {kind} {name} is changed again whenever it is put right, most likely by another controller; `kubectl get \
-             {kind} {name} -o yaml --show-managed-fields` tells by which. It is put right less and less often"
-        );
-        Problem::passing(Reason::ChangedByOthers, scope(kind), message)
+        Some(contest::<K>(name, &path))
     }
 
     /// Brings an object that differs back to what it should be.
@@ -264,4 +254,14 @@ fn json<K: Resource<DynamicType = ()> + Serialize>(object: &K, name: &str) -> Re
         name: name.to_owned(),
         source,
     })
+}
+
+/// Somebody changes it again whenever it is put right.
+fn contest<K: Resource<DynamicType = ()>>(name: &str, path: &str) -> Problem {
+    let kind = kind::<K>();
+    let message = format!(
+        "{path} of the {kind} {name} is changed again whenever it is put right, most likely by another controller; `kubectl get \
+         {kind} {name} -o yaml --show-managed-fields` tells by which. It is put right less and less often"
+    );
+    Problem::passing(Reason::ChangedByOthers, scope(kind), message)
 }

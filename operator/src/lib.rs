@@ -77,7 +77,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
         writers: concurrency.into(),
     };
     let told = metrics.clone();
-    let (notices, published) = publisher.start(last.clone(), move |outcome| told.event(outcome));
+    let (notices, all_told) = publisher.start(last.clone(), move |outcome| told.event(outcome));
     let context = context::Context::new(client, &watched, leadership.clone(), rates, notices, metrics);
     let readiness = Readiness::default();
     let debugged = context.clone();
@@ -95,6 +95,6 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     election.await.context("the election ended badly")?;
     last.cancel();
     // What is not written by then is lost, as any Event may be.
-    let _ = tokio::time::timeout(events::LAST, published).await;
+    let _ = tokio::time::timeout(events::LAST, all_told).await;
     Ok(())
 }

@@ -119,7 +119,7 @@ async fn it_waits_until_the_function_serves() {
         assert!(operator.edit::<catnap_crds::Function>("default", "new", |it| it["status"] = status));
     };
     let manifests = [manifest("new")];
-    let deploying = deployed(&api, "--file x.yaml", &manifests, &mut fake);
+    let deploying = Box::pin(deployed(&api, "--file x.yaml", &manifests, &mut fake));
     let both = async { tokio::join!(deploying, operating) };
     let (deployed, ()) = tokio::time::timeout(StdDuration::from_secs(20), both).await.expect("it is ready");
     deployed.unwrap();

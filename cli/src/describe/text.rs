@@ -1,5 +1,7 @@
 //! The page for a person: what matters most comes first, and what cannot be read says so in its place.
 
+use std::fmt::Write as _;
+
 use catnap_autoscaler_api::state::Explained;
 use catnap_crds::{RolloutStatus, Scale};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -67,7 +69,7 @@ fn paragraph(text: &str, look: Look) -> String {
         let indent = INDENT + line.len() - line.trim_start_matches(' ').len();
         let parts =
             wrapped(line.trim_start_matches(' '), look.width.map(|width| width.saturating_sub(indent)));
-        parts.iter().map(|part| format!("{}{part}\n", " ".repeat(indent))).collect::<String>()
+        parts.into_iter().map(move |part| " ".repeat(indent) + &part + "\n").collect::<String>()
     };
     text.lines().map(indented).collect()
 }
@@ -116,11 +118,15 @@ fn revision_table(all: &[revisions::Revision], look: Look) -> String {
 }
 
 fn rolling(rollout: &RolloutStatus, look: Look) -> String {
-    let RolloutStatus { from, to, percent, coming_percent, coming_replicas, stepped_at, counted } = rollout;
+    let RolloutStatus { from, to, percent, coming_percent, coming_replicas, stepped_at, counted, .. } =
+        rollout;
     let since = age(stepped_at.0, look.now);
     let mut said = format!("{from} -> {to}: {percent} percent for {since}");
     if coming_percent > percent {
-        said += &format!(", next {coming_percent} percent with {coming_replicas} ready replicas");
+        let _ = write!(said, ", next {coming_percent} percent with {coming_replicas} ready replicas");
+    }
+    if let Some(unready) = &rollout.unready_since {
+        let _ = write!(said, ", without a ready replica for {}", age(unready.0, look.now));
     }
     let mut text = paragraph(&said, look);
     if let Some(counts) = counted {

@@ -36,14 +36,13 @@ impl Shape {
             row.push(Cell::plain(found.namespace()));
         }
         row.push(Cell::plain(found.name()));
-        match &found.function {
-            Some(function) => self.fill(&mut row, function, age),
+        if let Some(function) = &found.function {
+            self.fill(&mut row, function, age);
+        } else {
             // A newer cluster, most likely: the other rows are as good as ever.
-            None => {
-                row.push(Cell::new(Tone::Bad, "cannot be read"));
-                row.extend([Cell::plain(""), Cell::plain(""), Cell::plain(""), age]);
-                row.extend((0..2).filter(|_| self.wide).map(|_| Cell::plain("")));
-            }
+            row.push(Cell::new(Tone::Bad, "cannot be read"));
+            row.extend([Cell::plain(""), Cell::plain(""), Cell::plain(""), age]);
+            row.extend((0..2).filter(|_| self.wide).map(|_| Cell::plain("")));
         }
         row
     }

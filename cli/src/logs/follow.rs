@@ -42,7 +42,7 @@ pub(super) async fn run(source: Source, pods: &[Pod], terminal: &mut Terminal) -
 }
 
 /// The same, until nobody reads it.
-pub(super) async fn follow(source: Source, pods: Vec<Pod>, terminal: &mut Terminal) -> Result<(), LogsError> {
+pub(super) async fn follow(source: Source, pods: &[Pod], terminal: &mut Terminal) -> Result<(), LogsError> {
     let client = source.connection.client.clone();
     let api: Api<Pod> = Api::namespaced(client, &source.connection.namespace);
     let config = watcher::Config::default().labels(&pods::selector(&source.function));

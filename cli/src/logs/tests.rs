@@ -114,12 +114,12 @@ async fn following_takes_pods_that_come_later() {
         writing(&api, 1, "hello-1-6f7d-a");
         out.shows("hello-1-6f7d-a | I am hello-1-6f7d-a\n").await;
     };
-    let both = async {
+    let both = Box::pin(async {
         tokio::select! {
             ended = following => panic!("it ends: {ended:?}"),
             () = coming => {}
         }
-    };
+    });
     tokio::time::timeout(StdDuration::from_secs(20), both).await.expect("the lines come");
 }
 

@@ -1,4 +1,4 @@
-//! How a Function differs from a Service where neither says anything. Knative's defaults: the ConfigMaps `config-defaults`,
+//! How a Function differs from a Service where neither says anything. Knative's defaults: the `ConfigMaps` `config-defaults`,
 //! `config-autoscaler` and `config-features` in knative/serving `config/core/configmaps`; an installation may have others.
 
 /// A line for each.

@@ -1,4 +1,4 @@
-//! A DomainMapping: a host of the Function that its Service becomes.
+//! A `DomainMapping`: a host of the Function that its Service becomes.
 //!
 //! <https://knative.dev/docs/serving/services/custom-domains/>; its fields: knative/serving
 //! `pkg/apis/serving/v1beta1/domainmapping_types.go`.
@@ -16,7 +16,7 @@ const MOST_HOSTS: usize = 16;
 /// Longest host that it can have.
 const LONGEST_HOST: usize = 253;
 
-/// The Service that a DomainMapping leads to, and the namespace that both are in, or why that cannot be a Function.
+/// The Service that a `DomainMapping` leads to, and the namespace that both are in, or why that cannot be a Function.
 pub(super) fn service<'a>(mapping: &Place<'a>) -> Result<(&'a str, &'a str), String> {
     let namespace =
         mapping.field("metadata").map(|metadata| metadata.field_text("namespace")).unwrap_or_default();

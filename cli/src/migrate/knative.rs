@@ -37,7 +37,7 @@ impl Migrated {
 /// The names that documents gave to revisions, by the namespace and the name of their Service.
 type Revisions = BTreeMap<(String, String), BTreeSet<String>>;
 
-/// Converts all of `objects`, which belong together: a DomainMapping is looked for its Service, and a traffic split for the
+/// Converts all of `objects`, which belong together: a `DomainMapping` is looked for its Service, and a traffic split for the
 /// documents that name its revisions. One for each object, in their order.
 pub fn convert(objects: Vec<Object>) -> Vec<Migrated> {
     let mut revisions = Revisions::new();
@@ -88,7 +88,7 @@ fn of_service(migrated: &mut Migrated, revisions: &mut Revisions) {
     migrated.notes = converted.notes;
 }
 
-/// Gives the host of a DomainMapping to each Function that its Service became.
+/// Gives the host of a `DomainMapping` to each Function that its Service became.
 fn attach(index: usize, migrated: &mut [Migrated]) {
     let mapping = migrated[index].object.clone();
     let place = Place::object(&mapping.value);

@@ -69,9 +69,9 @@ pub fn report(migrated: &[Migrated]) -> String {
     }
     if migrated.iter().any(|one| one.function.is_some()) {
         report.push_str("for all of them, where the Service says nothing else\n");
-        DIFFERENCES.iter().for_each(|line| {
+        for line in DIFFERENCES {
             let _ = writeln!(report, "  {line}");
-        });
+        }
     }
     report
 }

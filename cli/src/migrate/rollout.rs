@@ -9,7 +9,7 @@ use super::place::Place;
 use super::scaling::{duration, seconds};
 
 /// Steps of a rollout, where there is a second for each.
-const STEPS: u64 = 10;
+const STEPS: u32 = 10;
 /// Longest time between two steps.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(24 * 3600);
 
@@ -25,10 +25,9 @@ pub(super) fn convert(place: &Place<'_>, draft: &mut Draft) {
             .not_needed(place, "everything moves at once, as soon as the new revision has proved itself");
         return;
     }
-    let steps = length.as_secs().min(STEPS);
-    #[expect(clippy::cast_possible_truncation, reason = "at most 10")]
-    let interval = (length / steps as u32).min(LONGEST_INTERVAL);
-    let percent = 100_u64.div_ceil(steps);
+    let steps = u32::try_from(length.as_secs()).unwrap_or(u32::MAX).min(STEPS);
+    let interval = (length / steps).min(LONGEST_INTERVAL);
+    let percent = 100_u32.div_ceil(steps);
     draft.set("spec.rollout.stepPercent", percent);
     draft.set("spec.rollout.interval", seconds(interval));
     let told = format!(

@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 /// A value that says something: no null, and nothing in it.
-pub struct Leaf {
+pub(crate) struct Leaf {
     /// Where it stands, as notes say it; within the item of a list of objects.
-    pub path: String,
+    pub(crate) path: String,
     /// Where it stands in the document.
-    pub pointer: String,
+    pub(crate) pointer: String,
 }
 
 /// All leaves of a document. Those of a list of objects have the paths that they have in their object.
-pub fn leaves(document: &Value) -> Vec<Leaf> {
+pub(crate) fn leaves(document: &Value) -> Vec<Leaf> {
     let mut leaves = Vec::new();
     let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
     match document["items"].as_array().filter(|_| is_list) {
@@ -53,13 +53,13 @@ fn inner(path: &str, name: &str) -> String {
 }
 
 /// Whether a path is the other one, or below it.
-pub fn is_within(path: &str, other: &str) -> bool {
+pub(crate) fn is_within(path: &str, other: &str) -> bool {
     other.is_empty()
         || path.strip_prefix(other).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// Another value of the same kind.
-pub fn change(value: &mut Value) {
+pub(crate) fn change(value: &mut Value) {
     *value = match &*value {
         Value::Null => json!(1),
         Value::Bool(yes) => json!(!yes),

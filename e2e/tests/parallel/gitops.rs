@@ -14,7 +14,7 @@ use kube::api::ListParams;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// A HorizontalPodAutoscaler looks every 15 seconds, and on the launcher's cluster every second.
+/// A `HorizontalPodAutoscaler` looks every 15 seconds, and on the launcher's cluster every second.
 const SEVERAL_ROUNDS: Duration = Duration::from_secs(150);
 
 /// Name, generation and version of everything that belongs to the function, and the replicas of its Deployments.

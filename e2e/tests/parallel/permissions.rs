@@ -69,8 +69,8 @@ async fn catnap_scales_only_its_own_deployments_and_activators_only_up() {
 
 /// Patches a pod with these rights.
 async fn patch_pod(test: &Context, client: &Client, pod: &str, patch: Value) -> anyhow::Result<()> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}", test.namespace);
-    ask(client, http::Request::patch(path).header(CONTENT_TYPE, MERGE_PATCH), &patch).await
+    let url = format!("/api/v1/namespaces/{}/pods/{pod}", test.namespace);
+    ask(client, http::Request::patch(url).header(CONTENT_TYPE, MERGE_PATCH), &patch).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,8 +119,8 @@ async fn make_lease(client: &Client, name: &str, labels: &Value) -> anyhow::Resu
 
 /// Whether a change of a Lease would be let through.
 async fn try_patch(client: &Client, name: &str, patch: Value) -> anyhow::Result<()> {
-    let path = format!("{}/{name}?dryRun=All", leases());
-    ask(client, http::Request::patch(path).header(CONTENT_TYPE, MERGE_PATCH), &patch).await
+    let url = format!("{}/{name}?dryRun=All", leases());
+    ask(client, http::Request::patch(url).header(CONTENT_TYPE, MERGE_PATCH), &patch).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,5 @@
 //! A Function gets another name, which is a new one made and the old one deleted: under load, both names give what they owe.
 
-use std::time::Duration;
-
 use anyhow::Context as _;
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
@@ -27,9 +25,9 @@ struct Served {
 }
 
 /// Asks until the name is refused, or until it is told to stop.
-async fn caller(test: &Context, name: &str, stopped: &watch::Receiver<bool>) -> anyhow::Result<Served> {
+async fn caller(test: &Context, name: &str, ended: &watch::Receiver<bool>) -> anyhow::Result<Served> {
     let mut served = Served::default();
-    while !*stopped.borrow() {
+    while !*ended.borrow() {
         let sent = Instant::now();
         let response = get(test, name, "/sleep?ms=50").await?;
         let status = response.status().as_u16();
@@ -45,8 +43,8 @@ async fn caller(test: &Context, name: &str, stopped: &watch::Receiver<bool>) -> 
     Ok(served)
 }
 
-async fn callers(test: &Context, name: &str, stopped: &watch::Receiver<bool>) -> anyhow::Result<Vec<Served>> {
-    try_join_all((0..CALLERS).map(|_| caller(test, name, stopped))).await
+async fn callers(test: &Context, name: &str, ended: &watch::Receiver<bool>) -> anyhow::Result<Vec<Served>> {
+    try_join_all((0..CALLERS).map(|_| caller(test, name, ended))).await
 }
 
 fn always(name: &str, spec: Value) -> Value {
@@ -70,10 +68,10 @@ async fn met(test: &Context) -> anyhow::Result<usize> {
 async fn a_renamed_function_loses_nothing_under_load() {
     run("rename", Needs::Cluster, async |test| {
         deploy(test, &always("old", json!({}))).await?;
-        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
         let renamed = async {
             deploy(test, &always("new", json!({}))).await?;
-            let new = Box::pin(callers(test, "new", &stopped));
+            let new = Box::pin(callers(test, "new", &ended));
             let old_goes = async {
                 let deleted = async {
                     eventually("all long requests have begun", PATIENCE, async || {
@@ -89,13 +87,13 @@ async fn a_renamed_function_loses_nothing_under_load() {
                     Ok(deployments(test, "old").await?.is_empty().then_some(()))
                 })
                 .await?;
-                stop.send_replace(true);
+                end.send_replace(true);
                 anyhow::Ok(deleted)
             };
             tokio::try_join!(new, Box::pin(old_goes))
         };
         let (old, (new, deleted)) =
-            tokio::try_join!(Box::pin(callers(test, "old", &stopped)), Box::pin(renamed))?;
+            tokio::try_join!(Box::pin(callers(test, "old", &ended)), Box::pin(renamed))?;
 
         for served in &old {
             let (sent, status, reason) = served.refused.as_ref().context("the old name was never refused")?;
@@ -117,10 +115,10 @@ async fn a_renamed_function_loses_nothing_under_load() {
 async fn visitors(
     test: &Context,
     host: &str,
-    stopped: &watch::Receiver<bool>,
+    ended: &watch::Receiver<bool>,
 ) -> anyhow::Result<(usize, Vec<String>)> {
     let (mut served, mut lost) = (0, Vec::new());
-    while !*stopped.borrow() {
+    while !*ended.borrow() {
         let response = test.http.edge.get("http://edge.example/").header("host", host).send().await?;
         match response.status().as_u16() {
             200 => served += 1,
@@ -144,7 +142,7 @@ async fn a_host_that_goes_over_to_the_new_name_is_served_all_the_while() {
             Ok((response.status() == 200).then_some(()))
         })
         .await?;
-        let (stop, stopped) = watch::channel(false);
+        let (end, ended) = watch::channel(false);
         let renamed = async {
             // As the documentation says: the new one waits for it, then the old one gives it up.
             apply(test, &always("new", claim)).await?;
@@ -159,11 +157,11 @@ async fn a_host_that_goes_over_to_the_new_name_is_served_all_the_while() {
                 Ok(body(response).await?.starts_with("Hello from new-").then_some(()))
             })
             .await?;
-            stop.send_replace(true);
+            end.send_replace(true);
             anyhow::Ok(())
         };
         let ((served, lost), ()) =
-            tokio::try_join!(Box::pin(visitors(test, &shop, &stopped)), Box::pin(renamed))?;
+            tokio::try_join!(Box::pin(visitors(test, &shop, &ended)), Box::pin(renamed))?;
         anyhow::ensure!(lost.is_empty(), "{} lost and {served} served: {}", lost.len(), lost[0]);
         Ok(())
     })

@@ -43,8 +43,9 @@ async fn environment_at(test: &Context, host: &str) -> anyhow::Result<String> {
 async fn answers(test: &Context, host: &str, name: &str, mark: &str) -> anyhow::Result<()> {
     let (name, mark) = (format!("CATNAP_FUNCTION={name}\n"), format!("MARK={mark}\n"));
     eventually(&format!("{host} has its answer"), TOLD, async || {
-        let text = environment_at(test, host).await?;
-        anyhow::ensure!(text.contains(&name) && text.contains(&mark), "another answers: {text}");
+        let environment = environment_at(test, host).await?;
+        let is_it = environment.contains(&name) && environment.contains(&mark);
+        anyhow::ensure!(is_it, "another answers: {environment}");
         Ok(Some(()))
     })
     .await

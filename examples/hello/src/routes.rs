@@ -172,8 +172,11 @@ fn environment() -> String {
 
 /// As they came, a line each.
 fn headers(headers: &HeaderMap) -> String {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    headers.iter().map(|(name, value)| format!("{name}: {}\n", text(value))).collect()
+    let line =
+        |(name, value): (_, &HeaderValue)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes()));
+    let mut lines: Vec<String> = headers.iter().map(line).collect();
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 fn or_bad_request(answer: Result<Answer, QueryError>) -> Answer {

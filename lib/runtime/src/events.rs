@@ -107,9 +107,10 @@ impl Publisher {
             tokio::select! {
                 Some(outcome) = writes.next() => count(outcome),
                 () = stop.cancelled(), if !notices.is_closed() => notices.close(),
-                notice = notices.recv(), if sent && waiting.is_empty() => match notice {
-                    Some(notice) => waiting.extend(aggregator.offer(notice, Instant::now())),
-                    None => {
+                notice = notices.recv(), if sent && waiting.is_empty() => {
+                    if let Some(notice) = notice {
+                        waiting.extend(aggregator.offer(notice, Instant::now()));
+                    } else {
                         sent = false;
                         waiting.extend(aggregator.rest());
                     }

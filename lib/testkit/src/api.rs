@@ -234,14 +234,14 @@ impl State {
     fn stream(&mut self, call: &Call) -> Option<Answer> {
         let route = Route::parse(&call.path).filter(|_| call.verb == "GET")?;
         if parameter(&call.query, "watch").as_deref() == Some("true") {
-            return Some(Either::Right(self.watch(route, &call.query)));
+            return Some(Either::Right(self.watch(&route, &call.query)));
         }
         route.subresource.as_ref().filter(|subresource| *subresource == "log")?;
         let of = [route.namespace?, route.name?, parameter(&call.query, "container").unwrap_or_default()];
         self.logs.get(&of.join("/")).map(|text| whole(text.clone()))
     }
 
-    fn watch(&mut self, route: Route, query: &str) -> Changes {
+    fn watch(&mut self, route: &Route, query: &str) -> Changes {
         let since = parameter(query, "resourceVersion").and_then(|it| it.parse().ok()).unwrap_or(0);
         let newer = |object: &&Value| {
             let version = metadata(object, "resourceVersion").and_then(|it| it.parse::<u64>().ok());

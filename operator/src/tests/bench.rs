@@ -169,12 +169,12 @@ impl Bench {
         let publisher =
             Publisher { client, controller: "catnap-operator", instance: "test".into(), writers: 1 };
         let stop = CancellationToken::new();
-        let (notices, published) = publisher.start(stop.clone(), |_| ());
+        let (notices, all_told) = publisher.start(stop.clone(), |_| ());
         for notice in self.told() {
             notices.send(notice).await.unwrap();
         }
         stop.cancel();
-        published.await.unwrap();
+        all_told.await.unwrap();
     }
 
     /// Takes the lead.

@@ -34,12 +34,12 @@ fn every_way_to_fail_has_its_exit_code_and_its_advice() {
         (CallError::new(one(), "https://cluster.example", unreachable), Exit::Unreachable),
         (late, Exit::Unreachable),
     ];
-    let mut page = String::new();
+    let mut page = Vec::new();
     for (error, exit) in rows {
         assert_eq!(error.exit(), exit, "{error}");
-        page += &format!("{}: {}\n", exit as u8, said(&error));
+        page.push(format!("{}: {}", exit as u8, said(&error)));
     }
-    insta::assert_snapshot!(page);
+    insta::assert_snapshot!(page.join("\n"));
 }
 
 #[test]

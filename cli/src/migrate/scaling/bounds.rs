@@ -45,7 +45,7 @@ pub(super) fn convert(annotations: &mut Annotations<'_>, draft: &mut Draft) {
 /// One that cannot be said is left out.
 fn replicas(place: Option<Place<'_>>, to: &str, draft: &mut Draft) {
     let Some(place) = place else { return };
-    let least = if matches!(to, "spec.scale.max" | "spec.scale.wake") { 1 } else { 0 };
+    let least = i64::from(matches!(to, "spec.scale.max" | "spec.scale.wake"));
     match whole(&place) {
         Some(number) if number > MOST_REPLICAS => {
             draft.set(to, MOST_REPLICAS);

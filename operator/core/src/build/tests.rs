@@ -94,7 +94,7 @@ fn another_ones_record_does_not_count_in_the_history() {
     foreign.metadata.owner_references = None;
     foreign.revision = i64::MAX;
     world.observed.controller_revisions.push(std::sync::Arc::new(foreign.clone()));
-    let made = |world: &World, function| {
+    let made = |world: &World, function: &catnap_crds::Function| {
         let valid = world.validated(function);
         build(&valid, &advance(&valid, now())).unwrap().controller_revision
     };

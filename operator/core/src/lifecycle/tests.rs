@@ -3,6 +3,7 @@ use serde_json::json;
 
 use crate::{Problem, Reason, Scope, fixtures::*};
 
+mod judging;
 mod properties;
 mod rollouts;
 mod script;
@@ -241,7 +242,7 @@ fn what_could_not_be_deleted_is_told_of_until_it_is_gone() {
     set_image(&mut function, "example/hello:1");
     let valid = world.validated(&function);
     let mut plan = crate::advance(&valid, now());
-    assert_eq!(plan.superseded, [second.clone()]);
+    assert_eq!(plan.superseded, std::slice::from_ref(&second));
     plan.keep(&valid, &plan.superseded.clone());
     assert_eq!(plan.state(&second), Some(Retiring));
     assert_eq!(plan.revisions.len(), 2);

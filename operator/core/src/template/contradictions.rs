@@ -27,12 +27,12 @@ fn depth(users: &Value) -> Option<String> {
 }
 
 fn is_deeper(value: &Value, levels: usize) -> bool {
-    let inner: &mut dyn Iterator<Item = &Value> = match value {
-        Value::Object(fields) => &mut fields.values(),
-        Value::Array(items) => &mut items.iter(),
-        _ => return false,
-    };
-    levels.checked_sub(1).is_none_or(|levels| inner.any(|value| is_deeper(value, levels)))
+    let inner = |value: &Value| levels.checked_sub(1).is_none_or(|levels| is_deeper(value, levels));
+    match value {
+        Value::Object(fields) => fields.values().any(inner),
+        Value::Array(items) => items.iter().any(inner),
+        _ => false,
+    }
 }
 
 fn label(users: &Value, ours: &BTreeMap<String, String>) -> Option<String> {

@@ -279,7 +279,7 @@ fn what_contradicts_catnap_is_refused_in_words() {
     }
     for fine in [
         json!({"podTemplate": {"metadata": {"labels": {"catnap.dev/function": "hello", "team": "a"}}}}),
-        json!({"podTemplate": nested(32)}),
+        json!({"podTemplate": {"x": nested(31)}}),
         with_ports(json!([{"containerPort": 8080}, {"containerPort": 9000}])),
         with_ports(
             json!([{"containerPort": 9000, "name": "metrics"}, {"containerPort": 53, "protocol": "UDP"}]),

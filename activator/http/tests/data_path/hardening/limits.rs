@@ -58,19 +58,22 @@ async fn heads_are_limited_in_size_and_number() {
 #[tokio::test]
 async fn a_head_is_refused_at_the_limit_and_not_beyond() {
     let bed = Bed::start();
-    for start in
-        ["GET / HTTP/1.1\r\nHost: hello.default\r\nX: ", "GET /", "GET / HTTP/1.1\r\nHost: hello.default\r\n"]
-    {
+    let parts = [
+        ("GET / HTTP/1.1\r\nHost: hello.default\r\nX: ", Reason::HeadTooLarge),
+        ("GET /", Reason::UriTooLong),
+        ("GET / HTTP/1.1\r\nHost: hello.default\r\n", Reason::HeadTooLarge),
+    ];
+    for (start, reason) in parts {
         let mut client = Raw::connect(bed.address()).await;
         client.send(start).await;
         let filler = if start.ends_with("default\r\n") { "x:\r\n" } else { "xxxx" };
         // As much as is allowed, and the answer comes while the client could go on.
         client.send(filler.repeat(16 * KIBIBYTE)).await;
-        assert_eq!(client.head().await.status, 431, "{start:?}");
+        assert_eq!(client.head().await.status, reason.status(), "{start:?}");
         client.rest().await;
     }
-    until("they are counted", || bed.counts.unparsable.lock().len() == 3).await;
-    assert_eq!(*bed.counts.unparsable.lock(), [Reason::HeadTooLarge; 3]);
+    until("they are counted", || bed.counts.unparsable.lock().len() == parts.len()).await;
+    assert_eq!(*bed.counts.unparsable.lock(), parts.map(|(_, reason)| reason));
 }
 
 #[tokio::test]
