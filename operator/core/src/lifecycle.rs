@@ -189,8 +189,13 @@ fn prepare(function: &ValidatedFunction, plan: &mut Plan, needed: &[String], now
 
 /// Lets a rollout take its turn.
 fn roll(function: &ValidatedFunction, plan: &mut Plan, targets: &[Target], now: Timestamp) {
-    let Some(rollout) = plan.rollout.take() else { return };
+    let Some(mut rollout) = plan.rollout.take() else { return };
     let share = traffic::latest_share(targets);
+    let share_before = traffic::latest_share(&traffic::behind(&function.previous.traffic));
+    if rollout.percent > 0 && rollout.percent >= share_before {
+        // It had all that follows the latest revision, and so gets what an edit adds: `from` is on its way out.
+        rollout.percent = share.max(rollout.percent);
+    }
     let (from, to) = (proof::facts(function, &rollout.from), proof::facts(function, &rollout.to));
     let sight = Sight {
         spec: &function.spec.rollout,

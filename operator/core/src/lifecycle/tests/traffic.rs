@@ -93,6 +93,22 @@ fn only_the_share_of_the_latest_is_rolled() {
 }
 
 #[test]
+fn what_an_edit_adds_to_the_latest_goes_to_the_one_that_has_it() {
+    play(
+        json!({}),
+        &[
+            ("known", "a100 Ready"),
+            ("image b", "a100 b:Proving Proving"),
+            ("ready b 1", "b100 (b) Ready"),
+            ("traffic a=80 latest=20", "a80 b20 (b) Ready"),
+            ("traffic latest=100", "b100 (b) Ready"),
+            ("traffic a=80 latest=20", "a80 b20 (b) Ready"),
+            ("wait 60", "a80 b20 Ready"),
+        ],
+    );
+}
+
+#[test]
 fn a_tag_alone_keeps_a_revision_routed() {
     let mut lines = second();
     lines.extend([
