@@ -38,7 +38,10 @@ async fn a_function_is_deployed_looked_at_taken_back_and_deleted() {
         says(&catnap(test, "get").await?, &["NAME", "hello   yes", &url])?;
 
         let page = catnap(test, "describe hello").await?;
-        says(&page, &[&url, "RevisionReady", "stage Routed", "RevisionCreated", "hello:"])?;
+        says(
+            &page,
+            &[&url, "RevisionReady", "stage Routed", "RevisionCreated", &format!("{first}: 1 replicas")],
+        )?;
         anyhow::ensure!(!page.contains("not known"), "{page}");
         catnap(test, "logs hello --tail all").await?;
 

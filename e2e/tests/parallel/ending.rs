@@ -98,13 +98,13 @@ async fn told(test: &Context) -> anyhow::Result<()> {
     }
     let (_, _, message) = condition(&function, "Ready").context("no Ready")?;
     anyhow::ensure!(message.contains("because it is being terminated"), "{message}");
-    // Its pods went first, and none can be made.
+    // Its pods went first, and none can be made: the request waits for the revision that served, in vain.
     let (status, reason) = eventually("a caller hears of it", TOLD, async || {
         let answer = answer(test).await?;
         Ok((answer.0 != 200).then_some(answer))
     })
     .await?;
-    anyhow::ensure!((status, reason.as_str()) == (503, "Stalled"), "{status} {reason}");
+    anyhow::ensure!((status, reason.as_str()) == (503, "ActivationTimeout"), "{status} {reason}");
     Ok(())
 }
 
