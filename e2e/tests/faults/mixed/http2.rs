@@ -92,7 +92,7 @@ impl Connection<'_> {
         let sent = Instant::now();
         let (response, mut upload) =
             sender.send_request(request, body.is_empty()).map_err(|error| why(&error))?;
-        // From here on the request is out.
+        // From here on the request is out, or about to be.
         let lost = |error: h2::Error| {
             let what = format!("{error:?}");
             self.shared.journal.note(self.caller, Event::Lost { local: self.local, what });
@@ -101,7 +101,13 @@ impl Connection<'_> {
         if !body.is_empty() {
             upload.send_data(body.into(), true).map_err(lost)?;
         }
-        let (head, mut body) = response.await.map_err(lost)?.into_parts();
+        let answered = match response.await {
+            // What the codec has not written yet when the last GOAWAY comes is beyond the last stream that it names, which says
+            // that it was not processed (RFC 9113, section 6.8): it goes over another connection.
+            Err(error) if why(&error) == End::GoAway => return Err(End::GoAway),
+            answered => answered.map_err(lost)?,
+        };
+        let (head, mut body) = answered.into_parts();
         let mut received = Vec::new();
         while let Some(data) = body.data().await {
             let data = data.map_err(lost)?;
