@@ -191,11 +191,9 @@ impl Capacity {
 
     /// An exchange with the pod ended.
     pub(crate) fn give(&mut self, key: PodKey) {
-        self.change(key, |load| load.saturating_sub(1));
+        let is_over = self.change(key, |load| load.saturating_sub(1));
         self.in_flight = self.in_flight.saturating_sub(1);
-        if self.pods.get(&key).is_some_and(|state| state.gone && state.in_flight == 0)
-            && let Some(state) = self.pods.remove(&key)
-        {
+        if is_over && let Some(state) = self.pods.remove(&key) {
             self.keys.remove(&state.pod.uid);
         }
     }
@@ -230,18 +228,20 @@ impl Capacity {
         }
     }
 
-    fn change(&mut self, key: PodKey, change: impl FnOnce(u32) -> u32) {
-        self.update(key, |state| state.in_flight = change(state.in_flight));
+    fn change(&mut self, key: PodKey, change: impl FnOnce(u32) -> u32) -> bool {
+        self.update(key, |state| state.in_flight = change(state.in_flight))
     }
 
-    fn update(&mut self, key: PodKey, change: impl FnOnce(&mut PodState)) {
-        let Some(state) = self.pods.get_mut(&key) else { return };
+    /// Whether the pod is gone, and nothing of it is left now.
+    fn update(&mut self, key: PodKey, change: impl FnOnce(&mut PodState)) -> bool {
+        let Some(state) = self.pods.get_mut(&key) else { return false };
         let before = state.load();
         change(state);
         let by_load = if state.avoided { &mut self.avoided_by_load } else { &mut self.by_load };
         if self.limited && by_load.remove(&(before, key)) {
             by_load.insert((state.load(), key));
         }
+        state.gone && state.in_flight == 0
     }
 
     fn load(&self, key: PodKey) -> u32 {

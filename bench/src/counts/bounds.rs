@@ -24,7 +24,7 @@ pub(super) const BOUNDS: &[Bound] = &[
     Bound { what: INSTRUCTIONS, most: 42_000.0 },
     Bound { what: INSTRUCTIONS_FIELD, most: 2_200.0 },
     Bound { what: ROUTE, most: 1_440.0 },
-    // 2,450 and 3,110 before requests were for a tag or a share of the traffic: what a request is for goes along with its slot.
-    Bound { what: SLOT, most: 2_500.0 },
+    // With a limit 3,110 before requests were for a tag or a share of the traffic: what a request is for goes along with its slot.
+    Bound { what: SLOT, most: 2_470.0 },
     Bound { what: LIMITED_SLOT, most: 3_130.0 },
 ];
