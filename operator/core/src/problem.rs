@@ -2,6 +2,9 @@
 
 use crate::Ownership;
 
+/// Longest message of a problem.
+const MAX_MESSAGE_BYTES: usize = 4096;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -196,18 +199,36 @@ impl Problem {
 
     /// A problem that only somebody's action ends.
     pub fn lasting(reason: Reason, scope: Scope, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), finality: Finality::Final, scope }
+        Self { reason, message: bounded(message.into()), finality: Finality::Final, scope }
     }
 
     /// A problem that may pass by itself.
     pub fn passing(reason: Reason, scope: Scope, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), finality: Finality::Passing, scope }
+        Self { reason, message: bounded(message.into()), finality: Finality::Passing, scope }
     }
+}
+
+/// Others' words can be of any length, and stand in several conditions: a status that is too large is not stored.
+fn bounded(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE_BYTES {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE_BYTES));
+        message.push('…');
+    }
+    message
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_is_bounded() {
+        let long = "é".repeat(MAX_MESSAGE_BYTES);
+        let Problem { message, .. } = Problem::lasting(Reason::InvalidPodTemplate, Scope::Revision, long);
+        assert_eq!(message.len(), MAX_MESSAGE_BYTES + '…'.len_utf8());
+        let Problem { message, .. } = Problem::passing(Reason::Forbidden, Scope::Revision, "no");
+        assert_eq!(message, "no");
+    }
 
     #[test]
     fn every_reason_is_explained_in_the_documentation() {

@@ -35,7 +35,7 @@ pub(super) fn news(previous: &FunctionStatus, status: &FunctionStatus) -> Vec<Ne
         tell("RevisionCreated", "Create", Some(name), false, note);
     }
     if let Some(name) = changed(&previous.latest_ready_revision, &status.latest_ready_revision) {
-        let note = format!("Revision {name} takes all traffic");
+        let note = format!("Revision {name} {}", share_of(status, &name));
         tell("RevisionReady", "Route", Some(name), false, note);
     }
     for (type_, failed, waits) in [
@@ -64,12 +64,70 @@ pub(super) fn news(previous: &FunctionStatus, status: &FunctionStatus) -> Vec<Ne
     news
 }
 
-/// Whether a condition says no, or gives a cause for not knowing. What becomes of hosts has Events of its own.
+/// What the revision takes, in words.
+fn share_of(status: &FunctionStatus, revision: &str) -> String {
+    let shares = status.traffic.iter().filter(|share| share.revision == revision);
+    match shares.map(|share| share.percent).sum() {
+        100 => "takes all traffic".to_owned(),
+        0 => "proved itself, and takes no traffic, as spec.traffic says".to_owned(),
+        percent => format!("takes {percent} percent of the traffic"),
+    }
+}
+
+/// Whether a condition says no, or gives a cause for not knowing. What becomes of hosts has Events of its own, and to wait for one's
+/// turn is no trouble.
 fn is_trouble(condition: &Condition) -> bool {
     let host = [Reason::HostTaken, Reason::HostNotAllowed].map(Reason::as_str);
     match condition.status.as_str() {
         "True" => false,
         "False" => !host.contains(&condition.reason.as_str()),
-        _ => ![PROVING, ROLLING_OUT].contains(&condition.reason.as_str()),
+        _ => {
+            let turns = [Reason::WaitingForProof, Reason::PredecessorLeaving].map(Reason::as_str);
+            ![PROVING, ROLLING_OUT].iter().chain(&turns).any(|reason| *reason == condition.reason)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use catnap_crds::TrafficStatus;
+    use serde_json::json;
+
+    use super::*;
+
+    fn told(status: &FunctionStatus) -> Vec<News> {
+        news(&FunctionStatus::default(), status)
+    }
+
+    #[test]
+    fn it_is_said_what_a_ready_revision_takes() {
+        for (percent, words) in [
+            (100, "Revision b takes all traffic"),
+            (10, "Revision b takes 10 percent of the traffic"),
+            (0, "Revision b proved itself, and takes no traffic, as spec.traffic says"),
+        ] {
+            let share = TrafficStatus { revision: "b".into(), percent, latest: true, tag: None };
+            let status = FunctionStatus {
+                latest_ready_revision: Some("b".into()),
+                traffic: vec![share],
+                ..FunctionStatus::default()
+            };
+            assert_eq!(told(&status)[0].note, words);
+        }
+    }
+
+    #[test]
+    fn to_wait_for_a_turn_is_no_trouble() {
+        let waits = |reason: &str| {
+            let condition = json!({
+                "type": REVISION_READY, "status": "Unknown", "reason": reason, "message": "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            });
+            let conditions = vec![serde_json::from_value(condition).unwrap()];
+            told(&FunctionStatus { conditions, ..FunctionStatus::default() })
+        };
+        assert_eq!(waits("WaitingForProof"), []);
+        assert_eq!(waits("PredecessorLeaving"), []);
+        assert_eq!(waits("Unschedulable")[0].reason, "RevisionNotReady");
     }
 }
