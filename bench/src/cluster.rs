@@ -1,7 +1,9 @@
-//! What benchmarks on a cluster share: Functions that wake, Deployments scaled by hand, and a request timed at its socket.
+//! What benchmarks on a cluster share: Functions that wake, Deployments scaled by hand, Services of Knative, and a request timed
+//! at its socket.
 
 pub(crate) mod floor;
 pub(crate) mod function;
+pub(crate) mod knative;
 pub(crate) mod wire;
 
 use std::net::SocketAddr;
@@ -20,6 +22,14 @@ pub(crate) struct ClusterArgs {
     /// Address of the activators' Service, as `IP:port`.
     #[arg(long)]
     pub(crate) activator: SocketAddr,
+}
+
+/// What is measured beside Catnap and the floor.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PeerArgs {
+    /// Address of the Service of Knative's activators, as `IP:port`; without it Knative is left out.
+    #[arg(long)]
+    pub(crate) knative: Option<SocketAddr>,
 }
 
 /// Runs a benchmark in the namespace, which is deleted after it whatever came of it.

@@ -73,11 +73,17 @@ impl Row {
         row
     }
 
-    /// Holds the figure to a ratio that was agreed on.
-    pub(crate) fn hold(&mut self, ratio: impl Into<Ratio>, bar: f64) {
+    /// How the figure compares, without a ratio that was agreed on.
+    pub(crate) fn compare(&mut self, ratio: impl Into<Ratio>) {
         let Ratio { median, spread } = ratio.into();
         (self.ratio, self.spread) = (Some(median), spread);
-        (self.bar, self.holds) = (Some(bar), Some(median <= bar));
+    }
+
+    /// Holds the figure to a ratio that was agreed on.
+    pub(crate) fn hold(&mut self, ratio: impl Into<Ratio>, bar: f64) {
+        let ratio = ratio.into();
+        (self.bar, self.holds) = (Some(bar), Some(ratio.median <= bar));
+        self.compare(ratio);
     }
 
     /// A figure against the floor, with the ratio that was agreed on.

@@ -48,10 +48,20 @@ impl Rounds {
         Ok(before - self.0.len())
     }
 
+    /// Number of rounds.
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// Median of a subject's figures.
     pub(crate) fn median(&self, subject: &str) -> anyhow::Result<f64> {
+        self.quantile(subject, 0.5)
+    }
+
+    /// What this share of a subject's figures does not exceed.
+    pub(crate) fn quantile(&self, subject: &str, share: f64) -> anyhow::Result<f64> {
         let figures: Vec<f64> = self.0.iter().filter_map(|round| round.get(subject)).copied().collect();
-        quantile(&figures, 0.5).with_context(|| format!("no round of {subject} was counted"))
+        quantile(&figures, share).with_context(|| format!("no round of {subject} was counted"))
     }
 
     /// A subject's figures where each is a ratio already.
@@ -83,6 +93,7 @@ mod tests {
         assert_eq!(rounds.ratio("ours", "direct").ok(), Some(ratio));
         assert_eq!(rounds.ratios("ours").ok().and_then(|ratio| ratio.spread), Some((2.0, 30.0)));
         assert_eq!(rounds.median("ours").ok(), Some(8.0));
+        assert_eq!(rounds.quantile("ours", 0.99).ok(), Some(30.0));
         assert!(rounds.median("nobody").is_err());
     }
 
@@ -90,6 +101,7 @@ mod tests {
     fn a_round_in_which_the_yardstick_moved_is_thrown_away() {
         let mut rounds = rounds(&[(1.0, 1.0), (1.0, 1.1), (9.0, 5.0)]);
         assert_eq!(rounds.keep_steady("direct").unwrap(), 1);
+        assert_eq!(rounds.count(), 2);
         assert_eq!(rounds.median("ours").ok(), Some(1.0));
     }
 }

@@ -1,5 +1,5 @@
-//! The images of this workspace: Catnap's programs in one, the example functions in another, and in one each nginx and Knative's
-//! own program.
+//! The images of this workspace: Catnap's programs in one, the example functions in another, and in one each nginx, the program
+//! of Knative's conformance tests, and the programs of Knative Serving.
 //!
 //! Each is a small layer of Debian packages (see [`base`]) below a layer with the programs: built here with Cargo or Go, or out
 //! of more packages. They land as OCI archives under `target/images`; the Containerfiles build the same elsewhere.
@@ -91,7 +91,7 @@ pub struct Recipe {
 /// A program of others, built from a Go module that pins it.
 #[derive(Debug)]
 struct GoProgram {
-    /// The module's folder beside this crate's sources.
+    /// The module's folder, from this crate's own.
     module: &'static str,
     package: &'static str,
     name: &'static str,
@@ -150,9 +150,26 @@ pub const KNATIVE: Recipe = Recipe {
         package: "knative.dev/serving/test/test_images/runtime",
         name: "runtime",
     }),
-    entrypoint: &["/usr/local/bin/runtime"],
     ..EMPTY
 };
+
+/// The programs of Knative Serving, which benchmarks put beside Catnap. Each has an image of its own, as its manifests want it:
+/// that of `queue` goes into every pod.
+pub const KNATIVE_SERVING: [&Recipe; 5] = [
+    &serving("catnap-knative-activator:dev", "knative.dev/serving/cmd/activator", "activator"),
+    &serving("catnap-knative-autoscaler:dev", "knative.dev/serving/cmd/autoscaler", "autoscaler"),
+    &serving("catnap-knative-controller:dev", "knative.dev/serving/cmd/controller", "controller"),
+    &serving("catnap-knative-queue:dev", "knative.dev/serving/cmd/queue", "queue"),
+    &serving("catnap-knative-webhook:dev", "knative.dev/serving/cmd/webhook", "webhook"),
+];
+
+const fn serving(image: &'static str, package: &'static str, name: &'static str) -> Recipe {
+    Recipe {
+        name: image,
+        go: Some(GoProgram { module: "../bench/peers/knative/serving", package, name }),
+        ..EMPTY
+    }
+}
 
 /// Every image that tests and charts name.
 pub const ALL: [&Recipe; 5] = [&NGINX, &KNATIVE, &EXAMPLES, &CATNAP_WITH_FAIL_POINTS, &CATNAP];
@@ -213,7 +230,8 @@ impl Recipe {
 
     fn entrypoint(&self) -> Vec<String> {
         if self.entrypoint.is_empty() {
-            return self.programs.iter().take(1).map(|it| format!("/{PROGRAM_DIRECTORY}/{it}")).collect();
+            let program = self.programs.first().copied().or(self.go.as_ref().map(|it| it.name));
+            return program.iter().map(|it| format!("/{PROGRAM_DIRECTORY}/{it}")).collect();
         }
         self.entrypoint.iter().map(|&word| word.to_owned()).collect()
     }

@@ -17,8 +17,8 @@ use tokio::time::{Instant, interval, timeout};
 
 use super::{ClusterArgs, wire};
 
-/// Longest wait for a state of the cluster.
-const LIMIT: Duration = Duration::from_secs(120);
+/// Longest wait for a state of the cluster: the windows of a function that had a hundred pods, then the end of all of them.
+const LIMIT: Duration = Duration::from_secs(300);
 /// Between two looks at the cluster.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -56,10 +56,7 @@ impl ColdFunction {
         functions.create(&PostParams::default(), &object).await.context("cannot create the Function")?;
         eventually("the Function is Ready", async || {
             let function = functions.get_status(name).await?;
-            let conditions = function.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            Ok(conditions
-                .iter()
-                .any(|condition| condition["type"] == "Ready" && condition["status"] == "True"))
+            Ok(is_ready(&function))
         })
         .await?;
         Ok(Self {
@@ -129,6 +126,13 @@ impl ColdFunction {
         }
         Ok((answer.first_byte, phases))
     }
+}
+
+/// Whether an object's condition `Ready` is true.
+pub(crate) fn is_ready(object: &DynamicObject) -> bool {
+    let conditions = object.data["status"]["conditions"].as_array();
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
 
 /// The port that a rendered pod template listens on.

@@ -2,7 +2,9 @@
 
 use std::{io::Write as _, process::ExitCode};
 
-use catnap_e2e::images::{self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES, KNATIVE, NGINX};
+use catnap_e2e::images::{
+    self, ALL, CATNAP, CATNAP_WITH_FAIL_POINTS, EXAMPLES, KNATIVE, KNATIVE_SERVING, NGINX,
+};
 use clap::{Parser, ValueEnum};
 
 #[derive(Parser)]
@@ -25,9 +27,11 @@ enum Name {
     Nginx,
     /// Knative's own program, built with Go, `catnap-knative-runtime:dev`.
     Knative,
+    /// Knative Serving for benchmarks, built with Go, an image for each program: `catnap-knative-activator:dev` and so on.
+    KnativeServing,
     /// Only what is below the programs, `catnap-base:dev`.
     Base,
-    /// Everything but the base.
+    /// Everything but the base and Knative Serving.
     All,
 }
 
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
             Name::Examples => &[&EXAMPLES],
             Name::Nginx => &[&NGINX],
             Name::Knative => &[&KNATIVE],
+            Name::KnativeServing => &KNATIVE_SERVING,
             Name::All => &ALL,
             Name::Base => &[],
         };
