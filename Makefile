@@ -88,6 +88,10 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 	$(CARGO) build --package catnap --package catnap-example-hello
 	examples/demo.sh
 
+# With PEERS=knative, bench-cold, bench-burst and bench-step measure Knative Serving too, see bench/peers/knative.
+PEERS ?=
+export PEERS
+
 .PHONY: bench-cold
 bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment.
 	bench/cluster.sh cold $(ARGS)
@@ -95,6 +99,10 @@ bench-cold: deps-cluster images ## Measure cold starts against a bare Deployment
 .PHONY: bench-burst
 bench-burst: deps-cluster images ## Measure many cold starts at once against bare Deployments.
 	bench/cluster.sh burst $(ARGS)
+
+.PHONY: bench-step
+bench-step: deps-cluster images ## Measure how a function follows a step of its load from one request to a hundred.
+	bench/cluster.sh step $(ARGS)
 
 .PHONY: bench-wake
 bench-wake: deps-cluster images ## Measure the time from requests to writes of /scale, against plain writes by one client.

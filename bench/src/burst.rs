@@ -141,9 +141,9 @@ impl Burst {
         });
         let (functions, floors) = try_join_all(prepared).await?.into_iter().unzip();
         let services = peers.knative.into_iter().flat_map(|activator| {
-            let apply =
-                move |name| KnativeService::apply(client, cluster, activator, name, limit, RESTS_SOON);
-            names.iter().map(apply)
+            names
+                .iter()
+                .map(move |name| KnativeService::apply(client, cluster, activator, name, limit, RESTS_SOON))
         });
         let services = try_join_all(services).await?;
         let (median, last) = Default::default();

@@ -20,6 +20,7 @@ mod scale;
 #[cfg(test)]
 mod smoke;
 mod statistics;
+mod step;
 mod subject;
 mod wake;
 
@@ -44,6 +45,8 @@ enum Benchmark {
     Cold(cold::ColdArgs),
     /// Many cold starts at once against bare Deployments scaled by hand.
     Burst(burst::BurstArgs),
+    /// From one request at once to a hundred, on a function that takes one.
+    Step(step::StepArgs),
     /// From requests to accepted writes of `/scale`, where pods are only pretended.
     Wake(wake::WakeArgs),
     /// What ten thousand Functions at rest cost.
@@ -90,6 +93,10 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Burst(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             burst::run(client, arguments).await?
+        }
+        Benchmark::Step(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            step::run(client, arguments).await?
         }
         Benchmark::Wake(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;

@@ -62,6 +62,19 @@ fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
 /// How to read the rows of a benchmark, where that is not plain.
 fn method(benchmark: &str) -> &'static str {
     match benchmark {
+        "cold" | "burst" => {
+            " The floor are the same pods, scaled by hand. Knative
+stands beside with `PEERS=knative`: [Knative Serving](../bench/peers/knative/README.md) on the same cluster, called without an
+ingress, which would only add to its times."
+        }
+        "step" => {
+            " From one request at once to a hundred, on a running function that
+takes one at a time, for 200 ms; windows and utilization are the defaults of each. No request waits from the first second on in
+which 99 percent of those that are sent take less than 300 ms. Replicas are those that are asked for, pod-seconds those of
+pods that are there, from the step until the load ends a minute later. The floor is a Deployment scaled by hand to a pod for
+each request. Knative stands beside with `PEERS=knative`: [Knative Serving](../bench/peers/knative/README.md) on the same
+cluster, called without an ingress."
+        }
         "proxy" => {
             " CPU of the proxy's process for each request, beside nginx and
 HAProxy with one worker that write the same header fields; the floor is what the backend itself spends when it is called

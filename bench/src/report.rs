@@ -81,7 +81,7 @@ impl Row {
 
     /// Holds the figure to a ratio that was agreed on.
     pub(crate) fn hold(&mut self, ratio: impl Into<Ratio>, bar: f64) {
-        let ratio = ratio.into();
+        let ratio: Ratio = ratio.into();
         (self.bar, self.holds) = (Some(bar), Some(ratio.median <= bar));
         self.compare(ratio);
     }
