@@ -7,6 +7,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use catnap_crds::{Function, FunctionStatus, labels};
 use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, retry, starts_proof, wanted};
+use catnap_runtime::guarded::Guarded;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
@@ -83,7 +84,7 @@ fn proof_waits(context: &Context, function: &Function, revision: &str) -> bool {
     begins && !context.proofs.may_begin(function)
 }
 
-/// Adds the objects of these names that are not among `known`.
+/// Adds the objects of these names that are not among `known`; of one that cannot be read its metadata, which says whose it is.
 async fn complete<K>(
     client: &Client,
     namespace: &str,
@@ -91,12 +92,17 @@ async fn complete<K>(
     names: &[String],
 ) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Default
+        + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    // Whoever may make one may nest it so deep that nothing else reads it.
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
     let missing = names.iter().filter(|name| !known.iter().any(|object| object.name_any() == **name));
     let found = try_join_all(missing.map(|name| read(&api, name))).await?;
-    known.extend(found.into_iter().flatten().map(Arc::new));
+    known.extend(found.into_iter().flatten().map(|found| Arc::new(found.into_outline())));
     Ok(())
 }
 

@@ -103,7 +103,12 @@ pub(crate) async fn reconcile(
         context.backoff.succeeded(&key(function));
     }
     context.metrics.reconciled("ok", started.elapsed());
-    let pause = (!problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
+    // Of a record that has the name of the spec's revision and not its label, too.
+    let by_record = valid
+        .current
+        .as_ref()
+        .is_err_and(|problem| matches!(problem.reason, Reason::RevisionNameTaken | Reason::RecordUnreadable));
+    let pause = (by_record || !problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
     let time = report.next_look.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     Ok([pause, time].into_iter().flatten().min().map_or_else(Action::await_change, Action::requeue))
 }
