@@ -79,7 +79,9 @@ pub(crate) async fn reconcile(
     let valid =
         validate(function, observed, cluster, now).map_err(|source| ReconcileError::Validate { source })?;
     let mut plan = advance(&valid, now);
-    context.rates.ask(&valid.owner, plan.compared.as_ref());
+    if plan.compared.is_some() {
+        context.rates.ask(&valid.owner, plan.compared.as_ref());
+    }
     let proves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Proving);
     if !proves && !valid.cluster.proof_waits {
         context.proofs.not_begun(function);
@@ -94,6 +96,10 @@ pub(crate) async fn reconcile(
     update_status(&context, function, &report)
         .await
         .map_err(|source| ReconcileError::UpdateStatus { source })?;
+    if plan.compared.is_none() {
+        // Only now that the end is told: a look that has to be repeated must come to the same verdict.
+        context.rates.ask(&valid.owner, None);
+    }
     if let Some(source) = failed {
         return Err(ReconcileError::Delete { source });
     }

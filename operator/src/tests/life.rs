@@ -96,6 +96,21 @@ async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
 }
 
 #[tokio::test]
+async fn what_is_known_of_requests_is_kept_until_the_end_of_a_rollout_is_told() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    bench.ready_pods(&bench.revision(), 1);
+    bench.look().await.unwrap();
+    bench.pass_interval();
+    bench.api.fail_next("APPLY", "/status", 409, "Conflict", "the object has been modified");
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.asked(), 1, "the next look judges again, by the same numbers");
+    bench.look().await.unwrap();
+    assert_eq!(bench.asked(), 0);
+}
+
+#[tokio::test]
 async fn an_old_revision_that_is_scaled_up_meanwhile_is_not_deleted() {
     let bench = Bench::routed(&json!({})).await;
     bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
