@@ -94,6 +94,8 @@ pub(crate) fn start(
     let (functions, writer) = reflector::store();
     let claims = Arc::new(HostClaims::new(hosts, functions.clone(), touch.clone()));
     let proofs = Arc::new(Proofs::new(max_proofs, touch.clone()));
+    let calling = proofs.clone();
+    tokio::spawn(async move { calling.keep_calling().await });
     let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
     let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
     let events = events.default_backoff().reflect(writer);
