@@ -35,7 +35,7 @@ pub(crate) struct Context {
     pub(crate) contests: Contests,
     pub(crate) notices: mpsc::Sender<Notice>,
     pub(crate) metrics: Metrics,
-    pub(crate) backoff: Backoff,
+    pub(crate) backoff: Arc<Backoff>,
     pub(crate) rates: Arc<RateBook>,
 }
 
@@ -58,7 +58,7 @@ impl Context {
             settled: Settled::default(),
             contests: Contests::default(),
             notices,
-            backoff: Backoff::default(),
+            backoff: watched.backoff.clone(),
             client,
             rates,
             metrics,

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use catnap_crds::RevisionState;
 use catnap_operator_core::{Reason, RecordError, ValidateError, advance, build, report, validate};
 use catnap_runtime::Causes;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -106,7 +109,7 @@ pub(crate) async fn reconcile(
 
     // One that still fails is told of at once at the next look, too.
     if !problems.iter().any(|problem| problem.reason == Reason::WriteFailed) {
-        context.backoff.succeeded(&key(function));
+        context.backoff.forget(&key(function));
     }
     context.metrics.reconciled("ok", started.elapsed());
     // Of a record that has the name of the spec's revision and not its label, too.
@@ -121,7 +124,10 @@ pub(crate) async fn reconcile(
 
 /// When to try again after a failure.
 pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, context: &Context) -> Action {
+    let gone = context.functions.get(&ObjectRef::from_obj(function)).is_none();
     let (outcome, action) = match error.write_error().map(WriteError::class) {
+        // It went while it was looked at: its failures would be remembered for ever.
+        _ if gone => ("gone", Action::await_change()),
         // Who leads now will look at it.
         Some(Class::NotLeading) => ("not leading", Action::await_change()),
         // Somebody else was faster; usually the watch shows it before the wait is over.
@@ -155,6 +161,7 @@ impl ReconcileError {
     }
 }
 
-fn key(function: &impl ResourceExt) -> String {
+/// `<namespace>/<name>`.
+pub(crate) fn key(function: &impl ResourceExt) -> String {
     format!("{}/{}", function.namespace().unwrap_or_default(), function.name_any())
 }

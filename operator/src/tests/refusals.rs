@@ -156,6 +156,17 @@ async fn refusals_become_conditions_and_the_rest_is_tried_again() {
 }
 
 #[tokio::test]
+async fn what_goes_while_it_is_looked_at_leaves_nothing_behind() {
+    let bench = Bench::new(&json!({}));
+    bench.watch();
+    let function = bench.function();
+    bench.delete_function(NAMESPACE, "hello");
+    bench.api.fail_next("POST", "/deployments", 503, "ServiceUnavailable", "later");
+    assert!(bench.look_at_as_it_was(function).await.is_err());
+    assert_eq!((bench.failing(), bench.proofs()), (0, (0, 0)));
+}
+
+#[tokio::test]
 async fn a_refused_service_is_told_of() {
     let bench = Bench::new(&json!({}));
     bench.api.fail_next("APPLY", "/services/hello", 422, "Invalid", "spec.ports: bad");
