@@ -10,7 +10,7 @@ use catnap_operator_core::{HostSettings, RawDeployment};
 use catnap_runtime::{
     Causes,
     guarded::Guarded,
-    watch::{Change, follow},
+    watch::{Change, WATCH_SECONDS, follow},
 };
 use futures::StreamExt;
 use k8s_openapi::api::{
@@ -101,7 +101,8 @@ pub(crate) fn start(
     let calling = proofs.clone();
     tokio::spawn(async move { calling.keep_calling().await });
     let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
-    let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), config);
     let events = events.default_backoff().reflect(writer);
     let backoff = Arc::new(Backoff::default());
     tokio::spawn(watches.clone().functions(events, claims.clone(), proofs.clone(), backoff.clone()));
@@ -352,7 +353,10 @@ pub(crate) fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
     use catnap_operator_core::Claims;
+    use catnap_testkit::FakeApi;
     use futures::stream;
     use serde_json::json;
 
@@ -388,5 +392,25 @@ mod tests {
         assert_eq!(failing_after(vec![Event::Delete(function("b"))]).await, ["n/a", "n/c"]);
         let listed = vec![Event::Init, Event::InitApply(function("b")), Event::InitDone];
         assert_eq!(failing_after(listed).await, ["n/b"]);
+    }
+
+    #[tokio::test]
+    async fn no_watch_is_deaf_for_long() {
+        let api = FakeApi::default();
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let _watched = start(&api.client(), "catnap", "activator", settings(Claims::Open), 1, &metrics);
+        let all_watch = async {
+            let mut seen = BTreeMap::new();
+            while seen.len() <= OTHER_WATCHES {
+                let calls = api.take_calls().into_iter().filter(|call| call.query.contains("watch=true"));
+                seen.extend(calls.map(|call| (call.path, call.query)));
+                tokio::task::yield_now().await;
+            }
+            seen
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(20), all_watch).await.unwrap();
+        for (path, query) in seen {
+            assert!(query.contains(&format!("timeoutSeconds={WATCH_SECONDS}")), "{path}: {query}");
+        }
     }
 }
