@@ -45,7 +45,7 @@ pub(crate) async fn dereference(
     let caches = &context.caches;
     let activator_addresses = caches.activator_addresses.read().clone();
     let hosts = context.claims.judge(function);
-    let Wanted { services, endpoint_slices, controller_revisions, deployments } =
+    let Wanted { services, endpoint_slices, controller_revisions, mut deployments } =
         wanted(function, &owner, &activator_addresses)
             .map_err(|source| DereferenceError::Content { source })?;
     let key = FunctionKey { namespace: owner.namespace.clone(), name: owner.name.clone() };
@@ -57,6 +57,11 @@ pub(crate) async fn dereference(
         endpoint_slices: caches.endpoint_slices.of(&key),
         pods: caches.pods.of(&key),
     };
+    // What spec.traffic names and has no record is not made. A Function that rolls out is looked at every second.
+    let told =
+        |name: &String| function.status.iter().any(|it| it.revisions.iter().any(|it| it.name == *name));
+    let recorded = |name: &String| observed.controller_revisions.iter().any(|it| it.name_any() == *name);
+    deployments.retain(|name| controller_revisions.contains(name) || recorded(name) || told(name));
     let proof_waits = controller_revisions.iter().any(|name| proof_waits(context, function, name));
     let new_revision = controller_revisions
         .iter()

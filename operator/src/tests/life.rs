@@ -59,6 +59,18 @@ async fn a_function_at_rest_costs_no_call_at_all() {
 }
 
 #[tokio::test]
+async fn a_revision_that_is_missing_is_not_asked_for_again_and_again() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["traffic"] = json!([{"revision": "hello-missing", "percent": 100}]));
+    bench.look().await.unwrap();
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("RoutesReady"), "False/RevisionMissing");
+    bench.api.take_calls();
+    bench.look().await.unwrap();
+    assert_eq!(bench.api.take_calls(), []);
+}
+
+#[tokio::test]
 async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     let bench = Bench::routed(&json!({})).await;
     assert_eq!(bench.asked(), 0);
