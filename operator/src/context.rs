@@ -1,6 +1,6 @@
 //! What every reconciliation uses.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use catnap_runtime::{events::Notice, lease::Leadership};
 use k8s_openapi::jiff::Timestamp;
@@ -34,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) settled: Settled,
     pub(crate) contests: Contests,
     pub(crate) notices: mpsc::Sender<Notice>,
+    /// Whether the last one found no room there.
+    pub(crate) events_in_vain: AtomicBool,
     pub(crate) metrics: Metrics,
     pub(crate) backoff: Arc<Backoff>,
     pub(crate) rates: Arc<RateBook>,
@@ -58,6 +60,7 @@ impl Context {
             settled: Settled::default(),
             contests: Contests::default(),
             notices,
+            events_in_vain: AtomicBool::new(false),
             backoff: watched.backoff.clone(),
             client,
             rates,

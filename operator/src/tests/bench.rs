@@ -111,6 +111,7 @@ impl Bench {
             settled: Settled::default(),
             contests: Contests::default(),
             notices,
+            events_in_vain: AtomicBool::new(false),
             backoff: Arc::default(),
             client,
             rates: Arc::default(),
@@ -153,6 +154,14 @@ impl Bench {
         let gone = Guarded(Ok(gone));
         self.store.lock().apply_watcher_event(&Event::Delete(gone.clone()));
         self.context.claims.forget(&gone);
+    }
+
+    /// As if nobody wrote Events any more.
+    pub(crate) fn fill_notices(&self) {
+        while let Ok(room) = self.context.notices.try_reserve() {
+            // A place that is never given back.
+            std::mem::forget(room);
+        }
     }
 
     /// All that was to become an Event so far.

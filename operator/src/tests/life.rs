@@ -1,10 +1,11 @@
 //! A Function from its creation through a new revision, with every write.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use catnap_crds::{Function, RevisionState};
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::bench::{Bench, FIRST, NAMESPACE};
 
@@ -228,4 +229,19 @@ async fn who_does_not_lead_writes_nothing() {
     bench.leads.store(true, Ordering::Relaxed);
     bench.look().await.unwrap();
     assert!(bench.api.get::<Service>(NAMESPACE, "hello").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_room_hold_up_only_the_first_look() {
+    let bench = Bench::new(&json!({}));
+    bench.fill_notices();
+    let start = Instant::now();
+    bench.look().await.unwrap();
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
+    for image in ["example/hello:2", "example/hello:3"] {
+        bench.edit_spec(|spec| spec["image"] = json!(image));
+        bench.look().await.unwrap();
+    }
+    assert_eq!(start.elapsed(), waited);
 }
