@@ -38,9 +38,14 @@ impl Backoff {
         self.0.lock().get(function).is_some_and(|it| it.count >= 2 && it.since.elapsed() >= LASTING)
     }
 
-    /// Forgets the failures of `function`.
-    pub(crate) fn succeeded(&self, function: &str) {
+    /// Forgets the failures of `function`, which was reconciled or is gone.
+    pub(crate) fn forget(&self, function: &str) {
         self.0.lock().remove(function);
+    }
+
+    /// Forgets the failures of those that `exists` denies.
+    pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
+        self.0.lock().retain(|function, _| exists(function));
     }
 
     /// How many Functions fail now.
@@ -60,7 +65,7 @@ mod tests {
         assert_eq!(waits[..4], [100, 200, 400, 800]);
         assert_eq!(waits[39], 60_000);
         assert_eq!(backoff.failed("b").as_millis(), 100);
-        backoff.succeeded("a");
+        backoff.forget("a");
         assert_eq!(backoff.failed("a").as_millis(), 100);
     }
 
@@ -74,7 +79,7 @@ mod tests {
         backoff.failed("a");
         assert!(backoff.lasts("a"));
         assert!(!backoff.lasts("b"));
-        backoff.succeeded("a");
+        backoff.forget("a");
         backoff.failed("a");
         backoff.failed("a");
         assert!(!backoff.lasts("a"), "not for long");

@@ -1,6 +1,6 @@
 //! What every reconciliation uses.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use catnap_runtime::{events::Notice, lease::Leadership};
 use k8s_openapi::jiff::Timestamp;
@@ -34,8 +34,10 @@ pub(crate) struct Context {
     pub(crate) settled: Settled,
     pub(crate) contests: Contests,
     pub(crate) notices: mpsc::Sender<Notice>,
+    /// Whether the last one found no room there.
+    pub(crate) events_in_vain: AtomicBool,
     pub(crate) metrics: Metrics,
-    pub(crate) backoff: Backoff,
+    pub(crate) backoff: Arc<Backoff>,
     pub(crate) rates: Arc<RateBook>,
 }
 
@@ -58,7 +60,8 @@ impl Context {
             settled: Settled::default(),
             contests: Contests::default(),
             notices,
-            backoff: Backoff::default(),
+            events_in_vain: AtomicBool::new(false),
+            backoff: watched.backoff.clone(),
             client,
             rates,
             metrics,

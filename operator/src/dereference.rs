@@ -7,6 +7,7 @@ use std::{fmt::Debug, sync::Arc};
 
 use catnap_crds::{Function, FunctionStatus, labels};
 use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, retry, starts_proof, wanted};
+use catnap_runtime::guarded::Guarded;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
@@ -44,7 +45,7 @@ pub(crate) async fn dereference(
     let caches = &context.caches;
     let activator_addresses = caches.activator_addresses.read().clone();
     let hosts = context.claims.judge(function);
-    let Wanted { services, endpoint_slices, controller_revisions, deployments } =
+    let Wanted { services, endpoint_slices, controller_revisions, mut deployments } =
         wanted(function, &owner, &activator_addresses)
             .map_err(|source| DereferenceError::Content { source })?;
     let key = FunctionKey { namespace: owner.namespace.clone(), name: owner.name.clone() };
@@ -56,6 +57,11 @@ pub(crate) async fn dereference(
         endpoint_slices: caches.endpoint_slices.of(&key),
         pods: caches.pods.of(&key),
     };
+    // What spec.traffic names and has no record is not made. A Function that rolls out is looked at every second.
+    let told =
+        |name: &String| function.status.iter().any(|it| it.revisions.iter().any(|it| it.name == *name));
+    let recorded = |name: &String| observed.controller_revisions.iter().any(|it| it.name_any() == *name);
+    deployments.retain(|name| controller_revisions.contains(name) || recorded(name) || told(name));
     let proof_waits = controller_revisions.iter().any(|name| proof_waits(context, function, name));
     let new_revision = controller_revisions
         .iter()
@@ -83,7 +89,7 @@ fn proof_waits(context: &Context, function: &Function, revision: &str) -> bool {
     begins && !context.proofs.may_begin(function)
 }
 
-/// Adds the objects of these names that are not among `known`.
+/// Adds the objects of these names that are not among `known`; of one that cannot be read its metadata, which says whose it is.
 async fn complete<K>(
     client: &Client,
     namespace: &str,
@@ -91,12 +97,17 @@ async fn complete<K>(
     names: &[String],
 ) -> Result<(), WriteError>
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Debug
+        + Default
+        + DeserializeOwned,
 {
-    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    // Whoever may make one may nest it so deep that nothing else reads it.
+    let api: Api<Guarded<K>> = Api::namespaced(client.clone(), namespace);
     let missing = names.iter().filter(|name| !known.iter().any(|object| object.name_any() == **name));
     let found = try_join_all(missing.map(|name| read(&api, name))).await?;
-    known.extend(found.into_iter().flatten().map(Arc::new));
+    known.extend(found.into_iter().flatten().map(|found| Arc::new(found.into_outline())));
     Ok(())
 }
 

@@ -1,21 +1,29 @@
 //! How many new revisions prove themselves at once, in the whole cluster: whoever comes too late waits. Next is one of the
-//! namespace in which the fewest are at it, the oldest Function first: no tenant keeps the others waiting.
+//! namespace in which the fewest are at it, the oldest Function first: no tenant keeps the others waiting. Nor does one whose pods
+//! come and go without end: a proof that takes long goes on, and its place is free.
 //!
 //! Who is at it is read from the Functions' statuses as they are watched, so that a new leader knows it too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use catnap_crds::Function;
+use catnap_crds::{Function, FunctionStatus, RevisionState};
 use catnap_operator_core::is_proving;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::{
     cache::FunctionKey,
     touches::{Touch, When},
     watch::GuardedFunction,
 };
+
+/// A proof that takes longer has no place any more. Most that will not come to an end are known to fail long before.
+const LONGEST: Duration = Duration::from_secs(300);
+/// Places that became free by time alone are looked for this often.
+const CHECK: Duration = Duration::from_secs(15);
 
 /// The proofs that are under way and those that wait.
 #[derive(Debug)]
@@ -27,12 +35,27 @@ pub(crate) struct Proofs {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Functions whose status says that a revision proves itself.
-    proving: BTreeSet<FunctionKey>,
+    /// Functions whose status says that a revision is at its proof.
+    proving: BTreeMap<FunctionKey, Proof>,
     /// Functions that may prove one, with the resourceVersion of when they were told so: their status says it next.
     granted: BTreeMap<FunctionKey, Option<String>>,
     /// Functions that wait, by the time of their creation.
     waiting: BTreeSet<(i64, FunctionKey)>,
+}
+
+/// A proof that is under way.
+#[derive(Clone, Copy, Debug)]
+struct Proof {
+    /// When it was first seen. One that fails now and then is no younger for that.
+    since: Instant,
+    /// Whether something is known to keep the revision from getting ready.
+    fails: bool,
+}
+
+impl Proof {
+    fn has_place(&self) -> bool {
+        !self.fails && self.since.elapsed() < LONGEST
+    }
 }
 
 impl Proofs {
@@ -82,11 +105,16 @@ impl Proofs {
         let key = key(function);
         let mut state = self.state.lock();
         let before = state.occupied();
-        if state.granted.get(&key).is_some_and(|version| *version != function.resource_version()) {
+        let moved = state.granted.get(&key).is_some_and(|version| *version != function.resource_version());
+        if moved {
             state.granted.remove(&key);
         }
-        if function.status.as_ref().is_some_and(is_proving) {
-            state.proving.insert(key);
+        let at_it = |it: &&FunctionStatus| it.revisions.iter().any(|it| it.state == RevisionState::Proving);
+        if let Some(status) = function.status.as_ref().filter(at_it) {
+            // One that was granted has a time of its own.
+            let before = state.proving.get(&key).filter(|_| !moved).map(|proof| proof.since);
+            let since = before.unwrap_or_else(Instant::now);
+            state.proving.insert(key, Proof { since, fails: !is_proving(status) });
         } else {
             state.proving.remove(&key);
         }
@@ -102,7 +130,7 @@ impl Proofs {
         let left = [
             state.waiting.remove(&(created(function), key.clone())),
             state.granted.remove(&key).is_some(),
-            state.proving.remove(&key),
+            state.proving.remove(&key).is_some(),
         ];
         if left.contains(&true) {
             self.call_next(&state);
@@ -112,10 +140,20 @@ impl Proofs {
     /// After a new list of all Functions: whatever `exists` denies went unseen.
     pub(crate) fn retain(&self, exists: impl Fn(&FunctionKey) -> bool) {
         let mut state = self.state.lock();
-        state.proving.retain(&exists);
+        state.proving.retain(|key, _| exists(key));
         state.granted.retain(|key, _| exists(key));
         state.waiting.retain(|(_, key)| exists(key));
         self.call_next(&state);
+    }
+
+    /// Calls those who wait for places that become free by time alone, for ever.
+    pub(crate) async fn keep_calling(&self) {
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            check.tick().await;
+            self.call_next(&self.state.lock());
+        }
     }
 
     /// How many are at it, and how many wait.
@@ -140,8 +178,10 @@ impl State {
 
     /// Functions that have a place, without `except`.
     fn at_it(&self, except: Option<&FunctionKey>) -> impl Iterator<Item = &FunctionKey> {
-        let granted = self.granted.keys().filter(|key| !self.proving.contains(*key));
-        self.proving.iter().chain(granted).filter(move |key| Some(*key) != except)
+        let proving = self.proving.iter().filter(|(_, proof)| proof.has_place()).map(|(key, _)| key);
+        let has_place = |key: &FunctionKey| self.proving.get(key).is_some_and(Proof::has_place);
+        let granted = self.granted.keys().filter(move |key| !has_place(key));
+        proving.chain(granted).filter(move |key| Some(*key) != except)
     }
 
     /// Those that wait and may begin, as many as there are places when `except` has none. Each of them counts in its namespace

@@ -88,6 +88,14 @@ struct Asked {
     looked_at: Instant,
 }
 
+impl Asked {
+    /// Nobody tells any more.
+    fn lost(&mut self) {
+        self.known_since = None;
+        self.revisions.values_mut().for_each(Growth::lost);
+    }
+}
+
 /// What ended of one revision since it is asked about. The autoscaler tells sums that begin anew where another one leads, where
 /// nobody asked for a while, or where an activator forgot; so what they grow by is added up, between two that can be compared.
 #[derive(Clone, Copy, Debug, Default)]
@@ -166,18 +174,23 @@ impl RateBook {
         (functions.len(), functions.values().filter(|asked| asked.known_since.is_some()).count())
     }
 
-    /// What is asked now. More than a frame may hold waits until there is room.
+    /// What is asked now. More than a frame may hold waits until there is room, and nothing is known of it until then.
     fn wanted(&self) -> BTreeSet<RevisionId> {
         let mut functions = self.functions.lock();
         functions.retain(|_, asked| asked.looked_at.elapsed() < FORGOTTEN);
-        let ids = functions.iter().flat_map(|(uid, asked)| {
-            asked.revisions.keys().map(|name| RevisionId {
+        let mut wanted = BTreeSet::new();
+        for (uid, asked) in functions.iter_mut() {
+            if wanted.len() + asked.revisions.len() > MAX_COUNTED {
+                asked.lost();
+                continue;
+            }
+            wanted.extend(asked.revisions.keys().map(|name| RevisionId {
                 namespace: asked.namespace.clone(),
                 name: name.as_str().into(),
                 function_uid: uid.as_str().into(),
-            })
-        });
-        ids.take(MAX_COUNTED).collect()
+            }));
+        }
+        wanted
     }
 
     /// Returns when something is asked.
@@ -204,10 +217,7 @@ impl RateBook {
 
     /// Nobody tells any more.
     fn lost(&self) {
-        for asked in self.functions.lock().values_mut() {
-            asked.known_since = None;
-            asked.revisions.values_mut().for_each(Growth::lost);
-        }
+        self.functions.lock().values_mut().for_each(Asked::lost);
     }
 }
 

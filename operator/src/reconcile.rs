@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use catnap_crds::RevisionState;
 use catnap_operator_core::{Reason, RecordError, ValidateError, advance, build, report, validate};
 use catnap_runtime::Causes;
-use kube::{ResourceExt, runtime::controller::Action};
+use kube::{
+    ResourceExt,
+    runtime::{controller::Action, reflector::ObjectRef},
+};
 use tokio::time::Instant;
 
 use crate::{
@@ -79,7 +82,9 @@ pub(crate) async fn reconcile(
     let valid =
         validate(function, observed, cluster, now).map_err(|source| ReconcileError::Validate { source })?;
     let mut plan = advance(&valid, now);
-    context.rates.ask(&valid.owner, plan.compared.as_ref());
+    if plan.compared.is_some() {
+        context.rates.ask(&valid.owner, plan.compared.as_ref());
+    }
     let proves = plan.revisions.iter().any(|revision| revision.state == RevisionState::Proving);
     if !proves && !valid.cluster.proof_waits {
         context.proofs.not_begun(function);
@@ -94,23 +99,35 @@ pub(crate) async fn reconcile(
     update_status(&context, function, &report)
         .await
         .map_err(|source| ReconcileError::UpdateStatus { source })?;
+    if plan.compared.is_none() {
+        // Only now that the end is told: a look that has to be repeated must come to the same verdict.
+        context.rates.ask(&valid.owner, None);
+    }
     if let Some(source) = failed {
         return Err(ReconcileError::Delete { source });
     }
 
     // One that still fails is told of at once at the next look, too.
     if !problems.iter().any(|problem| problem.reason == Reason::WriteFailed) {
-        context.backoff.succeeded(&key(function));
+        context.backoff.forget(&key(function));
     }
     context.metrics.reconciled("ok", started.elapsed());
-    let pause = (!problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
+    // Of a record that has the name of the spec's revision and not its label, too.
+    let by_record = valid
+        .current
+        .as_ref()
+        .is_err_and(|problem| matches!(problem.reason, Reason::RevisionNameTaken | Reason::RecordUnreadable));
+    let pause = (by_record || !problems.is_empty()).then_some(LOOK_AGAIN_AT_PROBLEMS);
     let time = report.next_look.and_then(|at| Duration::try_from(at.duration_since(now)).ok());
     Ok([pause, time].into_iter().flatten().min().map_or_else(Action::await_change, Action::requeue))
 }
 
 /// When to try again after a failure.
 pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, context: &Context) -> Action {
+    let gone = context.functions.get(&ObjectRef::from_obj(function)).is_none();
     let (outcome, action) = match error.write_error().map(WriteError::class) {
+        // It went while it was looked at: its failures would be remembered for ever.
+        _ if gone => ("gone", Action::await_change()),
         // Who leads now will look at it.
         Some(Class::NotLeading) => ("not leading", Action::await_change()),
         // Somebody else was faster; usually the watch shows it before the wait is over.
@@ -144,6 +161,7 @@ impl ReconcileError {
     }
 }
 
-fn key(function: &impl ResourceExt) -> String {
+/// `<namespace>/<name>`.
+pub(crate) fn key(function: &impl ResourceExt) -> String {
     format!("{}/{}", function.namespace().unwrap_or_default(), function.name_any())
 }

@@ -1,6 +1,6 @@
 //! Whole reconciliations against an API server in memory: objects in, writes out.
 
-mod bench;
+pub(crate) mod bench;
 mod healing;
 mod hosts;
 mod life;

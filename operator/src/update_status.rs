@@ -1,6 +1,6 @@
 //! Fifth stage: writes the status when it says something else than before, then tells the news as Events.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use catnap_crds::Function;
 use catnap_operator_core::{News, Report};
@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::{context::Context, watch::GuardedFunction, write::WriteError};
 
-/// Longest wait for those who have as much to tell.
+/// Longest wait for those who have as much to tell. Once it was in vain nobody waits before there is room again: those who
+/// reconcile are few, and each would wait for every Event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the status was not written.
@@ -67,7 +68,13 @@ async fn tell(context: &Context, function: &Function, news: &News) {
         warning: news.warning,
         note: news.note.clone(),
     };
-    if context.notices.send_timeout(notice, EVENT_TIMEOUT).await.is_err() {
+    let told = if context.events_in_vain.load(Ordering::Relaxed) {
+        context.notices.try_send(notice).is_ok()
+    } else {
+        context.notices.send_timeout(notice, EVENT_TIMEOUT).await.is_ok()
+    };
+    context.events_in_vain.store(!told, Ordering::Relaxed);
+    if !told {
         tracing::warn!(reason = news.reason, "an Event found no room in time");
         context.metrics.event("Dropped");
     }

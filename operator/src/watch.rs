@@ -10,7 +10,7 @@ use catnap_operator_core::{HostSettings, RawDeployment};
 use catnap_runtime::{
     Causes,
     guarded::Guarded,
-    watch::{Change, follow},
+    watch::{Change, WATCH_SECONDS, follow},
 };
 use futures::StreamExt;
 use k8s_openapi::api::{
@@ -33,10 +33,12 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    backoff::Backoff,
     cache::{Cache, FunctionKey},
     claims::{HostClaims, NamespaceClaims},
     metrics::Metrics,
     proofs::Proofs,
+    reconcile::key,
     touches::{Touch, Touches, When},
 };
 
@@ -62,6 +64,8 @@ pub(crate) struct Watched {
     pub(crate) claims: Arc<HostClaims>,
     /// Whose revisions prove themselves.
     pub(crate) proofs: Arc<Proofs>,
+    /// Failures of Functions that are there.
+    pub(crate) backoff: Arc<Backoff>,
     /// Functions to look at again.
     pub(crate) touched: Touches<ObjectRef<GuardedFunction>>,
     /// How many of the watches other than that of Functions have a complete list.
@@ -94,10 +98,14 @@ pub(crate) fn start(
     let (functions, writer) = reflector::store();
     let claims = Arc::new(HostClaims::new(hosts, functions.clone(), touch.clone()));
     let proofs = Arc::new(Proofs::new(max_proofs, touch.clone()));
+    let calling = proofs.clone();
+    tokio::spawn(async move { calling.keep_calling().await });
     let watches = Watches { touch, done, metrics: metrics.clone(), functions: functions.clone() };
-    let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), watcher::Config::default());
+    let config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let events = watcher::watcher(Api::<GuardedFunction>::all(client.clone()), config);
     let events = events.default_backoff().reflect(writer);
-    tokio::spawn(watches.clone().functions(events, claims.clone(), proofs.clone()));
+    let backoff = Arc::new(Backoff::default());
+    tokio::spawn(watches.clone().functions(events, claims.clone(), proofs.clone(), backoff.clone()));
     tokio::spawn(watches.clone().namespaces(client, claims.clone()));
 
     let all = caches.clone();
@@ -136,7 +144,7 @@ pub(crate) fn start(
     let services = Api::namespaced(client.clone(), namespace);
     tokio::spawn(watches.activator(services, activator_service.to_owned(), caches.clone()));
 
-    Watched { functions, caches, claims, proofs, touched, synced }
+    Watched { functions, caches, claims, proofs, backoff, touched, synced }
 }
 
 #[derive(Clone)]
@@ -153,6 +161,7 @@ impl Watches {
         events: impl futures::Stream<Item = watcher::Result<Event<GuardedFunction>>>,
         claims: Arc<HostClaims>,
         proofs: Arc<Proofs>,
+        backoff: Arc<Backoff>,
     ) {
         let mut events = std::pin::pin!(events);
         while let Some(event) = events.next().await {
@@ -165,6 +174,7 @@ impl Watches {
                 }
                 Ok(Event::Delete(function)) => {
                     claims.forget(&function);
+                    backoff.forget(&key(&function));
                     if let Ok(function) = &function.0 {
                         proofs.forget(function);
                     }
@@ -178,8 +188,12 @@ impl Watches {
                 // Only now the store has what was listed.
                 Ok(Event::InitDone) => {
                     claims.relisted();
-                    proofs.retain(|FunctionKey { namespace, name }| {
+                    let exists = |namespace: &str, name: &str| {
                         self.functions.get(&ObjectRef::new(name).within(namespace)).is_some()
+                    };
+                    proofs.retain(|FunctionKey { namespace, name }| exists(namespace, name));
+                    backoff.retain(|function| {
+                        function.split_once('/').is_some_and(|(namespace, name)| exists(namespace, name))
                     });
                     self.touch_all();
                 }
@@ -334,5 +348,69 @@ pub(crate) fn kind<K: Resource<DynamicType = ()>>() -> &'static str {
     match K::kind(&()) {
         std::borrow::Cow::Borrowed(kind) => kind,
         std::borrow::Cow::Owned(_) => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use catnap_operator_core::Claims;
+    use catnap_testkit::FakeApi;
+    use futures::stream;
+    use serde_json::json;
+
+    use super::*;
+    use crate::tests::bench::settings;
+
+    fn function(name: &str) -> GuardedFunction {
+        let metadata = json!({"name": name, "namespace": "n", "uid": name});
+        Guarded(Ok(serde_json::from_value(json!({"metadata": metadata, "spec": {"image": "i"}})).unwrap()))
+    }
+
+    /// Failures of `a`, `b` and `c` after these events.
+    async fn failing_after(events: Vec<Event<GuardedFunction>>) -> Vec<&'static str> {
+        let (touch, _touched) = Touches::new();
+        let (functions, writer) = reflector::store();
+        let claims = Arc::new(HostClaims::new(settings(Claims::Open), functions.clone(), touch.clone()));
+        let proofs = Arc::new(Proofs::new(1, touch.clone()));
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let backoff = Arc::new(Backoff::default());
+        for name in ["n/a", "n/b", "n/c"] {
+            backoff.failed(name);
+        }
+        let watches = Watches { touch, done: watch::channel(0).0, metrics, functions };
+        let events = stream::iter(events.into_iter().map(Ok)).reflect(writer);
+        watches.functions(events, claims, proofs, backoff.clone()).await;
+        // The first failure of one that is not known has the shortest wait.
+        let shortest = backoff.failed("n/new");
+        ["n/a", "n/b", "n/c"].into_iter().filter(|name| backoff.failed(name) > shortest).collect()
+    }
+
+    #[tokio::test]
+    async fn failures_of_what_is_gone_are_forgotten() {
+        assert_eq!(failing_after(vec![Event::Delete(function("b"))]).await, ["n/a", "n/c"]);
+        let listed = vec![Event::Init, Event::InitApply(function("b")), Event::InitDone];
+        assert_eq!(failing_after(listed).await, ["n/b"]);
+    }
+
+    #[tokio::test]
+    async fn no_watch_is_deaf_for_long() {
+        let api = FakeApi::default();
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let _watched = start(&api.client(), "catnap", "activator", settings(Claims::Open), 1, &metrics);
+        let all_watch = async {
+            let mut seen = BTreeMap::new();
+            while seen.len() <= OTHER_WATCHES {
+                let calls = api.take_calls().into_iter().filter(|call| call.query.contains("watch=true"));
+                seen.extend(calls.map(|call| (call.path, call.query)));
+                tokio::task::yield_now().await;
+            }
+            seen
+        };
+        let seen = tokio::time::timeout(Duration::from_secs(20), all_watch).await.unwrap();
+        for (path, query) in seen {
+            assert!(query.contains(&format!("timeoutSeconds={WATCH_SECONDS}")), "{path}: {query}");
+        }
     }
 }

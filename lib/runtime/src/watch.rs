@@ -20,7 +20,7 @@ use crate::backoff::GrowingDelay;
 use crate::guarded::Guarded;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
-const WATCH_SECONDS: u32 = 60;
+pub const WATCH_SECONDS: u32 = 60;
 /// An API server that restarts is noticed within a few seconds of its return.
 const FIRST_DELAY: Duration = Duration::from_millis(200);
 const LONGEST_DELAY: Duration = Duration::from_secs(5);

@@ -37,16 +37,15 @@ impl Verdict {
         Self { status: "Unknown", reason: reason.to_owned(), message: message.into() }
     }
 
-    /// The condition of this type; its time stays while its status does.
+    /// The condition of this type; the time of the one that is `known` stays while its status does.
     pub(crate) fn condition(
         self,
         type_: &str,
-        previous: &[Condition],
+        known: Option<&Condition>,
         generation: i64,
         now: Timestamp,
     ) -> Condition {
-        let since =
-            find(previous, type_).filter(|it| it.status == self.status).map(|it| it.last_transition_time.0);
+        let since = known.filter(|it| it.status == self.status).map(|it| it.last_transition_time.0);
         Condition {
             type_: type_.to_owned(),
             status: self.status.to_owned(),

@@ -54,7 +54,7 @@ pub(crate) fn pod_failure(pod: &Pod, record: Option<&RevisionRecord>, now: Times
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     let container = containers.filter_map(container_failure).min_by_key(|failure| failure.reason);
-    container.or_else(|| unschedulable(status)).or_else(|| {
+    container.or_else(|| unschedulable(status)).or_else(|| ignored(pod, status, now)).or_else(|| {
         let start = Start::of(status)?;
         (start.slow_at()? <= now).then(|| Failure {
             reason: Reason::NeverReady,
@@ -66,7 +66,9 @@ pub(crate) fn pod_failure(pod: &Pod, record: Option<&RevisionRecord>, now: Times
 
 /// When a pod that is not ready yet will have taken long.
 pub(crate) fn slow_at(pod: &Pod) -> Option<Timestamp> {
-    Start::of(pod.status.as_ref()?)?.slow_at()
+    let status = pod.status.as_ref()?;
+    let ignored = ignored_since(pod, status).and_then(|since| since.checked_add(SLOW).ok());
+    ignored.or_else(|| Start::of(status)?.slow_at())
 }
 
 fn unschedulable(status: &PodStatus) -> Option<Failure> {
@@ -76,6 +78,44 @@ fn unschedulable(status: &PodStatus) -> Option<Failure> {
         message: bounded(scheduled.message.as_deref().unwrap_or("no node has room for a pod")),
         since: scheduled.last_transition_time.as_ref().map(|time| time.0),
     })
+}
+
+/// Since when nobody says anything of a pod: no scheduler whether there is a node for it, or the node's kubelet whether it begins.
+fn ignored_since(pod: &Pod, status: &PodStatus) -> Option<Timestamp> {
+    let PodStatus { init_container_statuses, container_statuses, .. } = status;
+    let begun = [init_container_statuses, container_statuses].into_iter().flatten().any(|it| !it.is_empty());
+    let since = match placed(status) {
+        Some(condition) => &condition.last_transition_time,
+        None => &pod.metadata.creation_timestamp,
+    };
+    since.as_ref().filter(|_| !begun).map(|time| time.0)
+}
+
+/// That the pod has a node, in the scheduler's words.
+fn placed(status: &PodStatus) -> Option<&PodCondition> {
+    condition(status, "PodScheduled").filter(|it| it.status == "True")
+}
+
+fn ignored(pod: &Pod, status: &PodStatus, now: Timestamp) -> Option<Failure> {
+    let since = ignored_since(pod, status)?;
+    let gated = || {
+        let reason = condition(status, "PodScheduled").and_then(|it| it.reason.as_deref());
+        reason == Some("SchedulingGated")
+    };
+    let (reason, message) = if placed(status).is_some() {
+        let message = "the kubelet of the pod's node has not begun with it; `kubectl describe pods` tells which node that is";
+        (Reason::NeverReady, message)
+    } else if gated() {
+        let message =
+            "the pod has scheduling gates: no node is looked for before whoever set them removes them";
+        (Reason::Unschedulable, message)
+    } else {
+        let message = "no scheduler has looked at the pod: a schedulerName in podTemplate must be that of one that runs, and a \
+                       nodeName that of a node that is there";
+        (Reason::Unschedulable, message)
+    };
+    let slow = since.checked_add(SLOW).is_ok_and(|slow_at| slow_at <= now);
+    slow.then(|| Failure { reason, message: message.to_owned(), since: Some(since) })
 }
 
 /// A container that nothing is known to be wrong with and that is not ready.

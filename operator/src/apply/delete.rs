@@ -1,19 +1,18 @@
 //! Deletes what a Function no longer needs. What cannot be deleted is told of, and tried again; nothing else waits for it.
 
-use catnap_crds::Function;
 use catnap_operator_core::{Obsolete, Owner};
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::Service,
     discovery::v1::EndpointSlice,
 };
-use kube::{Api, Resource, core::NamespaceResourceScope};
+use kube::{Api, Resource, ResourceExt, core::NamespaceResourceScope};
 use serde::de::DeserializeOwned;
 
 use super::{Applied, Applier, ApplyError};
 use crate::{
     refusal::not_deleted,
-    watch::kind,
+    watch::{GuardedFunction, kind},
     write::{Class, WriteError, read},
 };
 
@@ -88,9 +87,10 @@ impl Applier<'_> {
     /// which a revision that serves by now is none yet.
     async fn still_current(&self) -> Result<(), ApplyError> {
         let Owner { namespace, name, .. } = &self.function.owner;
-        let api: Api<Function> = Api::namespaced(self.context.client.clone(), namespace);
+        // However deep it is.
+        let api: Api<GuardedFunction> = Api::namespaced(self.context.client.clone(), namespace);
         let now = read(&api, name).await.map_err(|source| ApplyError::Write { source })?;
-        let version = now.and_then(|now| now.metadata.resource_version);
+        let version = now.and_then(|now| now.resource_version());
         if version == self.function.resource_version { Ok(()) } else { Err(ApplyError::Outdated) }
     }
 }

@@ -155,3 +155,33 @@ fn a_status_that_was_not_written_keeps_no_place() {
     proofs.observe(&function("a", 1, 2, &json!({})));
     assert!(proofs.may_begin(&fresh("b", 2)));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_proof_that_takes_long_gives_its_place_to_those_who_wait() {
+    let (proofs, mut receiver) = proofs(1);
+    let endless = with_state("endless", "Proving", "Proving");
+    proofs.observe(&endless);
+    assert!(!proofs.may_begin(&fresh("next", 2)));
+    tokio::time::advance(LONGEST / 2).await;
+    // Its pods come and go, and what is known of them with them.
+    proofs.observe(&with_state("endless", "Proving", "Unschedulable"));
+    proofs.observe(&endless);
+    assert_eq!(touched(&mut receiver), ["next"]);
+    assert!(!proofs.may_begin(&fresh("next", 2)));
+    let start = Instant::now();
+    let called = tokio::select! {
+        () = proofs.keep_calling() => None,
+        touch = receiver.recv() => touch,
+    };
+    assert_eq!(called.unwrap().what.name, "next");
+    assert!(start.elapsed() >= LONGEST / 2 && start.elapsed() <= LONGEST / 2 + CHECK);
+    assert!(proofs.may_begin(&fresh("next", 2)));
+    assert_eq!(proofs.count(), (1, 0));
+    // An edit of it is a proof of its own, in its turn.
+    assert!(!proofs.may_begin(&endless));
+    proofs.forget(&fresh("next", 2));
+    assert!(proofs.may_begin(&endless));
+    assert_eq!(proofs.count(), (1, 0));
+    proofs.observe(&function("endless", 1, 4, &json!(endless.status)));
+    assert!(!proofs.may_begin(&fresh("last", 3)));
+}

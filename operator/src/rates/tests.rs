@@ -226,6 +226,28 @@ async fn what_nobody_looks_at_is_not_asked_about() {
 }
 
 #[tokio::test]
+async fn of_what_is_too_much_to_ask_nothing_is_known() {
+    let book = RateBook::default();
+    let count = MAX_COUNTED / 2 + 1;
+    for uid in 0..count {
+        look(&book, &uid.to_string(), Some(["old", "new"]));
+    }
+    let all = (0..count).flat_map(|uid| {
+        ["old", "new"].map(|name| {
+            let revision = RevisionId { function_uid: uid.to_string().as_str().into(), ..id(name) };
+            CountOf { revision, ended: 1, errors: 0, complete: true }
+        })
+    });
+    book.told(all.collect(), Timestamp::UNIX_EPOCH);
+    assert_eq!(book.count(), (count, count));
+    let wanted = book.wanted();
+    assert_eq!(wanted.len(), MAX_COUNTED);
+    assert_eq!(book.count(), (count, count - 1), "its numbers stand still");
+    let asked: BTreeSet<_> = wanted.into_iter().map(|id| id.function_uid).collect();
+    assert_eq!(asked.len(), count - 1, "of each both revisions, or none");
+}
+
+#[tokio::test]
 async fn another_revision_makes_what_is_known_unknown() {
     let book = RateBook::default();
     known(&book);

@@ -35,7 +35,6 @@ use tokio::sync::mpsc;
 
 use crate::{
     args::{HostArgs, HostClaimsArg, UrlScheme},
-    backoff::Backoff,
     cache::Cache,
     claims::HostClaims,
     contests::Contests,
@@ -65,7 +64,7 @@ pub(crate) struct Bench {
 }
 
 /// As an installation with a domain has them.
-fn settings(claims: Claims) -> HostSettings {
+pub(crate) fn settings(claims: Claims) -> HostSettings {
     let arguments = HostArgs {
         cluster_domain: "cluster.local".into(),
         domain: "apps.example.com".into(),
@@ -112,7 +111,8 @@ impl Bench {
             settled: Settled::default(),
             contests: Contests::default(),
             notices,
-            backoff: Backoff::default(),
+            events_in_vain: AtomicBool::new(false),
+            backoff: Arc::default(),
             client,
             rates: Arc::default(),
             metrics,
@@ -156,6 +156,14 @@ impl Bench {
         self.context.claims.forget(&gone);
     }
 
+    /// As if nobody wrote Events any more.
+    pub(crate) fn fill_notices(&self) {
+        while let Ok(room) = self.context.notices.try_reserve() {
+            // A place that is never given back.
+            std::mem::forget(room);
+        }
+    }
+
     /// All that was to become an Event so far.
     pub(crate) fn told(&self) -> Vec<Notice> {
         let (mut notices, mut told) = (self.notices.lock(), self.told.lock());
@@ -190,7 +198,7 @@ impl Bench {
 
     /// Looks at a Function that may not be there any more.
     pub(crate) async fn look_at_as_it_was(&self, function: Function) -> Result<Action, ReconcileError> {
-        reconcile(Arc::new(Guarded(Ok(function))), self.context.clone()).await
+        self.reconcile(Guarded(Ok(function))).await
     }
 
     /// Looks at the Functions that are to be looked at again, until there are none; those that it looked at.
@@ -221,8 +229,13 @@ impl Bench {
 
     /// Reconciles with this view of the Function.
     pub(crate) async fn look_by(&self, function: Function) -> Result<Action, ReconcileError> {
-        let function = Arc::new(Guarded(Ok(function)));
-        self.store.lock().apply_watcher_event(&Event::Apply(Guarded::clone(&function)));
+        let function = Guarded(Ok(function));
+        self.store.lock().apply_watcher_event(&Event::Apply(function.clone()));
+        self.reconcile(function).await
+    }
+
+    async fn reconcile(&self, function: GuardedFunction) -> Result<Action, ReconcileError> {
+        let function = Arc::new(function);
         let result = reconcile(function.clone(), self.context.clone()).await;
         if let Err(error) = &result {
             after_failure(&function, error, &self.context);

@@ -1,10 +1,11 @@
 //! A Function from its creation through a new revision, with every write.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use catnap_crds::{Function, RevisionState};
 use k8s_openapi::api::{apps::v1::ControllerRevision, core::v1::Service};
 use serde_json::json;
+use tokio::time::Instant;
 
 use super::bench::{Bench, FIRST, NAMESPACE};
 
@@ -59,6 +60,18 @@ async fn a_function_at_rest_costs_no_call_at_all() {
 }
 
 #[tokio::test]
+async fn a_revision_that_is_missing_is_not_asked_for_again_and_again() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["traffic"] = json!([{"revision": "hello-missing", "percent": 100}]));
+    bench.look().await.unwrap();
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("RoutesReady"), "False/RevisionMissing");
+    bench.api.take_calls();
+    bench.look().await.unwrap();
+    assert_eq!(bench.api.take_calls(), []);
+}
+
+#[tokio::test]
 async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     let bench = Bench::routed(&json!({})).await;
     assert_eq!(bench.asked(), 0);
@@ -93,6 +106,21 @@ async fn an_edit_rolls_over_without_a_gap_and_leaves_history() {
     assert_eq!(bench.api.list::<ControllerRevision>(NAMESPACE).len(), 2);
     bench.look().await.unwrap();
     assert_eq!(bench.api.take_calls(), []);
+}
+
+#[tokio::test]
+async fn what_is_known_of_requests_is_kept_until_the_end_of_a_rollout_is_told() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    bench.ready_pods(&bench.revision(), 1);
+    bench.look().await.unwrap();
+    bench.pass_interval();
+    bench.api.fail_next("APPLY", "/status", 409, "Conflict", "the object has been modified");
+    assert!(bench.look().await.is_err());
+    assert_eq!(bench.asked(), 1, "the next look judges again, by the same numbers");
+    bench.look().await.unwrap();
+    assert_eq!(bench.asked(), 0);
 }
 
 #[tokio::test]
@@ -201,4 +229,19 @@ async fn who_does_not_lead_writes_nothing() {
     bench.leads.store(true, Ordering::Relaxed);
     bench.look().await.unwrap();
     assert!(bench.api.get::<Service>(NAMESPACE, "hello").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_without_room_hold_up_only_the_first_look() {
+    let bench = Bench::new(&json!({}));
+    bench.fill_notices();
+    let start = Instant::now();
+    bench.look().await.unwrap();
+    let waited = start.elapsed();
+    assert!(waited >= Duration::from_secs(5) && waited < Duration::from_secs(6), "{waited:?}");
+    for image in ["example/hello:2", "example/hello:3"] {
+        bench.edit_spec(|spec| spec["image"] = json!(image));
+        bench.look().await.unwrap();
+    }
+    assert_eq!(start.elapsed(), waited);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catnap_crds::{Function, RevisionState};
+use catnap_crds::RevisionState;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, Deployment},
     core::v1::Service,
@@ -11,6 +11,11 @@ use kube::runtime::controller::Action;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, FIRST, NAMESPACE};
+
+/// As deep as serde_json reads nothing any more, also not in the answer to the write of a status.
+fn deep() -> Value {
+    (0..200).fold(json!(1), |inner, _| json!({ "a": inner }))
+}
 
 fn service(owners: &Value) -> Service {
     serde_json::from_value(json!({
@@ -62,12 +67,39 @@ async fn a_foreign_deployment_is_untouched_and_told_of() {
 #[tokio::test]
 async fn a_template_that_is_nested_too_deep_is_told_of() {
     let bench = Bench::new(&json!({}));
-    // As deep as serde_json reads nothing any more, also not in the answer to the write of the status.
-    let deep = (0..200).fold(json!(1), |inner, _| json!({"a": inner}));
-    bench.api.edit::<Function>(NAMESPACE, "hello", |function| function["spec"]["podTemplate"] = deep);
+    bench.edit_spec(|spec| spec["podTemplate"] = deep());
     bench.look().await.unwrap();
     assert_eq!(bench.said("Stalled"), "True/InvalidPodTemplate");
     assert!(!bench.writes().iter().any(|write| write.starts_with("POST deployments/")));
+}
+
+#[tokio::test]
+async fn a_template_that_is_nested_too_deep_ends_the_proof_of_the_one_before() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.edit_spec(|spec| spec["image"] = json!("example/hello:2"));
+    bench.look().await.unwrap();
+    let second = bench.revision();
+    assert!(bench.deployment(&second).is_some());
+    bench.edit_spec(|spec| spec["podTemplate"] = deep());
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Stalled"), "True/InvalidPodTemplate");
+    assert!(bench.deployment(&second).is_none());
+    assert_eq!(bench.status().traffic[0].revision, FIRST);
+}
+
+#[tokio::test]
+async fn a_foreign_record_that_is_nested_too_deep_is_told_of() {
+    let bench = Bench::new(&json!({}));
+    let foreign = json!({"metadata": {"name": FIRST, "namespace": NAMESPACE}, "revision": 1, "data": deep()});
+    bench.api.insert(&serde_json::from_value::<ControllerRevision>(foreign).unwrap());
+    let action = bench.look().await.unwrap();
+    assert_ne!(action, Action::await_change(), "looked at again without an event");
+    assert_eq!(bench.said("Stalled"), "True/RevisionNameTaken");
+    assert!(bench.deployment(FIRST).is_none());
+    bench.api.remove::<ControllerRevision>(NAMESPACE, FIRST);
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("Stalled"), "False/Progressing");
+    assert!(bench.deployment(FIRST).is_some());
 }
 
 #[tokio::test]
@@ -121,6 +153,17 @@ async fn refusals_become_conditions_and_the_rest_is_tried_again() {
         assert!(bench.deployment(FIRST).is_some(), "{code}");
         assert_eq!(bench.failing(), 0);
     }
+}
+
+#[tokio::test]
+async fn what_goes_while_it_is_looked_at_leaves_nothing_behind() {
+    let bench = Bench::new(&json!({}));
+    bench.watch();
+    let function = bench.function();
+    bench.delete_function(NAMESPACE, "hello");
+    bench.api.fail_next("POST", "/deployments", 503, "ServiceUnavailable", "later");
+    assert!(bench.look_at_as_it_was(function).await.is_err());
+    assert_eq!((bench.failing(), bench.proofs()), (0, (0, 0)));
 }
 
 #[tokio::test]

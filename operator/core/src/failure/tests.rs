@@ -1,3 +1,4 @@
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
@@ -95,6 +96,38 @@ fn no_room_is_passing_for_ten_minutes() {
     let at = |text: &str| failure.problem(text.parse().unwrap()).finality;
     assert_eq!(at("2026-01-01T00:09:59Z"), Finality::Passing);
     assert_eq!(at("2026-01-01T00:10:00Z"), Finality::Final);
+}
+
+#[test]
+fn a_pod_that_nobody_says_anything_of_is_told_of() {
+    let scheduled = |status: &str, reason: &str, since: i64| {
+        json!({"conditions": [{
+            "type": "PodScheduled", "status": status, "reason": reason, "lastTransitionTime": seconds(since),
+        }]})
+    };
+    for (status, since, expected, words) in [
+        (json!({"phase": "Pending"}), 0, Reason::Unschedulable, "no scheduler has looked at the pod"),
+        (scheduled("False", "SchedulingGated", 0), 0, Reason::Unschedulable, "the pod has scheduling gates"),
+        // Not from its creation on where it waited for its node.
+        (
+            scheduled("True", "", 300),
+            300,
+            Reason::NeverReady,
+            "the kubelet of the pod's node has not begun with it",
+        ),
+    ] {
+        let mut pod = pod(&status);
+        pod.metadata.creation_timestamp = Some(Time(now()));
+        assert_eq!(pod_failure(&pod, None, seconds(since + 44)), None, "{words}");
+        assert_eq!(slow_at(&pod), Some(seconds(since + 45)));
+        let failure = pod_failure(&pod, None, seconds(since + 45)).unwrap();
+        assert_eq!(failure.reason, expected);
+        assert!(failure.message.starts_with(words), "{}", failure.message);
+        assert_eq!(failure.problem(seconds(since + 599)).finality, Finality::Passing);
+        assert_eq!(failure.problem(seconds(since + 600)).finality, Finality::Final);
+        pod.status.as_mut().unwrap().container_statuses = Some(vec![ContainerStatus::default()]);
+        assert_eq!(pod_failure(&pod, None, seconds(since + 45)), None, "kubelet has begun");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::error::Error;
 use catnap_crds::{RevisionState, Scale};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
+use super::refusal;
 use crate::{
     Facts, Finality, Plan, Problem, Scope, ValidatedFunction,
     condition::{
@@ -52,9 +53,12 @@ pub(super) fn conditions(
         (STALLED, stalled),
     ];
     verdicts.extend(schedules_verdict(&function.spec.scale).map(|verdict| (SCHEDULES_READY, verdict)));
-    let previous = &function.previous.conditions;
-    let condition =
-        |(type_, verdict): (&str, Verdict)| verdict.condition(type_, previous, function.generation, now);
+    let generation = function.generation;
+    let condition = |(type_, verdict): (&str, Verdict)| {
+        let known = find(&function.previous.conditions, type_);
+        let known = known.filter(|known| !refusal::begins(&verdict, known, generation));
+        verdict.condition(type_, known, generation, now)
+    };
     verdicts.into_iter().map(condition).collect()
 }
 

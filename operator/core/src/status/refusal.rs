@@ -4,16 +4,31 @@
 use std::time::Duration;
 
 use catnap_crds::FunctionStatus;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 
 use crate::{
     Finality, PATIENCE, Problem, Reason, Scope,
-    condition::{REVISION_READY, ROUTES_READY, find},
+    condition::{REVISION_READY, ROUTES_READY, Verdict, find},
 };
 
 /// Rights that are missing for longer than this are not about to be granted; nor is a webhook about to come back, or whoever
 /// fights for a field to give way.
 const SHORT_PATIENCE: Duration = Duration::from_secs(30);
+
+fn patience(reason: Reason) -> Option<Duration> {
+    match reason {
+        Reason::Forbidden | Reason::WriteFailed | Reason::ChangedByOthers => Some(SHORT_PATIENCE),
+        Reason::QuotaExceeded => Some(PATIENCE),
+        _ => None,
+    }
+}
+
+/// Whether `verdict` tells for the first time of what is waited for with patience. Its condition then has a time of its own, though
+/// it was as unknown before: what it waited for until then has used up none of that patience.
+pub(super) fn begins(verdict: &Verdict, known: &Condition, generation: i64) -> bool {
+    let same = known.reason == verdict.reason && known.observed_generation == Some(generation);
+    verdict.status == "Unknown" && !same && Reason::from_name(&verdict.reason).and_then(patience).is_some()
+}
 
 /// `problem` as it is after the time that `previous` has told of it, and when it is final where it is not yet.
 pub(super) fn aged(
@@ -22,11 +37,7 @@ pub(super) fn aged(
     generation: i64,
     now: Timestamp,
 ) -> (Problem, Option<Timestamp>) {
-    let patience = match problem.reason {
-        Reason::Forbidden | Reason::WriteFailed | Reason::ChangedByOthers => SHORT_PATIENCE,
-        Reason::QuotaExceeded => PATIENCE,
-        _ => return (problem.clone(), None),
-    };
+    let Some(patience) = patience(problem.reason) else { return (problem.clone(), None) };
     let type_ = match problem.scope {
         Scope::Revision => REVISION_READY,
         Scope::Routes | Scope::Hosts => ROUTES_READY,

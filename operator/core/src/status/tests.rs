@@ -158,6 +158,22 @@ fn a_write_that_stays_forbidden_is_final_after_half_a_minute() {
 }
 
 #[test]
+fn what_was_waited_for_before_uses_up_no_patience() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    let problem = [Problem::passing(Reason::QuotaExceeded, Scope::Revision, "exceeded quota")];
+    // Nor does the same before an edit, which is a new try.
+    for from in [3_600, 4_300] {
+        for at in [from, from + 1, from + 599] {
+            let (_, report) = world.step_with(&mut function, seconds(at), &problem);
+            assert_eq!(said(&report.status, REVISION_READY), "Unknown/QuotaExceeded", "{at}");
+            assert_eq!(report.next_look, Some(seconds(from + 600)), "{at}");
+        }
+        edit(&mut function, |function| function.spec.scale.max = 3);
+    }
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_told_of() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
