@@ -24,10 +24,13 @@ mod traffic;
 mod volumes;
 
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::manifest::input;
+use crate::printable::printable;
 
 pub use report::{functions, report};
 
@@ -150,7 +153,7 @@ pub fn run(arguments: &Arguments) -> Result<(), MigrateError> {
         Some(directory) => write_files(directory, &migrated, *output)?,
         None => print(io::stdout(), "standard output", &functions(&migrated, *output)?)?,
     }
-    print(io::stderr(), "standard error", &report(&migrated))?;
+    print(io::stderr(), "standard error", &printable(&report(&migrated)))?;
     judge(&migrated, *strict)
 }
 
@@ -162,13 +165,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Value>, MigrateError> {
 }
 
 fn text(path: &Path) -> Result<String, MigrateError> {
-    let read = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    read.map_err(|source| MigrateError::Read { path: path.to_owned(), source })
+    input::read(path).map_err(|source| MigrateError::Read { path: path.to_owned(), source })
 }
 
 fn write_files(directory: &Path, migrated: &[knative::Migrated], format: Format) -> Result<(), MigrateError> {
