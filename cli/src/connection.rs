@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::runtime::watcher;
 use kube::{Client, Config};
 
 use crate::exit::{Exit, Failure};
+use crate::name;
 use call::{Act, CallError};
 
 /// Which cluster, as whom, and where in it.
@@ -17,7 +19,7 @@ use call::{Act, CallError};
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct ConnectionArguments {
     /// Namespace of the Function; that of the kubeconfig's context when left out.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = name::namespace)]
     pub(crate) namespace: Option<String>,
     /// File that says how to reach the cluster; else those of the variable KUBECONFIG, or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
@@ -123,6 +125,17 @@ impl Connection {
     /// What a call's failure means.
     pub(crate) fn failed(&self, act: Act, error: kube::Error) -> CallError {
         CallError::new(act, &self.server, error)
+    }
+
+    /// What makes it useless to watch on: the right was taken away, or the kind.
+    pub(crate) fn refused(&self, act: Act, error: &watcher::Error) -> Option<CallError> {
+        let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
+        else {
+            return None;
+        };
+        let lasting = matches!(status.code, 401 | 403 | 404);
+        lasting.then(|| self.failed(act, kube::Error::Api(status.clone())))
     }
 }
 
