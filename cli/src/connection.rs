@@ -3,6 +3,7 @@
 
 pub(crate) mod call;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,8 +80,8 @@ impl ConnectionArguments {
         let mut config = match kubeconfig {
             Some(path) => of_file(Kubeconfig::read_from(path), &options).await?,
             None => match Kubeconfig::read() {
-                // As in a pod, where there is no such file.
-                Err(error) if options.context.is_none() => {
+                // As in a pod, where there is no such file. One that is there and is wrong does not lead to another cluster.
+                Err(error) if options.context.is_none() && is_absent(&error) => {
                     Config::incluster().map_err(|_| ConnectionError::Kubeconfig { source: error })?
                 }
                 read => of_file(read, &options).await?,
@@ -100,6 +101,15 @@ impl ConnectionArguments {
     }
 }
 
+/// Whether there is no kubeconfig at all.
+fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(source, _) => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 async fn of_file(
     read: Result<Kubeconfig, KubeconfigError>,
     options: &KubeConfigOptions,
@@ -116,7 +126,7 @@ impl Connection {
         calling: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CallError> {
         let Ok(answer) = tokio::time::timeout(self.patience, calling).await else {
-            let (server, seconds) = (self.server.clone(), self.patience.as_secs_f64());
+            let (server, seconds) = (self.server.as_str().into(), self.patience.as_secs_f64());
             return Err(CallError::Late { act, server, seconds });
         };
         answer.map_err(|error| self.failed(act, error))
@@ -162,5 +172,24 @@ pub(crate) fn fake(api: &catnap_testkit::FakeApi) -> Connection {
         namespace: "default".to_owned(),
         server: "https://cluster.example".to_owned(),
         patience: Duration::from_secs(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_there_is_no_kubeconfig_the_pods_own_account_counts() {
+        let read = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config");
+            if !text.is_empty() {
+                std::fs::write(&path, text).unwrap();
+            }
+            is_absent(&Kubeconfig::read_from(path).unwrap_err())
+        };
+        assert!(read(""));
+        assert!(!read("clusters: ["));
     }
 }

@@ -60,7 +60,7 @@ pub(crate) enum DeleteError {
         name: String,
         /// Why.
         #[source]
-        source: CallError,
+        source: Box<CallError>,
     },
     /// They are still there.
     #[error("function/{name} was deleted, but something of it is still there after {timeout}")]
@@ -169,7 +169,9 @@ async fn wait_for(
         Ok::<(), CallError>(())
     };
     match tokio::time::timeout_at(deadline, waiting).await {
-        Ok(gone) => gone.map_err(|source| DeleteError::Watch { name: name.to_owned(), source }),
+        Ok(gone) => {
+            gone.map_err(|source| DeleteError::Watch { name: name.to_owned(), source: Box::new(source) })
+        }
         Err(_) => Err(DeleteError::TimeOver {
             name: name.to_owned(),
             namespace: connection.namespace.clone(),
@@ -208,7 +210,7 @@ impl Failure for DeleteError {
     fn inner(&self) -> Option<&dyn Failure> {
         match self {
             Self::Cluster { source } => Some(source),
-            Self::Watch { source, .. } => Some(source),
+            Self::Watch { source, .. } => Some(&**source),
             Self::Declined | Self::TimeOver { .. } => None,
         }
     }

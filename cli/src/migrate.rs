@@ -23,7 +23,7 @@ mod timeouts;
 mod traffic;
 mod volumes;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
@@ -58,7 +58,8 @@ struct Knative {
     /// Form of the Functions.
     #[arg(short, long, value_enum, default_value = "yaml")]
     output: Format,
-    /// Writes a file for each Function into this folder, which is made if it is not there, instead of standard output.
+    /// Writes a file for each Function into this folder, which is made if it is not there, instead of standard output;
+    /// no file that is there already is written over.
     #[arg(long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
     /// Fails also when a part was left out.
@@ -176,7 +177,9 @@ fn write_files(directory: &Path, migrated: &[knative::Migrated], format: Format)
     fs::create_dir_all(directory).map_err(failed(directory))?;
     for (name, text) in report::files(migrated, format)? {
         let path = directory.join(name);
-        fs::write(&path, text).map_err(failed(&path))?;
+        // What is there already may be what was read.
+        let file = File::create_new(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed(&path))?;
     }
     Ok(())
 }

@@ -222,6 +222,20 @@ fn a_folder_gets_a_file_for_each_function_and_revision() {
 }
 
 #[test]
+fn no_file_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.yaml");
+    fs::copy(file("01-smallest.yaml"), &path).unwrap();
+    let before = fs::read_to_string(&path).unwrap();
+    let output =
+        migrate(&[path.to_str().unwrap(), "--output-directory", folder.path().to_str().unwrap()], "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write") && said.contains("hello.yaml"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_said() {
     let folder = tempfile::NamedTempFile::new().unwrap();
     let output =

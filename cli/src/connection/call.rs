@@ -78,7 +78,7 @@ pub(crate) enum CallError {
         /// What was wanted.
         act: Act,
         /// Its address.
-        server: String,
+        server: Box<str>,
         /// How long it had.
         seconds: f64,
     },

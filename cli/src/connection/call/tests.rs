@@ -20,7 +20,7 @@ fn every_way_to_fail_has_its_exit_code_and_its_advice() {
     let one = || Act::on_function("get", "shop", "cart");
     let all = || Act::on_all("list", FUNCTIONS, None);
     let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    let late = CallError::Late { act: one(), server: "https://cluster.example".to_owned(), seconds: 1.5 };
+    let late = CallError::Late { act: one(), server: "https://cluster.example".into(), seconds: 1.5 };
     let unreachable = kube::Error::Service(refused().into());
     let rows = [
         (answered(one(), 404, r#"functions.catnap.dev "cart" not found"#), Exit::NotFound),
