@@ -101,6 +101,8 @@ async fn delete(
     for one in &found {
         let deployments = deployments(arguments, connection, one, terminal).await?;
         functions.delete(one).await.map_err(refused)?;
+        // Also where something goes wrong after this one.
+        terminal.progress(&format!("function/{} is being deleted", one.name()));
         going.push((one, deployments));
     }
     for (one, deployments) in going {
