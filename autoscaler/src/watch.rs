@@ -5,8 +5,7 @@
 use std::fmt::Debug;
 use std::pin::pin;
 
-use catnap_crds::{Function as FunctionObject, labels};
-use catnap_runtime::guarded::Guarded;
+use catnap_crds::{Function as FunctionObject, guarded::Guarded, labels};
 use catnap_runtime::watch::{Change, follow};
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::{Deployment as DeploymentObject, ReplicaSet as ReplicaSetObject};

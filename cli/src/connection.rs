@@ -3,13 +3,16 @@
 
 pub(crate) mod call;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::runtime::watcher;
 use kube::{Client, Config};
 
 use crate::exit::{Exit, Failure};
+use crate::name;
 use call::{Act, CallError};
 
 /// Which cluster, as whom, and where in it.
@@ -17,7 +20,7 @@ use call::{Act, CallError};
 #[command(next_help_heading = "Cluster")]
 pub(crate) struct ConnectionArguments {
     /// Namespace of the Function; that of the kubeconfig's context when left out.
-    #[arg(short, long)]
+    #[arg(short, long, value_parser = name::namespace)]
     pub(crate) namespace: Option<String>,
     /// File that says how to reach the cluster; else those of the variable KUBECONFIG, or ~/.kube/config.
     #[arg(long, value_name = "FILE")]
@@ -77,8 +80,8 @@ impl ConnectionArguments {
         let mut config = match kubeconfig {
             Some(path) => of_file(Kubeconfig::read_from(path), &options).await?,
             None => match Kubeconfig::read() {
-                // As in a pod, where there is no such file.
-                Err(error) if options.context.is_none() => {
+                // As in a pod, where there is no such file. One that is there and is wrong does not lead to another cluster.
+                Err(error) if options.context.is_none() && is_absent(&error) => {
                     Config::incluster().map_err(|_| ConnectionError::Kubeconfig { source: error })?
                 }
                 read => of_file(read, &options).await?,
@@ -98,6 +101,15 @@ impl ConnectionArguments {
     }
 }
 
+/// Whether there is no kubeconfig at all.
+fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        KubeconfigError::ReadConfig(source, _) => source.kind() == ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 async fn of_file(
     read: Result<Kubeconfig, KubeconfigError>,
     options: &KubeConfigOptions,
@@ -114,7 +126,7 @@ impl Connection {
         calling: impl Future<Output = Result<T, kube::Error>>,
     ) -> Result<T, CallError> {
         let Ok(answer) = tokio::time::timeout(self.patience, calling).await else {
-            let (server, seconds) = (self.server.clone(), self.patience.as_secs_f64());
+            let (server, seconds) = (self.server.as_str().into(), self.patience.as_secs_f64());
             return Err(CallError::Late { act, server, seconds });
         };
         answer.map_err(|error| self.failed(act, error))
@@ -123,6 +135,17 @@ impl Connection {
     /// What a call's failure means.
     pub(crate) fn failed(&self, act: Act, error: kube::Error) -> CallError {
         CallError::new(act, &self.server, error)
+    }
+
+    /// What makes it useless to watch on: the right was taken away, or the kind.
+    pub(crate) fn refused(&self, act: Act, error: &watcher::Error) -> Option<CallError> {
+        let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
+        else {
+            return None;
+        };
+        let lasting = matches!(status.code, 401 | 403 | 404);
+        lasting.then(|| self.failed(act, kube::Error::Api(status.clone())))
     }
 }
 
@@ -149,5 +172,24 @@ pub(crate) fn fake(api: &catnap_testkit::FakeApi) -> Connection {
         namespace: "default".to_owned(),
         server: "https://cluster.example".to_owned(),
         patience: Duration::from_secs(10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_there_is_no_kubeconfig_the_pods_own_account_counts() {
+        let read = |text: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("config");
+            if !text.is_empty() {
+                std::fs::write(&path, text).unwrap();
+            }
+            is_absent(&Kubeconfig::read_from(path).unwrap_err())
+        };
+        assert!(read(""));
+        assert!(!read("clusters: ["));
     }
 }

@@ -1,16 +1,25 @@
 //! `catnap delete`: removes Functions and waits until nothing of them runs any more.
 
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+use std::pin::pin;
+
 use catnap_crds::Duration;
+use futures::TryStreamExt;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{Api, DeleteParams, DynamicObject, Preconditions};
-use kube::runtime::wait::{await_condition, conditions};
+use kube::api::Api;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::watch_object;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 
-use crate::connection::call::{Act, CallError};
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::cluster::{self, ClusterError};
+use crate::connection::call::{Act, CallError, FUNCTIONS};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::exit::{Exit, Failure};
 use crate::functions::{Found, Functions};
-use crate::terminal::{Terminal, WriteError};
+use crate::terminal::Terminal;
 use crate::{name, revisions};
 
 /// Flags of `catnap delete`.
@@ -35,17 +44,11 @@ pub(crate) struct Arguments {
 /// Why not everything is gone.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeleteError {
-    /// No cluster.
+    /// The cluster does not give or take it.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The API server does not give or take it.
-    #[error(transparent)]
-    Call {
-        /// Why.
-        source: CallError,
+        source: ClusterError,
     },
     /// Whoever was asked said no.
     #[error("nothing was deleted")]
@@ -57,7 +60,7 @@ pub(crate) enum DeleteError {
         name: String,
         /// Why.
         #[source]
-        source: kube::runtime::wait::Error,
+        source: Box<CallError>,
     },
     /// They are still there.
     #[error("function/{name} was deleted, but something of it is still there after {timeout}")]
@@ -69,18 +72,11 @@ pub(crate) enum DeleteError {
         /// How long they had.
         timeout: Duration,
     },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// Deletes them.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), DeleteError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| DeleteError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await.map_err(in_cluster)?;
     delete(&arguments, &connection, terminal).await
 }
 
@@ -91,20 +87,41 @@ async fn delete(
 ) -> Result<(), DeleteError> {
     let functions = Functions::new(connection);
     // All are looked up before one is deleted: a mistyped name deletes nothing.
-    let found = try_join_all(arguments.names.iter().map(|name| functions.get(name))).await;
-    let found = found.map_err(|source| DeleteError::Call { source })?;
+    let names: BTreeSet<_> = arguments.names.iter().collect();
+    let found = try_join_all(names.into_iter().map(|name| functions.get(name))).await.map_err(refused)?;
     if terminal.asks() && !arguments.yes {
         let question: Vec<_> = found.iter().map(what_goes).collect();
         if !terminal.confirm(&format!("{}\nDelete?", question.join("\n"))) {
             return Err(DeleteError::Declined);
         }
     }
+    let deadline = Instant::now() + arguments.timeout.get();
+    let mut going = Vec::new();
+    // All are deleted before one is waited for: one that takes long keeps the others from nothing.
     for one in &found {
-        delete_one(arguments, connection, &functions, one, terminal).await?;
-        let said = terminal.write(&format!("function/{} deleted\n", one.name()));
-        said.map_err(|source| DeleteError::Write { source })?;
+        let deployments = deployments(arguments, connection, one, terminal).await?;
+        functions.delete(one).await.map_err(refused)?;
+        // Also where something goes wrong after this one.
+        terminal.progress(&format!("function/{} is being deleted", one.name()));
+        going.push((one, deployments));
+    }
+    for (one, deployments) in going {
+        let name = one.name();
+        if arguments.wait {
+            terminal.progress(&format!("waiting until nothing of {name} is left"));
+            wait_for(arguments, connection, (one, deployments.as_slice()), deadline).await?;
+        }
+        cluster::write(terminal, &format!("function/{name} deleted\n")).map_err(in_cluster)?;
     }
     Ok(())
+}
+
+fn in_cluster(source: ClusterError) -> DeleteError {
+    DeleteError::Cluster { source }
+}
+
+fn refused(source: CallError) -> DeleteError {
+    in_cluster(ClusterError::Call { source })
 }
 
 /// What a person should know before it is gone.
@@ -117,28 +134,46 @@ fn what_goes(found: &Found) -> String {
     format!("function/{name} in namespace {namespace}: {names}; {replicas} replicas, every revision")
 }
 
-async fn delete_one(
+/// The Deployments that will go with it, if it is waited for them.
+async fn deployments(
     arguments: &Arguments,
     connection: &Connection,
-    functions: &Functions,
     found: &Found,
     terminal: &mut Terminal,
+) -> Result<Vec<Deployment>, DeleteError> {
+    let Some(function) = found.function.as_ref().filter(|_| arguments.wait) else { return Ok(Vec::new()) };
+    match revisions::children(connection, function, "deployments.apps").await {
+        // Who may delete a Function need not see what it is made of.
+        Err(error) if error.is_forbidden() => {
+            terminal.note(&format!("{error}: only function/{} itself is waited for.", found.name()));
+            Ok(Vec::new())
+        }
+        deployments => deployments.map_err(refused),
+    }
+}
+
+/// Until the Function and its Deployments are gone.
+async fn wait_for(
+    arguments: &Arguments,
+    connection: &Connection,
+    (found, deployments): (&Found, &[Deployment]),
+    deadline: Instant,
 ) -> Result<(), DeleteError> {
     let name = found.name();
-    let deployments = deployments(arguments, connection, found).await?;
-    // The one that was looked at, and not another that was made since under its name.
-    let preconditions = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
-    let parameters = DeleteParams::background().preconditions(preconditions);
-    let act = Act::on_function("delete", &connection.namespace, name);
-    let deleted = connection.call(act, functions.api().delete(name, &parameters)).await;
-    deleted.map_err(|source| DeleteError::Call { source })?;
-    if !arguments.wait {
-        return Ok(());
-    }
-    terminal.progress(&format!("waiting until nothing of {name} is left"));
-    let waiting = wait_for(connection, functions.api(), found, &deployments);
-    match tokio::time::timeout(arguments.timeout.get(), waiting).await {
-        Ok(gone) => gone.map_err(|source| DeleteError::Watch { name: name.to_owned(), source }),
+    let waiting = async {
+        let functions = Functions::new(connection).api();
+        gone(connection, functions, FUNCTIONS, name, found.object.metadata.uid.as_deref()).await?;
+        let api: Api<Deployment> = Api::namespaced(connection.client.clone(), &connection.namespace);
+        for Deployment { metadata, .. } in deployments {
+            let name = metadata.name.as_deref().unwrap_or_default();
+            gone(connection, api.clone(), "deployments.apps", name, metadata.uid.as_deref()).await?;
+        }
+        Ok::<(), CallError>(())
+    };
+    match tokio::time::timeout_at(deadline, waiting).await {
+        Ok(gone) => {
+            gone.map_err(|source| DeleteError::Watch { name: name.to_owned(), source: Box::new(source) })
+        }
         Err(_) => Err(DeleteError::TimeOver {
             name: name.to_owned(),
             namespace: connection.namespace.clone(),
@@ -147,57 +182,54 @@ async fn delete_one(
     }
 }
 
-/// The Deployments that will go with it, if it is waited for them.
-async fn deployments(
-    arguments: &Arguments,
+/// Until there is no object of that name, or another one; a watch that breaks is tried again.
+async fn gone<K>(
     connection: &Connection,
-    found: &Found,
-) -> Result<Vec<Deployment>, DeleteError> {
-    match &found.function {
-        Some(function) if arguments.wait => revisions::children(connection, function, "deployments.apps")
-            .await
-            .map_err(|source| DeleteError::Call { source }),
-        _ => Ok(Vec::new()),
+    api: Api<K>,
+    resource: &'static str,
+    name: &str,
+    uid: Option<&str>,
+) -> Result<(), CallError>
+where
+    K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    let mut states = pin!(watch_object(api, name).default_backoff());
+    loop {
+        match states.try_next().await {
+            Ok(Some(Some(object))) if object.meta().uid.as_deref() == uid => {}
+            Ok(_) => return Ok(()),
+            Err(error) => {
+                let act = Act::on("watch", resource, &connection.namespace, name);
+                if let Some(refused) = connection.refused(act, &error) {
+                    return Err(refused);
+                }
+            }
+        }
     }
-}
-
-async fn wait_for(
-    connection: &Connection,
-    functions: Api<DynamicObject>,
-    found: &Found,
-    deployments: &[Deployment],
-) -> Result<(), kube::runtime::wait::Error> {
-    let uid = found.object.metadata.uid.as_deref().unwrap_or_default();
-    await_condition(functions, found.name(), conditions::is_deleted(uid)).await?;
-    let api: Api<Deployment> = Api::namespaced(connection.client.clone(), &connection.namespace);
-    for deployment in deployments {
-        let metadata = &deployment.metadata;
-        let (name, uid) = (metadata.name.as_deref(), metadata.uid.as_deref());
-        let gone = conditions::is_deleted(uid.unwrap_or_default());
-        await_condition(api.clone(), name.unwrap_or_default(), gone).await?;
-    }
-    Ok(())
 }
 
 impl Failure for DeleteError {
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Cluster { source } => Some(source),
+            Self::Watch { source, .. } => Some(&**source),
+            Self::Declined | Self::TimeOver { .. } => None,
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
-            Self::Connect { source } => source.exit(),
-            Self::Call { source } => source.exit(),
-            Self::Write { source } => source.exit(),
             Self::TimeOver { .. } => Exit::TimeOver,
-            Self::Declined | Self::Watch { .. } => Exit::Failed,
+            other => other.inner().map_or(Exit::Failed, Failure::exit),
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Connect { source } => source.advice(),
-            Self::Call { source } => source.advice(),
             Self::TimeOver { name, namespace, .. } => Some(format!(
                 "`kubectl get deployments,pods -l catnap.dev/function={name} --namespace {namespace}` shows what is left"
             )),
-            Self::Declined | Self::Watch { .. } | Self::Write { .. } => None,
+            other => other.inner().and_then(Failure::advice),
         }
     }
 }

@@ -10,14 +10,15 @@ use catnap_crds::Duration;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
+use crate::cluster::{self, ClusterError};
 use crate::connection::call::{Act, CallError};
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
-use crate::exit::{Exit, Failure};
+use crate::connection::{Connection, ConnectionArguments};
+use crate::exit::Failure;
 use crate::functions::{Found, Functions};
 use crate::name;
-use crate::output::{NotationError, PageFormat};
+use crate::output::PageFormat;
 use crate::settle::{Goal, SettleArguments, SettleError, settle};
-use crate::terminal::{Terminal, WriteError};
+use crate::terminal::{Terminal, printable};
 
 /// Who writes, as the API server remembers it.
 pub(crate) const FIELD_MANAGER: &str = "catnap";
@@ -95,24 +96,17 @@ pub(crate) struct ChangeArguments {
 /// Why it does not serve as asked.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DeployError {
-    /// No cluster.
+    /// The cluster does not give or take it.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
+        source: ClusterError,
     },
     /// A file that is not to be applied.
     #[error(transparent)]
     Manifest {
         /// Why.
         source: ManifestError,
-    },
-    /// Standard input cannot be read.
-    #[error("cannot read standard input")]
-    Input {
-        /// What the operating system said.
-        #[source]
-        source: std::io::Error,
     },
     /// Nothing in it.
     #[error("{} holds no Function", path.display())]
@@ -138,9 +132,9 @@ pub(crate) enum DeployError {
         /// Where.
         namespace: String,
     },
-    /// The API server does not give or take it.
+    /// A manifest that the API server does not take.
     #[error(transparent)]
-    Call {
+    Apply {
         /// Why.
         source: CallError,
     },
@@ -149,18 +143,6 @@ pub(crate) enum DeployError {
     Settle {
         /// Why.
         source: SettleError,
-    },
-    /// Not in that form.
-    #[error(transparent)]
-    Notation {
-        /// Why.
-        source: NotationError,
-    },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
     },
 }
 
@@ -171,8 +153,7 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result
         Some(path) => manifests::read(path)?,
         None => Vec::new(),
     };
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| DeployError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await.map_err(in_cluster)?;
     deploy(&arguments, &manifests, &connection, terminal).await
 }
 
@@ -186,8 +167,9 @@ async fn deploy(
         let written = set(arguments, name, connection).await?;
         return finish(arguments, connection, &written, terminal).await;
     }
-    for manifest in manifests {
-        let connection = manifests::place(arguments, manifest, connection)?;
+    let place = |manifest| Ok((manifest, manifests::place(arguments, manifest, connection)?));
+    let placed: Vec<_> = manifests.iter().map(place).collect::<Result<_, DeployError>>()?;
+    for (manifest, connection) in placed {
         let written = apply(arguments, manifest, &connection).await?;
         finish(arguments, &connection, &written, terminal).await?;
     }
@@ -207,7 +189,15 @@ async fn apply(
     let api = Functions::new(connection).api();
     let act = Act::on_function("patch", &connection.namespace, name);
     let applied = connection.call(act, api.patch(name, &parameters, &Patch::Apply(manifest))).await;
-    applied.map(Found::from).map_err(|source| DeployError::Call { source })
+    applied.map(Found::from).map_err(|source| DeployError::Apply { source })
+}
+
+fn in_cluster(source: ClusterError) -> DeployError {
+    DeployError::Cluster { source }
+}
+
+fn refused(source: CallError) -> DeployError {
+    in_cluster(ClusterError::Call { source })
 }
 
 /// Changes what the flags name, or makes a Function of it.
@@ -216,7 +206,11 @@ async fn set(arguments: &Arguments, name: &str, connection: &Connection) -> Resu
     loop {
         match try_set(arguments, name, connection).await {
             // Somebody else wrote between our look and our change.
-            Err(DeployError::Call { source }) if source.is_conflict() && attempt < ATTEMPTS => attempt += 1,
+            Err(DeployError::Cluster { source: ClusterError::Call { source } })
+                if source.is_conflict() && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
             result => return result,
         }
     }
@@ -224,10 +218,9 @@ async fn set(arguments: &Arguments, name: &str, connection: &Connection) -> Resu
 
 async fn try_set(arguments: &Arguments, name: &str, connection: &Connection) -> Result<Found, DeployError> {
     let functions = Functions::new(connection);
-    let failed = |source| DeployError::Call { source };
     let existing = match functions.get(name).await {
         Err(error) if error.is_not_found() => return create(arguments, name, connection).await,
-        existing => existing.map_err(failed)?,
+        existing => existing.map_err(refused)?,
     };
     let patch = json!({
         "metadata": {"resourceVersion": existing.object.metadata.resource_version},
@@ -238,7 +231,7 @@ async fn try_set(arguments: &Arguments, name: &str, connection: &Connection) -> 
     let act = Act::on_function("patch", &connection.namespace, name);
     let api = functions.api();
     let patched = connection.call(act, api.patch(name, &parameters, &Patch::Merge(&patch))).await;
-    patched.map(Found::from).map_err(failed)
+    patched.map(Found::from).map_err(refused)
 }
 
 async fn create(arguments: &Arguments, name: &str, connection: &Connection) -> Result<Found, DeployError> {
@@ -254,10 +247,8 @@ async fn create(arguments: &Arguments, name: &str, connection: &Connection) -> R
     });
     let object = manifests::checked(std::path::Path::new("the Function"), object)?;
     let parameters = PostParams { dry_run: arguments.dry_run, field_manager: Some(FIELD_MANAGER.to_owned()) };
-    let act = Act::on_function("create", namespace, name);
     let object = manifests::dynamic(object);
-    let created = connection.call(act, Functions::new(connection).api().create(&parameters, &object)).await;
-    created.map(Found::from).map_err(|source| DeployError::Call { source })
+    Functions::new(connection).create(&parameters, &object).await.map_err(refused)
 }
 
 /// Waits, and says what came of it.
@@ -278,11 +269,11 @@ async fn finish(
     let text = match arguments.output.notation() {
         Some(notation) => {
             let value = settled.as_ref().unwrap_or(written).value();
-            notation.line(&value).map_err(|source| DeployError::Notation { source })?
+            notation.line(&value).map_err(|source| in_cluster(ClusterError::Notation { source }))?
         }
         None => said(written, settled.as_ref(), arguments.dry_run),
     };
-    terminal.write(&text).map_err(|source| DeployError::Write { source })
+    cluster::write(terminal, &text).map_err(in_cluster)
 }
 
 fn said(written: &Found, settled: Option<&Found>, dry_run: bool) -> String {
@@ -290,7 +281,8 @@ fn said(written: &Found, settled: Option<&Found>, dry_run: bool) -> String {
     let status = settled.and_then(|settled| settled.function.as_ref()?.status.as_ref());
     match status {
         Some(status) => {
-            format!("function/{name} is ready: {}\n", status.url.as_deref().unwrap_or("no address"))
+            let url = printable(status.url.as_deref().unwrap_or("no address")).replace('\n', " ");
+            format!("function/{name} is ready: {url}\n")
         }
         None if dry_run => format!("function/{name} would be accepted\n"),
         None => format!("function/{name} was accepted\n"),
@@ -298,35 +290,27 @@ fn said(written: &Found, settled: Option<&Found>, dry_run: bool) -> String {
 }
 
 impl Failure for DeployError {
-    fn exit(&self) -> Exit {
-        self.inner().map_or(Exit::Failed, Failure::exit)
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Cluster { source } => Some(source),
+            Self::Apply { source } => Some(source),
+            Self::Settle { source } => Some(source),
+            Self::Manifest { .. } | Self::Empty { .. } | Self::Namespace { .. } | Self::NoImage { .. } => {
+                None
+            }
+        }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
             Self::NoImage { name, .. } => Some(format!("`catnap deploy {name} --image IMAGE`")),
-            Self::Call { source } if source.is_conflict() => Some(
-                "again, for somebody else wrote; --force-conflicts takes over fields of a manifest from others"
-                    .to_owned(),
-            ),
+            Self::Apply { source } if source.is_conflict() => {
+                Some("--force-conflicts, which takes the fields over from those who applied them".to_owned())
+            }
+            Self::Cluster { source: ClusterError::Call { source } } if source.is_conflict() => {
+                Some("again, for somebody else wrote meanwhile".to_owned())
+            }
             other => other.inner().and_then(Failure::advice),
-        }
-    }
-}
-
-impl DeployError {
-    fn inner(&self) -> Option<&dyn Failure> {
-        match self {
-            Self::Connect { source } => Some(source),
-            Self::Call { source } => Some(source),
-            Self::Settle { source } => Some(source),
-            Self::Notation { source } => Some(source),
-            Self::Write { source } => Some(source),
-            Self::Manifest { .. }
-            | Self::Input { .. }
-            | Self::Empty { .. }
-            | Self::Namespace { .. }
-            | Self::NoImage { .. } => None,
         }
     }
 }

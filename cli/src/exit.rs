@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::io::Write;
 
+use catnap_cli::printable::printable;
+
 /// What the process ends with; docs/reference/cli.md is the page about it. 2 is missing: with that clap ends a command line that
 /// says what cannot be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +28,19 @@ pub(crate) enum Exit {
 
 /// An error of a command.
 pub(crate) trait Failure: Error {
+    /// The error that this one passes on, if it does: that one says how it ends and what to do.
+    fn inner(&self) -> Option<&dyn Failure> {
+        None
+    }
+
     /// How the process ends.
     fn exit(&self) -> Exit {
-        Exit::Failed
+        self.inner().map_or(Exit::Failed, Failure::exit)
     }
 
     /// What to do about it: best a command.
     fn advice(&self) -> Option<String> {
-        None
+        self.inner().and_then(Failure::advice)
     }
 }
 
@@ -50,7 +57,8 @@ pub(crate) fn report(failure: &dyn Failure, to: &mut dyn Write) {
         // Errors of others repeat their cause in their own words.
         if !said.contains(&inner_said) {
             text += "  ";
-            text += &inner_said;
+            // No line of others stands where our own begin.
+            text += &inner_said.replace('\n', "\n    ");
             text += "\n";
             said = inner_said;
         }
@@ -62,7 +70,7 @@ pub(crate) fn report(failure: &dyn Failure, to: &mut dyn Write) {
         text += "\n";
     }
     // A closed standard error leaves nobody to tell.
-    let _ = to.write_all(text.as_bytes());
+    let _ = to.write_all(printable(&text).as_bytes());
 }
 
 #[cfg(test)]
@@ -88,6 +96,15 @@ mod tests {
         let mut said = Vec::new();
         report(&Door { source }, &mut said);
         let expected = "error: cannot open the door\n  it is locked: it is locked\n  try: another door\n";
+        assert_eq!(String::from_utf8(said).unwrap(), expected);
+    }
+
+    #[test]
+    fn words_of_others_are_neither_obeyed_nor_taken_for_ours() {
+        let source = std::io::Error::other("locked\x1b[2J\n  try: my door");
+        let mut said = Vec::new();
+        report(&Door { source }, &mut said);
+        let expected = "error: cannot open the door\n  locked [2J\n      try: my door\n  try: another door\n";
         assert_eq!(String::from_utf8(said).unwrap(), expected);
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn function(api: &FakeApi, name: &str, status: &Value) {
     insert(api, "apis/catnap.dev/v1alpha1", "functions", object);
 }
 
+/// A Function whose pod template is nested deeper than JSON is read.
+pub(crate) fn too_deep(api: &FakeApi, name: &str) {
+    let template = (0..200).fold(json!(1), |inner, _| json!({"a": inner}));
+    let object = json!({
+        "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
+        "metadata": {"name": name, "namespace": "default", "uid": format!("uid-of-{name}")},
+        "spec": {"image": format!("registry.example/{name}:1"), "podTemplate": template},
+    });
+    insert(api, "apis/catnap.dev/v1alpha1", "functions", object);
+}
+
 /// A condition that changed when everything was made.
 pub(crate) fn condition(type_: &str, status: &str, reason: &str, message: &str) -> Value {
     json!({"type": type_, "status": status, "reason": reason, "message": message,

@@ -1,24 +1,65 @@
 //! Functions as the API server has them, read so that nothing is lost that a newer cluster knows and this build does not.
 
+use std::sync::Arc;
+
 use catnap_crds::Function;
-use kube::api::{Api, ApiResource, DynamicObject, ListParams};
+use catnap_crds::guarded::{Guarded, LEVELS, Unreadable, is_cut};
+use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, PostParams, Preconditions};
+use kube::core::{Request, TypeMeta};
 use kube::runtime::watcher;
 use serde_json::Value;
 
 use crate::connection::Connection;
 use crate::connection::call::{Act, CallError, FUNCTIONS, with_similar};
+use crate::exit::Failure;
 use crate::name;
 
 /// Objects that one answer holds; there may be ten thousand.
 const PAGE: u32 = 500;
 
+/// A Function as it is read: one that cannot be does not hide the others.
+pub(crate) type GuardedObject = Guarded<DynamicObject>;
+
 /// One Function.
 #[derive(Clone, Debug)]
 pub(crate) struct Found {
-    /// As it came.
+    /// As it came, without what is nested too deep to be read.
     pub(crate) object: DynamicObject,
     /// As this build understands it; `None` if it does not.
     pub(crate) function: Option<Function>,
+    /// Why it does not.
+    obstacle: Option<Obstacle>,
+}
+
+/// What keeps a Function from being understood.
+#[derive(Clone, Debug)]
+enum Obstacle {
+    Depth,
+    Fields(Arc<serde_json::Error>),
+}
+
+/// Why a Function cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnreadableError {
+    /// Something in it is deeper than anything is read.
+    #[error(
+        "function/{name} has more than {LEVELS} objects and lists inside each other: what is deeper is not read, and no pod can have it"
+    )]
+    TooDeep {
+        /// Its name.
+        name: String,
+        /// Where.
+        namespace: String,
+    },
+    /// A field that this build does not understand.
+    #[error("function/{name} has fields that this catnap cannot read: it is older than the cluster's")]
+    Newer {
+        /// Its name.
+        name: String,
+        /// What is wrong with them.
+        #[source]
+        source: Arc<serde_json::Error>,
+    },
 }
 
 /// The Functions of a namespace, or of all.
@@ -44,8 +85,8 @@ impl Functions {
         self.namespace.as_deref()
     }
 
-    /// To watch them, and to write.
-    pub(crate) fn api(&self) -> Api<DynamicObject> {
+    /// To watch them, and to change them.
+    pub(crate) fn api(&self) -> Api<GuardedObject> {
         let (client, resource) = (self.connection.client.clone(), resource());
         match &self.namespace {
             Some(namespace) => Api::namespaced_with(client, namespace, &resource),
@@ -53,15 +94,38 @@ impl Functions {
         }
     }
 
+    /// Makes one in the connection's namespace.
+    pub(crate) async fn create(
+        &self,
+        parameters: &PostParams,
+        object: &DynamicObject,
+    ) -> Result<Found, CallError> {
+        let Connection { client, namespace, .. } = &self.connection;
+        let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource());
+        let name = object.metadata.name.as_deref().unwrap_or_default();
+        let act = Act::on_function("create", namespace, name);
+        let created = self.connection.call(act, api.create(parameters, object)).await?;
+        Ok(Found::from(Guarded(Ok(created))))
+    }
+
+    /// Deletes the one that was found, and not another that was made since under its name.
+    pub(crate) async fn delete(&self, found: &Found) -> Result<(), CallError> {
+        let name = found.name();
+        let preconditions = Preconditions { uid: found.object.metadata.uid.clone(), resource_version: None };
+        let parameters = DeleteParams::background().preconditions(preconditions);
+        let act = Act::on_function("delete", &self.connection.namespace, name);
+        let (url, client) = (self.api().resource_url().to_owned(), &self.connection.client);
+        let deleting = async {
+            let request = Request::new(url).delete(name, &parameters).map_err(kube::Error::BuildRequest)?;
+            // The answer may be the whole object, which may be nested too deep to be read.
+            client.request_text(request).await
+        };
+        self.connection.call(act, deleting).await.map(|_| ())
+    }
+
     /// What makes it useless to watch on: the right was taken away, or the kind.
     pub(crate) fn refused(&self, act: Act, error: &watcher::Error) -> Option<CallError> {
-        let (watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))) = error
-        else {
-            return None;
-        };
-        let lasting = matches!(status.code, 401 | 403 | 404);
-        lasting.then(|| self.connection.failed(act, kube::Error::Api(status.clone())))
+        self.connection.refused(act, error)
     }
 
     /// All with these labels, in the order of their names.
@@ -72,7 +136,15 @@ impl Functions {
         let mut found = Vec::new();
         loop {
             let act = Act::on_all("list", FUNCTIONS, self.namespace.as_deref());
-            let page = self.connection.call(act, api.list(&parameters)).await?;
+            let page = match self.connection.call(act, api.list(&parameters)).await {
+                // The state that the pages are of is forgotten after some minutes: then all in one answer.
+                Err(error) if error.is_expired() && parameters.continue_token.is_some() => {
+                    found.clear();
+                    (parameters.limit, parameters.continue_token) = (None, None);
+                    continue;
+                }
+                page => page?,
+            };
             found.extend(page.items.into_iter().map(Found::from));
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => parameters = parameters.continue_token(&token),
@@ -96,19 +168,55 @@ impl Functions {
     }
 }
 
-impl From<DynamicObject> for Found {
-    fn from(mut object: DynamicObject) -> Self {
+impl From<GuardedObject> for Found {
+    fn from(Guarded(read): GuardedObject) -> Self {
+        let (mut object, read) = match read {
+            Ok(object) => (object, Ok(())),
+            Err(Unreadable { metadata, source }) => {
+                let mut outline = DynamicObject::new("", &resource());
+                outline.metadata = metadata;
+                (outline, Err(Obstacle::Fields(source)))
+            }
+        };
         // Of no use to a reader, and half of the text.
         object.metadata.managed_fields = None;
         // Items of a list need not say their kind.
         let ApiResource { api_version, kind, .. } = resource();
-        object.types.get_or_insert(kube::core::TypeMeta { api_version, kind });
-        let function = serde_json::to_value(&object).and_then(serde_json::from_value).ok();
-        Self { object, function }
+        object.types.get_or_insert(TypeMeta { api_version, kind });
+        match read.and_then(|()| understood(&object)) {
+            Ok(function) => Self { object, function: Some(function), obstacle: None },
+            Err(obstacle) => Self { object, function: None, obstacle: Some(obstacle) },
+        }
     }
 }
 
+/// The Function that an object is.
+fn understood(object: &DynamicObject) -> Result<Function, Obstacle> {
+    if is_cut(&object.data) {
+        return Err(Obstacle::Depth);
+    }
+    let function = serde_json::to_value(object).and_then(serde_json::from_value);
+    function.map_err(|error| Obstacle::Fields(Arc::new(error)))
+}
+
 impl Found {
+    /// The Function, or why there is none to work with.
+    pub(crate) fn understood(&self) -> Result<&Function, UnreadableError> {
+        let (name, namespace) = (self.name().to_owned(), self.namespace().to_owned());
+        match (&self.function, &self.obstacle) {
+            (Some(function), _) => Ok(function),
+            (None, Some(Obstacle::Fields(source))) => {
+                Err(UnreadableError::Newer { name, source: Arc::clone(source) })
+            }
+            (None, Some(Obstacle::Depth) | None) => Err(UnreadableError::TooDeep { name, namespace }),
+        }
+    }
+
+    /// Whether something of it is missing in the object: it is nested too deep to be read.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        matches!(self.obstacle, Some(Obstacle::Depth))
+    }
+
     pub(crate) fn name(&self) -> &str {
         self.object.metadata.name.as_deref().unwrap_or_default()
     }
@@ -126,4 +234,17 @@ impl Found {
 /// Functions among the API's resources.
 pub(crate) fn resource() -> ApiResource {
     ApiResource::erase::<Function>(&())
+}
+
+impl Failure for UnreadableError {
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::TooDeep { name, namespace } => Some(format!(
+                "`kubectl delete functions.catnap.dev {name} --namespace {namespace}`, and make it again with another podTemplate"
+            )),
+            Self::Newer { .. } => {
+                Some("a newer catnap, of the version that is installed in the cluster".to_owned())
+            }
+        }
+    }
 }

@@ -3,15 +3,16 @@
 mod rows;
 mod watch;
 
+use catnap_crds::guarded::LEVELS;
+
+use crate::cluster::{self, ClusterError};
 use crate::connection::call::CallError;
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
-use crate::exit::{Exit, Failure};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::functions::{Found, Functions};
-use crate::output::{self, Format, NotationError};
+use crate::output::{self, Format};
 use crate::table::Table;
-use crate::terminal::{Terminal, WriteError};
+use crate::terminal::Terminal;
 use crate::{name, revisions};
-use watch::WatchError;
 
 /// Flags of `catnap get`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -38,51 +39,9 @@ pub(crate) struct Arguments {
     pub(crate) connection: ConnectionArguments,
 }
 
-/// Why nothing, or not everything, can be shown.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GetError {
-    /// No cluster.
-    #[error(transparent)]
-    Connect {
-        /// Why.
-        source: ConnectionError,
-    },
-    /// The API server was asked in vain.
-    #[error(transparent)]
-    Read {
-        /// Why.
-        source: CallError,
-    },
-    /// The changes cannot be followed.
-    #[error(transparent)]
-    Watch {
-        /// Why.
-        source: WatchError,
-    },
-    /// A Function that this build does not understand.
-    #[error("function/{name} has fields that this catnap cannot read: it is older than the cluster's")]
-    Unreadable {
-        /// Its name.
-        name: String,
-    },
-    /// Not in that form.
-    #[error(transparent)]
-    Notation {
-        /// Why.
-        source: NotationError,
-    },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
-}
-
 /// Shows what is there.
-pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), GetError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| GetError::Connect { source })?;
+pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), ClusterError> {
+    let connection = cluster::connect(&arguments.connection).await?;
     show(&arguments, &connection, terminal).await
 }
 
@@ -90,56 +49,60 @@ async fn show(
     arguments: &Arguments,
     connection: &Connection,
     terminal: &mut Terminal,
-) -> Result<(), GetError> {
+) -> Result<(), ClusterError> {
     let functions =
         if arguments.all_namespaces { Functions::everywhere(connection) } else { Functions::new(connection) };
     let (found, missing) = find(arguments, &functions).await?;
     if arguments.watch {
         if let Some(source) = missing {
-            return Err(GetError::Read { source });
+            return Err(ClusterError::Call { source });
         }
-        let watched = watch::run(arguments, &functions, found, terminal).await;
-        return watched.map_err(|source| GetError::Watch { source });
+        return watch::run(arguments, &functions, found, terminal).await;
     }
     let text = if arguments.revisions {
         revisions_of(arguments, connection, &found, terminal).await?
     } else {
         text(arguments, &found, terminal)?
     };
-    terminal.write(&text).map_err(|source| GetError::Write { source })?;
+    cluster::write(terminal, &text)?;
     if found.is_empty() && missing.is_none() {
         terminal.note(&nothing(arguments, connection));
     }
-    missing.map_or(Ok(()), |source| Err(GetError::Read { source }))
+    if arguments.output.notation().is_some() && !arguments.revisions {
+        for one in found.iter().filter(|one| one.is_too_deep()) {
+            terminal.note(&incomplete(one));
+        }
+    }
+    missing.map_or(Ok(()), |source| Err(ClusterError::Call { source }))
 }
 
 /// What was named; with the first name that does not exist, if one does not.
 async fn find(
     arguments: &Arguments,
     functions: &Functions,
-) -> Result<(Vec<Found>, Option<CallError>), GetError> {
+) -> Result<(Vec<Found>, Option<CallError>), ClusterError> {
     if arguments.names.is_empty() {
         let listed = functions.list(arguments.selector.as_deref()).await;
-        return Ok((listed.map_err(|source| GetError::Read { source })?, None));
+        return Ok((listed.map_err(|source| ClusterError::Call { source })?, None));
     }
     let (mut found, mut missing) = (Vec::new(), None);
     for name in &arguments.names {
         match functions.get(name).await {
             Ok(one) => found.push(one),
             Err(error) if error.is_not_found() => missing = missing.or(Some(error)),
-            Err(source) => return Err(GetError::Read { source }),
+            Err(source) => return Err(ClusterError::Call { source }),
         }
     }
     Ok((found, missing))
 }
 
-fn text(arguments: &Arguments, found: &[Found], terminal: &Terminal) -> Result<String, GetError> {
+fn text(arguments: &Arguments, found: &[Found], terminal: &Terminal) -> Result<String, ClusterError> {
     let format = arguments.output;
     if let Some(notation) = format.notation() {
         let mut values: Vec<_> = found.iter().map(Found::value).collect();
         let only = arguments.names.len() == 1 && values.len() == 1;
         let value = if only { values.remove(0) } else { output::list(&values) };
-        return notation.text(&value).map_err(|source| GetError::Notation { source });
+        return notation.text(&value).map_err(|source| ClusterError::Notation { source });
     }
     if found.is_empty() {
         return Ok(String::new());
@@ -161,13 +124,12 @@ async fn revisions_of(
     connection: &Connection,
     found: &[Found],
     terminal: &Terminal,
-) -> Result<String, GetError> {
+) -> Result<String, ClusterError> {
     let mut all = Vec::new();
     for one in found {
-        let unreadable = || GetError::Unreadable { name: one.name().to_owned() };
-        let function = one.function.as_ref().ok_or_else(unreadable)?;
+        let function = one.understood().map_err(|source| ClusterError::Unreadable { source })?;
         let read = revisions::read(connection, function).await;
-        all.extend(read.map_err(|source| GetError::Read { source })?);
+        all.extend(read.map_err(|source| ClusterError::Call { source })?);
     }
     match arguments.output {
         Format::Name => {
@@ -179,7 +141,7 @@ async fn revisions_of(
         }
         Format::Json | Format::Yaml => {
             let notation = arguments.output.notation().unwrap_or(output::Notation::Json);
-            notation.text(&all).map_err(|source| GetError::Notation { source })
+            notation.text(&all).map_err(|source| ClusterError::Notation { source })
         }
     }
 }
@@ -194,27 +156,9 @@ fn nothing(arguments: &Arguments, connection: &Connection) -> String {
     }
 }
 
-impl Failure for GetError {
-    fn exit(&self) -> Exit {
-        self.inner().map_or(Exit::Failed, Failure::exit)
-    }
-
-    fn advice(&self) -> Option<String> {
-        self.inner().and_then(Failure::advice)
-    }
-}
-
-impl GetError {
-    fn inner(&self) -> Option<&dyn Failure> {
-        match self {
-            Self::Connect { source } => Some(source),
-            Self::Read { source } => Some(source),
-            Self::Watch { source } => Some(source),
-            Self::Notation { source } => Some(source),
-            Self::Write { source } => Some(source),
-            Self::Unreadable { .. } => None,
-        }
-    }
+/// Said of an object that is printed without what is too deep in it: nobody should apply that.
+fn incomplete(found: &Found) -> String {
+    format!("function/{} is printed without what is more than {LEVELS} levels deep in it.", found.name())
 }
 
 #[cfg(test)]

@@ -2,16 +2,18 @@
 
 mod follow;
 
+use std::time::Duration as StdDuration;
+
 use catnap_crds::{Duration, Function, names};
-use futures::io::{AsyncBufRead, AsyncBufReadExt};
+use futures::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
 
+use crate::cluster::{self, ClusterError};
 use crate::connection::call::{Act, CallError};
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::exit::{Exit, Failure};
-use crate::functions::Functions;
-use crate::terminal::{Look, Terminal, Tone, WriteError};
+use crate::terminal::{Look, Terminal, Tone};
 use crate::{name, pods};
 
 /// Flags of `catnap logs`.
@@ -48,29 +50,20 @@ pub(crate) struct Arguments {
     pub(crate) connection: ConnectionArguments,
 }
 
+/// Bytes of a line that are kept before they are written; a longer one is broken.
+const LONGEST_LINE: u64 = 1 << 20;
+
 /// How many lines from the end; `None` for every line.
 type Tail = Option<i64>;
 
 /// Why nothing is shown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LogsError {
-    /// No cluster.
+    /// The cluster does not give or take it.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The Function or its pods cannot be read.
-    #[error(transparent)]
-    Read {
-        /// Why.
-        source: CallError,
-    },
-    /// A Function that this build does not understand.
-    #[error("function/{name} has fields that this catnap cannot read: it is older than the cluster's")]
-    Unreadable {
-        /// Its name.
-        name: String,
+        source: ClusterError,
     },
     /// What was read breaks off.
     #[error("the log of pod {pod} breaks off")]
@@ -81,18 +74,19 @@ pub(crate) enum LogsError {
         #[source]
         source: std::io::Error,
     },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
+    /// Nothing more comes of a log that is not followed.
+    #[error("the log of pod {pod} has not gone on for {} s", patience.as_secs_f64())]
+    Late {
+        /// Whose.
+        pod: String,
+        /// How long it had.
+        patience: StdDuration,
     },
 }
 
 /// Shows what was written.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), LogsError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| LogsError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await.map_err(in_cluster)?;
     show(&arguments, &connection, terminal).await
 }
 
@@ -101,13 +95,9 @@ async fn show(
     connection: &Connection,
     terminal: &mut Terminal,
 ) -> Result<(), LogsError> {
-    let found = Functions::new(connection).get(&arguments.name).await;
-    let found = found.map_err(|source| LogsError::Read { source })?;
-    let unreadable = || LogsError::Unreadable { name: arguments.name.clone() };
-    let function = found.function.ok_or_else(unreadable)?;
+    let (_, function) = cluster::read(connection, &arguments.name).await.map_err(in_cluster)?;
     let source = Source { arguments: arguments.clone(), connection: connection.clone(), function };
-    let pods = pods::list(connection, &source.function).await;
-    let mut pods = pods.map_err(|source| LogsError::Read { source })?;
+    let mut pods = pods::list(connection, &source.function).await.map_err(refused)?;
     pods.retain(|pod| source.takes(pod));
     if pods.is_empty() {
         terminal.note(&source.nobody());
@@ -116,6 +106,14 @@ async fn show(
         return follow::run(source, &pods, terminal).await;
     }
     source.show_all(&pods, terminal).await
+}
+
+fn in_cluster(source: ClusterError) -> LogsError {
+    LogsError::Cluster { source }
+}
+
+fn refused(source: CallError) -> LogsError {
+    in_cluster(ClusterError::Call { source })
 }
 
 /// Where lines come from.
@@ -159,10 +157,10 @@ impl Source {
                 }
             };
             let prefix = if pods.len() > 1 { prefix(name, index, terminal.look()) } else { String::new() };
-            copy(lines, name, &prefix, terminal).await?;
+            copy(lines, name, &prefix, self.connection.patience, terminal).await?;
         }
         match failed {
-            Some(source) if pods.len() == 1 => Err(LogsError::Read { source }),
+            Some(source) if pods.len() == 1 => Err(refused(source)),
             _ => Ok(()),
         }
     }
@@ -195,24 +193,30 @@ impl Source {
     }
 }
 
-/// Writes every line, with `prefix` before it.
+/// Writes every line, with `prefix` before it; no wait for more of it is longer than `patience`.
 async fn copy(
     lines: impl AsyncBufRead,
     pod: &str,
     prefix: &str,
+    patience: StdDuration,
     terminal: &mut Terminal,
 ) -> Result<(), LogsError> {
     let mut lines = std::pin::pin!(lines);
-    let mut line = Vec::new();
     loop {
-        line.clear();
-        let read = lines.read_until(b'\n', &mut line).await;
-        let read = read.map_err(|source| LogsError::BreaksOff { pod: pod.to_owned(), source })?;
-        if read == 0 {
-            return Ok(());
+        let late = |_| LogsError::Late { pod: pod.to_owned(), patience };
+        let read = tokio::time::timeout(patience, line(&mut lines)).await.map_err(late)?;
+        match read.map_err(|source| LogsError::BreaksOff { pod: pod.to_owned(), source })? {
+            Some(line) => write(prefix, &line, terminal)?,
+            None => return Ok(()),
         }
-        write(prefix, &line, terminal)?;
     }
+}
+
+/// The next line, or as much of it as a line may have; `None` after the last one.
+async fn line(lines: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let read = lines.take(LONGEST_LINE).read_until(b'\n', &mut line).await?;
+    Ok((read > 0).then_some(line))
 }
 
 /// Containers may write any bytes; a last line without an end gets one.
@@ -222,7 +226,7 @@ fn write(prefix: &str, line: &[u8], terminal: &mut Terminal) -> Result<(), LogsE
     if !whole.ends_with(b"\n") {
         whole.push(b'\n');
     }
-    terminal.write_bytes(&whole).map_err(|source| LogsError::Write { source })
+    terminal.write_bytes(&whole).map_err(|source| in_cluster(ClusterError::Write { source }))
 }
 
 /// `<pod> | `, in a colour that tells neighbours apart.
@@ -248,20 +252,24 @@ fn tail(text: &str) -> Result<Tail, String> {
 }
 
 impl Failure for LogsError {
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Cluster { source } => Some(source),
+            Self::BreaksOff { .. } | Self::Late { .. } => None,
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
-            Self::Connect { source } => source.exit(),
-            Self::Read { source } => source.exit(),
-            Self::Write { source } => source.exit(),
-            Self::Unreadable { .. } | Self::BreaksOff { .. } => Exit::Failed,
+            Self::Late { .. } => Exit::Unreachable,
+            other => other.inner().map_or(Exit::Failed, Failure::exit),
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Connect { source } => source.advice(),
-            Self::Read { source } => source.advice(),
-            Self::Unreadable { .. } | Self::BreaksOff { .. } | Self::Write { .. } => None,
+            Self::Late { .. } => Some("a longer --request-timeout, or --follow".to_owned()),
+            other => other.inner().and_then(Failure::advice),
         }
     }
 }

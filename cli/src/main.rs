@@ -1,6 +1,7 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
 mod age;
+mod cluster;
 mod connection;
 mod delete;
 mod deploy;

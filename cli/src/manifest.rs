@@ -2,14 +2,17 @@
 //!
 //! What the API server checks with CEL is checked here by hand for the rules that matter to a local run.
 
+pub mod input;
 mod rules;
 mod schema;
 
 use std::path::{Path, PathBuf};
 
 use catnap_crds::Function;
+use catnap_crds::guarded::LEVELS;
 use serde_json::Value;
 
+pub use rules::is_namespace;
 pub(crate) use rules::{is_host, is_label};
 
 /// Why a file is not a manifest that can be used. Each says what to do.
@@ -27,6 +30,15 @@ pub enum ManifestError {
     /// The file is not YAML, or holds more than one object.
     #[error("{} is not one YAML object", path.display())]
     Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where it goes wrong.
+        #[source]
+        source: Box<serde_saphyr::Error>,
+    },
+    /// The file is not YAML.
+    #[error("{} is no YAML", path.display())]
+    Yaml {
         /// The file.
         path: PathBuf,
         /// Where it goes wrong.
@@ -67,15 +79,35 @@ pub fn read(path: &Path) -> Result<Function, ManifestError> {
     parse(path, &text(path)?)
 }
 
-/// The text of a file.
+/// The text of a file; `-` is standard input.
 pub fn text(path: &Path) -> Result<String, ManifestError> {
-    std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
+    input::read(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })
 }
 
-/// The one object in a text.
+/// The one object in a text. Numbers such as 0644 are octal, as kubectl reads them.
 pub fn object(path: &Path, text: &str) -> Result<Value, ManifestError> {
-    serde_saphyr::from_str(text)
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    serde_saphyr::from_str_with_options(text, options)
         .map_err(|source| ManifestError::Parse { path: path.to_owned(), source: Box::new(source) })
+}
+
+/// The objects in a text, which may be documents, and lists as a cluster prints several objects. A document of comments alone is
+/// none.
+pub fn objects(path: &Path, text: &str) -> Result<Vec<Value>, ManifestError> {
+    let options = serde_saphyr::options! { legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|source| ManifestError::Yaml { path: path.to_owned(), source: Box::new(source) })?;
+    let documents = documents.into_iter().filter(|document| !document.is_null());
+    let items = documents.flat_map(|document| match document {
+        Value::Object(mut list) if list.get("kind").is_some_and(|kind| kind == "List") => {
+            match list.remove("items") {
+                Some(Value::Array(items)) => items,
+                _ => Vec::new(),
+            }
+        }
+        other => vec![other],
+    });
+    Ok(items.collect())
 }
 
 pub(crate) fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> {
@@ -90,7 +122,12 @@ pub fn function(path: &Path, object: Value) -> Result<Function, ManifestError> {
     if (kind.as_str(), api_version.as_str()) != ("Function", "catnap.dev/v1alpha1") {
         return Err(ManifestError::Kind { kind, api_version });
     }
-    let problems = schema::problems(&object);
+    let problems = if is_deeper(&object, LEVELS) {
+        // What reads it in a cluster would leave out what is deeper.
+        vec![format!("it has more than {LEVELS} objects and lists inside each other")]
+    } else {
+        schema::problems(&object)
+    };
     if !problems.is_empty() {
         return Err(ManifestError::Invalid { path: path(), problems });
     }
@@ -98,6 +135,16 @@ pub fn function(path: &Path, object: Value) -> Result<Function, ManifestError> {
         serde_json::from_value(object).map_err(|source| ManifestError::Convert { path: path(), source })?;
     let problems = rules::problems(&function);
     if problems.is_empty() { Ok(function) } else { Err(ManifestError::Invalid { path: path(), problems }) }
+}
+
+/// Whether more than so many objects and lists are inside each other; no deeper is looked.
+fn is_deeper(value: &Value, levels: usize) -> bool {
+    let inner = |value: &Value| is_deeper(value, levels - 1);
+    match value {
+        Value::Object(fields) => levels == 0 || fields.values().any(inner),
+        Value::Array(items) => levels == 0 || items.iter().any(inner),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 #[cfg(test)]

@@ -23,11 +23,14 @@ mod timeouts;
 mod traffic;
 mod volumes;
 
-use std::fs;
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+use crate::manifest::input;
+use crate::printable::printable;
 
 pub use report::{functions, report};
 
@@ -55,7 +58,8 @@ struct Knative {
     /// Form of the Functions.
     #[arg(short, long, value_enum, default_value = "yaml")]
     output: Format,
-    /// Writes a file for each Function into this folder, which is made if it is not there, instead of standard output.
+    /// Writes a file for each Function into this folder, which is made if it is not there, instead of standard output;
+    /// no file that is there already is written over.
     #[arg(long, value_name = "DIRECTORY")]
     output_directory: Option<PathBuf>,
     /// Fails also when a part was left out.
@@ -150,7 +154,7 @@ pub fn run(arguments: &Arguments) -> Result<(), MigrateError> {
         Some(directory) => write_files(directory, &migrated, *output)?,
         None => print(io::stdout(), "standard output", &functions(&migrated, *output)?)?,
     }
-    print(io::stderr(), "standard error", &report(&migrated))?;
+    print(io::stderr(), "standard error", &printable(&report(&migrated)))?;
     judge(&migrated, *strict)
 }
 
@@ -162,13 +166,7 @@ pub fn parse(path: &Path, text: &str) -> Result<Vec<Value>, MigrateError> {
 }
 
 fn text(path: &Path) -> Result<String, MigrateError> {
-    let read = if path == Path::new("-") {
-        let mut text = String::new();
-        io::stdin().read_to_string(&mut text).map(|_| text)
-    } else {
-        fs::read_to_string(path)
-    };
-    read.map_err(|source| MigrateError::Read { path: path.to_owned(), source })
+    input::read(path).map_err(|source| MigrateError::Read { path: path.to_owned(), source })
 }
 
 fn write_files(directory: &Path, migrated: &[knative::Migrated], format: Format) -> Result<(), MigrateError> {
@@ -179,7 +177,9 @@ fn write_files(directory: &Path, migrated: &[knative::Migrated], format: Format)
     fs::create_dir_all(directory).map_err(failed(directory))?;
     for (name, text) in report::files(migrated, format)? {
         let path = directory.join(name);
-        fs::write(&path, text).map_err(failed(&path))?;
+        // What is there already may be what was read.
+        let file = File::create_new(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes())).map_err(failed(&path))?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! How a Function is named on the command line.
 
+use catnap_cli::manifest::is_namespace;
 use catnap_crds::names::MAX_FUNCTION_NAME;
 
 /// `NAME`, `function/NAME`, `functions/NAME` or `catfn/NAME`.
@@ -19,6 +20,14 @@ pub(crate) fn function(text: &str) -> Result<String, String> {
     Err(format!(
         "a Function's name has at most {MAX_FUNCTION_NAME} characters: lower-case letters, digits and '-'"
     ))
+}
+
+/// The name of a namespace: it becomes part of the path that is asked for.
+pub(crate) fn namespace(text: &str) -> Result<String, String> {
+    if is_namespace(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a namespace's name has at most 63 characters: lower-case letters, digits and '-', which neither begins nor ends it".to_owned())
 }
 
 /// Of `names` those that may have been meant by `wanted`, the likeliest first.
@@ -44,6 +53,16 @@ mod tests {
         }
         for text in ["", "function/", "pod/hello", "../hello", "Hello", "a.b", &"a".repeat(51)] {
             assert!(function(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_one_part_of_a_path() {
+        for text in ["default", "0-team", &"a".repeat(63)] {
+            assert_eq!(namespace(text).as_deref(), Ok(text));
+        }
+        for text in ["", "a/b", "..", "-a", "a-", "A", "a.b", "a?x", &"a".repeat(64)] {
+            assert!(namespace(text).is_err(), "{text}");
         }
     }
 

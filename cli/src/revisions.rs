@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use catnap_crds::guarded::Guarded;
 use catnap_crds::{Function, RevisionState, labels, names};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
@@ -63,13 +64,14 @@ where
     K: Clone + std::fmt::Debug + DeserializeOwned,
 {
     let namespace = function.metadata.namespace.as_deref().unwrap_or(&connection.namespace);
-    let api: Api<K> = Api::namespaced(connection.client.clone(), namespace);
+    let api: Api<Guarded<K>> = Api::namespaced(connection.client.clone(), namespace);
     let name = function.metadata.name.as_deref().unwrap_or_default();
     let parameters = ListParams::default().labels(&format!("{}={name}", labels::FUNCTION));
     let act = Act::on_all("list", resource, Some(namespace));
     let list = connection.call(act, api.list(&parameters)).await?;
     let owned = |child: &K| is_owned(child.meta(), function);
-    Ok(list.items.into_iter().filter(owned).collect())
+    // What cannot be read is none of those that the operator makes.
+    Ok(list.items.into_iter().filter_map(|Guarded(child)| child.ok()).filter(owned).collect())
 }
 
 /// Whether the Function, and not one of its name before, controls an object.

@@ -2,14 +2,13 @@
 
 use catnap_crds::Function;
 
-use crate::connection::call::CallError;
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::cluster::{self, ClusterError};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::exit::{Exit, Failure};
-use crate::functions::Functions;
 use crate::name;
 use crate::revisions::{self, Revision};
 use crate::settle::SettleArguments;
-use crate::terminal::{Terminal, WriteError};
+use crate::terminal::{Terminal, printable};
 use crate::traffic::{self, PlanError, TrafficError};
 
 /// Flags of `catnap rollback`.
@@ -31,23 +30,11 @@ pub(crate) struct Arguments {
 /// Why it stays as it is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RollbackError {
-    /// No cluster.
+    /// The cluster does not give or take it.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The API server does not give it.
-    #[error(transparent)]
-    Call {
-        /// Why.
-        source: CallError,
-    },
-    /// A Function that this build does not understand.
-    #[error("function/{name} has fields that this catnap cannot read: it is older than the cluster's")]
-    Unreadable {
-        /// Its name.
-        name: String,
+        source: ClusterError,
     },
     /// Nothing came before.
     #[error("function/{name} has no earlier revision to go back to")]
@@ -67,18 +54,11 @@ pub(crate) enum RollbackError {
         /// Why.
         source: TrafficError,
     },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// Goes back.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), RollbackError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| RollbackError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await.map_err(in_cluster)?;
     rollback(&arguments, &connection, terminal).await
 }
 
@@ -88,11 +68,9 @@ async fn rollback(
     terminal: &mut Terminal,
 ) -> Result<(), RollbackError> {
     let name = &arguments.name;
-    let failed = |source| RollbackError::Call { source };
-    let found = Functions::new(connection).get(name).await.map_err(failed)?;
-    let unreadable = || RollbackError::Unreadable { name: name.clone() };
-    let function = found.function.clone().ok_or_else(unreadable)?;
-    let history = revisions::read(connection, &function).await.map_err(failed)?;
+    let (found, function) = cluster::read(connection, name).await.map_err(in_cluster)?;
+    let history = revisions::read(connection, &function).await;
+    let history = history.map_err(|source| in_cluster(ClusterError::Call { source }))?;
     let to = match &arguments.to {
         Some(wanted) => {
             let known: Vec<_> = history.iter().map(|revision| revision.name.as_str()).collect();
@@ -106,7 +84,12 @@ async fn rollback(
     let said = format!(
         "function/{name}: all requests go to {to}, whatever is deployed; `catnap traffic {name} --latest` ends that\n"
     );
-    terminal.write(&said).map_err(|source| RollbackError::Write { source })
+    // The revision's name is what the status says.
+    cluster::write(terminal, &printable(&said)).map_err(in_cluster)
+}
+
+fn in_cluster(source: ClusterError) -> RollbackError {
+    RollbackError::Cluster { source }
 }
 
 /// What the rollout comes from, or else the revision before the one that takes most requests; `history` begins with the
@@ -122,30 +105,23 @@ fn before(function: &Function, history: &[Revision]) -> Option<String> {
 }
 
 impl Failure for RollbackError {
-    fn exit(&self) -> Exit {
+    fn inner(&self) -> Option<&dyn Failure> {
         match self {
-            Self::Nothing { .. } => Exit::NotFound,
-            other => other.inner().map_or(Exit::Failed, Failure::exit),
+            Self::Cluster { source } => Some(source),
+            Self::Plan { source } => Some(source),
+            Self::Traffic { source } => Some(source),
+            Self::Nothing { .. } => None,
         }
+    }
+
+    fn exit(&self) -> Exit {
+        self.inner().map_or(Exit::NotFound, Failure::exit)
     }
 
     fn advice(&self) -> Option<String> {
         match self {
             Self::Nothing { name } => Some(format!("`catnap get {name} --revisions` lists them")),
             other => other.inner().and_then(Failure::advice),
-        }
-    }
-}
-
-impl RollbackError {
-    fn inner(&self) -> Option<&dyn Failure> {
-        match self {
-            Self::Connect { source } => Some(source),
-            Self::Call { source } => Some(source),
-            Self::Plan { source } => Some(source),
-            Self::Traffic { source } => Some(source),
-            Self::Write { source } => Some(source),
-            Self::Unreadable { .. } | Self::Nothing { .. } => None,
         }
     }
 }

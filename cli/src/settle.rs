@@ -4,13 +4,12 @@ use std::pin::pin;
 
 use catnap_crds::{Duration, Function};
 use futures::{Stream, TryStreamExt};
-use kube::api::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watch_object};
 
 use crate::connection::call::{Act, CallError};
 use crate::exit::{Exit, Failure};
-use crate::functions::{Found, Functions};
+use crate::functions::{Found, Functions, GuardedObject, UnreadableError};
 use crate::readiness::{NOT_OBSERVED, Readiness, condition};
 use crate::terminal::Terminal;
 
@@ -65,6 +64,12 @@ pub(crate) enum SettleError {
         /// Its name.
         name: String,
     },
+    /// It is there, but what it says cannot be read.
+    #[error(transparent)]
+    Unreadable {
+        /// Why.
+        source: UnreadableError,
+    },
     /// It cannot be watched.
     #[error(transparent)]
     Watch {
@@ -100,7 +105,7 @@ async fn follow(
     functions: &Functions,
     written: &Found,
     goal: Goal,
-    changes: impl Stream<Item = watcher::Result<Option<DynamicObject>>>,
+    changes: impl Stream<Item = watcher::Result<Option<GuardedObject>>>,
     awaited: &mut String,
     terminal: &mut Terminal,
 ) -> Result<Found, SettleError> {
@@ -121,9 +126,10 @@ async fn follow(
             }
         };
         let found = Found::from(object);
-        let is_new =
-            |function: &&Function| function.metadata.generation >= written.object.metadata.generation;
-        let Some(function) = found.function.as_ref().filter(is_new) else { continue };
+        if found.object.metadata.generation < written.object.metadata.generation {
+            continue;
+        }
+        let function = found.understood().map_err(|source| SettleError::Unreadable { source })?;
         match goal.of(function) {
             Readiness::Ready => return Ok(found),
             Readiness::Stalled(reason) => {
@@ -179,12 +185,20 @@ fn stalled(function: &Function, goal: Goal) -> String {
 }
 
 impl Failure for SettleError {
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Unreadable { source } => Some(source),
+            Self::Watch { source } => Some(source),
+            Self::Stalled { .. } | Self::TimeOver { .. } | Self::Deleted { .. } => None,
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
             Self::Stalled { .. } => Exit::Stalled,
             Self::TimeOver { .. } => Exit::TimeOver,
             Self::Deleted { .. } => Exit::NotFound,
-            Self::Watch { source } => source.exit(),
+            other => other.inner().map_or(Exit::Failed, Failure::exit),
         }
     }
 
@@ -195,8 +209,7 @@ impl Failure for SettleError {
                 reason.to_lowercase()
             )),
             Self::TimeOver { name, .. } => Some(format!("`catnap describe {name}`; a longer --timeout")),
-            Self::Deleted { .. } => None,
-            Self::Watch { source } => source.advice(),
+            other => other.inner().and_then(Failure::advice),
         }
     }
 }

@@ -6,9 +6,9 @@
 #[cfg(test)]
 pub(crate) mod fake;
 
-use std::borrow::Cow;
 use std::io::{self, BufRead, IsTerminal, Write};
 
+pub(crate) use catnap_cli::printable::printable;
 use jiff::Timestamp;
 
 use crate::exit::{Exit, Failure};
@@ -118,8 +118,11 @@ impl Terminal {
             return;
         }
         text.clone_into(&mut self.progress);
-        let text = printable(text);
+        // Only one line can be redrawn.
+        let text = printable(text).replace('\n', " ");
         let _ = if self.live {
+            let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(1));
+            let text: String = text.chars().take(room).collect();
             write!(self.err, "{REDRAW}{text}").and_then(|()| self.err.flush())
         } else {
             writeln!(self.err, "{text}")
@@ -166,12 +169,6 @@ impl Failure for WriteError {
     fn exit(&self) -> Exit {
         if self.source.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Failed }
     }
-}
-
-/// The text without what a terminal would obey: names and messages are written by others.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    let harmful = |character: char| character.is_control() && character != '\n';
-    if text.contains(harmful) { text.replace(harmful, " ").into() } else { text.into() }
 }
 
 #[cfg(test)]

@@ -9,14 +9,15 @@ use catnap_crds::{Function, TrafficTarget, effective_percents};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
+use crate::cluster::{self, ClusterError};
 use crate::connection::call::{Act, CallError};
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::deploy::FIELD_MANAGER;
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
 use crate::functions::{Found, Functions};
 use crate::settle::{Goal, SettleArguments, SettleError, settle};
 use crate::table::{Cell, Table};
-use crate::terminal::{Look, Terminal, WriteError};
+use crate::terminal::{Look, Terminal};
 use crate::{name, revisions};
 use plan::Plan;
 pub(crate) use plan::{PlanError, revision};
@@ -50,23 +51,11 @@ pub(crate) struct Arguments {
 /// Why requests do not go where they should.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TrafficError {
-    /// No cluster.
+    /// The cluster does not give or take it.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The API server does not give or take it.
-    #[error(transparent)]
-    Call {
-        /// Why.
-        source: CallError,
-    },
-    /// A Function that this build does not understand.
-    #[error("function/{name} has fields that this catnap cannot read: it is older than the cluster's")]
-    Unreadable {
-        /// Its name.
-        name: String,
+        source: ClusterError,
     },
     /// What is asked for cannot be.
     #[error(transparent)]
@@ -80,18 +69,11 @@ pub(crate) enum TrafficError {
         /// Why.
         source: SettleError,
     },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// Shows or changes it.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), TrafficError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| TrafficError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await.map_err(in_cluster)?;
     traffic(&arguments, &connection, terminal).await
 }
 
@@ -100,13 +82,12 @@ async fn traffic(
     connection: &Connection,
     terminal: &mut Terminal,
 ) -> Result<(), TrafficError> {
-    let (found, function) = read(connection, &arguments.name).await?;
+    let (found, function) = cluster::read(connection, &arguments.name).await.map_err(in_cluster)?;
     let Arguments { shares, latest, tags, untag, .. } = arguments;
     if shares.is_empty() && tags.is_empty() && untag.is_empty() && !latest {
         return show(&function, terminal);
     }
-    let revisions = revisions::read(connection, &function).await;
-    let revisions = revisions.map_err(|source| TrafficError::Call { source })?;
+    let revisions = revisions::read(connection, &function).await.map_err(refused)?;
     let known: Vec<_> = revisions.iter().map(|revision| revision.name.as_str()).collect();
     let mut plan = Plan::of(&function.spec.traffic);
     let planned = plan.change(arguments, &known);
@@ -118,13 +99,12 @@ async fn traffic(
     }
 }
 
-/// A Function, as it came and as it is understood.
-async fn read(connection: &Connection, name: &str) -> Result<(Found, Function), TrafficError> {
-    let found = Functions::new(connection).get(name).await;
-    let found = found.map_err(|source| TrafficError::Call { source })?;
-    let function = found.function.clone();
-    let function = function.ok_or_else(|| TrafficError::Unreadable { name: name.to_owned() })?;
-    Ok((found, function))
+fn in_cluster(source: ClusterError) -> TrafficError {
+    TrafficError::Cluster { source }
+}
+
+fn refused(source: CallError) -> TrafficError {
+    in_cluster(ClusterError::Call { source })
 }
 
 /// Gives everything to one revision; tags stay. What became of it, if it was waited for.
@@ -162,7 +142,7 @@ async fn put(
     let api = functions.api();
     let act = Act::on_function("patch", &connection.namespace, name);
     let patched = connection.call(act, api.patch(name, &parameters, &Patch::Merge(&patch))).await;
-    let patched = patched.map_err(|source| TrafficError::Call { source })?;
+    let patched = patched.map_err(refused)?;
     if !settling.wait {
         return Ok(None);
     }
@@ -189,7 +169,7 @@ fn keeper(found: &Found) -> Option<&'static str> {
 
 fn show(function: &Function, terminal: &mut Terminal) -> Result<(), TrafficError> {
     let text = table(function, terminal.look());
-    terminal.write(&text).map_err(|source| TrafficError::Write { source })
+    cluster::write(terminal, &text).map_err(in_cluster)
 }
 
 /// What the spec says beside what is so.
@@ -223,29 +203,20 @@ fn table(function: &Function, look: Look) -> String {
 }
 
 impl Failure for TrafficError {
-    fn exit(&self) -> Exit {
-        self.inner().map_or(Exit::Failed, Failure::exit)
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Cluster { source } => Some(source),
+            Self::Plan { source } => Some(source),
+            Self::Settle { source } => Some(source),
+        }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Call { source } if source.is_conflict() => {
+            Self::Cluster { source: ClusterError::Call { source } } if source.is_conflict() => {
                 Some("again: somebody else wrote meanwhile".to_owned())
             }
             other => other.inner().and_then(Failure::advice),
-        }
-    }
-}
-
-impl TrafficError {
-    fn inner(&self) -> Option<&dyn Failure> {
-        match self {
-            Self::Connect { source } => Some(source),
-            Self::Call { source } => Some(source),
-            Self::Plan { source } => Some(source),
-            Self::Settle { source } => Some(source),
-            Self::Write { source } => Some(source),
-            Self::Unreadable { .. } => None,
         }
     }
 }

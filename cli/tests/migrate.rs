@@ -156,11 +156,39 @@ fn the_program_ends_as_it_says(
     "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: &f [*e,*e,*e,*e,*e,*e,*e,*e,*e]\ng: [*f,*f,*f,*f,*f,*f,*f,*f,*f]\n",
     "is no YAML"
 )]
+#[case::a_key_twice("a: 1\na: 2\n", "is no YAML")]
 fn what_cannot_be_read_is_said(#[case] input: &str, #[case] words: &str) {
     let output = migrate(&["-"], input);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(words), "{said}");
+}
+
+#[test]
+fn what_is_nested_too_deep_is_said() {
+    let nested = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let output = migrate(&["-"], &nested);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("is no YAML"), "{said}");
+}
+
+#[test]
+fn what_is_no_text_is_said() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(b"kind: Service\nmetadata: {name: \xff}\n").unwrap();
+    let output = migrate(&[file.path().to_str().unwrap()], "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("it is no text in UTF-8"), "{said}");
+}
+
+#[test]
+fn the_report_has_nothing_in_it_that_a_terminal_would_obey() {
+    let input = "apiVersion: serving.knative.dev/v1\nkind: \"Service\\e[2J\"\nmetadata: {name: a}\n";
+    let output = migrate(&["-"], input);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("Service [2J") && !said.contains('\x1b'), "{said:?}");
 }
 
 #[test]
@@ -191,6 +219,20 @@ fn a_folder_gets_a_file_for_each_function_and_revision() {
     for name in names {
         manifest::read(&into.join(name)).unwrap();
     }
+}
+
+#[test]
+fn no_file_is_written_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hello.yaml");
+    fs::copy(file("01-smallest.yaml"), &path).unwrap();
+    let before = fs::read_to_string(&path).unwrap();
+    let output =
+        migrate(&[path.to_str().unwrap(), "--output-directory", folder.path().to_str().unwrap()], "");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("cannot write") && said.contains("hello.yaml"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The Function API (`catnap.dev/v1alpha1`): types, defaults, admission rules, names and labels.
+//! The Function API (`catnap.dev/v1alpha1`): types, defaults, admission rules, names and labels; and how objects of any kind are
+//! read that may be none ([`guarded`]).
 //!
 //! Nothing here talks to a cluster. The manifest that users install is generated from these types by
 //! [`crd_yaml`]; a field is in it only when something acts on it.
@@ -6,6 +7,7 @@
 mod defaults;
 mod duration;
 mod function;
+pub mod guarded;
 mod http;
 pub mod labels;
 pub mod names;

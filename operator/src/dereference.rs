@@ -5,9 +5,8 @@
 
 use std::{fmt::Debug, sync::Arc};
 
-use catnap_crds::{Function, FunctionStatus, labels};
+use catnap_crds::{Function, FunctionStatus, guarded::Guarded, labels};
 use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, retry, starts_proof, wanted};
-use catnap_runtime::guarded::Guarded;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};

@@ -5,11 +5,10 @@
 
 use std::{collections::BTreeSet, fmt::Debug, future::Future, net::IpAddr, sync::Arc};
 
-use catnap_crds::{Function, RevisionState, labels};
+use catnap_crds::{Function, RevisionState, guarded::Guarded, labels};
 use catnap_operator_core::{HostSettings, RawDeployment};
 use catnap_runtime::{
     Causes,
-    guarded::Guarded,
     watch::{Change, WATCH_SECONDS, follow},
 };
 use futures::StreamExt;

@@ -20,7 +20,7 @@ const KUBERNETES_AND_HYPER: &[&str] =
 const LAYERS: &[Layer] = &[
     Layer { package: "catnap-crds", may_use: &[], without: &[] },
     Layer { package: "catnap-wire", may_use: &[], without: KUBERNETES },
-    Layer { package: "catnap-runtime", may_use: &[], without: &[] },
+    Layer { package: "catnap-runtime", may_use: &["catnap-crds"], without: &[] },
     Layer { package: "catnap-testkit", may_use: &["catnap-crds"], without: &[] },
     Layer { package: "catnap-autoscaler-core", may_use: &["catnap-wire"], without: KUBERNETES_AND_HYPER },
     // What joins the API to the autoscaler's core: between the two, without a client.

@@ -37,6 +37,14 @@ pub(crate) enum CallError {
         /// Address of the API server.
         server: String,
     },
+    /// The namespace does not exist.
+    #[error("there is no namespace {namespace}: cannot {act}")]
+    NoNamespace {
+        /// What was wanted.
+        act: Act,
+        /// Its name.
+        namespace: String,
+    },
     /// The API server does not know the user.
     #[error("the API server at {server} does not accept your credentials")]
     Unauthorized {
@@ -70,7 +78,7 @@ pub(crate) enum CallError {
         /// What was wanted.
         act: Act,
         /// Its address.
-        server: String,
+        server: Box<str>,
         /// How long it had.
         seconds: f64,
     },
@@ -163,11 +171,14 @@ impl CallError {
     fn answered(act: Act, server: String, code: u16, said: String) -> Self {
         // A kind that is not there is not found in words that name no object.
         let names_it = act.name.as_ref().is_some_and(|name| said.contains(&format!("\"{name}\"")));
-        match code {
-            401 => Self::Unauthorized { server, source: Said(said).into() },
-            403 => Self::Forbidden { act, source: Said(said) },
-            404 if names_it => Self::NotFound { act, similar: Vec::new() },
-            404 => Self::Missing { act, server },
+        let namespace = act.namespace.as_deref().map(str::to_owned);
+        let nowhere = namespace.filter(|it| said.contains(&format!("namespaces \"{it}\" not found")));
+        match (code, nowhere) {
+            (401, _) => Self::Unauthorized { server, source: Said(said).into() },
+            (403, _) => Self::Forbidden { act, source: Said(said) },
+            (404, Some(namespace)) => Self::NoNamespace { act, namespace },
+            (404, None) if names_it => Self::NotFound { act, similar: Vec::new() },
+            (404, None) => Self::Missing { act, server },
             _ => Self::Refused { act, code, source: Said(said) },
         }
     }
@@ -175,6 +186,16 @@ impl CallError {
     /// Whether the object that was asked for does not exist.
     pub(crate) fn is_not_found(&self) -> bool {
         matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the user may not do it.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Forbidden { .. })
+    }
+
+    /// Whether what was asked for is of a state that the API server has forgotten.
+    pub(crate) fn is_expired(&self) -> bool {
+        matches!(self, Self::Refused { code: 410, .. })
     }
 
     /// Whether somebody else wrote in between.
@@ -186,7 +207,7 @@ impl CallError {
 impl Failure for CallError {
     fn exit(&self) -> Exit {
         match self {
-            Self::NotFound { .. } => Exit::NotFound,
+            Self::NotFound { .. } | Self::NoNamespace { .. } => Exit::NotFound,
             Self::Unauthorized { .. } | Self::Forbidden { .. } => Exit::NotAllowed,
             Self::Unreachable { .. } | Self::Late { .. } => Exit::Unreachable,
             Self::Missing { .. } | Self::Refused { .. } | Self::Broken { .. } => Exit::Failed,
@@ -202,6 +223,9 @@ impl Failure for CallError {
                 "`catnap get --all-namespaces` lists every Function; --namespace says where to look"
                     .to_owned(),
             ),
+            Self::NoNamespace { namespace, .. } => {
+                Some(format!("`kubectl create namespace {namespace}`, or name another --namespace"))
+            }
             Self::Missing { act, server } if act.resource == FUNCTIONS => {
                 Some(format!("install Catnap's chart on {server}, or name another cluster with --context"))
             }

@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{deployment, function, serving, stalled};
+use crate::fixtures::{deployment, function, serving, stalled, too_deep};
 use crate::terminal::fake::FakeTerminal;
 
 fn arguments(names: &[&str]) -> Arguments {
@@ -83,4 +83,47 @@ async fn what_stays_too_long_is_told() {
     assert_eq!(fake.out.take(), "");
     let without = Arguments { wait: false, ..self::arguments(&["shop"]) };
     deleted(&api, &without, &mut fake).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_that_takes_long_keeps_the_others_from_nothing() {
+    let (api, mut fake) = (cluster(), FakeTerminal::piped());
+    deployment(&api, "hello", 1, 1, 1);
+    let arguments = Arguments { timeout: "50ms".parse().unwrap(), ..arguments(&["hello", "shop", "hello"]) };
+    let error = deleted(&api, &arguments, &mut fake).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::TimeOver);
+    assert_eq!(api.take_writes(), ["DELETE functions/hello", "DELETE functions/shop"]);
+}
+
+#[tokio::test]
+async fn who_may_not_see_deployments_may_delete() {
+    let (api, mut fake) = (cluster(), FakeTerminal::piped());
+    deployment(&api, "hello", 1, 1, 1);
+    api.fail_next("GET", "/deployments", 403, "Forbidden", "deployments.apps is forbidden");
+    deleted(&api, &arguments(&["hello"]), &mut fake).await.unwrap();
+    let said = fake.err.take();
+    assert!(
+        said.contains("you may not list deployments.apps") && said.contains("only function/hello"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_is_tried_again_and_one_that_is_not_allowed_is_told_of() {
+    let (api, mut fake) = (cluster(), FakeTerminal::piped());
+    api.fail_next("GET", "/functions", 500, "InternalError", "the server is starting");
+    deleted(&api, &arguments(&["hello"]), &mut fake).await.unwrap();
+    api.fail_next("GET", "/functions", 403, "Forbidden", "functions.catnap.dev is forbidden");
+    let error = deleted(&api, &arguments(&["shop"]), &mut fake).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::NotAllowed);
+    assert!(error.to_string().starts_with("function/shop was deleted, but"), "{error}");
+}
+
+#[tokio::test]
+async fn one_that_is_nested_too_deep_can_be_deleted() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    too_deep(&api, "deep");
+    deleted(&api, &arguments(&["deep"]), &mut fake).await.unwrap();
+    assert_eq!(api.take_writes(), ["DELETE functions/deep"]);
+    assert_eq!(fake.out.take(), "function/deep deleted\n");
 }

@@ -1,9 +1,8 @@
 //! Manifests to apply: read, and held against the API's schema before anything is sent.
 
-use std::io::Read;
 use std::path::Path;
 
-use catnap_cli::manifest::{self, ManifestError};
+use catnap_cli::manifest;
 use kube::api::DynamicObject;
 use kube::core::ObjectMeta;
 use serde_json::Value;
@@ -15,18 +14,9 @@ use crate::functions::resource;
 /// The Functions in a file, `-` for standard input. All are checked before the first is returned.
 pub(super) fn read(path: &Path) -> Result<Vec<Value>, DeployError> {
     let failed = |source| DeployError::Manifest { source };
-    let text = if path == Path::new("-") {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|source| DeployError::Input { source })?;
-        text
-    } else {
-        manifest::text(path).map_err(failed)?
-    };
-    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
-        .map_err(|source| failed(ManifestError::Parse { path: path.to_owned(), source: Box::new(source) }))?;
-    // A document of comments alone is none.
-    let documents = documents.into_iter().filter(|document| !document.is_null());
-    let manifests: Vec<_> = documents.map(|document| checked(path, document)).collect::<Result<_, _>>()?;
+    let text = manifest::text(path).map_err(failed)?;
+    let objects = manifest::objects(path, &text).map_err(failed)?.into_iter();
+    let manifests: Vec<_> = objects.map(|object| checked(path, object)).collect::<Result<_, _>>()?;
     if manifests.is_empty() {
         return Err(DeployError::Empty { path: path.to_owned() });
     }
@@ -46,7 +36,8 @@ pub(super) fn place(
     connection: &Connection,
 ) -> Result<Connection, DeployError> {
     let metadata = &manifest["metadata"];
-    let Some(its) = metadata["namespace"].as_str() else { return Ok(connection.clone()) };
+    let its = metadata["namespace"].as_str().filter(|its| !its.is_empty());
+    let Some(its) = its else { return Ok(connection.clone()) };
     match &arguments.connection.namespace {
         Some(asked) if asked != its => Err(DeployError::Namespace {
             name: metadata["name"].as_str().unwrap_or_default().to_owned(),

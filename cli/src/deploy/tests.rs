@@ -7,7 +7,8 @@ use clap::Parser;
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{function, serving, stalled};
+use crate::exit::Exit;
+use crate::fixtures::{function, serving, stalled, too_deep};
 use crate::terminal::fake::FakeTerminal;
 
 #[derive(Debug, Parser)]
@@ -110,6 +111,49 @@ async fn manifests_are_applied_where_they_say() {
 }
 
 #[tokio::test]
+async fn one_that_is_of_another_namespace_keeps_all_from_being_applied() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    let mut other = manifest("other");
+    other["metadata"]["namespace"] = json!("shop");
+    let manifests = [manifest("new"), other];
+    deployed(&api, "--file x.yaml -n default", &manifests, &mut fake).await.unwrap_err();
+    assert!(bodies(&api).is_empty());
+}
+
+#[tokio::test]
+async fn fields_of_others_are_taken_over_only_when_that_is_asked_for() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    api.fail_next("APPLY", "functions/new", 409, "Conflict", "conflict with \"argocd\": .spec.image");
+    let manifests = [manifest("new")];
+    let error = deployed(&api, "--file x.yaml --wait=false", &manifests, &mut fake).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Failed);
+    assert!(error.advice().unwrap().starts_with("--force-conflicts"), "{error}");
+    api.take_calls();
+    deployed(&api, "--file x.yaml --wait=false --force-conflicts", &manifests, &mut fake).await.unwrap();
+    assert!(api.take_calls()[0].query.contains("force=true"));
+}
+
+#[tokio::test]
+async fn one_that_is_nested_too_deep_is_not_waited_for() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    too_deep(&api, "deep");
+    let error = deployed(&api, "deep --image a:2", &[], &mut fake).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Failed);
+    assert!(error.advice().unwrap().contains("kubectl delete functions.catnap.dev deep"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_a_terminal_would_obey_is_not_printed_so() {
+    let (api, mut fake) = (cluster(), FakeTerminal::piped());
+    let mut status = serving("hello", 1);
+    status["observedGeneration"] = json!(9);
+    status["url"] = json!("http://hello\u{1b}[2J");
+    api.mutate("functions", move |it| it["status"] = status.clone());
+    deployed(&api, "hello --image a:2", &[], &mut fake).await.unwrap();
+    assert_eq!(fake.out.take(), "function/hello is ready: http://hello [2J\n");
+}
+
+#[tokio::test]
 async fn it_waits_until_the_function_serves() {
     let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
     let (err, operator) = (fake.err.clone(), api.clone());
@@ -164,6 +208,12 @@ fn files_are_checked_as_a_whole() {
     let good = "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {name: a}\nspec: {image: b}\n";
     assert_eq!(read(&format!("# two\n---\n{good}---\n{good}")).unwrap(), 2);
     assert!(matches!(read("# nothing\n"), Err(DeployError::Empty { .. })));
+    let list = "apiVersion: v1\nkind: List\nitems:\n";
+    let item = "- {apiVersion: catnap.dev/v1alpha1, kind: Function, metadata: {name: a}, spec: {image: b}}\n";
+    assert_eq!(read(&format!("{list}{item}{item}---\n{good}")).unwrap(), 3);
+    assert!(matches!(read(&format!("{list} []\n")), Err(DeployError::Empty { .. })));
+    let error = read(&good.replace("name: a", "name: a, namespace: a/b")).unwrap_err();
+    assert!(error.to_string().contains("metadata.namespace must be"), "{error}");
     let service = "apiVersion: v1\nkind: Service\nmetadata: {name: a}\n";
     let error = read(&format!("{good}---\n{service}")).unwrap_err();
     assert!(error.to_string().contains("`Service` of `v1`"), "{error}");

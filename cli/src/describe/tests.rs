@@ -5,7 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{deployment, event, function, pod, record, running, serving, stalled};
+use crate::exit::{Exit, Failure};
+use crate::fixtures::{deployment, event, function, pod, record, running, serving, stalled, too_deep};
+use crate::functions::Functions;
 use crate::terminal::fake::FakeTerminal;
 
 fn arguments(name: &str, output: PageFormat) -> Arguments {
@@ -134,4 +136,32 @@ async fn an_unknown_name_is_an_error() {
     let arguments = arguments("hallo", PageFormat::Table);
     let error = show(&arguments, &connection::fake(&rolling()), &mut fake.terminal).await.unwrap_err();
     assert_eq!((error.exit(), error.advice().as_deref()), (Exit::NotFound, Some("hello?")));
+}
+
+#[tokio::test]
+async fn a_function_that_is_nested_too_deep_is_said_to_be() {
+    let api = FakeApi::default();
+    too_deep(&api, "deep");
+    let mut fake = FakeTerminal::piped();
+    let arguments = arguments("deep", PageFormat::Table);
+    let error = show(&arguments, &connection::fake(&api), &mut fake.terminal).await.unwrap_err();
+    assert!(error.to_string().contains("function/deep has more than 64 objects and lists inside"), "{error}");
+    let advice = error.advice().unwrap();
+    assert!(advice.contains("kubectl delete functions.catnap.dev deep --namespace default"), "{advice}");
+    assert_eq!((error.exit(), fake.out.take().as_str()), (Exit::Failed, ""));
+}
+
+#[tokio::test]
+async fn what_a_newer_cluster_knows_is_told_with_the_field() {
+    let api = FakeApi::default();
+    function(&api, "hello", &serving("hello", 0));
+    assert!(
+        api.edit::<catnap_crds::Function>("default", "hello", |it| it["spec"]["protocol"] = json!("HTTP9"))
+    );
+    let mut fake = FakeTerminal::piped();
+    let arguments = arguments("hello", PageFormat::Table);
+    let error = show(&arguments, &connection::fake(&api), &mut fake.terminal).await.unwrap_err();
+    crate::exit::report(&error, &mut fake.err);
+    let said = fake.err.take();
+    assert!(said.contains("it is older than the cluster's") && said.contains("HTTP9"), "{said}");
 }

@@ -39,8 +39,9 @@ impl Shape {
         if let Some(function) = &found.function {
             self.fill(&mut row, function, age);
         } else {
-            // A newer cluster, most likely: the other rows are as good as ever.
-            row.push(Cell::new(Tone::Bad, "cannot be read"));
+            // Nested too deep, or of a newer cluster: the other rows are as good as ever.
+            let why = if found.is_too_deep() { "cannot be read (TooDeep)" } else { "cannot be read" };
+            row.push(Cell::new(Tone::Bad, why));
             row.extend([Cell::plain(""), Cell::plain(""), Cell::plain(""), age]);
             row.extend((0..2).filter(|_| self.wide).map(|_| Cell::plain("")));
         }

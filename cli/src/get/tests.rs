@@ -1,5 +1,6 @@
 //! What is listed, in which form, and what is said when something is not there.
 
+use catnap_crds::guarded::Guarded;
 use catnap_testkit::FakeApi;
 use futures::stream;
 use kube::runtime::watcher::Event;
@@ -7,7 +8,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{condition, deployment, function, record, serving, stalled};
+use crate::exit::{Exit, Failure};
+use crate::fixtures::{condition, deployment, function, record, serving, stalled, too_deep};
 use crate::terminal::fake::FakeTerminal;
 
 fn named(names: &[&str]) -> Arguments {
@@ -73,6 +75,68 @@ async fn what_this_build_does_not_know_is_kept_for_programs_and_a_row_for_people
     assert!(row.contains("newer   cannot be read"), "{row}");
     let json = piped(&api, &Arguments { output: Format::Json, ..named(&["newer"]) }).await.0;
     assert!(json.contains("HTTP9") && !json.contains("managedFields"), "{json}");
+}
+
+#[tokio::test]
+async fn one_that_is_nested_too_deep_is_a_row_that_says_so_and_hides_no_others() {
+    let api = cluster();
+    too_deep(&api, "deep");
+    for arguments in [Arguments::default(), Arguments { all_namespaces: true, ..Arguments::default() }] {
+        let (out, err, exit) = piped(&api, &arguments).await;
+        assert_eq!((err.as_str(), exit), ("", Exit::Done));
+        let row = out.lines().find(|line| line.contains("deep")).unwrap();
+        assert!(row.contains("cannot be read (TooDeep)"), "{row}");
+        assert_eq!(out.lines().count(), 1 + 5, "{out}");
+    }
+    let json = Arguments { output: Format::Json, ..named(&["deep"]) };
+    let (out, err, exit) = piped(&api, &json).await;
+    let object: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&object["metadata"]["name"], exit), (&json!("deep"), Exit::Done));
+    assert_eq!(err, "function/deep is printed without what is more than 64 levels deep in it.\n");
+    let (_, err, exit) = piped(&api, &Arguments { revisions: true, ..named(&["deep"]) }).await;
+    assert_eq!(exit, Exit::Failed);
+    assert!(err.contains("kubectl delete functions.catnap.dev deep"), "{err}");
+}
+
+#[tokio::test]
+async fn one_that_becomes_too_deep_is_told_of_by_a_watch() {
+    let api = cluster();
+    let functions = Functions::new(&connection::fake(&api));
+    let arguments = Arguments { watch: true, ..Arguments::default() };
+    let (found, _) = find(&arguments, &functions).await.unwrap();
+    let mut fake = FakeTerminal::piped();
+    let screen = fake.out.clone();
+    let watching = watch::run(&arguments, &functions, found, &mut fake.terminal);
+    let coming = async {
+        screen.shows("shop").await;
+        too_deep(&api, "deep");
+        screen.shows("deep    cannot be read (TooDeep)").await;
+        function(&api, "busy", &serving("busy", 8));
+        screen.shows("busy").await;
+    };
+    let both = Box::pin(async {
+        tokio::select! {
+            ended = watching => panic!("it ends: {ended:?}"),
+            () = coming => {}
+        }
+    });
+    tokio::time::timeout(std::time::Duration::from_secs(20), both).await.expect("the rows come");
+}
+
+#[tokio::test]
+async fn many_come_page_by_page_and_at_once_when_the_pages_are_forgotten() {
+    let api = FakeApi::default();
+    for number in 0..501 {
+        function(&api, &format!("hello-{number}"), &serving("hello", 0));
+    }
+    let names = Arguments { output: Format::Name, ..Arguments::default() };
+    let count = |out: &str| out.lines().collect::<std::collections::BTreeSet<_>>().len();
+    let pages = |api: &FakeApi| api.take_calls().iter().filter(|call| call.query.contains("limit=")).count();
+    assert_eq!(count(&piped(&api, &names).await.0), 501);
+    assert_eq!(pages(&api), 2);
+    api.expire_next_page();
+    let (out, err, exit) = piped(&api, &names).await;
+    assert_eq!((count(&out), out.lines().count(), err.as_str(), exit), (501, 501, "", Exit::Done));
 }
 
 #[tokio::test]
@@ -146,7 +210,7 @@ async fn watched(api: &FakeApi, arguments: &Arguments, changes: Vec<(char, &str,
     let mut events = Vec::new();
     for (change, name, status) in changes {
         function(api, name, &status);
-        let object = functions.get(name).await.unwrap().object;
+        let object = Guarded(Ok(functions.get(name).await.unwrap().object));
         events.push(Ok(if change == '-' { Event::Delete(object) } else { Event::Apply(object) }));
     }
     let mut fake = FakeTerminal::piped();

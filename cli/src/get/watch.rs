@@ -4,40 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 
 use futures::{Stream, TryStreamExt};
-use kube::api::DynamicObject;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event};
 
 use super::{Arguments, rows};
-use crate::connection::call::{Act, CallError, FUNCTIONS};
-use crate::exit::{Exit, Failure};
-use crate::functions::{Found, Functions};
-use crate::output::{Format, NotationError};
+use crate::cluster::{self, ClusterError};
+use crate::connection::call::{Act, FUNCTIONS};
+use crate::functions::{Found, Functions, GuardedObject};
+use crate::output::Format;
 use crate::table::{Cell, Columns};
-use crate::terminal::{Look, Terminal, Tone, WriteError};
+use crate::terminal::{Look, Terminal, Tone};
 
-/// Why changes cannot be followed any more.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum WatchError {
-    /// The API server does not let us.
-    #[error(transparent)]
-    Refused {
-        /// Why.
-        source: CallError,
-    },
-    /// Not in that form.
-    #[error(transparent)]
-    Notation {
-        /// Why.
-        source: NotationError,
-    },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
-}
+/// Seconds after which the watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
+const WATCH_SECONDS: u32 = 60;
 
 /// Prints what was found and then each change, until Ctrl-C.
 pub(super) async fn run(
@@ -45,8 +24,8 @@ pub(super) async fn run(
     functions: &Functions,
     found: Vec<Found>,
     terminal: &mut Terminal,
-) -> Result<(), WatchError> {
-    let mut config = watcher::Config::default();
+) -> Result<(), ClusterError> {
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
     config.label_selector.clone_from(&arguments.selector);
     if let [name] = arguments.names.as_slice() {
         config = config.fields(&format!("metadata.name={name}"));
@@ -63,12 +42,12 @@ pub(super) async fn follow(
     arguments: &Arguments,
     functions: &Functions,
     found: Vec<Found>,
-    changes: impl Stream<Item = watcher::Result<Event<DynamicObject>>>,
+    changes: impl Stream<Item = watcher::Result<Event<GuardedObject>>>,
     terminal: &mut Terminal,
-) -> Result<(), WatchError> {
+) -> Result<(), ClusterError> {
     let mut printer = Printer::new(arguments, &found, terminal);
     let head = printer.head(terminal.look());
-    terminal.write(&head).map_err(|source| WatchError::Write { source })?;
+    cluster::write(terminal, &head)?;
     for one in found {
         printer.changed(&one, terminal)?;
     }
@@ -81,7 +60,7 @@ pub(super) async fn follow(
             Err(error) => {
                 let act = Act::on_all("watch", FUNCTIONS, functions.namespace());
                 if let Some(source) = functions.refused(act, &error) {
-                    return Err(WatchError::Refused { source });
+                    return Err(ClusterError::Call { source });
                 }
                 // It is tried again; whoever waits for a change should know that none can come.
                 terminal.note(&format!("the watch was interrupted: {error}"));
@@ -123,10 +102,10 @@ impl<'arguments> Printer<'arguments> {
 
     fn event(
         &mut self,
-        event: Event<DynamicObject>,
+        event: Event<GuardedObject>,
         listed: &mut BTreeSet<Key>,
         terminal: &mut Terminal,
-    ) -> Result<(), WatchError> {
+    ) -> Result<(), ClusterError> {
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
@@ -145,7 +124,7 @@ impl<'arguments> Printer<'arguments> {
         Ok(())
     }
 
-    fn changed(&mut self, found: &Found, terminal: &mut Terminal) -> Result<(), WatchError> {
+    fn changed(&mut self, found: &Found, terminal: &mut Terminal) -> Result<(), ClusterError> {
         if !self.arguments.names.is_empty() && !self.arguments.names.iter().any(|name| name == found.name()) {
             return Ok(());
         }
@@ -167,7 +146,7 @@ impl<'arguments> Printer<'arguments> {
         Ok(())
     }
 
-    fn gone(&mut self, key: &Key, terminal: &mut Terminal) -> Result<(), WatchError> {
+    fn gone(&mut self, key: &Key, terminal: &mut Terminal) -> Result<(), ClusterError> {
         let Some(Printed { found, .. }) = self.known.remove(key) else { return Ok(()) };
         let mut row = self.shape.row(&found, terminal.look());
         let ready = self.shape.head().iter().position(|name| *name == "READY");
@@ -177,35 +156,18 @@ impl<'arguments> Printer<'arguments> {
         self.print(&found, &row, terminal)
     }
 
-    fn print(&mut self, found: &Found, row: &[Cell], terminal: &mut Terminal) -> Result<(), WatchError> {
+    fn print(&mut self, found: &Found, row: &[Cell], terminal: &mut Terminal) -> Result<(), ClusterError> {
         let text = match self.arguments.output.notation() {
             Some(notation) => {
-                notation.line(&found.value()).map_err(|source| WatchError::Notation { source })?
+                notation.line(&found.value()).map_err(|source| ClusterError::Notation { source })?
             }
             None if self.arguments.output == Format::Name => rows::named(found),
             None => self.columns.line(row, terminal.look(), 0),
         };
-        terminal.write(&text).map_err(|source| WatchError::Write { source })
+        cluster::write(terminal, &text)
     }
 }
 
 fn key(found: &Found) -> Key {
     (found.namespace().to_owned(), found.name().to_owned())
-}
-
-impl Failure for WatchError {
-    fn exit(&self) -> Exit {
-        match self {
-            Self::Refused { source } => source.exit(),
-            Self::Notation { source } => source.exit(),
-            Self::Write { source } => source.exit(),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Refused { source } => source.advice(),
-            Self::Notation { .. } | Self::Write { .. } => None,
-        }
-    }
 }

@@ -4,14 +4,13 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 
 use futures::TryStreamExt;
-use futures::io::AsyncBufReadExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher::watcher};
 use tokio::sync::mpsc;
 
-use super::{LogsError, Source, cannot, prefix, write};
+use super::{LogsError, Source, cannot, line, prefix, write};
 use crate::pods;
 use crate::terminal::Terminal;
 
@@ -112,12 +111,11 @@ async fn copy(
     let opened = source.open(pod, &source.parameters(new)).await;
     let mut lines = pin!(opened.map_err(|error| cannot(pod, &error))?);
     loop {
-        let mut line = Vec::new();
-        match lines.read_until(b'\n', &mut line).await {
-            Ok(0) => return Ok(()),
-            Ok(_) => {}
+        let line = match line(&mut lines).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(line)) => line,
             Err(error) => return Err(format!("the log of pod {pod} breaks off: {error}")),
-        }
+        };
         if to.send(Said::Line { pod: pod.to_owned(), index, line }).await.is_err() {
             return Ok(());
         }

@@ -1,7 +1,5 @@
 //! Whose lines are shown, and how they are told apart.
 
-use std::time::Duration as StdDuration;
-
 use catnap_testkit::FakeApi;
 use serde_json::json;
 
@@ -121,6 +119,25 @@ async fn following_takes_pods_that_come_later() {
         }
     });
     tokio::time::timeout(StdDuration::from_secs(20), both).await.expect("the lines come");
+}
+
+#[tokio::test]
+async fn a_line_without_an_end_is_broken() {
+    let mut written = futures::io::Cursor::new(vec![b'a'; (1 << 20) + 3]);
+    let mut lengths = Vec::new();
+    while let Some(line) = line(&mut written).await.unwrap() {
+        lengths.push(line.len());
+    }
+    assert_eq!(lengths, [1 << 20, 3]);
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_go_on_is_given_up() {
+    let silent = futures::stream::pending::<std::io::Result<Vec<u8>>>();
+    let silent = futures::TryStreamExt::into_async_read(silent);
+    let mut fake = FakeTerminal::piped();
+    let copied = copy(silent, "hello-1", "", StdDuration::from_millis(20), &mut fake.terminal).await;
+    assert_eq!(copied.unwrap_err().exit(), Exit::Unreachable);
 }
 
 #[test]

@@ -19,6 +19,10 @@ pub(super) fn problems(function: &Function) -> Vec<String> {
             is_label(name) && name.len() <= names::MAX_FUNCTION_NAME,
             "metadata.name must be at most 50 characters: lower-case letters, digits and '-', starting with a letter and not ending in '-'",
         ),
+        (
+            function.metadata.namespace.as_deref().is_none_or(|it| it.is_empty() || is_namespace(it)),
+            "metadata.namespace must be at most 63 characters: lower-case letters, digits and '-', which neither begins nor ends it",
+        ),
         (scale.min <= scale.max, "spec.scale.min must be at most spec.scale.max"),
         (scale.initial <= scale.max, "spec.scale.initial must be at most spec.scale.max"),
         (scale.wake <= scale.max, "spec.scale.wake must be at most spec.scale.max"),
@@ -148,6 +152,15 @@ pub(crate) fn is_label(text: &str) -> bool {
         |character: char| character.is_ascii_lowercase() || character.is_ascii_digit() || character == '-';
     text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.chars().all(inner)
+        && !text.ends_with('-')
+}
+
+/// A label of RFC 1123, which may begin with a digit.
+pub fn is_namespace(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
         && !text.ends_with('-')
 }
 

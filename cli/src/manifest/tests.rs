@@ -144,6 +144,44 @@ fn something_else_than_a_function_is_said_to_be_so() {
 }
 
 #[test]
+fn numbers_are_octal_where_kubectl_reads_them_so() {
+    let function =
+        parsed("  podTemplate: {spec: {volumes: [{name: a, secret: {secretName: a, defaultMode: 0644}}]}}\n");
+    let template = serde_json::to_value(function.unwrap().spec).unwrap()["podTemplate"].clone();
+    assert_eq!(template["spec"]["volumes"][0]["secret"]["defaultMode"], 420);
+    let documents = objects(Path::new("x.yaml"), "a: 0644\n---\n# nothing\n---\nb: 1\n").unwrap();
+    assert_eq!(documents, [serde_json::json!({"a": 420}), serde_json::json!({"b": 1})]);
+}
+
+#[test]
+fn what_is_nested_deeper_than_anything_is_read_is_refused() {
+    let with = |levels: usize| {
+        // The object, its spec, its podTemplate and those in it.
+        let inner = (3..levels).fold(serde_json::json!(1), |inner, _| serde_json::json!({"a": inner}));
+        let object = serde_json::json!({
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function", "metadata": {"name": "a"},
+            "spec": {"image": "a", "podTemplate": {"a": inner}},
+        });
+        function(Path::new("x.yaml"), object).map_err(|error| error.to_string())
+    };
+    assert!(with(64).is_ok());
+    for levels in [65, 1000] {
+        assert!(with(levels).unwrap_err().contains("more than 64 objects and lists inside each other"));
+    }
+}
+
+#[test]
+fn hostile_files_are_refused() {
+    let nested = format!("a: {}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let rows = [("twice", "a: 1\na: 2\n"), ("nested", nested.as_str()), ("alias", "a: *nobody\n")];
+    for (name, text) in rows {
+        let path = Path::new(name);
+        assert!(matches!(object(path, text), Err(ManifestError::Parse { .. })), "{name}");
+        assert!(matches!(objects(path, text), Err(ManifestError::Yaml { .. })), "{name}");
+    }
+}
+
+#[test]
 fn an_image_is_required_and_a_name_must_be_one() {
     let text = "apiVersion: catnap.dev/v1alpha1\nkind: Function\nmetadata: {name: hello}\nspec: {}\n";
     let Err(ManifestError::Invalid { problems, .. }) = parse(Path::new("x.yaml"), text) else {

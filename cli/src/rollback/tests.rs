@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{function, record, serving};
+use crate::fixtures::{function, record, serving, too_deep};
 use crate::terminal::fake::FakeTerminal;
 
 fn arguments(to: Option<&str>) -> Arguments {
@@ -57,4 +57,14 @@ async fn without_a_revision_before_nothing_is_written() {
     for (status, to) in [(all_to("hello-1"), None), (json!({}), None), (all_to("hello-1"), Some("other"))] {
         assert_eq!(gone_back(&status, to).await.unwrap_err().exit(), Exit::NotFound, "{to:?}");
     }
+}
+
+#[tokio::test]
+async fn of_one_that_is_nested_too_deep_it_is_said_what_to_do() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    too_deep(&api, "hello");
+    let error = rollback(&arguments(None), &connection::fake(&api), &mut fake.terminal).await.unwrap_err();
+    assert_eq!(error.exit(), Exit::Failed);
+    assert!(error.advice().unwrap().contains("kubectl delete functions.catnap.dev hello"), "{error}");
+    assert!(api.take_writes().is_empty());
 }

@@ -55,7 +55,11 @@ fn a_closed_pipe_is_a_good_end_and_a_full_disk_is_none() {
 }
 
 #[test]
-fn what_a_terminal_would_obey_is_taken_out() {
-    assert_eq!(printable("a\x1b[2Jb\u{9b}c\nd"), "a [2Jb c\nd");
-    assert!(matches!(printable("grüß dich"), Cow::Borrowed(_)));
+fn progress_is_one_line_that_can_be_redrawn() {
+    let told = |mut fake: FakeTerminal| {
+        fake.terminal.progress("waiting\nfor \x1b[2Jtoo long a time");
+        fake.err.take()
+    };
+    assert_eq!(told(FakeTerminal::of_person(18, "")), format!("{REDRAW}waiting for  [2Jt"));
+    assert_eq!(told(FakeTerminal::piped()), "waiting for  [2Jtoo long a time\n");
 }

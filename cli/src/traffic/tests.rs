@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::connection;
-use crate::fixtures::{condition, function, record, serving, stalled};
+use crate::exit::Exit;
+use crate::fixtures::{condition, function, record, serving, stalled, too_deep};
 use crate::terminal::fake::FakeTerminal;
 
 #[derive(Debug, Parser)]
@@ -131,4 +132,16 @@ async fn who_keeps_it_in_git_is_warned() {
     assert!(api.edit::<Function>("default", "hello", kept));
     traffic(&parsed("hello-1=100"), &connection::fake(&api), &mut fake.terminal).await.unwrap();
     assert_eq!(fake.err.take(), "hello is kept by Flux, which will undo this: change it there too.\n");
+}
+
+#[tokio::test]
+async fn of_one_that_is_nested_too_deep_it_is_said_what_to_do() {
+    let (api, mut fake) = (FakeApi::default(), FakeTerminal::piped());
+    too_deep(&api, "hello");
+    for line in ["", "hello-1=100"] {
+        let error = traffic(&parsed(line), &connection::fake(&api), &mut fake.terminal).await.unwrap_err();
+        assert_eq!(error.exit(), Exit::Failed);
+        assert!(error.advice().unwrap().contains("kubectl delete functions.catnap.dev hello"), "{error}");
+    }
+    assert!(api.take_writes().is_empty());
 }

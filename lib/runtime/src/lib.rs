@@ -8,7 +8,6 @@ mod causes;
 pub mod channel;
 pub mod events;
 pub mod failpoint;
-pub mod guarded;
 pub mod identity;
 pub mod kubernetes;
 pub mod leader;

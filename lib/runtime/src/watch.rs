@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use catnap_crds::guarded::Guarded;
 use futures::{Stream, StreamExt};
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event};
@@ -17,7 +18,6 @@ use tokio::time::Instant;
 
 use crate::Causes;
 use crate::backoff::GrowingDelay;
-use crate::guarded::Guarded;
 
 /// Seconds after which a watch is asked for anew, which bounds how long a silently dropped connection goes unnoticed.
 pub const WATCH_SECONDS: u32 = 60;

@@ -40,6 +40,8 @@ struct State {
     watches: Watches,
     /// What was removed, with its collection: a watch that begins later must hear of it.
     removed: Vec<(u64, String, Value)>,
+    /// Whether the next page of a list, after its first, is of a state that is forgotten.
+    page_expires: bool,
     /// By `<namespace>/<pod>/<container>`.
     logs: BTreeMap<String, String>,
 }
@@ -176,6 +178,11 @@ impl FakeApi {
         self.state().scripted.push(Scripted { verb: verb.to_owned(), path: path.to_owned(), code, answer });
     }
 
+    /// Answers the next call for another page of a list as if its token had become too old.
+    pub fn expire_next_page(&self) {
+        self.state().page_expires = true;
+    }
+
     /// Changes whatever is written to objects of this plural by a call, as a mutating webhook does.
     pub fn mutate(&self, plural: &str, change: impl Fn(&mut Value) + Send + 'static) {
         self.state().webhooks.push((plural.to_owned(), Box::new(change)));
@@ -274,7 +281,7 @@ impl State {
         let existing =
             name.as_ref().and_then(|name| self.collections.get(&route.collection)?.get(name)).cloned();
         match (method, name, existing) {
-            (&Method::GET, None, _) => (200, self.items(&route, &Selection::parse(&call.query))),
+            (&Method::GET, None, _) => self.page(&route, &call.query),
             (&Method::POST, Some(name), None) => self.create(&route, &name, call.body.clone()),
             (&Method::POST, Some(name), Some(_)) => {
                 refuse(409, "AlreadyExists", &format!("{} \"{name}\" already exists", route.plural))
@@ -373,11 +380,25 @@ impl State {
         }
     }
 
-    fn items(&self, route: &Route, selection: &Selection) -> Value {
+    /// The objects of a list, or as many of them as `limit` allows after those that `continue` says were told already.
+    fn page(&mut self, route: &Route, query: &str) -> (u16, Value) {
+        let number = |name: &str| parameter(query, name).and_then(|it| it.parse::<usize>().ok()).unwrap_or(0);
+        let (told, limit) = (number("continue"), number("limit"));
+        if told > 0 && std::mem::take(&mut self.page_expires) {
+            return refuse(410, "Expired", "the provided continue parameter is too old");
+        }
+        let selection = Selection::parse(query);
         let collections = self.collections.iter().filter(|(collection, _)| route.covers(collection));
         let objects = collections.flat_map(|(_, objects)| objects.values());
-        let items: Vec<_> = objects.filter(|object| selection.takes(object)).cloned().collect();
-        json!({"metadata": {"resourceVersion": self.writes.to_string()}, "items": items})
+        let mut items: Vec<_> =
+            objects.filter(|object| selection.takes(object)).skip(told).cloned().collect();
+        let mut metadata = json!({"resourceVersion": self.writes.to_string()});
+        if limit > 0 && items.len() > limit {
+            metadata["remainingItemCount"] = json!(items.len() - limit);
+            metadata["continue"] = json!((told + limit).to_string());
+            items.truncate(limit);
+        }
+        (200, json!({"metadata": metadata, "items": items}))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use crate::{route::Route, selection::Selection};
@@ -55,7 +55,8 @@ impl Watches {
 impl Watch {
     fn tell(&self, change: &str, object: &Value) {
         if self.selection.takes(object) {
-            let line = json!({"type": change, "object": object}).to_string() + "\n";
+            // In the order of the real one: whoever reads an object needs no room to put it until its kind of change is known.
+            let line = format!("{{\"type\":\"{change}\",\"object\":{object}}}\n");
             // A client that has gone is forgotten at the next change.
             let _ = self.to.send(line.into());
         }

@@ -5,12 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use catnap_crds::{Function, FunctionStatus, labels};
+use catnap_crds::{Function, FunctionStatus, guarded::Guarded, labels};
 use catnap_operator_core::{Claims, HostSettings};
 use catnap_runtime::{
     CancellationToken,
     events::{Notice, Publisher},
-    guarded::Guarded,
     watch::Change,
 };
 use catnap_testkit::FakeApi;

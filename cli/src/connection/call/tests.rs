@@ -20,10 +20,11 @@ fn every_way_to_fail_has_its_exit_code_and_its_advice() {
     let one = || Act::on_function("get", "shop", "cart");
     let all = || Act::on_all("list", FUNCTIONS, None);
     let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
-    let late = CallError::Late { act: one(), server: "https://cluster.example".to_owned(), seconds: 1.5 };
+    let late = CallError::Late { act: one(), server: "https://cluster.example".into(), seconds: 1.5 };
     let unreachable = kube::Error::Service(refused().into());
     let rows = [
         (answered(one(), 404, r#"functions.catnap.dev "cart" not found"#), Exit::NotFound),
+        (answered(one(), 404, r#"namespaces "shop" not found"#), Exit::NotFound),
         (answered(one(), 404, "the server could not find the requested resource"), Exit::Failed),
         (answered(all(), 404, "404 page not found"), Exit::Failed),
         (answered(one(), 401, "Unauthorized"), Exit::NotAllowed),

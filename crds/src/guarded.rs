@@ -36,6 +36,11 @@ pub struct Unreadable {
     pub source: Arc<serde_json::Error>,
 }
 
+/// Whether something in `object`, which was read as a [`Guarded`] is, was nested too deep to be read.
+pub fn is_cut(object: &Value) -> bool {
+    Levels(LEVELS).has_skipped(object)
+}
+
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Guarded<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut object = Levels(LEVELS).deserialize(deserializer)?;

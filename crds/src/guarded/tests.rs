@@ -3,7 +3,7 @@
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
-use kube::core::{ObjectList, WatchEvent};
+use kube::core::{DynamicObject, ObjectList, WatchEvent};
 use rstest::rstest;
 
 use super::*;
@@ -61,6 +61,18 @@ fn what_is_too_deep_is_replaced_and_the_rest_is_as_it_was() {
         let cut = read(levels);
         assert_eq!(innermost(&cut), (LEVELS - 1, &Value::from(levels::SKIPPED)), "{levels}");
     }
+}
+
+#[test]
+fn whether_something_was_skipped_can_be_told() {
+    let read = |data: &str| {
+        let Guarded(object) =
+            serde_json::from_str::<Guarded<DynamicObject>>(&record("a", "{}", data)).unwrap();
+        is_cut(&object.unwrap().data)
+    };
+    assert!(read(&nested(LEVELS)) && read(&nested(10_000)));
+    assert!(!read(&nested(LEVELS - 1)) && !read("{}"));
+    assert!(!read(&format!("{:?}", levels::SKIPPED)), "somebody wrote that");
 }
 
 #[test]

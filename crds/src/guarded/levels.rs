@@ -17,6 +17,17 @@ impl Levels {
     fn inner(self) -> Option<Self> {
         self.0.checked_sub(1).map(Self)
     }
+
+    /// Whether something of `value` was skipped when it was read to this level. Only where something is skipped does the text
+    /// that stands for it mean that: a person may have written the same anywhere else.
+    pub(super) fn has_skipped(self, value: &Value) -> bool {
+        match (value, self.inner()) {
+            (Value::String(text), None) => text == SKIPPED,
+            (Value::Array(items), Some(inner)) => items.iter().any(|item| inner.has_skipped(item)),
+            (Value::Object(fields), Some(inner)) => fields.values().any(|value| inner.has_skipped(value)),
+            _ => false,
+        }
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Levels {
