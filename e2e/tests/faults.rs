@@ -7,6 +7,8 @@ mod activators;
 mod asked;
 #[path = "faults/edits.rs"]
 mod edits;
+#[path = "faults/exhaustion/mod.rs"]
+mod exhaustion;
 #[path = "faults/kubelet.rs"]
 mod kubelet;
 #[path = "faults/leaders.rs"]
