@@ -25,6 +25,8 @@ mod operators;
 mod outages;
 #[path = "faults/policies.rs"]
 mod policies;
+#[path = "faults/silence.rs"]
+mod silence;
 #[path = "faults/step.rs"]
 mod step;
 #[path = "faults/trace.rs"]
