@@ -4,3 +4,4 @@ pub mod manifest;
 pub mod migrate;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
+pub mod replay;
