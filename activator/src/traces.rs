@@ -3,6 +3,8 @@
 //! A worker never waits for it: spans go through a bounded queue, and those that find it full are counted. The names are those
 //! of OpenTelemetry's semantic conventions for HTTP and for functions; host and path, which a client chooses, are left out.
 
+#[cfg(test)]
+mod reference;
 mod rejected;
 mod spans;
 

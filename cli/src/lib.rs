@@ -5,3 +5,4 @@ pub mod migrate;
 #[cfg(any(test, fuzzing))]
 pub mod parsers;
 pub mod printable;
+pub mod replay;

@@ -19,7 +19,6 @@ mod name;
 mod output;
 mod pods;
 mod readiness;
-mod replay;
 mod revisions;
 mod rollback;
 mod settle;
@@ -64,7 +63,7 @@ enum Command {
     /// Turn manifests of something else into Functions.
     Migrate(catnap_cli::migrate::Arguments),
     /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
-    Replay(replay::Arguments),
+    Replay(catnap_cli::replay::Arguments),
     /// Give all requests to an earlier revision.
     Rollback(rollback::Arguments),
     /// Show or change which revisions take how much of the requests.
@@ -94,7 +93,9 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => {
             catnap_cli::migrate::run(&arguments).map_err(|error| other(error.into()))
         }
-        Command::Replay(arguments) => replay::run(&arguments).map_err(|error| other(error.into())),
+        Command::Replay(arguments) => {
+            catnap_cli::replay::run(&arguments).map_err(|error| other(error.into()))
+        }
         Command::Rollback(arguments) => in_cluster(rollback::run(arguments, &mut terminal)),
         Command::Traffic(arguments) => in_cluster(traffic::run(arguments, &mut terminal)),
         Command::Reap { grace_seconds } => {

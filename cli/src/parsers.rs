@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use crate::manifest;
 use crate::migrate::{Format, functions, knative as from_knative, objects::objects, parse, report};
+use crate::replay::parsers::series;
 
 /// What reads bytes of any kind.
 pub type Parser = fn(&[u8]);
 
 /// The parsers by name.
-pub const PARSERS: &[(&str, Parser)] = &[("manifest", manifest), ("knative", knative)];
+pub const PARSERS: &[(&str, Parser)] = &[("manifest", manifest), ("knative", knative), ("series", series)];
 
 /// What is accepted as a Function is written as one that is accepted, too.
 fn manifest(bytes: &[u8]) {

@@ -3,6 +3,8 @@
 //! The pure core of the autoscaler decides; a line is written before the next one is read, so that a pipe may go on for ever.
 
 mod line;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod parsers;
 mod policy;
 
 use std::fs::File;
@@ -22,7 +24,7 @@ const MAX_LINE: u64 = 64 * 1024;
 
 /// Flags of `catnap replay`.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Arguments {
+pub struct Arguments {
     /// Series to replay, one JSON object a line: {"t": 12.0, "stable": 50.0, "panic": 100.0, "ready": 1} for averages, or
     /// {"t": 12.0, "concurrency": 3.5, "requests": 20, "ready": 1} for seconds. `-` is standard input.
     #[arg(value_name = "FILE")]
@@ -37,7 +39,7 @@ pub(crate) struct Arguments {
 
 /// Why a replay ended early. What was decided before is written already.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReplayError {
+pub enum ReplayError {
     /// The policy cannot be used.
     #[error("the policy cannot be used")]
     Policy {
@@ -96,7 +98,7 @@ struct Decided<'a> {
 }
 
 /// Replays the series on standard output.
-pub(crate) fn run(arguments: &Arguments) -> Result<(), ReplayError> {
+pub fn run(arguments: &Arguments) -> Result<(), ReplayError> {
     let Arguments { series, policy, start } = arguments;
     let policy = policy::read(policy).map_err(|source| ReplayError::Policy { source })?;
     let series_to_decide = series_of(policy, *start)?;

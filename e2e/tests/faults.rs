@@ -7,6 +7,8 @@ mod activators;
 mod asked;
 #[path = "faults/edits.rs"]
 mod edits;
+#[path = "faults/exhaustion/mod.rs"]
+mod exhaustion;
 #[path = "faults/kubelet.rs"]
 mod kubelet;
 #[path = "faults/leaders.rs"]
@@ -23,6 +25,8 @@ mod operators;
 mod outages;
 #[path = "faults/policies.rs"]
 mod policies;
+#[path = "faults/silence.rs"]
+mod silence;
 #[path = "faults/step.rs"]
 mod step;
 #[path = "faults/trace.rs"]

@@ -12,6 +12,7 @@ mod config;
 mod connections;
 mod date;
 mod deadlines;
+mod descriptors;
 mod exchange;
 mod forwarded;
 mod frames;

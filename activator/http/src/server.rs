@@ -12,6 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
+use crate::descriptors::RESERVED;
 use crate::listen::{self, Endpoint};
 use crate::observe::Observer;
 use crate::tls;
@@ -20,8 +21,6 @@ use crate::worker::{self, CUTTING_OFF};
 /// What is held when the drain timed out gets this long to receive its answers.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
 
-/// Descriptors that are not for connections of requests: files, listeners, watches, metrics.
-const OTHER_DESCRIPTORS: usize = 256;
 const LEAST_CONNECTIONS: usize = 64;
 
 /// How far the end of the server is.
@@ -219,8 +218,8 @@ fn raise_descriptor_limit() -> Option<u64> {
 
 /// Most connections of clients when nobody says: each may need one to a pod, too.
 fn most_connections(descriptors: Option<u64>) -> usize {
-    let descriptors = descriptors.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
-    (descriptors.saturating_sub(OTHER_DESCRIPTORS) / 2).max(LEAST_CONNECTIONS)
+    let others = descriptors.unwrap_or(u64::MAX).saturating_sub(RESERVED);
+    usize::try_from(others / 2).unwrap_or(usize::MAX).max(LEAST_CONNECTIONS)
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use http::Response;
 use hyper::client::conn::{TrySendError, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustix::io::Errno;
-use tokio::net::TcpStream;
+use tokio::net::TcpSocket;
 
 use crate::body::{PodBody, PodError};
 use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
+use crate::descriptors::is_reserved;
 use crate::head::Head;
 use crate::http1::{Connection, Home, Http1Error, Sending};
 use crate::http2_body::{Http2Body, Http2Error};
@@ -119,7 +120,7 @@ impl Link {
     ) -> Result<Self, ConnectError> {
         let connecting = async {
             let failed = |source| ConnectError::Connect { address, source: Arc::new(source) };
-            let stream = TcpStream::connect(address).await.map_err(failed)?;
+            let stream = unconnected(address).map_err(failed)?.connect(address).await.map_err(failed)?;
             let socket = Arc::new(Socket::new(stream, address).map_err(failed)?);
             Self::over(socket, protocol)
                 .await
@@ -239,6 +240,12 @@ impl Link {
             }
         }
     }
+}
+
+/// A socket that leaves enough descriptors to the rest of the process.
+fn unconnected(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if is_reserved(&socket) { Err(Errno::MFILE.into()) } else { Ok(socket) }
 }
 
 fn send_http1(

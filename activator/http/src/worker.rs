@@ -17,11 +17,12 @@ use crate::config::Config;
 use crate::connections::{Connections, PhaseLimits, Registration};
 use crate::date::Date;
 use crate::deadlines::Deadlines;
+use crate::descriptors::is_reserved;
 use crate::listen::{self, Endpoint};
 use crate::load::Load;
 use crate::observe::Observer;
 use crate::pool::Pool;
-use crate::room::Room;
+use crate::room::{Room, turn_away_at_once};
 use crate::server::Stage;
 use crate::tls::Acceptor;
 
@@ -188,6 +189,13 @@ impl Worker {
         if !self.room.admits() {
             self.observer.turned_away();
             self.room.turn_away(stream, endpoint.tls);
+            return;
+        }
+        if is_reserved(&stream) && !self.room.close_longest_quiet() {
+            self.observer.turned_away();
+            if let Ok(stream) = stream.into_std() {
+                turn_away_at_once(stream, endpoint.tls);
+            }
             return;
         }
         let least = self.peers.iter().min_by_key(|peer| peer.connections.open());

@@ -22,7 +22,7 @@ const FORMS: &str = r#"{"t", "stable", "panic", "ready"} for averages or {"t", "
 
 /// Why a line cannot be decided. Each says what is allowed.
 #[derive(Debug, PartialEq, thiserror::Error)]
-pub(crate) enum LineError {
+pub enum LineError {
     /// More bytes than any line needs.
     #[error("too long; a line is one JSON object with the fields {FORMS}")]
     TooLong,

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use catnap_autoscaler_api::{Windows, policy};
 use catnap_autoscaler_core::Policy;
-use catnap_cli::manifest::{self, ManifestError};
 use serde_json::{Value, json};
+
+use crate::manifest::{self, ManifestError};
 
 /// What a policy may say.
 const BLOCKS: [&str; 2] = ["concurrency", "scale"];
@@ -21,7 +22,7 @@ pub(super) struct Scaling {
 
 /// Why a file is not a policy. Each says what to do.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PolicyError {
+pub enum PolicyError {
     /// The file cannot be read, or is no YAML, or is a manifest that cannot be used.
     #[error(transparent)]
     Manifest {

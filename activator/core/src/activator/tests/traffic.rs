@@ -377,3 +377,37 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn who_has_waited_longest_is_probed_for_first() {
+    // One attempt at once, and one each tenth of a second.
+    let mut fixture =
+        Fixture::with(Settings { max_probes_per_second: 10, ..Settings::new(5, "activator-1") });
+    let connection = fixture.activator.leader_connected();
+    fixture.welcome(connection, Vec::new());
+    let tags = [("second", "hello-2"), ("third", "hello-3")];
+    fixture.activator.upsert_function(split(&[("hello-1", 100)], &tags));
+    let starting = |uid: &str| vec![Pod { ready: false, started: false, ..pod(uid) }];
+    let _first = fixture.hold();
+    fixture.activator.set_pods(&id("hello-1"), starting("of-first"));
+    fixture.pass(ms(1));
+    let left = fixture.hold_at("second-hello.default");
+    fixture.pass(ms(1));
+    let _third = fixture.hold_at("third-hello.default");
+    fixture.pass(ms(1));
+    // The second one is the first of the two to have waited, and not the one that waits for longest.
+    let _second = fixture.hold_at("second-hello.default");
+    drop(left);
+    fixture.activator.set_pods(&id("hello-2"), starting("of-second"));
+    fixture.activator.set_pods(&id("hello-3"), starting("of-third"));
+    fixture.pass(ms(230));
+    let probed: Vec<String> = fixture
+        .commands()
+        .into_iter()
+        .filter_map(|command| match command {
+            Command::Probe { probe, .. } => Some(probe.uid.to_string()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(probed, ["of-first", "of-third", "of-second"]);
+}

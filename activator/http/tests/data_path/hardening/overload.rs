@@ -217,6 +217,45 @@ fn a_request_without_a_descriptor_for_its_pod_is_told_why() {
 }
 
 #[test]
+fn some_descriptors_are_left_to_the_rest_of_the_process() {
+    /// Fewer than a quarter of the 256 that there are then.
+    const LEFT: usize = 32;
+    alone("hardening::overload::some_descriptors_are_left_to_the_rest_of_the_process", async {
+        let (bed, pod) = bed(1_000, 2).await;
+        let mut client = Raw::connect(bed.address()).await;
+        client.get("nobody.default", "/").await;
+        assert_eq!(client.answer().await.status, 404);
+        let socket = TcpSocket::new_v4().unwrap();
+        let mut files = use_up_descriptors();
+        // The last of them, as if each of the others were a connection.
+        files.truncate(files.len() - LEFT);
+
+        client.get("hello.default", "/").await;
+        let answer = client.answer().await;
+        assert_eq!(answer.status, 503);
+        assert_eq!(answer.header("catnap-reason"), Some("ProcessOverloaded"));
+        assert_eq!(pod.connections(), 0);
+
+        // It would have to go for another one if it were quiet.
+        client.get("cold.default", "/").await;
+        bed.until_held("cold", 1).await;
+        let mut another = within("a connection", socket.connect(bed.address())).await.unwrap();
+        let mut answer = Vec::new();
+        within("an answer", another.read_to_end(&mut answer)).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("ProcessOverloaded"), "{answer}");
+        assert_eq!(bed.counts.turned_away.load(SeqCst), 1);
+
+        let rest: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        assert!(rest.len() >= LEFT / 2, "{} are left", rest.len());
+        drop((rest, files));
+        bed.pods("cold", &[pod.address]);
+        assert_eq!(client.answer().await.status, 200, "who was there is served");
+        assert_eq!(get(bed.address(), "hello.default", "/").await.status, 200, "and so is who comes");
+    });
+}
+
+#[test]
 fn a_request_without_a_port_for_its_pod_is_told_why() {
     let name = "hardening::overload::a_request_without_a_port_for_its_pod_is_told_why";
     alone_with_ports(40_000, 40_019, name, async {
