@@ -363,8 +363,11 @@ mod tests {
     use crate::tests::bench::settings;
 
     fn function(name: &str) -> GuardedFunction {
-        let metadata = json!({"name": name, "namespace": "n", "uid": name});
-        Guarded(Ok(serde_json::from_value(json!({"metadata": metadata, "spec": {"image": "i"}})).unwrap()))
+        let function = json!({
+            "apiVersion": "catnap.dev/v1alpha1", "kind": "Function",
+            "metadata": {"name": name, "namespace": "n", "uid": name}, "spec": {"image": "i"},
+        });
+        Guarded(Ok(serde_json::from_value(function).unwrap()))
     }
 
     /// Failures of `a`, `b` and `c` after these events.
