@@ -65,7 +65,7 @@ pub(crate) struct Bench {
 }
 
 /// As an installation with a domain has them.
-fn settings(claims: Claims) -> HostSettings {
+pub(crate) fn settings(claims: Claims) -> HostSettings {
     let arguments = HostArgs {
         cluster_domain: "cluster.local".into(),
         domain: "apps.example.com".into(),
