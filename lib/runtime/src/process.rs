@@ -22,11 +22,17 @@ const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Registers the metrics, which are read at each scrape.
 pub fn register(registry: &mut Registry) {
-    registry.register_collector(Box::new(Process));
+    // Once: the kernel works out anew when it booted, and a clock that was set would look like a restart.
+    let booted = read("/proc/stat").as_deref().and_then(boot_time);
+    let started = booted.zip(Stat::now()).map(|(booted, stat)| booted + stat.seconds_after_boot);
+    registry.register_collector(Box::new(Process { started }));
 }
 
 #[derive(Debug)]
-struct Process;
+struct Process {
+    /// As a Unix time.
+    started: Option<f64>,
+}
 
 impl Collector for Process {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -34,11 +40,10 @@ impl Collector for Process {
         let help = "Which build this is; the revision is empty where it was not told at the build";
         let build = Info::new(vec![("version", VERSION), ("revision", REVISION.unwrap_or_default())]);
         build.encode(encoder.encode_descriptor("catnap_build", help, None, MetricType::Info)?)?;
-        let stat = read("/proc/self/stat").as_deref().and_then(Stat::of);
         let help = "CPU time of the process";
         let unit = Some(&Unit::Seconds);
         let cpu = encoder.encode_descriptor("process_cpu", help, unit, MetricType::Counter)?;
-        stat.as_ref().map_or(Ok(()), |stat| ConstCounter::new(stat.cpu_seconds).encode(cpu))?;
+        Stat::now().map_or(Ok(()), |stat| ConstCounter::new(stat.cpu_seconds).encode(cpu))?;
         let help = "Memory of the process that is not swapped out or in files";
         let resident = read("/proc/self/status").as_deref().and_then(resident_bytes);
         gauge(encoder, "process_resident_memory", help, Some(&Unit::Bytes), resident)?;
@@ -50,9 +55,7 @@ impl Collector for Process {
         let most = read("/proc/self/limits").as_deref().and_then(most_descriptors);
         gauge(encoder, "process_max_fds", help, None, most)?;
         let help = "When the process started, as a Unix time";
-        let booted = read("/proc/stat").as_deref().and_then(boot_time);
-        let started = booted.zip(stat).map(|(booted, stat)| booted + stat.seconds_after_boot);
-        gauge(encoder, "process_start_time", help, Some(&Unit::Seconds), started)
+        gauge(encoder, "process_start_time", help, Some(&Unit::Seconds), self.started)
     }
 }
 
@@ -80,6 +83,10 @@ struct Stat {
 }
 
 impl Stat {
+    fn now() -> Option<Self> {
+        read("/proc/self/stat").as_deref().and_then(Self::of)
+    }
+
     fn of(text: &str) -> Option<Self> {
         // The second field is the program's name in parentheses, which may have anything in it.
         let (_, fields) = text.rsplit_once(") ")?;
