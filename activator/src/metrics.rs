@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use catnap_activator_core::{Activator, Function, FunctionName, Reason};
 use catnap_activator_http::{Ended, Observer, Outcome};
+use catnap_runtime::process;
 use catnap_runtime::telemetry::Dropped;
 use prometheus_client::registry::Registry;
 
@@ -52,6 +53,7 @@ impl Metrics {
     pub(crate) fn register(registry: &mut Registry, activator: &Arc<Activator>) -> Arc<Self> {
         let metrics = Arc::<Self>::default();
         let scrape = Scrape { metrics: Arc::clone(&metrics), activator: Arc::clone(activator) };
+        process::register(registry);
         registry.sub_registry_with_prefix("catnap_activator").register_collector(Box::new(scrape));
         metrics
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use catnap_autoscaler_core::Refusal;
+use catnap_runtime::process;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -59,6 +60,7 @@ impl Metrics {
             watch_failures: Family::default(),
             events: Family::default(),
         };
+        process::register(registry);
         let registry = registry.sub_registry_with_prefix("catnap_autoscaler");
         let Self {
             leading,

@@ -36,12 +36,18 @@ pub(crate) async fn run(
             () = stop.cancelled() => return,
         }
         tracing::info!("leading");
+        context.metrics.leading(true);
         // Dropping the work is what ends it: every write is conditional, so one that lands later does no harm.
-        tokio::select! {
-            () = work(&context, &mut watched.touched, concurrency) => return,
-            () = deposed(&mut leadership) => tracing::warn!("no longer leading"),
-            () = stop.cancelled() => return,
+        let stands_by = tokio::select! {
+            () = work(&context, &mut watched.touched, concurrency) => false,
+            () = deposed(&mut leadership) => true,
+            () = stop.cancelled() => false,
+        };
+        context.metrics.leading(false);
+        if !stands_by {
+            return;
         }
+        tracing::warn!("no longer leading");
     }
 }
 

@@ -64,6 +64,7 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let election = tokio::spawn(election.run(release.clone()));
 
     let watched = watch::start(&client, &pod.namespace, &activator_service, hosts, max_proofs, &metrics);
+    metrics::count_functions(&mut registry, watched.functions.clone());
     let rates = Arc::new(rates::RateBook::default());
     let (publish_leader, leader) = tokio::sync::watch::channel(None);
     let (lease_client, namespace) = (client.clone(), pod.namespace.clone());

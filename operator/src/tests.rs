@@ -3,6 +3,7 @@
 pub(crate) mod bench;
 mod healing;
 mod hosts;
+mod leadership;
 mod life;
 mod refusals;
 mod webhooks;

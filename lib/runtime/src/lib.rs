@@ -14,6 +14,7 @@ pub mod leader;
 pub mod lease;
 pub mod listen;
 pub mod places;
+pub mod process;
 pub mod shutdown;
 pub mod telemetry;
 pub mod tls;

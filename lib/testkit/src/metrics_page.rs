@@ -51,7 +51,11 @@ fn section(program: &str, scrape: &str) -> String {
             about.clone().find_map(|line| line.strip_prefix(&format!("# TYPE {name} "))).unwrap_or("unknown");
         let labels =
             about.filter(|line| !line.starts_with('#')).find_map(|line| labels(line)).unwrap_or_default();
-        let suffix = if kind == "counter" { "_total" } else { "" };
+        let suffix = match kind {
+            "counter" => "_total",
+            "info" => "_info",
+            _ => "",
+        };
         let help = help.trim_end_matches('.').replace('|', "\\|");
         let _ = writeln!(section, "| `{name}{suffix}` | {kind} | {labels} | {help} |");
     }
@@ -73,12 +77,14 @@ mod tests {
 
     const SCRAPE: &str = "# HELP a_seconds How long.\n# TYPE a_seconds histogram\n# UNIT a_seconds seconds\n\
         a_seconds_sum{of=\"x,y\"} 1\na_seconds_bucket{le=\"1\",of=\"x,y\"} 1\n\
-        # HELP b Times | places\n# TYPE b counter\nb_total 3\n# EOF\n";
+        # HELP b Times | places\n# TYPE b counter\nb_total 3\n\
+        # HELP c What it is.\n# TYPE c info\nc_info{name=\"\",place=\"\"} 1\n# EOF\n";
 
     #[test]
     fn a_metric_is_a_row_with_its_labels() {
         let rows = "a\n\n| metric | type | labels | meaning |\n|---|---|---|---|\n\
-            | `a_seconds` | histogram | `of` | How long |\n| `b_total` | counter |  | Times \\| places |\n";
+            | `a_seconds` | histogram | `of` | How long |\n| `b_total` | counter |  | Times \\| places |\n\
+            | `c_info` | info | `name`, `place` | What it is |\n";
         assert_eq!(section("a", SCRAPE), rows);
     }
 

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod helm;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod permissions;
 
 use std::collections::{BTreeMap, BTreeSet};
