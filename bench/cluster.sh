@@ -26,7 +26,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
     for image in catnap catnap-examples; do
         timeout 120 "$programs/catnap-cluster" import "$target/images/$image-dev.tar"
     done
+    # One of each, as the peers have.
     timeout 180 helm upgrade --install catnap charts/catnap --namespace catnap-system --create-namespace \
+        --set operator.replicas=1,activator.replicas=1,autoscaler.replicas=1 \
         --wait --timeout 120s >/dev/null
 fi
 address=$(timeout 30 kubectl --namespace catnap-system get service catnap-activator --output 'jsonpath={.spec.clusterIP}')
