@@ -18,6 +18,12 @@ pub(crate) fn render(arguments: &[&str]) -> Option<Vec<Value>> {
     Some(serde_saphyr::from_multiple(&rendered).unwrap())
 }
 
+/// The one of that kind and name.
+pub(crate) fn named<'objects>(objects: &'objects [Value], kind: &str, name: &str) -> &'objects Value {
+    let is_it = |object: &&Value| object["kind"] == kind && object["metadata"]["name"] == name;
+    objects.iter().find(is_it).unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
 /// What Helm says against these arguments; `None` where there is no Helm.
 pub(crate) fn refusal(arguments: &[&str]) -> Option<String> {
     let output = template(arguments)?;

@@ -8,6 +8,8 @@
 mod helm;
 #[cfg(test)]
 mod permissions;
+#[cfg(test)]
+mod placement;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -299,13 +301,6 @@ fn only_writes_of_scales_and_leases_have_a_priority_of_their_own() {
 fn a_misspelled_value_is_refused() {
     let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
     assert!(error.contains("replica"), "{error}");
-}
-
-#[test]
-fn several_activators_get_a_disruption_budget() {
-    let Some(objects) = helm::render(&["--set", "activator.replicas=2"]) else { return };
-    assert_eq!(of_kind(&objects, "PodDisruptionBudget").count(), 1);
-    assert_eq!(of_kind(&helm::render(&[]).unwrap(), "PodDisruptionBudget").count(), 0);
 }
 
 fn of_kind<'objects>(
