@@ -150,6 +150,35 @@ topologySpreadConstraints:
   {{- end }}
 {{- end -}}
 
+{{/* Names of the Secrets with certificates of the edge, as a JSON list: those that are named, then that of cert-manager. */}}
+{{- define "catnap.tlsSecrets" -}}
+{{- $secrets := .Values.activator.edge.tls.secrets -}}
+{{- if .Values.activator.edge.tls.certificate.enabled -}}
+{{- $secrets = append $secrets (include "catnap.certificateSecret" .) | uniq -}}
+{{- end -}}
+{{- toJson $secrets -}}
+{{- end -}}
+
+{{/* Where cert-manager puts the edge's certificate. */}}
+{{- define "catnap.certificateSecret" -}}
+{{- .Values.activator.edge.tls.certificate.secretName | default (printf "%s-activator-edge" (include "catnap.fullname" .)) -}}
+{{- end -}}
+
+{{/*
+  Hosts of functions, as a JSON list: those that are said, or else all below the domain. Takes (list root hosts value), where
+  the last is what to set if there are none.
+*/}}
+{{- define "catnap.hosts" -}}
+{{- $domain := (index . 0).Values.domain -}}
+{{- if index . 1 -}}
+{{- toJson (index . 1) -}}
+{{- else if $domain -}}
+{{- list (printf "*.%s" $domain) | toJson -}}
+{{- else -}}
+{{- fail (printf "%s: must name the hosts of functions, such as shop.example.com or *.apps.example.com, as there is no domain" (index . 2)) -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "catnap.pullSecrets" -}}
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:

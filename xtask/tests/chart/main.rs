@@ -5,7 +5,11 @@
 //! these tests say so and pass, unless `$CATNAP_REQUIRE_HELM` is set, as it is in CI.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod helm;
+#[cfg(test)]
+mod network;
 #[cfg(test)]
 mod permissions;
 #[cfg(test)]
