@@ -92,7 +92,7 @@ fn what_cert_manager_issues_is_what_the_edge_shows() {
         "secretName": EDGE,
         "dnsNames": ["*.apps.example.com"],
         "issuerRef": {"group": "cert-manager.io", "kind": "ClusterIssuer", "name": "letters"},
-        "privateKey": {"algorithm": "ECDSA", "size": 256, "rotationPolicy": "Always"},
+        "privateKey": {"algorithm": "ECDSA", "size": 256, "encoding": "PKCS8", "rotationPolicy": "Always"},
     });
     assert_eq!(certificate["spec"], spec);
     assert_eq!(served(&objects), (format!("/etc/catnap/tls/{EDGE}"), vec![80, 443]));

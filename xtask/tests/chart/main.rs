@@ -16,6 +16,8 @@ mod network;
 mod permissions;
 #[cfg(test)]
 mod placement;
+#[cfg(test)]
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
