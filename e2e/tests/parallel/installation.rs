@@ -24,3 +24,17 @@ async fn the_charts_own_test_passes_under_pod_security_restricted_and_leaves_not
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_every_plain_manifest() {
+    run("plain_manifests", Needs::Cluster, async |test| {
+        let manifests = include_str!("../../../deploy/catnap.yaml");
+        let apply = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--output=name"];
+        let namespace = ["--namespace", SYSTEM_NAMESPACE, "--filename=-"];
+        let taken = test.kubectl(&[&apply[..], &namespace[..]].concat(), manifests).await?;
+        let objects = manifests.lines().filter(|line| line.starts_with("kind: ")).count();
+        anyhow::ensure!(taken.lines().count() == objects, "of {objects} objects:\n{taken}");
+        Ok(())
+    })
+    .await;
+}
