@@ -56,7 +56,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
     for image in "${images[@]}"; do
         timeout 120 "$programs/catnap-cluster" import "$target/images/$image-dev.tar"
     done
+    # One of each, as the peers have.
     timeout 180 helm upgrade --install catnap charts/catnap --namespace catnap-system --create-namespace \
+        --set operator.replicas=1,activator.replicas=1,autoscaler.replicas=1 \
         --wait --timeout 120s >/dev/null
     [ "$peers" != knative ] || bench/peers/knative/install.sh
 fi

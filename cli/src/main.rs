@@ -18,6 +18,7 @@ mod logs;
 mod name;
 mod output;
 mod pods;
+mod reach;
 mod readiness;
 mod revisions;
 mod rollback;
@@ -62,6 +63,9 @@ enum Command {
     Logs(logs::Arguments),
     /// Turn manifests of something else into Functions.
     Migrate(catnap_cli::migrate::Arguments),
+    /// Tell whether activators answer at an address; `helm test` asks that.
+    #[command(hide = true)]
+    Reach(reach::Arguments),
     /// Decide a recorded or made-up series of averages or seconds with a policy, one JSON object a line.
     Replay(catnap_cli::replay::Arguments),
     /// Give all requests to an earlier revision.
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
         Command::Migrate(arguments) => {
             catnap_cli::migrate::run(&arguments).map_err(|error| other(error.into()))
         }
+        Command::Reach(arguments) => in_cluster(reach::run(arguments, &mut terminal)),
         Command::Replay(arguments) => {
             catnap_cli::replay::run(&arguments).map_err(|error| other(error.into()))
         }

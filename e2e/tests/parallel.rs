@@ -22,6 +22,8 @@ mod gitops;
 mod healing;
 #[path = "parallel/hosts.rs"]
 mod hosts;
+#[path = "parallel/installation.rs"]
+mod installation;
 #[path = "parallel/permissions.rs"]
 mod permissions;
 #[path = "parallel/rates.rs"]

@@ -3,7 +3,9 @@
 //! The checks also run as tests, so that whoever runs `cargo test` sees them.
 
 mod generated;
+mod helm;
 mod layers;
+mod manifests;
 mod reference;
 mod tidy;
 mod workspace;
@@ -39,11 +41,16 @@ fn main() -> Result<ExitCode> {
         Task::Layers => layers::findings(&workspace::packages(root)?),
         Task::Generate => {
             generated::write(root)?;
-            let written = generated::pages(root, true)?;
-            if written { Vec::new() } else { vec!["pages of docs/reference could not be written".to_owned()] }
+            // After the chart's own copy of the definition, which is in it.
+            let mut findings = manifests::write(root)?;
+            if !generated::pages(root, true)? {
+                findings.push("pages of docs/reference could not be written".to_owned());
+            }
+            findings
         }
         Task::Verify => {
             let mut findings = generated::stale(root)?;
+            findings.extend(manifests::stale(root)?);
             if !generated::pages(root, false)? {
                 findings.push(
                     "docs/reference/metrics.md or reasons.md is stale: run `cargo xtask generate`".to_owned(),

@@ -22,10 +22,33 @@ app.kubernetes.io/component: {{ index . 1 }}
 app.kubernetes.io/version: {{ (index . 0).Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ (index . 0).Release.Service }}
 helm.sh/chart: {{ (index . 0).Chart.Name }}-{{ (index . 0).Chart.Version }}
+{{- with (index . 0).Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
+{{/* Labels and annotations of a component's pods. Takes (list root component). */}}
+{{- define "catnap.podMetadata" -}}
+{{- $values := index (index . 0).Values (index . 1) -}}
+labels:
+  {{- include "catnap.labels" . | nindent 2 }}
+  {{- with $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with $values.podAnnotations }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* A tag beside a digest is for readers only: the digest decides. */}}
 {{- define "catnap.image" -}}
-{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- with .Values.image -}}
+{{- if .digest -}}
+{{ .repository }}{{ with .tag }}:{{ . }}{{ end }}@{{ .digest }}
+{{- else -}}
+{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Pod Security `restricted`, at the pod. 65532 is the image's user. */}}
@@ -74,28 +97,86 @@ readinessProbe:
   timeoutSeconds: 1
 {{- end -}}
 
-{{/* Where pods may run. Takes a component's values. */}}
-{{- define "catnap.placement" -}}
-{{- with .nodeSelector }}
-nodeSelector: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .tolerations }}
-tolerations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with .affinity }}
-affinity: {{- toYaml . | nindent 2 }}
-{{- end }}
+{{/* The PriorityClass of Catnap's pods; empty for the cluster's default. */}}
+{{- define "catnap.priorityClass" -}}
+{{- with .Values.priorityClass -}}
+{{- .name | default (ternary (include "catnap.fullname" $) "" .create) -}}
+{{- end -}}
 {{- end -}}
 
-{{/* Replicas prefer different nodes. Takes (list root component). */}}
-{{- define "catnap.spread" -}}
+{{/*
+  Where pods may run, and how early. Takes (list root component).
+
+  Zones are in the affinity and not in a second spread constraint: a scheduler leaves nodes without one of the labels of the
+  constraints out of the spreading altogether, so on a cluster without zones the replicas would share a node.
+*/}}
+{{- define "catnap.placement" -}}
+{{- $values := index (index . 0).Values (index . 1) }}
+{{- with include "catnap.priorityClass" (index . 0) }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end }}
+affinity:
+  {{- with $values.affinity }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- if not (hasKey $values.affinity "podAntiAffinity") }}
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      {{- range $key, $weight := dict "kubernetes.io/hostname" 100 "topology.kubernetes.io/zone" 50 }}
+      - weight: {{ $weight }}
+        podAffinityTerm:
+          topologyKey: {{ $key }}
+          labelSelector:
+            matchLabels: {{- include "catnap.selector" $ | nindent 14 }}
+      {{- end }}
+  {{- end }}
 topologySpreadConstraints:
+  {{- with $values.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
+    # A cluster of one node, or a node too few, still gets all replicas.
     whenUnsatisfiable: ScheduleAnyway
     labelSelector:
-      matchLabels: {{- include "catnap.selector" . | nindent 8 }}
+      matchLabels: {{- include "catnap.selector" $ | nindent 8 }}
     matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end -}}
+
+{{/* Names of the Secrets with certificates of the edge, as a JSON list: those that are named, then that of cert-manager. */}}
+{{- define "catnap.tlsSecrets" -}}
+{{- $secrets := .Values.activator.edge.tls.secrets -}}
+{{- if .Values.activator.edge.tls.certificate.enabled -}}
+{{- $secrets = append $secrets (include "catnap.certificateSecret" .) | uniq -}}
+{{- end -}}
+{{- toJson $secrets -}}
+{{- end -}}
+
+{{/* Where cert-manager puts the edge's certificate. */}}
+{{- define "catnap.certificateSecret" -}}
+{{- .Values.activator.edge.tls.certificate.secretName | default (printf "%s-activator-edge" (include "catnap.fullname" .)) -}}
+{{- end -}}
+
+{{/*
+  Hosts of functions, as a JSON list: those that are said, or else all below the domain. Takes (list root hosts value), where
+  the last is what to set if there are none.
+*/}}
+{{- define "catnap.hosts" -}}
+{{- $domain := (index . 0).Values.domain -}}
+{{- if index . 1 -}}
+{{- toJson (index . 1) -}}
+{{- else if $domain -}}
+{{- list (printf "*.%s" $domain) | toJson -}}
+{{- else -}}
+{{- fail (printf "%s: must name the hosts of functions, such as shop.example.com or *.apps.example.com, as there is no domain" (index . 2)) -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "catnap.pullSecrets" -}}

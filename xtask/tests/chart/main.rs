@@ -5,11 +5,21 @@
 //! these tests say so and pass, unless `$CATNAP_REQUIRE_HELM` is set, as it is in CI.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod helm;
+#[cfg(test)]
+mod lifecycle;
 #[cfg(test)]
 mod monitoring;
 #[cfg(test)]
+mod network;
+#[cfg(test)]
 mod permissions;
+#[cfg(test)]
+mod placement;
+#[cfg(test)]
+mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -119,17 +129,31 @@ fn with_floats(value: &Value) -> Value {
 #[test]
 fn pods_keep_to_pod_security_restricted() {
     let Some(objects) = helm::render(&[]) else { return };
-    let deployments: Vec<_> = of_kind(&objects, "Deployment").collect();
-    assert_eq!(deployments.len(), 3);
-    for deployment in deployments {
-        let pod = &deployment["spec"]["template"]["spec"];
+    let deployments =
+        of_kind(&objects, "Deployment").map(|deployment| &deployment["spec"]["template"]["spec"]);
+    // That of `helm test`.
+    let alone = of_kind(&objects, "Pod").map(|pod| &pod["spec"]);
+    let pods: Vec<_> = deployments.chain(alone).collect();
+    assert_eq!(pods.len(), 4);
+    for pod in pods {
         assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
         assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        for host in ["hostNetwork", "hostPID", "hostIPC"] {
+            assert_eq!(pod[host], Value::Null);
+        }
+        // Anything else, such as a path of the node, is not let in.
+        for volume in pod["volumes"].as_array().into_iter().flatten() {
+            assert!(volume["projected"].is_object() || volume["secret"].is_object(), "{volume}");
+        }
         for container in pod["containers"].as_array().unwrap() {
             let security = &container["securityContext"];
             assert_eq!(security["allowPrivilegeEscalation"], false);
             assert_eq!(security["readOnlyRootFilesystem"], true);
             assert_eq!(security["capabilities"]["drop"], serde_json::json!(["ALL"]));
+            // A probe of another host is not let in from Kubernetes 1.34 on.
+            for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
+                assert_eq!(container[probe]["httpGet"]["host"], Value::Null);
+            }
         }
     }
 }
@@ -301,13 +325,6 @@ fn only_writes_of_scales_and_leases_have_a_priority_of_their_own() {
 fn a_misspelled_value_is_refused() {
     let Some(error) = helm::refusal(&["--set", "activator.replica=2"]) else { return };
     assert!(error.contains("replica"), "{error}");
-}
-
-#[test]
-fn several_activators_get_a_disruption_budget() {
-    let Some(objects) = helm::render(&["--set", "activator.replicas=2"]) else { return };
-    assert_eq!(of_kind(&objects, "PodDisruptionBudget").count(), 1);
-    assert_eq!(of_kind(&helm::render(&[]).unwrap(), "PodDisruptionBudget").count(), 0);
 }
 
 fn of_kind<'objects>(

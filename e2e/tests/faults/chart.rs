@@ -1,0 +1,88 @@
+//! The chart with two of each, as it is by default: they run apart, and draining nodes takes one at a time. And with objects that it
+//! makes only when asked to: the API server takes them, and they go with the value.
+
+use std::collections::BTreeSet;
+
+use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, get, hello};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
+use kube::Api;
+use kube::api::{EvictParams, ListParams};
+use serde_json::json;
+
+use crate::activators::is_ready;
+
+const TWO_OF_EACH: [&str; 3] = ["operator.replicas=2", "activator.replicas=2", "autoscaler.replicas=2"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_of_each_run_apart_and_are_evicted_one_after_the_other() {
+    run("two_of_each", Needs::Launcher, async |test| {
+        test.installation().install(&TWO_OF_EACH).await?;
+        let outcome = Box::pin(apart_and_one_after_the_other(test)).await;
+        test.installation().install(&[]).await?;
+        outcome
+    })
+    .await;
+}
+
+async fn apart_and_one_after_the_other(test: &Context) -> anyhow::Result<()> {
+    deploy(test, &hello("hello", json!({"scale": {"min": 1}}))).await?;
+    let api: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+    let nodes =
+        Api::<Node>::all(test.client.clone()).list_metadata(&ListParams::default()).await?.items.len();
+    for component in ["operator", "activator", "autoscaler"] {
+        let two = eventually("two that are ready", PATIENCE, async || {
+            let found = catnap_pods(test, component).await?;
+            Ok((found.len() == 2 && found.iter().all(is_ready)).then_some(found))
+        })
+        .await?;
+        let on: BTreeSet<_> = two.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.as_deref()).collect();
+        anyhow::ensure!(on.len() == nodes.min(2), "{component} is on {on:?}, of {nodes} nodes");
+
+        let names: Vec<_> = two.iter().filter_map(|pod| pod.metadata.name.as_deref()).collect();
+        anyhow::ensure!(names.len() == 2, "{names:?}");
+        let parameters = EvictParams::default();
+        // A budget lets nobody go before it was counted.
+        eventually("one is evicted", PATIENCE, async || Ok(Some(api.evict(names[0], &parameters).await?)))
+            .await?;
+        let second = api.evict(names[1], &parameters).await;
+        let refused = matches!(&second, Err(kube::Error::Api(status)) if status.code == 429);
+        anyhow::ensure!(refused, "{component}: the other one may go too: {second:?}");
+    }
+    body(get(test, "hello", "/").await?).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_chart_makes_by_value_is_taken_and_goes_with_the_value() {
+    run("by_value", Needs::Launcher, async |test| {
+        let values = [
+            "networkPolicies.enabled=true",
+            "networkPolicies.metricsFrom[0].namespaceSelector.matchLabels.name=monitoring",
+            "networkPolicies.edgeFrom[0].ipBlock.cidr=10.0.0.0/8",
+            "networkPolicies.egress.enabled=true",
+            "networkPolicies.egress.apiServer.networks={10.96.0.1/32,10.89.0.1/32}",
+            "activator.edge.ingress.enabled=true",
+            "activator.edge.ingress.tls[0].secretName=wildcard",
+            "activator.edge.service.type=NodePort",
+            "activator.edge.service.externalTrafficPolicy=Local",
+            "commonLabels.cost-centre=seven",
+        ];
+        test.installation().install(&values).await?;
+        let made = made(test).await;
+        test.installation().install(&[]).await?;
+        let made = made?;
+        anyhow::ensure!(made == (3, 1), "policies and Ingresses: {made:?}");
+        anyhow::ensure!(self::made(test).await? == (0, 0), "they stay without the value");
+        Ok(())
+    })
+    .await;
+}
+
+/// How many NetworkPolicies and Ingresses there are beside Catnap.
+async fn made(test: &Context) -> anyhow::Result<(usize, usize)> {
+    let policies: Api<NetworkPolicy> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+    let ingresses: Api<Ingress> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+    let all = ListParams::default();
+    Ok((policies.list_metadata(&all).await?.items.len(), ingresses.list_metadata(&all).await?.items.len()))
+}
