@@ -138,7 +138,9 @@ impl Failure for ReachError {
         let Self::TimeOver { address, .. } = self else { return None };
         let host = address.split(':').next().unwrap_or_default();
         let mut labels = host.split('.');
-        let (service, namespace) = (labels.next()?, labels.next()?);
+        let service = labels.next()?;
+        // An address has no names in it.
+        let namespace = labels.next().filter(|label| label.parse::<u8>().is_err())?;
         Some(format!("`kubectl --namespace {namespace} get pods,endpointslices`, for those of {service}"))
     }
 }
@@ -212,6 +214,7 @@ mod tests {
         let error = reached(&address, "1ms").await.unwrap_err();
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(source, "nobody can be connected to there");
+        assert_eq!(error.advice(), None);
         let error = ReachError::TimeOver {
             address: "catnap-activator.catnap-system.svc:80".to_owned(),
             timeout: PATIENCE,

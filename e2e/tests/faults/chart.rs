@@ -79,7 +79,7 @@ async fn what_the_chart_makes_by_value_is_taken_and_goes_with_the_value() {
     .await;
 }
 
-/// How many NetworkPolicies and Ingresses there are beside Catnap.
+/// How many policies of the network and Ingresses there are beside Catnap.
 async fn made(test: &Context) -> anyhow::Result<(usize, usize)> {
     let policies: Api<NetworkPolicy> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
     let ingresses: Api<Ingress> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);

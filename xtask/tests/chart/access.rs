@@ -1,4 +1,4 @@
-//! The ways in from outside: an HTTPRoute, an Ingress, a load balancer, and certificates for the edge.
+//! The ways in from outside: a route of a Gateway, an Ingress, a load balancer, and certificates for the edge.
 
 use serde_json::{Value, json};
 

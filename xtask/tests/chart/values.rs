@@ -1,4 +1,4 @@
-//! The schema of the values: it describes each of them, has a default for each in values.yaml, and lets no other in.
+//! The schema of the values: it describes each of them, has a default for each in `values.yaml`, and lets no other in.
 
 use std::fs;
 
