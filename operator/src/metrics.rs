@@ -156,7 +156,6 @@ fn state(function: &GuardedFunction) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use catnap_runtime::guarded::Guarded;
     use kube::runtime::{reflector, watcher::Event};
     use serde_json::{Value, json};
 
