@@ -99,17 +99,14 @@ async fn client(target: &Target, begin: Instant, schedule: Schedule) -> Load {
             ask(&mut sender, &target.host).await?;
             anyhow::Ok(sender)
         };
-        match timeout(LIMIT, asked).await {
-            Ok(Ok(sender)) => {
-                connection = Some(sender);
-                if let Some(since) = sent.checked_duration_since(schedule.step) {
-                    load.answered.push(Answered { sent: since, took: sent.elapsed() });
-                }
-            }
-            Ok(Err(_)) | Err(_) => {
-                load.failed += 1;
-                sleep(PAUSE).await;
-            }
+        let Ok(Ok(sender)) = timeout(LIMIT, asked).await else {
+            load.failed += 1;
+            sleep(PAUSE).await;
+            continue;
+        };
+        connection = Some(sender);
+        if let Some(since) = sent.checked_duration_since(schedule.step) {
+            load.answered.push(Answered { sent: since, took: sent.elapsed() });
         }
     }
 }
