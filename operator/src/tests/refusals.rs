@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::bench::{Bench, FIRST, NAMESPACE};
 
-/// As deep as serde_json reads nothing any more, also not in the answer to the write of a status.
+/// As deep as `serde_json` reads nothing any more, also not in the answer to the write of a status.
 fn deep() -> Value {
     (0..200).fold(json!(1), |inner, _| json!({ "a": inner }))
 }
