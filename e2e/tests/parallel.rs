@@ -22,6 +22,8 @@ mod gitops;
 mod healing;
 #[path = "parallel/hosts.rs"]
 mod hosts;
+#[path = "parallel/learned.rs"]
+mod learned;
 #[path = "parallel/permissions.rs"]
 mod permissions;
 #[path = "parallel/rates.rs"]
