@@ -24,6 +24,8 @@ mod healing;
 mod hosts;
 #[path = "parallel/installation.rs"]
 mod installation;
+#[path = "parallel/learned.rs"]
+mod learned;
 #[path = "parallel/permissions.rs"]
 mod permissions;
 #[path = "parallel/rates.rs"]

@@ -60,7 +60,7 @@ mod tests {
             lines in vec((0_u32..9, NUMBER, "[0-9]{1,3}", 0_u32..4), 0..12),
             last in "[ -~\\t]{0,9}",
         ) {
-            let mut t = 0;
+            let mut t = 0_u32;
             let mut text: Vec<String> = lines
                 .iter()
                 .map(|(step, first, second, ready)| {
