@@ -5,6 +5,8 @@
 mod activators;
 #[path = "faults/asked.rs"]
 mod asked;
+#[path = "faults/book.rs"]
+mod book;
 #[path = "faults/edits.rs"]
 mod edits;
 #[path = "faults/kubelet.rs"]
