@@ -14,7 +14,7 @@
 //!
 //! Blocks share a folder, which looks like a checkout of this repository, and the variables that they set. The namespace of
 //! the kubeconfig is the test's. Before anything is done two things are replaced, in files too: `REGISTRY/hello:1.0` by the
-//! image of the examples, and `NAME.default` by the name in the test's namespace.
+//! image of the examples, and the namespace in `NAME.default` and `namespace default` by the test's.
 
 mod output;
 mod page;
@@ -41,9 +41,10 @@ const IMAGE: &str = "REGISTRY/hello:1.0";
 /// # Errors
 /// With the line of the first block that does not do what the page says, and with what it printed.
 pub async fn follow(test: &Context, page: &str, replaced: &[(&str, &str)]) -> anyhow::Result<()> {
-    let namespace = format!(".{}", test.namespace);
+    let (behind_dot, named) = (format!(".{}", test.namespace), format!("namespace {}", test.namespace));
     let image = examples_image();
-    let mut all = vec![(IMAGE, image.as_str()), (".default", namespace.as_str())];
+    let mut all = vec![(IMAGE, image.as_str())];
+    all.extend([(".default", behind_dot.as_str()), ("namespace default", named.as_str())]);
     all.extend(replaced);
     let path = workspace().join("docs").join(page);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
