@@ -6,6 +6,7 @@ mod generated;
 mod layers;
 mod reference;
 mod tidy;
+mod values;
 mod workspace;
 
 use std::process::ExitCode;
@@ -45,9 +46,9 @@ fn main() -> Result<ExitCode> {
         Task::Verify => {
             let mut findings = generated::stale(root)?;
             if !generated::pages(root, false)? {
-                findings.push(
-                    "docs/reference/metrics.md or reasons.md is stale: run `cargo xtask generate`".to_owned(),
-                );
+                let stale =
+                    "docs/reference/flags.md, metrics.md or reasons.md is stale: run `cargo xtask generate`";
+                findings.push(stale.to_owned());
             }
             findings
         }
