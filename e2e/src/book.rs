@@ -13,14 +13,21 @@
 //! | anything else | only read |
 //!
 //! Blocks share a folder, which looks like a checkout of this repository, and the variables that they set. The namespace of
-//! the kubeconfig is the test's. Before anything is done two things are replaced, in files too: `REGISTRY/hello:1.0` by the
-//! image of the examples, and the namespace in `NAME.default` and `namespace default` by the test's.
+//! the kubeconfig is the test's. Some things are replaced before anything is done, in files too: `REGISTRY/hello:1.0` by the
+//! image of the examples; the namespace in `NAME.default` and `namespace default` by the test's; and ports of this machine
+//! (8080 and 9080 at `localhost`, where ports of the cluster are forwarded to, and 8080 at `127.0.0.1`, where `catnap dev`
+//! listens) by free ones, so that pages can be followed side by side.
 
 mod output;
 mod page;
 mod shell;
 
-use std::{fs, path::Path, time::Instant};
+use std::{
+    fs,
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    time::Instant,
+};
 
 use anyhow::Context as _;
 
@@ -43,13 +50,24 @@ const IMAGE: &str = "REGISTRY/hello:1.0";
 pub async fn follow(test: &Context, page: &str, replaced: &[(&str, &str)]) -> anyhow::Result<()> {
     let (behind_dot, named) = (format!(".{}", test.namespace), format!("namespace {}", test.namespace));
     let image = examples_image();
-    let mut all = vec![(IMAGE, image.as_str())];
-    all.extend([(".default", behind_dot.as_str()), ("namespace default", named.as_str())]);
+    let (forwarded, dev) = (free_port()?, free_port()?);
+    let (local, mapped) = (format!("localhost:{forwarded}"), format!(" {forwarded}:80"));
+    let dev_address = format!("127.0.0.1:{dev}");
+    let mut all = vec![
+        (IMAGE, image.as_str()),
+        (".default", behind_dot.as_str()),
+        ("namespace default", named.as_str()),
+        ("localhost:8080", local.as_str()),
+        ("localhost:9080", local.as_str()),
+        ("127.0.0.1:8080", dev_address.as_str()),
+        (" 8080:80", mapped.as_str()),
+        (" 9080:80", mapped.as_str()),
+    ];
     all.extend(replaced);
     let path = workspace().join("docs").join(page);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     let blocks = blocks(&replace(&text, &all)).with_context(|| format!("docs/{page}"))?;
-    let mut shell = Shell::open(test, &all).await?;
+    let mut shell = Shell::open(test, dev, &all).await?;
     let since = Instant::now();
     for block in blocks {
         let begun = Instant::now();
@@ -89,6 +107,12 @@ async fn perform(shell: &mut Shell, line: usize, what: What) -> anyhow::Result<S
 
 fn replace(text: &str, replaced: &[(&str, &str)]) -> String {
     replaced.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+}
+
+/// A port of this machine that nobody listens at.
+fn free_port() -> anyhow::Result<u16> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("looking for a free port")?;
+    Ok(listener.local_addr().context("looking for a free port")?.port())
 }
 
 fn workspace() -> &'static Path {

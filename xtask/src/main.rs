@@ -4,6 +4,7 @@
 
 mod generated;
 mod layers;
+mod links;
 mod reference;
 mod tidy;
 mod values;
@@ -27,6 +28,8 @@ enum Task {
     Tidy,
     /// Which crate may depend on which.
     Layers,
+    /// Links of the documentation that lead nowhere.
+    Links,
     /// Writes every generated file.
     Generate,
     /// Fails when a generated file is stale.
@@ -38,6 +41,7 @@ fn main() -> Result<ExitCode> {
     let findings = match Arguments::parse().command {
         Task::Tidy => tidy::findings(root)?,
         Task::Layers => layers::findings(&workspace::packages(root)?),
+        Task::Links => links::findings(root)?,
         Task::Generate => {
             generated::write(root)?;
             let written = generated::pages(root, true)?;

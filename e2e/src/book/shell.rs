@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{replace, workspace};
-use crate::fixture::{Context, Surroundings};
+use crate::fixture::{Context, Surroundings, eventually};
 
 /// Longest wait for the commands of one block.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -37,6 +37,8 @@ const AFTER: &str = r#"trap 'export -p >"$BOOK/variables"; pwd >"$BOOK/directory
 pub(super) struct Shell {
     directory: TempDir,
     surroundings: Surroundings,
+    /// Where `catnap dev` listens.
+    dev_port: u16,
     /// Process groups of blocks of which something still runs.
     groups: Vec<Pid>,
     background: Vec<Background>,
@@ -52,10 +54,14 @@ struct Background {
 impl Shell {
     /// A new folder with what a checkout has: links to the chart and the examples, and the manifests of `docs/`, in which
     /// `replaced` is replaced.
-    pub(super) async fn open(test: &Context, replaced: &[(&str, &str)]) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        test: &Context,
+        dev_port: u16,
+        replaced: &[(&str, &str)],
+    ) -> anyhow::Result<Self> {
         let surroundings = test.surroundings().await?;
         let directory = tempfile::tempdir().context("making a folder")?;
-        let shell = Self { directory, surroundings, groups: Vec::new(), background: Vec::new() };
+        let shell = Self { directory, surroundings, dev_port, groups: Vec::new(), background: Vec::new() };
         for folder in ["work", "programs", "state"] {
             fs::create_dir(shell.path(folder)).with_context(|| format!("making the folder {folder}"))?;
         }
@@ -117,6 +123,7 @@ impl Shell {
         let mut command = Command::new("bash");
         command.arg("-c").arg(script).current_dir(self.path("work")).process_group(0).kill_on_drop(true);
         command.env("BOOK", self.path("state")).env("KUBECONFIG", self.path("kubeconfig")).env("PATH", path);
+        command.env("CATNAP_DEV_LISTEN", format!("127.0.0.1:{}", self.dev_port));
         // What is called is on this machine or in its cluster.
         command.env("NO_PROXY", "*").env("no_proxy", "*");
         command.stdin(Stdio::null());
@@ -153,7 +160,9 @@ impl Shell {
             let ended = ended.with_context(|| format!("what begins in line {} does not end", one.line))?;
             ended.context("waiting for bash")?;
         }
-        Ok(())
+        // Bash leaves before what it has started.
+        let runs = || self.groups.iter().any(|group| killpg(*group, None).is_ok());
+        eventually("what the page began has ended", ENDING, async || Ok((!runs()).then_some(()))).await
     }
 }
 

@@ -4,16 +4,11 @@ use std::{collections::BTreeSet, path::Path};
 
 use catnap_e2e::book::follow;
 use catnap_e2e::fixture::{Needs, run};
-use tokio::sync::Mutex;
 
 /// Pages that install and remove Catnap, which those of `faults` may.
 const ALONE: [&str; 1] = ["paths/running-a-cluster.md"];
 
-/// They use the same port of this machine, 8080.
-static TURN: Mutex<()> = Mutex::const_new(());
-
 async fn followed(name: &str, page: &str) {
-    let _turn = TURN.lock().await;
     run(name, Needs::Cluster, async |test| follow(test, page, &[]).await).await;
 }
 
