@@ -114,7 +114,7 @@ impl Shell {
         // A file, and no pipe: what goes on in the background would keep that open.
         let file = File::create(output).context("making a file for the output")?;
         let mut path = self.path("programs").into_os_string();
-        for folder in self.surroundings.programs.iter().map(|folder| folder.as_os_str().to_owned()) {
+        if let Some(folder) = &self.surroundings.programs {
             path.push(":");
             path.push(folder);
         }
@@ -162,7 +162,9 @@ impl Shell {
         }
         // Bash leaves before what it has started.
         let runs = || self.groups.iter().any(|group| killpg(*group, None).is_ok());
-        eventually("what the page began has ended", ENDING, async || Ok((!runs()).then_some(()))).await
+        eventually("what the page began has ended", ENDING, async || Ok((!runs()).then_some(()))).await?;
+        self.groups.clear();
+        Ok(())
     }
 }
 
