@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{replace, workspace};
-use crate::fixture::{Context, Surroundings, eventually};
+use crate::fixture::Surroundings;
 
 /// Longest wait for the commands of one block.
 const PATIENCE: Duration = Duration::from_secs(100);
@@ -32,6 +32,8 @@ const BEFORE: &str =
     r#"if [ -e "$BOOK/variables" ]; then . "$BOOK/variables"; cd "$(cat "$BOOK/directory")"; fi"#;
 /// Where this one leaves it.
 const AFTER: &str = r#"trap 'export -p >"$BOOK/variables"; pwd >"$BOOK/directory"' EXIT"#;
+/// What goes on is told to end with all that it has started, and is over when all of that is.
+const WAITS: &str = "trap 'wait; exit 143' TERM";
 
 /// Everything that was begun in it ends when it is dropped.
 pub(super) struct Shell {
@@ -54,12 +56,11 @@ struct Background {
 impl Shell {
     /// A new folder with what a checkout has: links to the chart and the examples, and the manifests of `docs/`, in which
     /// `replaced` is replaced.
-    pub(super) async fn open(
-        test: &Context,
+    pub(super) fn open(
+        surroundings: Surroundings,
         dev_port: u16,
         replaced: &[(&str, &str)],
     ) -> anyhow::Result<Self> {
-        let surroundings = test.surroundings().await?;
         let directory = tempfile::tempdir().context("making a folder")?;
         let shell = Self { directory, surroundings, dev_port, groups: Vec::new(), background: Vec::new() };
         for folder in ["work", "programs", "state"] {
@@ -105,7 +106,7 @@ impl Shell {
     /// Begins commands that go on.
     pub(super) fn begin(&mut self, line: usize, script: &str) -> anyhow::Result<()> {
         let output = self.path(&format!("output-of-{line}"));
-        let child = self.spawn(&format!("{STRICT}\n{BEFORE}\n{script}"), &output)?;
+        let child = self.spawn(&format!("{STRICT}\n{BEFORE}\n{WAITS}\n{script}"), &output)?;
         self.background.push(Background { line, child, output });
         Ok(())
     }
@@ -160,10 +161,6 @@ impl Shell {
             let ended = ended.with_context(|| format!("what begins in line {} does not end", one.line))?;
             ended.context("waiting for bash")?;
         }
-        // Bash leaves before what it has started.
-        let runs = || self.groups.iter().any(|group| killpg(*group, None).is_ok());
-        eventually("what the page began has ended", ENDING, async || Ok((!runs()).then_some(()))).await?;
-        self.groups.clear();
         Ok(())
     }
 }
@@ -196,3 +193,6 @@ fn copy_manifests(from: &Path, to: &Path, replaced: &[(&str, &str)]) -> anyhow::
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
