@@ -106,6 +106,12 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_page_is_fresh() {
+        let table = catnap_runtime::flags::table(&Arguments::command());
+        catnap_testkit::flags_page::check("catnap-activator", &table).unwrap();
+    }
+
+    #[test]
     fn what_nobody_sets_is_as_documented() {
         let arguments = Arguments::parse_from(POD);
         assert_eq!((arguments.max_held, arguments.max_held_bytes), (100_000, 536_870_912));

@@ -53,3 +53,26 @@ pub struct Args {
     #[arg(long, env = "CATNAP_PATTERNS_INTERVAL", default_value = "5m")]
     pub patterns_interval: Duration,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_flag_has_an_environment_variable_and_a_doc() {
+        for argument in Args::command().get_arguments() {
+            if !matches!(argument.get_id().as_str(), "help" | "version") {
+                assert!(argument.get_env().is_some(), "{argument:?}");
+                assert!(argument.get_help().is_some(), "{argument:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_flags_page_is_fresh() {
+        let table = catnap_runtime::flags::table(&Args::command());
+        catnap_testkit::flags_page::check("catnap-autoscaler", &table).unwrap();
+    }
+}

@@ -26,7 +26,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use self::environment::Environment;
@@ -63,6 +63,16 @@ pub struct Context {
     /// Requests to functions.
     pub http: Http,
     environment: &'static Environment,
+}
+
+/// What a person who types has.
+pub(crate) struct Surroundings {
+    /// Its context is in the test's namespace.
+    pub(crate) kubeconfig: String,
+    /// The program `catnap`.
+    pub(crate) catnap: PathBuf,
+    /// The folder with kubectl and helm, where they are not on PATH.
+    pub(crate) programs: Option<PathBuf>,
 }
 
 /// Tests that stop components take it alone.
@@ -212,6 +222,21 @@ impl Context {
         self.environment.catnap(arguments).await
     }
 
+    /// What a person has who types commands for the test's namespace.
+    pub(crate) async fn surroundings(&self) -> anyhow::Result<Surroundings> {
+        let view = ["config", "view", "--raw", "--flatten", "--minify", "--output=json"];
+        let view = self.environment.kubectl(&view, "").await?;
+        let mut config: Value = serde_json::from_str(&view).context("the kubeconfig as kubectl prints it")?;
+        let chosen = config.pointer_mut("/contexts/0/context").and_then(Value::as_object_mut);
+        let chosen = chosen.context("the kubeconfig has no context")?;
+        chosen.insert("namespace".to_owned(), json!(self.namespace));
+        Ok(Surroundings {
+            kubeconfig: config.to_string(),
+            catnap: environment::catnap()?,
+            programs: self.environment.cluster().map(Cluster::program_directory),
+        })
+    }
+
     /// Puts what `make images` has built on the launcher's nodes; another cluster has its own way.
     ///
     /// # Errors
@@ -256,7 +281,7 @@ fn directory() -> PathBuf {
 }
 
 /// A line that is shown with the test's output.
-fn note(line: &str) {
+pub(crate) fn note(line: &str) {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{line}");
 }

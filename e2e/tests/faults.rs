@@ -5,6 +5,8 @@
 mod activators;
 #[path = "faults/asked.rs"]
 mod asked;
+#[path = "faults/book.rs"]
+mod book;
 #[path = "faults/chart.rs"]
 mod chart;
 #[path = "faults/edits.rs"]

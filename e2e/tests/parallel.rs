@@ -2,6 +2,8 @@
 
 #[path = "parallel/api.rs"]
 mod api;
+#[path = "parallel/book.rs"]
+mod book;
 #[path = "parallel/calls.rs"]
 mod calls;
 #[path = "parallel/command_line.rs"]

@@ -160,6 +160,12 @@ mod tests {
     }
 
     #[test]
+    fn the_flags_page_is_fresh() {
+        let table = catnap_runtime::flags::table(&Args::command());
+        catnap_testkit::flags_page::check("catnap-operator", &table).unwrap();
+    }
+
+    #[test]
     fn what_nobody_sets_is_as_documented() {
         let HostSettings { rules, template, scheme } = settings(&[]).unwrap();
         assert_eq!((rules.cluster_domain.as_str(), rules.domain), ("cluster.local", None));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
 
-use crate::reference;
+use crate::{reference, values, workspace};
 
 /// One generated file.
 struct Generated {
@@ -18,11 +18,14 @@ struct Generated {
 fn all() -> Result<Vec<Generated>> {
     let definition = catnap_crds::crd_yaml().context("rendering the definition of Function")?;
     let reference = reference::of(&catnap_crds::crd())?;
+    let values = workspace::root().join("charts/catnap/values.yaml");
+    let values = fs::read_to_string(&values).with_context(|| format!("reading {}", values.display()))?;
     Ok(vec![
         Generated { path: "crds/generated/functions.yaml".into(), content: definition.clone() },
         // A chart can hold only files of its own.
         Generated { path: "charts/catnap/files/functions.yaml".into(), content: definition },
         Generated { path: "docs/reference/function.md".into(), content: reference },
+        Generated { path: "docs/reference/values.md".into(), content: values::of(&values) },
     ])
 }
 
@@ -34,14 +37,15 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has tests check the pages on metrics, reasons and traces, or write them: only programs know what they show. False: one is stale.
+/// Has tests check the pages on flags, metrics, reasons and traces, or write them: only programs know what they show. False: one
+/// is stale.
 pub(crate) fn pages(root: &Path, write: bool) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));
     // All packages, as whoever tests everything: of some, dependencies would be built once more with other features.
     command.args(["test", "--quiet", "--lib", "--bins", "--locked", "--workspace"]).current_dir(root);
     if write {
         // One test after the other: they write the same file.
-        for page in ["METRICS", "REASONS", "TRACES"] {
+        for page in ["FLAGS", "METRICS", "REASONS", "TRACES"] {
             command.env(format!("CATNAP_WRITE_{page}_PAGE"), "1");
         }
     }
@@ -60,7 +64,6 @@ pub(crate) fn stale(root: &Path) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workspace;
 
     #[test]
     fn what_is_checked_in_is_fresh() {

@@ -14,6 +14,7 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use hyper::StatusCode;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
@@ -30,7 +31,8 @@ async fn main() -> anyhow::Result<()> {
     let port = number("PORT")?.unwrap_or(8080);
     let port = u16::try_from(port).context("PORT is above 65535")?;
     let sink = env::var("SINK_URL").ok().map(|url| url.parse::<Sink>()).transpose()?;
-    let hello = Arc::new(Hello::new(greeting_name(), InFlight::new(number("MAX_CONCURRENCY")?), sink));
+    let in_flight = InFlight::new(number("MAX_CONCURRENCY")?);
+    let hello = Arc::new(Hello::new(greeting_name(), greeting_status()?, in_flight, sink));
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     // One socket for both families; where IPv6 is off, IPv4 alone.
@@ -77,6 +79,15 @@ fn greeting_name() -> String {
         .or_else(|_| env::var("HOSTNAME"))
         .or_else(|_| std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()))
         .unwrap_or_else(|_| "hello".to_owned())
+}
+
+/// The status of the greeting: with another one than 200 this is a version that should not have been deployed.
+fn greeting_status() -> anyhow::Result<StatusCode> {
+    let status = number("STATUS")?.unwrap_or(200);
+    let code = u16::try_from(status).ok().and_then(|status| StatusCode::from_u16(status).ok());
+    // 1xx are no final answers.
+    code.filter(|code| code.as_u16() >= 200)
+        .with_context(|| format!("STATUS={status} is not between 200 and 999"))
 }
 
 /// A whole number in the environment; absent or empty is `None`.

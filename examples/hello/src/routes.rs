@@ -31,6 +31,7 @@ type Answer = Response<Content>;
 /// The function: stateless but for its counters.
 pub(crate) struct Hello {
     name: String,
+    greets_with: StatusCode,
     in_flight: InFlight,
     sink: Option<Sink>,
     /// They outlive the connections that they began as.
@@ -38,9 +39,14 @@ pub(crate) struct Hello {
 }
 
 impl Hello {
-    /// `name` goes into the greeting.
-    pub(crate) fn new(name: String, in_flight: InFlight, sink: Option<Sink>) -> Self {
-        Self { name, in_flight, sink, websockets: TaskTracker::new() }
+    /// `name` goes into the greeting, `greets_with` is its status.
+    pub(crate) fn new(
+        name: String,
+        greets_with: StatusCode,
+        in_flight: InFlight,
+        sink: Option<Sink>,
+    ) -> Self {
+        Self { name, greets_with, in_flight, sink, websockets: TaskTracker::new() }
     }
 
     /// Waits until every WebSocket has ended. Nobody opens one any more.
@@ -89,7 +95,7 @@ impl Hello {
         let query = Query::of(request.uri());
         let path = request.uri().path();
         match (request.method(), path) {
-            (&Method::GET, "/") => text(StatusCode::OK, format!("Hello from {}\n", self.name)),
+            (&Method::GET, "/") => text(self.greets_with, format!("Hello from {}\n", self.name)),
             (&Method::GET, "/healthz") => text(StatusCode::OK, "ok\n"),
             (&Method::GET, "/concurrency") => text(StatusCode::OK, format!("{}\n", self.in_flight.highest())),
             (&Method::GET, "/env") => text(StatusCode::OK, environment()),

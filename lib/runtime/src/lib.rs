@@ -8,6 +8,7 @@ mod causes;
 pub mod channel;
 pub mod events;
 pub mod failpoint;
+pub mod flags;
 pub mod identity;
 pub mod kubernetes;
 pub mod leader;

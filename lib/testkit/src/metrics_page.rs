@@ -2,40 +2,21 @@
 //! once. A test of the program checks its section; `cargo xtask generate` has the test write it.
 
 use std::fmt::Write;
-use std::fs;
-use std::path::Path;
 
-/// Set by `cargo xtask generate`: sections are written instead of checked.
-const WRITE: &str = "CATNAP_WRITE_METRICS_PAGE";
-const INTRODUCTION: &str = "# Metrics reference\n\n\
-    Made from the programs by `cargo xtask generate`. Each shows them at `/metrics` of port 9090, in OpenMetrics text.\n\
-    Labels are names of objects that exist or from fixed lists, never what a client sent; the series of a Function or a\n\
-    revision go with it.\n";
+use crate::page::Page;
+
+const PAGE: Page = Page {
+    name: "metrics.md",
+    variable: "CATNAP_WRITE_METRICS_PAGE",
+    introduction: "# Metrics reference\n\n\
+        Made from the programs by `cargo xtask generate`. Each shows them at `/metrics` of port 9090, in OpenMetrics text.\n\
+        Labels are names of objects that exist or from fixed lists, never what a client sent; the series of a Function or a\n\
+        revision go with it.\n",
+};
 
 /// Checks the section of `program` against its scrape, or writes it. Says what to do when the page is stale.
 pub fn check(program: &str, scrape: &str) -> Result<(), String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/metrics.md");
-    let page = fs::read_to_string(&path).unwrap_or_default();
-    let wanted = replaced(&page, program, &section(program, scrape));
-    if std::env::var_os(WRITE).is_some() {
-        fs::write(&path, wanted).map_err(|error| format!("cannot write {}: {error}", path.display()))
-    } else if page == wanted {
-        Ok(())
-    } else {
-        Err("docs/reference/metrics.md is stale: run `cargo xtask generate`".to_owned())
-    }
-}
-
-/// The page with this section in its place, in the order of the names.
-fn replaced(page: &str, program: &str, section: &str) -> String {
-    let others = page.split("\n## ").skip(1).filter(|other| !other.starts_with(&format!("{program}\n")));
-    let mut sections: Vec<&str> = others.map(str::trim_end).chain([section.trim_end()]).collect();
-    sections.sort_unstable();
-    let mut page = INTRODUCTION.to_owned();
-    for section in sections {
-        let _ = write!(page, "\n## {section}\n");
-    }
-    page
+    PAGE.check(program, &section(program, scrape))
 }
 
 fn section(program: &str, scrape: &str) -> String {
@@ -90,6 +71,7 @@ mod tests {
 
     #[test]
     fn sections_keep_each_other() {
+        let replaced = |page: &str, program: &str, section: &str| PAGE.replaced(page, program, section);
         let first = replaced("", "b", "b\n\nold\n");
         let both = replaced(&first, "a", "a\n\nnew\n");
         assert!(both.ends_with("\n\n## a\n\nnew\n\n## b\n\nold\n"), "{both}");

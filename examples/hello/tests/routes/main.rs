@@ -33,6 +33,13 @@ async fn routes_answer_as_documented() {
 }
 
 #[tokio::test]
+async fn the_greeting_has_the_status_that_it_is_given() {
+    let function = start(&[("STATUS", "500")]).await;
+    assert_eq!(function.get("/").await, (500, "Hello from hello-1\n".to_owned()));
+    assert_eq!(function.get("/sleep?ms=1").await.0, 200);
+}
+
+#[tokio::test]
 async fn it_tells_what_it_is_given() {
     let function = start(&[]).await;
     let client = reqwest::Client::new();
