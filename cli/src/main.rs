@@ -10,6 +10,7 @@ mod exit;
 mod explain;
 #[cfg(test)]
 mod fixtures;
+mod forward;
 mod functions;
 mod get;
 mod inside;
@@ -85,9 +86,7 @@ fn main() -> ExitCode {
         Command::Deploy(arguments) => in_cluster(deploy::run(arguments, &mut terminal)),
         Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
         Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
-        Command::Explain(arguments) => {
-            in_runtime(async { explain::run(arguments).await.map_err(anyhow::Error::from) }).map_err(other)
-        }
+        Command::Explain(arguments) => in_cluster(explain::run(arguments)),
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
         Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
         Command::Migrate(arguments) => {
