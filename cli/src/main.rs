@@ -14,6 +14,8 @@ mod forward;
 mod functions;
 mod get;
 mod inside;
+mod install;
+mod invoke;
 mod logs;
 mod name;
 mod output;
@@ -59,6 +61,10 @@ enum Command {
     Explain(explain::Arguments),
     /// List Functions, or the revisions of one.
     Get(get::Arguments),
+    /// Look after the installation of Catnap in a cluster.
+    Install(install::Arguments),
+    /// Send one request to a Function, and tell what it waited for.
+    Invoke(invoke::Arguments),
     /// Show what the containers of a Function have written.
     Logs(logs::Arguments),
     /// Turn manifests of something else into Functions.
@@ -88,6 +94,8 @@ fn main() -> ExitCode {
         Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
         Command::Explain(arguments) => in_cluster(explain::run(arguments)),
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
+        Command::Install(arguments) => in_cluster(install::run(arguments, &mut terminal)),
+        Command::Invoke(arguments) => in_cluster(invoke::run(arguments, &mut terminal)),
         Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
         Command::Migrate(arguments) => {
             catnap_cli::migrate::run(&arguments).map_err(|error| other(error.into()))
