@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(short = 'X', long, value_parser = request::method)]
     pub(crate) method: Option<Method>,
     /// Header, as 'NAME: VALUE'; may be given several times. One named Host chooses another of the Function's hosts.
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = request::header)]
+    #[arg(short = 'H', long = "header", value_name = "HEADER", value_parser = request::header)]
     pub(crate) headers: Vec<Header>,
     /// Path and query.
     #[arg(long, default_value = "/", value_parser = request::path)]

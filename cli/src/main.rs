@@ -1,6 +1,7 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
 mod age;
+mod completion;
 mod connection;
 mod delete;
 mod deploy;
@@ -13,6 +14,8 @@ mod fixtures;
 mod forward;
 mod functions;
 mod get;
+#[cfg(test)]
+mod help;
 mod inside;
 mod install;
 mod invoke;
@@ -49,6 +52,15 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Print a script that makes a shell complete the words of this command line.
+    Completion(completion::Arguments),
+    /// Print what may follow these words; `kubectl_complete-catnap` asks it.
+    #[command(hide = true)]
+    CompleteWords {
+        /// The words so far, the last of them as far as it is written.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Remove Functions, and wait until nothing of them runs any more.
     Delete(delete::Arguments),
     /// Make or change a Function, from a manifest or from flags, and wait until it serves.
@@ -88,6 +100,12 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut terminal = Terminal::of_process();
     let result = match arguments().command {
+        Command::Completion(arguments) => {
+            completion::run(arguments, Arguments::command(), &mut terminal).map_err(boxed)
+        }
+        Command::CompleteWords { words } => {
+            completion::answer(&words, Arguments::command(), &mut terminal).map_err(boxed)
+        }
         Command::Delete(arguments) => in_cluster(delete::run(arguments, &mut terminal)),
         Command::Deploy(arguments) => in_cluster(deploy::run(arguments, &mut terminal)),
         Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
@@ -143,7 +161,11 @@ struct OtherError {
 impl Failure for OtherError {}
 
 fn other(source: anyhow::Error) -> Box<dyn Failure> {
-    Box::new(OtherError { source })
+    boxed(OtherError { source })
+}
+
+fn boxed(error: impl Failure + 'static) -> Box<dyn Failure> {
+    Box::new(error)
 }
 
 fn in_cluster<E: Failure + 'static>(

@@ -34,14 +34,16 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has tests check the pages on metrics and reasons, or write them: only programs know what they show. False: one is stale.
+/// Has tests check the pages on metrics, reasons and commands, or write them: only programs know what they show. False: one is stale.
 pub(crate) fn pages(root: &Path, write: bool) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));
     // All packages, as whoever tests everything: of some, dependencies would be built once more with other features.
     command.args(["test", "--quiet", "--lib", "--bins", "--locked", "--workspace"]).current_dir(root);
     if write {
         // One test after the other: they write the same file.
-        command.env("CATNAP_WRITE_METRICS_PAGE", "1").env("CATNAP_WRITE_REASONS_PAGE", "1");
+        for page in ["METRICS", "REASONS", "COMMANDS"] {
+            command.env(format!("CATNAP_WRITE_{page}_PAGE"), "1");
+        }
     }
     let status = command.arg("page_is_fresh").stdout(Stdio::null()).status();
     Ok(status.context("starting cargo test")?.success())

@@ -46,7 +46,8 @@ fn main() -> Result<ExitCode> {
             let mut findings = generated::stale(root)?;
             if !generated::pages(root, false)? {
                 findings.push(
-                    "docs/reference/metrics.md or reasons.md is stale: run `cargo xtask generate`".to_owned(),
+                    "docs/reference/metrics.md, reasons.md or commands.md is stale: run `cargo xtask generate`"
+                        .to_owned(),
                 );
             }
             findings

@@ -27,7 +27,7 @@ pub(super) fn finding(facts: &Facts) -> Finding {
     for (word, reasons) in [("waiting", &waiting), ("stalled", &stalled)] {
         if !reasons.is_empty() {
             let reasons: Vec<_> = reasons.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
-            message += &format!("; {word}: {}", reasons.join(", "));
+            message = format!("{message}; {word}: {}", reasons.join(", "));
         }
     }
     if waiting.is_empty() && stalled.is_empty() {

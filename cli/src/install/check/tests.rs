@@ -312,7 +312,7 @@ async fn a_definition_that_is_not_this_builds_is_told() {
     ];
     for (change, state, message) in rows {
         let api = installed();
-        define(&api, |it| change(it));
+        define(&api, change);
         let (found, _) = checked(&api).await;
         let row = found.iter().find(|row| row["check"] == "definition of Function").unwrap();
         assert_eq!(row["state"], state, "{row}");
