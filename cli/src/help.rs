@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use clap::error::ErrorKind;
 use clap::{Command, CommandFactory};
 
 use crate::Arguments;
@@ -19,24 +20,27 @@ and how they end.
 ";
 
 fn page() -> String {
-    let mut command = Arguments::command().term_width(WIDTH);
+    let mut command = Arguments::command();
     command.build();
     let mut page = HEAD.to_owned();
-    add(&command, "catnap", &mut page);
+    add(&command, &["catnap"], &mut page);
     page
 }
 
-/// The command, and then those below it.
-fn add(command: &Command, name: &str, page: &mut String) {
-    let help = command.clone().term_width(WIDTH).render_long_help().to_string();
-    page.extend(["\n## ", name, "\n\n```text\n"]);
-    for line in help.trim_end().lines() {
+/// The command of this name, and then those below it.
+fn add(command: &Command, name: &[&str], page: &mut String) {
+    let words = name.iter().copied().chain(["--help"]);
+    let asked = Arguments::command().term_width(WIDTH).try_get_matches_from(words);
+    let help = asked.expect_err("--help is no command line to carry out");
+    assert_eq!(help.kind(), ErrorKind::DisplayHelp, "{help}");
+    page.extend(["\n## ", &name.join(" "), "\n\n```text\n"]);
+    for line in help.to_string().trim_end().lines() {
         page.extend([line.trim_end(), "\n"]);
     }
     *page += "```\n";
     let below = command.get_subcommands().filter(|it| !it.is_hide_set() && it.get_name() != "help");
     for command in below {
-        add(command, &format!("{name} {}", command.get_name()), page);
+        add(command, &[name, &[command.get_name()]].concat(), page);
     }
 }
 

@@ -5,13 +5,14 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::join_all;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedSender;
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Changes, Seen, look};
@@ -19,6 +20,8 @@ use super::output::Output;
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
+/// The last lines of a build get this long to come.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// An editor or a checkout that writes several files is through when nothing changed for so long.
 const SETTLING: Duration = Duration::from_millis(100);
 
@@ -75,11 +78,12 @@ impl Build {
             .spawn()
             .map_err(start)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
-        self.forward(child.stdout.take());
-        self.forward(child.stderr.take());
+        let told = [self.forward(child.stdout.take()), self.forward(child.stderr.take())];
         tokio::select! {
             ended = child.wait() => {
                 let status = ended.map_err(start)?;
+                // What it says stands before what comes of it; what it left behind may never close its output.
+                let _ = timeout(LAST_OUTPUT, join_all(told)).await;
                 if status.success() { Ok(()) } else { Err(BuildError::Failed { command: command(), status }) }
             }
             () = self.stop.cancelled() => {
@@ -91,15 +95,15 @@ impl Build {
         }
     }
 
-    fn forward(&self, stream: Option<impl AsyncRead + Send + Unpin + 'static>) {
-        let Some(stream) = stream else { return };
+    fn forward(&self, stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<()> {
         let output = Arc::clone(&self.output);
         tokio::spawn(async move {
+            let Some(stream) = stream else { return };
             let mut lines = BufReader::new(stream).split(b'\n');
             while let Ok(Some(line)) = lines.next_segment().await {
                 output.line(&format!("build | {}", String::from_utf8_lossy(&line)));
             }
-        });
+        })
     }
 }
 
