@@ -21,7 +21,6 @@ enum Command {
 
 /// Does what is asked.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), CheckError> {
-    match arguments.command {
-        Command::Check(arguments) => check::run(arguments, terminal).await,
-    }
+    let Command::Check(arguments) = arguments.command;
+    check::run(arguments, terminal).await
 }
