@@ -4,10 +4,12 @@
 //! calls for the stream, [`fleet`] for Deployment, ReplicaSet and kubelet. One revision, routed from the start.
 
 mod admin;
+mod changes;
 mod fleet;
 mod output;
 mod program;
 pub(crate) mod reaper;
+mod rebuild;
 mod replica;
 mod session;
 mod view;
@@ -20,11 +22,13 @@ use anyhow::Context;
 use catnap_cli::manifest;
 use catnap_crds::Function;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use admin::Admin;
+use changes::Changes;
 use output::Output;
+use rebuild::{Build, Watch};
 use session::{Ending, Session};
 use view::State;
 
@@ -40,21 +44,51 @@ pub(crate) struct Arguments {
     /// Where `catnap explain --autoscaler` is answered [default: a free port of this machine].
     #[arg(long, env = "CATNAP_DEV_ADMIN", default_value = "127.0.0.1:0", hide_default_value = true)]
     pub(crate) admin: SocketAddr,
+    /// Shell command that builds the function, run in the manifest's folder: before the start, and with --watch after a change.
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) build: Option<String>,
+    /// Build and start the function anew when a file changes; a change of the manifest itself takes a new `catnap dev`.
+    #[arg(short, long)]
+    pub(crate) watch: bool,
+    /// Folder whose files are watched, with those below it; the manifest's when left out.
+    #[arg(long, value_name = "FOLDER", requires = "watch")]
+    pub(crate) watch_folder: Option<PathBuf>,
 }
 
 /// Runs the Function until Ctrl-C.
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let function = manifest::read(&arguments.filename)?;
-    let folder = folder_of(&arguments.filename)?;
+    let Arguments { filename, listen, admin, build, watch, watch_folder } = arguments;
+    let function = manifest::read(&filename)?;
+    let folder = folder_of(&filename)?;
     let ending = Ending::default();
     end_on_signals(&ending)?;
-    let output = Arc::new(Output::standard(ending.stop.clone()));
-    let admin = Admin::listen(arguments.admin).await?;
-    let session = Session::start(&function, &folder, arguments.listen, Arc::clone(&output), ending)?;
+    let stop = ending.stop.clone();
+    let output = Arc::new(Output::standard(stop.clone()));
+    let build = build.map(|command| {
+        let (folder, output, stop) = (folder.clone(), Arc::clone(&output), stop.clone());
+        Build { command, folder, output, stop }
+    });
+    if let Some(build) = &build {
+        build.run().await?;
+    }
+    // Before anything is started: whatever changes from here on is news.
+    let watched = watch_folder.unwrap_or_else(|| folder.clone());
+    let seen = watch.then(|| changes::look(&watched)).transpose()?;
+    let admin = Admin::listen(admin).await?;
+    let session = Session::start(&function, &folder, listen, Arc::clone(&output), ending)?;
     greet(&output, &function, session.address(), admin.address());
     let over = CancellationToken::new();
     let view = tokio::spawn(show(Arc::clone(&output), session.state(), over.clone()));
-    session.run(admin).await;
+    let (renew, renewed) = mpsc::unbounded_channel();
+    let watching = seen.map(|seen| {
+        let changes = Changes::new(seen);
+        let watch = Watch { folder: watched, changes, build, output: Arc::clone(&output), stop };
+        tokio::spawn(watch.run(renew))
+    });
+    session.run(admin, renewed).await;
+    if let Some(watching) = watching {
+        watching.await.context("the watch of the files ended badly")?;
+    }
     over.cancel();
     view.await.context("the view ended badly")?;
     output.line("stopped; nothing is left running");

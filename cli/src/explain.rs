@@ -1,9 +1,7 @@
 //! `catnap explain`: why a Function has the replicas it has, as the leading autoscaler tells it.
 //!
-//! The autoscaler's debug endpoint answers only from within its pod, so this goes through `kubectl port-forward`, or to an
-//! address that somebody else forwards.
-
-mod forward;
+//! The autoscaler's debug endpoint answers only from within its pod, so this goes through the API server, or to an address that
+//! somebody else forwards.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -18,7 +16,9 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use forward::{Forward, ForwardError};
+use crate::connection::{ConnectionArguments, ConnectionError};
+use crate::exit::{Exit, Failure};
+use crate::inside::{self, InsideError};
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,11 +31,8 @@ pub(crate) struct Arguments {
     /// What to explain: function/NAME.
     #[arg(value_name = "function/NAME", value_parser = function_name)]
     pub(crate) function: String,
-    /// Namespace of the Function.
-    #[arg(short, long, default_value = "default")]
-    pub(crate) namespace: String,
-    /// Where the autoscaler's admin server can be reached, such as `http://127.0.0.1:9090`; without it kubectl forwards a port
-    /// of the leading autoscaler.
+    /// Where the autoscaler's admin server can be reached, such as `http://127.0.0.1:9090`; without it the leading autoscaler is
+    /// asked through the API server. With it no cluster is, and the namespace is `default` when left out.
     #[arg(long, value_name = "URL", value_parser = authority)]
     pub(crate) autoscaler: Option<String>,
     /// Namespace Catnap is installed in.
@@ -47,19 +44,24 @@ pub(crate) struct Arguments {
     /// Print the autoscaler's JSON instead of text.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
 }
 
 /// Why nothing can be explained. Each says what to do.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ExplainError {
-    /// No way to the autoscaler.
-    #[error(
-        "cannot reach the leading autoscaler; --autoscaler takes the URL of a port that is forwarded already"
-    )]
-    Forward {
-        /// What went wrong.
-        #[source]
-        source: ForwardError,
+    /// No cluster.
+    #[error(transparent)]
+    Connect {
+        /// Why.
+        source: ConnectionError,
+    },
+    /// No answer of the leading autoscaler.
+    #[error(transparent)]
+    Inside {
+        /// Why.
+        source: InsideError,
     },
     /// No connection, or none that speaks HTTP.
     #[error("cannot ask the autoscaler at {authority}")]
@@ -92,10 +94,10 @@ pub(crate) enum ExplainError {
         source: serde_json::Error,
     },
     /// An autoscaler that decides nothing.
-    #[error("the autoscaler at {authority} does not lead: ask the holder of the Lease")]
+    #[error("the autoscaler {which} does not lead: ask the holder of the Lease")]
     NotLeading {
-        /// Where.
-        authority: String,
+        /// Where it is, or what it holds.
+        which: String,
     },
     /// It knows no such Function.
     #[error("the autoscaler knows no revision of function/{function} in namespace {namespace}")]
@@ -116,19 +118,21 @@ pub(crate) enum ExplainError {
 
 /// Explains on standard output.
 pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
-    let Arguments { function, namespace, autoscaler, system_namespace, lease, json } = arguments;
-    let (authority, _forward) = if let Some(authority) = autoscaler {
-        (authority, None)
+    let Arguments { function, autoscaler, system_namespace, lease, json, connection } = arguments;
+    let (state, namespace, which): (State, _, _) = if let Some(authority) = autoscaler {
+        let namespace = connection.namespace.unwrap_or_else(|| "default".to_owned());
+        let asked = timeout(PATIENCE, ask(&authority, &namespace, &function)).await;
+        let answer = asked.map_err(|_| ExplainError::Timeout { authority: authority.clone() })??;
+        let state = serde_json::from_slice(&answer).map_err(|source| ExplainError::Answer { source })?;
+        (state, namespace, format!("at {authority}"))
     } else {
-        let forward = Forward::to_leader(&system_namespace, &lease).await;
-        let forward = forward.map_err(|source| ExplainError::Forward { source })?;
-        (forward.authority().to_owned(), Some(forward))
+        let connection = connection.connect().await.map_err(|source| ExplainError::Connect { source })?;
+        let state = Box::pin(inside::state(&connection, &system_namespace, &lease, &function)).await;
+        let state = state.map_err(|source| ExplainError::Inside { source })?;
+        (state, connection.namespace, format!("that has held the Lease {lease}"))
     };
-    let asked = timeout(PATIENCE, ask(&authority, &namespace, &function)).await;
-    let answer = asked.map_err(|_| ExplainError::Timeout { authority: authority.clone() })??;
-    let state: State = serde_json::from_slice(&answer).map_err(|source| ExplainError::Answer { source })?;
     if !state.leading {
-        return Err(ExplainError::NotLeading { authority });
+        return Err(ExplainError::NotLeading { which });
     }
     let revisions = state.of(&namespace, &function);
     if revisions.is_empty() {
@@ -179,13 +183,31 @@ fn function_name(text: &str) -> Result<String, String> {
 }
 
 /// Host and port of an `http://` URL.
-fn authority(text: &str) -> Result<String, String> {
+pub(crate) fn authority(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
     match rest.rsplit_once(':') {
         Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() && !rest.contains('/') => {
             Ok(rest.to_owned())
         }
         _ => Err("write http://HOST:PORT".to_owned()),
+    }
+}
+
+impl Failure for ExplainError {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Connect { source } => source.exit(),
+            Self::Inside { source } => source.exit(),
+            _ => Exit::Failed,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Connect { source } => source.advice(),
+            Self::Inside { source } => source.advice(),
+            _ => None,
+        }
     }
 }
 

@@ -11,12 +11,13 @@ use hyper::header::HOST;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::Connection;
 use crate::connection::call::{Act, CallError};
+use crate::exit::{Exit, Failure};
+use crate::forward;
 
 /// Port of the admin server in the pod.
 const ADMIN_PORT: u16 = 9090;
@@ -36,9 +37,11 @@ pub(crate) enum InsideError {
     },
     /// Nobody leads.
     #[error(
-        "no autoscaler holds the Lease {LEASE} in namespace {namespace}; --system-namespace says where Catnap is"
+        "no autoscaler holds the Lease {lease} in namespace {namespace}; --system-namespace says where Catnap is"
     )]
     NoLeader {
+        /// Name of the Lease.
+        lease: String,
         /// Where Catnap is meant to be.
         namespace: String,
     },
@@ -84,28 +87,34 @@ pub(crate) async fn decisions(
     system: &str,
     function: &str,
 ) -> Result<Vec<Explained>, InsideError> {
-    let pod = leader(connection, system).await?;
-    let pods: Api<Pod> = Api::namespaced(connection.client.clone(), system);
-    let act = Act::on("create", "pods/portforward", system, &pod);
-    let forwarding = connection.call(act, pods.portforward(&pod, &[ADMIN_PORT])).await;
-    let mut forwarding = forwarding.map_err(|source| InsideError::Reach { source })?;
+    Ok(state(connection, system, LEASE, function).await?.of(&connection.namespace, function))
+}
+
+/// What the autoscaler that holds this Lease tells of a Function of the connection's namespace.
+pub(crate) async fn state(
+    connection: &Connection,
+    system: &str,
+    lease: &str,
+    function: &str,
+) -> Result<State, InsideError> {
+    let pod = leader(connection, system, lease).await?;
+    let stream = forward::to_pod(connection, system, &pod, ADMIN_PORT).await;
+    let stream = stream.map_err(|source| InsideError::Reach { source })?;
     let no_stream = || InsideError::Ask { pod: pod.clone(), source: "no stream to it was opened".into() };
-    let stream = forwarding.take_stream(ADMIN_PORT).ok_or_else(no_stream)?;
-    let asking = ask(stream, &pod, &connection.namespace, function);
+    let asking = ask(stream.ok_or_else(no_stream)?, &pod, &connection.namespace, function);
     let late = |_| InsideError::Late { pod: pod.clone(), patience: connection.patience };
-    let state = tokio::time::timeout(connection.patience, asking).await.map_err(late)??;
-    Ok(state.of(&connection.namespace, function))
+    tokio::time::timeout(connection.patience, asking).await.map_err(late)?
 }
 
 /// The pod whose process holds the Lease.
-async fn leader(connection: &Connection, system: &str) -> Result<String, InsideError> {
+async fn leader(connection: &Connection, system: &str, lease: &str) -> Result<String, InsideError> {
     let leases: Api<Lease> = Api::namespaced(connection.client.clone(), system);
-    let act = Act::on("get", "leases.coordination.k8s.io", system, LEASE);
-    let lease = connection.call(act, leases.get(LEASE)).await;
-    let nobody = || InsideError::NoLeader { namespace: system.to_owned() };
-    let lease = lease
+    let act = Act::on("get", "leases.coordination.k8s.io", system, lease);
+    let nobody = || InsideError::NoLeader { lease: lease.to_owned(), namespace: system.to_owned() };
+    let found = connection.call(act, leases.get(lease)).await;
+    let found = found
         .map_err(|source| if source.is_not_found() { nobody() } else { InsideError::Reach { source } })?;
-    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
+    let holder = found.spec.and_then(|spec| spec.holder_identity).unwrap_or_default();
     // `<pod>_<boot>`
     match holder.rsplit_once('_') {
         Some((pod, _)) if !pod.is_empty() => Ok(pod.to_owned()),
@@ -139,6 +148,16 @@ async fn ask(
         return Err(InsideError::Refused { pod: pod.to_owned(), status });
     }
     serde_json::from_slice(&body).map_err(|source| InsideError::Answer { pod: pod.to_owned(), source })
+}
+
+impl Failure for InsideError {
+    fn exit(&self) -> Exit {
+        if let Self::Reach { source } = self { source.exit() } else { Exit::Failed }
+    }
+
+    fn advice(&self) -> Option<String> {
+        if let Self::Reach { source } = self { source.advice() } else { None }
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod age;
 mod cluster;
+mod completion;
 mod connection;
 mod delete;
 mod deploy;
@@ -11,9 +12,14 @@ mod exit;
 mod explain;
 #[cfg(test)]
 mod fixtures;
+mod forward;
 mod functions;
 mod get;
+#[cfg(test)]
+mod help;
 mod inside;
+mod install;
+mod invoke;
 mod logs;
 mod name;
 mod output;
@@ -47,6 +53,15 @@ struct Arguments {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Print a script that makes a shell complete the words of this command line.
+    Completion(completion::Arguments),
+    /// Print what may follow these words; `kubectl_complete-catnap` asks it.
+    #[command(hide = true)]
+    CompleteWords {
+        /// The words so far, the last of them as far as it is written.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        words: Vec<String>,
+    },
     /// Remove Functions, and wait until nothing of them runs any more.
     Delete(delete::Arguments),
     /// Make or change a Function, from a manifest or from flags, and wait until it serves.
@@ -59,6 +74,10 @@ enum Command {
     Explain(explain::Arguments),
     /// List Functions, or the revisions of one.
     Get(get::Arguments),
+    /// Look after the installation of Catnap in a cluster.
+    Install(install::Arguments),
+    /// Send one request to a Function, and tell what it waited for.
+    Invoke(invoke::Arguments),
     /// Show what the containers of a Function have written.
     Logs(logs::Arguments),
     /// Turn manifests of something else into Functions.
@@ -85,14 +104,20 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let mut terminal = Terminal::of_process();
     let result = match arguments().command {
+        Command::Completion(arguments) => {
+            completion::run(arguments, Arguments::command(), &mut terminal).map_err(boxed)
+        }
+        Command::CompleteWords { words } => {
+            completion::answer(&words, Arguments::command(), &mut terminal).map_err(boxed)
+        }
         Command::Delete(arguments) => in_cluster(delete::run(arguments, &mut terminal)),
         Command::Deploy(arguments) => in_cluster(deploy::run(arguments, &mut terminal)),
         Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
         Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
-        Command::Explain(arguments) => {
-            in_runtime(async { explain::run(arguments).await.map_err(anyhow::Error::from) }).map_err(other)
-        }
+        Command::Explain(arguments) => in_cluster(explain::run(arguments)),
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
+        Command::Install(arguments) => in_cluster(install::run(arguments, &mut terminal)),
+        Command::Invoke(arguments) => in_cluster(invoke::run(arguments, &mut terminal)),
         Command::Logs(arguments) => in_cluster(logs::run(arguments, &mut terminal)),
         Command::Migrate(arguments) => {
             catnap_cli::migrate::run(&arguments).map_err(|error| other(error.into()))
@@ -143,7 +168,11 @@ struct OtherError {
 impl Failure for OtherError {}
 
 fn other(source: anyhow::Error) -> Box<dyn Failure> {
-    Box::new(OtherError { source })
+    boxed(OtherError { source })
+}
+
+fn boxed(error: impl Failure + 'static) -> Box<dyn Failure> {
+    Box::new(error)
 }
 
 fn in_cluster<E: Failure + 'static>(

@@ -93,6 +93,11 @@ impl Terminal {
         Look { width: self.width, colours: self.colours, now: (self.clock)() }
     }
 
+    /// Whether standard error is looked at as it is written.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.live
+    }
+
     /// Writes to standard output.
     pub(crate) fn write(&mut self, text: &str) -> Result<(), WriteError> {
         self.write_bytes(text.as_bytes())
@@ -143,7 +148,8 @@ impl Terminal {
         answered.is_ok() && matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
     }
 
-    fn clear_progress(&mut self) {
+    /// Takes away what was waited for.
+    pub(crate) fn clear_progress(&mut self) {
         if !std::mem::take(&mut self.progress).is_empty() && self.live {
             let _ = write!(self.err, "{REDRAW}");
         }

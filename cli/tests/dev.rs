@@ -87,6 +87,43 @@ fn a_schedule_keeps_replicas_while_it_is_open() {
     run.await_no_processes();
 }
 
+/// The source of a function, whose build makes a program of it.
+fn source(version: &str) -> String {
+    format!("#!/bin/sh\nexec env VERSION={version} hello\n")
+}
+
+#[test]
+fn a_change_is_built_and_takes_over() {
+    let manifest = manifest("watched", "  command: [./server]\n");
+    manifest.write("source.sh", &source("1"));
+    let build = "sh -n source.sh && cp source.sh server && chmod +x server && echo built";
+    let mut run = Run::start_with(manifest, &["--watch", "--build", build]);
+    assert!(run.get("/env").body.contains("VERSION=1\n"));
+
+    run.write("source.sh", &source("2"));
+    run.await_line(|line| line.ends_with("source.sh changed"));
+    run.await_line(|line| line == "build | built");
+    run.await_line(|line| line.starts_with("what is new takes over"));
+    assert!(run.get("/env").body.contains("VERSION=2\n"));
+
+    run.write("source.sh", "if\n");
+    run.await_line(|line| line.contains("ended with exit status: ") && line.ends_with("goes on"));
+    assert!(run.get("/env").body.contains("VERSION=2\n"), "what was built before goes on");
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+    run.await_no_processes();
+}
+
+#[test]
+fn a_first_build_that_fails_ends_the_run() {
+    let manifest = manifest("unbuilt", "  command: [hello]\n");
+    let ended = catnap(&manifest).args(["--build", "echo no luck; exit 3"]).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let (said, error) = (String::from_utf8_lossy(&ended.stdout), String::from_utf8_lossy(&ended.stderr));
+    assert!(error.contains("`echo no luck; exit 3` ended with exit status: 3"), "{error}");
+    assert!(!said.contains("listens on"), "{said}");
+}
+
 #[test]
 fn a_killed_run_leaves_no_replica() {
     let mut run = Run::start(manifest("killed", "  command: [hello]\n"));

@@ -37,15 +37,15 @@ pub(crate) fn write(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has tests check the pages on flags, metrics, reasons and traces, or write them: only programs know what they show. False: one
-/// is stale.
+/// Has tests check the pages that only programs know the contents of (commands, flags, metrics, reasons, traces), or write them.
+/// False: one is stale.
 pub(crate) fn pages(root: &Path, write: bool) -> Result<bool> {
     let mut command = Command::new(env!("CARGO"));
     // All packages, as whoever tests everything: of some, dependencies would be built once more with other features.
     command.args(["test", "--quiet", "--lib", "--bins", "--locked", "--workspace"]).current_dir(root);
     if write {
         // One test after the other: they write the same file.
-        for page in ["FLAGS", "METRICS", "REASONS", "TRACES"] {
+        for page in ["COMMANDS", "FLAGS", "METRICS", "REASONS", "TRACES"] {
             command.env(format!("CATNAP_WRITE_{page}_PAGE"), "1");
         }
     }

@@ -143,6 +143,14 @@ impl Fleet {
         self.replicas.is_empty()
     }
 
+    /// Begins to end all replicas, and starts as many others: what they run has changed.
+    pub(crate) fn renew(&mut self) {
+        for replica in self.replicas.values() {
+            replica.stop.cancel();
+        }
+        self.act();
+    }
+
     /// Begins to end all replicas; none is started any more.
     pub(crate) fn stop_all(&mut self) {
         self.wanted = 0;

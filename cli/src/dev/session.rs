@@ -157,8 +157,8 @@ impl Session {
         self.state.subscribe()
     }
 
-    /// Runs until it was asked to end and nothing is left.
-    pub(crate) async fn run(mut self, mut admin: Admin) {
+    /// Runs until it was asked to end and nothing is left; `renew` tells when what replicas run has changed.
+    pub(crate) async fn run(mut self, mut admin: Admin, mut renew: UnboundedReceiver<()>) {
         let mut next_tick = Instant::now();
         let ending = self.ending.clone();
         let mut leader_ticks = tokio::time::interval(LEADER_TICK);
@@ -172,6 +172,11 @@ impl Session {
                 Some((uid, event)) = self.events.recv() => self.replica_told(&uid, event),
                 Some((revision, pod, answered)) = self.probes.next(), if !self.probes.is_empty() => {
                     self.activator.probed(&revision, &pod, answered);
+                }
+                Some(()) = renew.recv() => {
+                    self.output.line("what is new takes over; requests wait for it");
+                    self.fleet.renew();
+                    self.pods_changed();
                 }
                 () = sleep_until(next_tick) => {}
                 _ = leader_ticks.tick() => {

@@ -23,11 +23,14 @@ fn explained(function: &str, status: &str, body: &'static str) -> Result<(), Exp
     });
     let arguments = Arguments {
         function: function.to_owned(),
-        namespace: "shop".to_owned(),
         autoscaler,
         system_namespace: String::new(),
         lease: String::new(),
         json: true,
+        connection: ConnectionArguments {
+            namespace: Some("shop".to_owned()),
+            ..ConnectionArguments::default()
+        },
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let result = runtime.block_on(run(arguments));
@@ -54,12 +57,10 @@ fn an_answer_is_explained_or_it_is_said_why_not() {
 }
 
 #[test]
-fn arguments_and_kubectls_words_are_understood() {
+fn arguments_are_understood() {
     assert_eq!(function_name("function/hello").as_deref(), Ok("hello"));
     assert!(function_name("hello").is_err() && function_name("pod/hello").is_err());
     assert_eq!(authority("http://127.0.0.1:9090/").as_deref(), Ok("127.0.0.1:9090"));
     assert_eq!(authority("[::1]:9090").as_deref(), Ok("[::1]:9090"));
     assert!(authority("https://a:1").is_err() && authority("http://a").is_err());
-    assert_eq!(forward::forwarded("Forwarding from 127.0.0.1:41234 -> 9090"), Some("127.0.0.1:41234"));
-    assert_eq!(forward::forwarded("Handling connection for 9090"), None);
 }

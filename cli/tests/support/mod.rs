@@ -34,6 +34,13 @@ pub(crate) fn manifest(prefix: &str, spec: &str) -> Manifest {
     Manifest { name, path, _folder: folder }
 }
 
+impl Manifest {
+    /// Writes a file beside it.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path.with_file_name(name), text).unwrap();
+    }
+}
+
 /// The folder of the example's program, which is built when it is not there.
 fn programs() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -80,7 +87,14 @@ pub(crate) struct Run {
 impl Run {
     /// Starts one and waits until it listens.
     pub(crate) fn start(manifest: Manifest) -> Self {
-        let mut process = catnap(&manifest).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_with(manifest, &[])
+    }
+
+    /// The same with more flags.
+    pub(crate) fn start_with(manifest: Manifest, flags: &[&str]) -> Self {
+        let mut command = catnap(&manifest);
+        command.args(flags).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut process = command.spawn().unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
         let (tell, lines) = channel();
         std::thread::spawn(move || {
@@ -170,6 +184,11 @@ impl Run {
             assert!(Instant::now() < deadline, "it does not end; it said:\n{}", self.seen.join("\n"));
             std::thread::yield_now();
         }
+    }
+
+    /// Writes a file beside the manifest.
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        self.manifest.write(name, text);
     }
 
     /// The function's name.

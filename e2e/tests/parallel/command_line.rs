@@ -1,9 +1,9 @@
 //! What a person types, from the first deployment of a Function to its end.
 
-use catnap_e2e::fixture::{Context, Needs, run};
-use serde_json::Value;
+use catnap_e2e::fixture::{Context, Needs, Resolver, eventually, run};
+use serde_json::{Value, json};
 
-use catnap_e2e::functions::{body, examples_image, get};
+use catnap_e2e::functions::{PATIENCE, body, deploy_resting, examples_image, get, hello};
 
 async fn catnap(test: &Context, line: &str) -> anyhow::Result<String> {
     let mut arguments: Vec<_> = line.split(' ').collect();
@@ -67,6 +67,56 @@ async fn a_function_is_deployed_looked_at_taken_back_and_deleted() {
         let left = test.kubectl(&["get", "deployments", "-o", "name"], "").await?;
         anyhow::ensure!(left.is_empty(), "left: {left}");
         Ok(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_request_is_sent_and_its_cold_start_is_told() {
+    run("invoked", Needs::Cluster, async |test| {
+        deploy_resting(test, &hello("hello", json!({}))).await?;
+        // What a program writes to standard error is in the error of one that fails.
+        let cold = catnap(test, "invoke hello -i --path /nowhere").await;
+        let cold = format!("{:#}", cold.expect_err("404 is a good end"));
+        says(
+            &cold,
+            &["HTTP/1.1 404 Not Found after ", "\ncold start ", " ms: wake ", ", schedule ", ", ready "],
+        )?;
+        says(&cold, &["error: function/hello answered 404 Not Found"])?;
+
+        let warm = catnap(test, "invoke function/hello").await?;
+        anyhow::ensure!(warm.starts_with("Hello from hello-"), "{warm}");
+        let echoed = catnap(test, "invoke hello --path /echo -d text").await?;
+        anyhow::ensure!(echoed == "text", "{echoed}");
+
+        let address = Resolver::new(test.client.clone()).activator().await?;
+        let near = catnap(test, &format!("invoke hello --address http://{address}")).await?;
+        anyhow::ensure!(near.starts_with("Hello from hello-"), "{near}");
+
+        let nobody = catnap(test, "invoke hello -H Host:nobody.example").await;
+        let nobody = format!("{:#}", nobody.expect_err("a host that nobody has was answered"));
+        says(&nobody, &["No function has this host (UnknownHost)", "try: `catnap describe hello`"])
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_installation_is_found_to_be_well() {
+    run("checked", Needs::Cluster, async |test| {
+        // Other tests have a pod of Catnap's made anew now and then.
+        let page = eventually("the check is passed", PATIENCE, async || {
+            catnap(test, "install check -o json").await.map(Some)
+        });
+        let page: Value = serde_json::from_str(&page.await?)?;
+        anyhow::ensure!(page["installed"] == true, "{page:#}");
+        for check in ["Kubernetes", "APIs", "your rights", "definition of Function", "admission policies"] {
+            let rows = page["checks"].as_array().map_or(&[][..], Vec::as_slice);
+            let row = rows.iter().find(|row| row["check"] == check);
+            anyhow::ensure!(row.is_some_and(|row| row["state"] == "ok"), "{check}: {page:#}");
+        }
+        let elsewhere = catnap(test, &format!("install check --system-namespace {}", test.namespace)).await;
+        let elsewhere = format!("{:#}", elsewhere.expect_err("Catnap was found where it is not"));
+        says(&elsewhere, &["Catnap is not installed in namespace", "has what it needs"])
     })
     .await;
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use catnap_e2e::functions::{PATIENCE, body, deploy_resting, get, hello, resting};
 
-/// What `catnap explain` prints of a function, by way of its own `kubectl port-forward`.
+/// What `catnap explain` prints of a function, by way of the API server.
 async fn explained(test: &Context, name: &str, more: &[&str]) -> anyhow::Result<String> {
     let function = format!("function/{name}");
     let mut arguments = vec!["explain", &function, "--namespace", &test.namespace];

@@ -36,6 +36,8 @@ struct State {
     writes: u64,
     calls: Vec<Call>,
     scripted: Vec<Scripted>,
+    /// Those that are not used up; the last that fits is given.
+    fixed: Vec<Scripted>,
     webhooks: Vec<(String, Webhook)>,
     watches: Watches,
     /// What was removed, with its collection: a watch that begins later must hear of it.
@@ -183,6 +185,12 @@ impl FakeApi {
         self.state().page_expires = true;
     }
 
+    /// Answers every call of this verb whose path ends with `path` with this, instead of doing it: for what is no object.
+    pub fn answer_always(&self, verb: &str, path: &str, answer: Value) {
+        let (verb, path) = (verb.to_owned(), path.to_owned());
+        self.state().fixed.push(Scripted { verb, path, code: 200, answer });
+    }
+
     /// Changes whatever is written to objects of this plural by a call, as a mutating webhook does.
     pub fn mutate(&self, plural: &str, change: impl Fn(&mut Value) + Send + 'static) {
         self.state().webhooks.push((plural.to_owned(), Box::new(change)));
@@ -218,16 +226,18 @@ impl FakeApi {
         };
         let mut state = self.state();
         state.calls.push(call.clone());
-        let script =
-            state.scripted.iter().position(|it| it.verb == call.verb && call.path.ends_with(&it.path));
+        let fits = |it: &Scripted| it.verb == call.verb && call.path.ends_with(&it.path);
+        let script = state.scripted.iter().position(fits);
+        let fixed = state.fixed.iter().rfind(|it| fits(it)).map(|it| (it.code, it.answer.clone()));
         let (code, answer) = match script {
             Some(index) => {
                 let Scripted { code, answer, .. } = state.scripted.remove(index);
                 (code, answer)
             }
-            None => match state.stream(&call) {
-                Some(body) => return Response::new(body),
-                None => state.act(&call, &head.method),
+            None => match (fixed, state.stream(&call)) {
+                (Some(answer), _) => answer,
+                (None, Some(body)) => return Response::new(body),
+                (None, None) => state.act(&call, &head.method),
             },
         };
         let mut response = Response::new(whole(answer.to_string()));

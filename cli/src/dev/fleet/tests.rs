@@ -87,3 +87,15 @@ fn a_crash_is_not_ready_and_carries_its_trouble_until_the_next_start() {
     fleet.told(&uid, Event::Started);
     assert_eq!(fleet.pods()[0].trouble, None);
 }
+
+#[test]
+fn renewed_replicas_are_as_many_others() {
+    let (mut fleet, started) = fleet();
+    write(&mut fleet, 2);
+    fleet.renew();
+    assert_eq!(stopped(&started), ["hello-1", "hello-2"]);
+    assert_eq!((started.lock().unwrap().len(), fleet.counts(), fleet.scale().0), (4, (0, 2), 2));
+    fleet.stop_all();
+    fleet.renew();
+    assert_eq!((started.lock().unwrap().len(), fleet.counts()), (4, (0, 0)));
+}

@@ -56,3 +56,17 @@ async fn a_delete_heeds_its_preconditions_and_scripts_come_first() {
     assert!(api.delete("a", &DeleteParams::default()).await.is_ok());
     assert!(fake.list::<ConfigMap>("default").is_empty());
 }
+
+#[tokio::test]
+async fn what_is_no_object_is_answered_again_and_again() {
+    let fake = FakeApi::default();
+    fake.answer_always("GET", "/apis", json!({"groups": []}));
+    fake.fail_next("GET", "/apis", 503, "ServiceUnavailable", "later");
+    let client = fake.client();
+    assert_eq!(code(client.list_api_groups().await.unwrap_err()), 503);
+    for _ in 0..2 {
+        assert!(client.list_api_groups().await.unwrap().groups.is_empty());
+    }
+    fake.answer_always("GET", "/apis", json!({"groups": [{"name": "apps", "versions": []}]}));
+    assert_eq!(client.list_api_groups().await.unwrap().groups.len(), 1);
+}
