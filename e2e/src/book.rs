@@ -65,8 +65,8 @@ pub async fn follow(test: &Context, page: &str, replaced: &[(&str, &str)]) -> an
     ];
     all.extend(replaced);
     let path = workspace().join("docs").join(page);
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let blocks = blocks(&replace(&text, &all)).with_context(|| format!("docs/{page}"))?;
+    let markdown = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let blocks = blocks(&replace(&markdown, &all)).with_context(|| format!("docs/{page}"))?;
     let mut shell = Shell::open(test.surroundings().await?, dev, &all)?;
     let since = Instant::now();
     for block in blocks {

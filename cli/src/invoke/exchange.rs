@@ -90,7 +90,7 @@ async fn refused(name: &str, reason: String, response: Response<Incoming>) -> In
     let status = response.status();
     let problem = Limited::new(response.into_body(), MAX_PROBLEM).collect().await;
     // The reason alone is worth more than what went wrong while the rest was read.
-    let problem = problem.map(|body| body.to_bytes()).unwrap_or_default();
+    let problem = problem.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let problem: Value = serde_json::from_slice(&problem).unwrap_or_default();
     let detail = problem.get("detail").and_then(Value::as_str).map(|detail| Said(detail.to_owned()));
     let known = Reason::from_name(&reason);

@@ -149,11 +149,11 @@ fn reachable(facts: &Facts, system: &str) -> Finding {
             endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
         });
         // One pod has an address of each family.
-        let named = ready.filter_map(|endpoint| {
+        let addressed = ready.filter_map(|endpoint| {
             let pod = endpoint.target_ref.as_ref().and_then(|target| target.name.as_ref());
             pod.or(endpoint.addresses.first())
         });
-        named.collect::<BTreeSet<_>>().len()
+        addressed.collect::<BTreeSet<_>>().len()
     };
     let counted: Vec<_> = names.iter().map(|&name| (name, pods(name))).collect();
     let told: Vec<_> = counted.iter().map(|(name, pods)| format!("{name} to {pods} pods")).collect();

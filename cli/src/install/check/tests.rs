@@ -287,11 +287,14 @@ async fn each_fault_is_a_row_that_says_what_to_do() {
     }
 }
 
+/// What is done to a definition.
+type Change<'a> = &'a dyn Fn(&mut Value);
+
 #[tokio::test]
 async fn a_definition_that_is_not_this_builds_is_told() {
     let at = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let fields = |it: &mut Value| it.pointer_mut(at).unwrap().as_object_mut().unwrap().clone();
-    let rows: [(&dyn Fn(&mut Value), &str, &str); 5] = [
+    let rows: [(Change<'_>, &str, &str); 5] = [
         (
             &|it| {
                 let mut less = fields(it);
