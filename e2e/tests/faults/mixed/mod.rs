@@ -9,6 +9,7 @@ mod traffic;
 mod tunnel;
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, SocketAddr},
     time::{Duration, Instant},
 };
@@ -21,10 +22,11 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
+use tokio::time::interval;
 
 use crate::activators::{is_ready, process_of};
 use journal::{Event, Journal, Kind};
-use paths::pods_by_local_port;
+use paths::connections_of;
 use traffic::{COLD, Traffic, WARM};
 
 /// What the callers together must get through, however many of them wait for a new connection.
@@ -37,6 +39,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 const LONG: Duration = Duration::from_secs(5);
 /// A caller whose activator was killed has an answer over another connection after this long.
 const GOES_ON: Duration = Duration::from_secs(1);
+/// Between two looks at what connections there are.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Runs a test against two activators with the functions that the traffic calls.
 async fn with_traffic(name: &str, test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>) {
@@ -149,8 +153,14 @@ async fn a_killed_activator_loses_only_what_was_in_flight_there() {
         let process = process_of(&victim)?;
         let killed = Instant::now();
         kill(process, Signal::SIGKILL)?;
-        // At once: of connections that broke it is not known for long.
-        let pods = pods_by_local_port(traffic.shared.activator).await?;
+        // At once and again: of connections that broke it is not known for long, and until the process is gone the kernel takes
+        // further ones for it.
+        let mut connections = BTreeSet::new();
+        let mut looks = interval(LOOK_EVERY);
+        while killed.elapsed() < GOES_ON {
+            looks.tick().await;
+            connections.extend(connections_of(traffic.shared.activator).await?);
+        }
         let journal = &traffic.shared.journal;
         let name = victim.name_any();
         let api: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
@@ -183,7 +193,7 @@ async fn a_killed_activator_loses_only_what_was_in_flight_there() {
             journal.summary()
         ));
 
-        let there = |local: &SocketAddr| pods.get(&local.port()) == Some(&address);
+        let there = |local: &SocketAddr| connections.contains(&(local.port(), address));
         journal.nothing_bad_but(|at, event| match event {
             Event::Refused => at >= killed,
             Event::Lost { local, .. } | Event::Fin { local } => {

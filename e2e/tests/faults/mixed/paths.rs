@@ -1,17 +1,14 @@
 //! Which pod a connection through a Service leads to, as the first node's connection tracking has it: the requests of tests
 //! pass there (see `e2e/src/cluster/network.rs`).
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context as _;
 use tokio::process::Command;
 
-/// Address of the pod of each connection to a Service, by the port that its client has. Connections that ended are
-/// known for ten seconds more, or longer.
-pub(crate) async fn pods_by_local_port(service: SocketAddr) -> anyhow::Result<BTreeMap<u16, IpAddr>> {
+/// Of each connection to a Service the port that its client has, and the address of its pod. Connections that ended are known for
+/// ten seconds more, or longer.
+pub(crate) async fn connections_of(service: SocketAddr) -> anyhow::Result<Vec<(u16, IpAddr)>> {
     let mut command = Command::new("nsenter");
     command.args(["--net=/run/netns/catnap-node1", "conntrack", "-L", "-p", "tcp"]);
     command.args(["--orig-dst", &service.ip().to_string(), "--orig-port-dst", &service.port().to_string()]);
