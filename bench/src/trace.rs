@@ -35,7 +35,7 @@ pub(crate) struct TraceArgs {
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: u64,
     /// Seconds that each part of the trace takes; what comes before it, so that each has its pods, is not among them.
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..=600))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u64).range(10..=180))]
     seconds: u64,
     #[command(flatten)]
     cluster: ClusterArgs,
