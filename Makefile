@@ -88,7 +88,7 @@ demo: ## A function that wakes, grows and rests on this machine, without a clust
 	$(CARGO) build --package catnap --package catnap-example-hello
 	examples/demo.sh
 
-# With PEERS=knative, bench-cold, bench-burst and bench-step measure Knative Serving too, see bench/peers/knative.
+# With PEERS=knative, bench-cold, bench-burst, bench-step and bench-trace measure Knative Serving too, see bench/peers/knative.
 PEERS ?=
 export PEERS
 
@@ -103,6 +103,10 @@ bench-burst: deps-cluster images ## Measure many cold starts at once against bar
 .PHONY: bench-step
 bench-step: deps-cluster images ## Measure how a function follows a step of its load from one request to a hundred.
 	bench/cluster.sh step $(ARGS)
+
+.PHONY: bench-trace
+bench-trace: deps-cluster images ## Replay a day's rise and fall, and bursts, of a recorded trace with real pods.
+	bench/cluster.sh trace $(ARGS)
 
 .PHONY: bench-wake
 bench-wake: deps-cluster images ## Measure the time from requests to writes of /scale, against plain writes by one client.

@@ -1,17 +1,17 @@
 #!/bin/bash
-# Measures what needs a cluster, `cold`, `burst`, `step`, `wake` (whose cluster has kwok) or `scale`: on the cluster of KUBECONFIG
-# with Catnap installed there, or else on one of this machine, which is started, gets Catnap from its chart, and is ended again
-# unless it was up before. `scale` measures Catnap's programs too, which have to run on this machine. With PEERS=knative the first
-# three measure Knative Serving as well, which has to be on the cluster of KUBECONFIG, and is installed on one of this machine.
-# The arguments go to the benchmark.
+# Measures what needs a cluster, `cold`, `burst`, `step`, `trace`, `wake` (whose cluster has kwok) or `scale`: on the cluster of
+# KUBECONFIG with Catnap installed there, or else on one of this machine, which is started, gets Catnap from its chart, and is
+# ended again unless it was up before. `scale` measures Catnap's programs too, which have to run on this machine. With
+# PEERS=knative the first four measure Knative Serving as well, which has to be on the cluster of KUBECONFIG, and is installed on
+# one of this machine. The arguments go to the benchmark.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 peers=${PEERS:-}
 case $peers:$1 in
-:* | knative:cold | knative:burst | knative:step) ;;
+:* | knative:cold | knative:burst | knative:step | knative:trace) ;;
 knative:*)
-    echo "PEERS=knative is for cold, burst and step, not for $1" >&2
+    echo "PEERS=knative is for cold, burst, step and trace, not for $1" >&2
     exit 2
     ;;
 *)

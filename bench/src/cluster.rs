@@ -1,9 +1,11 @@
-//! What benchmarks on a cluster share: Functions that wake, Deployments scaled by hand, Services of Knative, and a request timed
-//! at its socket.
+//! What benchmarks on a cluster share: Functions that wake, Deployments scaled by hand, Services of Knative, the pods of each,
+//! and a request timed at its socket.
 
+pub(crate) mod figures;
 pub(crate) mod floor;
 pub(crate) mod function;
 pub(crate) mod knative;
+pub(crate) mod pods;
 pub(crate) mod wire;
 
 use std::net::SocketAddr;
@@ -30,6 +32,13 @@ pub(crate) struct PeerArgs {
     /// Address of the Service of Knative's activators, as `IP:port`; without it Knative is left out.
     #[arg(long)]
     pub(crate) knative: Option<SocketAddr>,
+}
+
+/// Where requests go, and what they name as their host.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    pub(crate) host: String,
 }
 
 /// Runs a benchmark in the namespace, which is deleted after it whatever came of it.

@@ -14,6 +14,8 @@ mod load;
 mod page;
 mod policy;
 mod proxy;
+mod random;
+mod recorded;
 mod report;
 mod rounds;
 mod scale;
@@ -22,6 +24,7 @@ mod smoke;
 mod statistics;
 mod step;
 mod subject;
+mod trace;
 mod wake;
 
 use std::path::PathBuf;
@@ -47,6 +50,8 @@ enum Benchmark {
     Burst(burst::BurstArgs),
     /// From one request at once to a hundred, on a function that takes one.
     Step(step::StepArgs),
+    /// A day's rise and fall, and bursts, of a recorded trace with real pods.
+    Trace(trace::TraceArgs),
     /// From requests to accepted writes of `/scale`, where pods are only pretended.
     Wake(wake::WakeArgs),
     /// What ten thousand Functions at rest cost.
@@ -97,6 +102,10 @@ async fn main() -> anyhow::Result<()> {
         Benchmark::Step(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
             step::run(client, arguments).await?
+        }
+        Benchmark::Trace(arguments) => {
+            let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;
+            trace::run(client, arguments).await?
         }
         Benchmark::Wake(arguments) => {
             let client = kube::Client::try_default().await.context("cannot make a Kubernetes client")?;

@@ -3,9 +3,7 @@
 //! Deterministic. Everything that was chosen for the learned keep-alive was chosen on the first four hours (`--part tuning`);
 //! the rows of the report are about the other four, before which each scaler has seen the first.
 
-mod random;
 mod standing;
-mod trace;
 
 use std::time::Duration;
 
@@ -16,9 +14,9 @@ use catnap_autoscaler_core::simulator::{
 use catnap_autoscaler_core::{IdlePolicy, Policy};
 use clap::ValueEnum;
 
+use crate::recorded::{self, CAPACITY, Function, Placement};
 use crate::report::{Report, Row};
 use standing::{Standing, at_equal_colds};
-use trace::{CAPACITY, Function, Placement};
 
 /// Fixed times to keep a pod, in seconds.
 const KEPT: [u64; 16] = [6, 10, 15, 30, 45, 60, 90, 120, 180, 240, 300, 360, 480, 600, 900, 1_800];
@@ -55,7 +53,7 @@ enum Part {
 
 /// Runs the benchmark and returns its report.
 pub(crate) fn run(arguments: &PolicyArgs) -> anyhow::Result<Report> {
-    let functions = trace::azure()?;
+    let functions = recorded::azure()?;
     let mut rows = Vec::new();
     for (placement, name) in
         [(Placement::Anywhere, "any second"), (Placement::TimersOnTime, "timers on time")]

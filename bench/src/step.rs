@@ -13,15 +13,15 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::Client;
 use kube::api::Api;
 use serde_json::json;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::Instant;
 
-use self::load::{Load, Schedule, Target, settled};
+use self::load::{Load, Schedule, settled};
+use crate::cluster::figures::{Figures, Round};
 use crate::cluster::floor::{self, Floor};
 use crate::cluster::function::ColdFunction;
 use crate::cluster::knative::{self, KnativeService};
-use crate::cluster::{ClusterArgs, PeerArgs, in_namespace};
+use crate::cluster::{ClusterArgs, PeerArgs, Target, in_namespace, pods};
 use crate::report::{Report, Row};
-use crate::rounds::Rounds;
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -43,11 +43,6 @@ pub(crate) struct StepArgs {
 
 /// One request at once for as long as a panic window, so that each autoscaler knows it.
 const BEFORE: Duration = Duration::from_secs(6);
-/// Between two looks at a Deployment.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-
-/// In the rounds of each figure, the time that the floor took.
-const YARDSTICK: &str = "yardstick";
 
 /// What is measured of each subject in a round, as rows of the report.
 const FIGURES: [(&str, &str); 5] = [
@@ -58,10 +53,9 @@ const FIGURES: [(&str, &str); 5] = [
     ("requests answered", ""),
 ];
 
-/// Rounds of each of the figures.
-#[derive(Default)]
+/// All rounds.
 struct Measured {
-    figures: [Rounds; FIGURES.len()],
+    figures: Figures<{ FIGURES.len() }>,
     /// Requests without a 200, and loads that ended while requests waited, by subject.
     failed: BTreeMap<&'static str, usize>,
     unsettled: BTreeMap<&'static str, usize>,
@@ -92,7 +86,7 @@ async fn measure(client: &Client, arguments: &StepArgs) -> anyhow::Result<Measur
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &cluster.namespace);
     let ours = Target { address: cluster.activator, host: function.host() };
     let our_deployment = original.metadata.name.context("the Function's Deployment has no name")?;
-    let mut measured = Measured::default();
+    let mut measured = Measured::new();
     // The first round warms up the machine and is not counted.
     for round in 0..=*rounds {
         if let Some(service) = &knative {
@@ -114,7 +108,7 @@ async fn measure(client: &Client, arguments: &StepArgs) -> anyhow::Result<Measur
             measured.take(knative::NAME, followed, arguments, round, &mut figures);
         }
         if round > 0 {
-            measured.push(&figures);
+            measured.figures.push(&figures, Some(last));
         }
     }
     Ok(measured)
@@ -123,12 +117,6 @@ async fn measure(client: &Client, arguments: &StepArgs) -> anyhow::Result<Measur
 /// What became of one subject's step.
 struct Followed {
     load: Load,
-    watched: Watched,
-}
-
-/// What was seen of a Deployment from the step to the end of the load.
-#[derive(Default)]
-struct Watched {
     /// Since the step, until there was a ready pod for each request.
     ready: Option<Duration>,
     most: i32,
@@ -148,45 +136,17 @@ async fn follow(
     let step = start + BEFORE;
     let schedule = Schedule { start, step, end: step + Duration::from_secs(arguments.seconds) };
     let wanted = i32::try_from(arguments.requests)?;
-    let watching = watch(deployments, deployment, wanted, schedule);
-    let (load, watched) = tokio::join!(load::run(target, arguments.requests, schedule), watching);
-    Ok(Followed { load, watched: watched? })
+    let watching = pods::watch(deployments, deployment, schedule.step, schedule.end);
+    let (load, looks) = tokio::join!(load::run(target, arguments.requests, schedule), watching);
+    let looks = looks?;
+    Ok(Followed { load, ready: looks.ready(wanted), most: looks.most(), pod_seconds: looks.pod_seconds() })
 }
-
-async fn watch(
-    deployments: &Api<Deployment>,
-    name: &str,
-    wanted: i32,
-    schedule: Schedule,
-) -> anyhow::Result<Watched> {
-    let mut watched = Watched::default();
-    let mut looks = interval(LOOK_EVERY);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut before = schedule.step;
-    loop {
-        looks.tick().await;
-        let deployment = deployments.get(name).await.context("cannot read a Deployment")?;
-        let now = Instant::now();
-        let Some(since) = now.checked_duration_since(schedule.step) else { continue };
-        if now >= schedule.end {
-            return Ok(watched);
-        }
-        let status = deployment.status.unwrap_or_default();
-        let asked = deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
-        watched.most = watched.most.max(asked);
-        if status.ready_replicas.unwrap_or_default() >= wanted {
-            watched.ready.get_or_insert(since);
-        }
-        let there = f64::from(status.replicas.unwrap_or_default());
-        watched.pod_seconds += there * now.duration_since(before).as_secs_f64();
-        before = now;
-    }
-}
-
-/// The figures of one round, by subject, in the order of [`FIGURES`].
-type Figures = BTreeMap<&'static str, [Option<f64>; FIGURES.len()]>;
 
 impl Measured {
+    fn new() -> Self {
+        Self { figures: Figures::new(FIGURES), failed: BTreeMap::new(), unsettled: BTreeMap::new() }
+    }
+
     /// Takes the figures of one subject in one round; that of what did not happen is the length of the load.
     fn take(
         &mut self,
@@ -194,58 +154,30 @@ impl Measured {
         followed: Followed,
         arguments: &StepArgs,
         round: usize,
-        figures: &mut Figures,
+        figures: &mut Round<{ FIGURES.len() }>,
     ) {
-        let Followed { load, watched } = followed;
+        let Followed { load, ready, most, pod_seconds } = followed;
         let length = Duration::from_secs(arguments.seconds);
         let settled = settled(&load.answered, length);
-        let ready = watched.ready.unwrap_or(length).as_secs_f64();
-        let (waits, most) = (settled.unwrap_or(length).as_secs_f64(), f64::from(watched.most));
+        let ready = ready.unwrap_or(length).as_secs_f64();
+        let waits = settled.unwrap_or(length).as_secs_f64();
         eprintln!(
             "round {round}, {subject}: none waits after {waits:.1} s, a pod for each request after {ready:.1} s, at most \
-             {most} replicas, {:.0} pod-seconds, {} answered, {} failed",
-            watched.pod_seconds,
+             {most} replicas, {pod_seconds:.0} pod-seconds, {} answered, {} failed",
             load.answered.len(),
             load.failed
         );
         let answered = load.answered.len() as f64;
-        figures.insert(subject, [waits, ready, most, watched.pod_seconds, answered].map(Some));
+        figures.insert(subject, [waits, ready, f64::from(most), pod_seconds, answered].map(Some));
         if round > 0 {
             *self.failed.entry(subject).or_default() += load.failed;
             *self.unsettled.entry(subject).or_default() += usize::from(settled.is_none());
         }
     }
 
-    /// One more round. Each figure has the time of the floor as its yardstick, so that the same rounds count for all.
-    fn push(&mut self, figures: &Figures) {
-        let yardstick = figures.get("floor").and_then(|[time, ..]| *time);
-        for (number, rounds) in self.figures.iter_mut().enumerate() {
-            let of_this = figures.iter().filter_map(|(&subject, all)| Some((subject, (*all.get(number)?)?)));
-            rounds.push(of_this.chain(yardstick.map(|time| (YARDSTICK, time))).collect());
-        }
-    }
-
     fn rows(mut self, arguments: &StepArgs) -> anyhow::Result<Vec<Row>> {
         let beside_knative = arguments.peers.knative.is_some();
-        let (mut rows, mut thrown_away) = (Vec::new(), 0);
-        for ((what, unit), rounds) in FIGURES.into_iter().zip(&mut self.figures) {
-            thrown_away = rounds.keep_steady(YARDSTICK)?;
-            let mut row = Row::plain(what, unit, rounds.median("ours")?);
-            row.floor = rounds.median("floor").ok();
-            if row.floor.is_some() {
-                row.compare(rounds.ratio("ours", "floor")?);
-            }
-            if beside_knative {
-                row.peers.insert(knative::NAME.into(), rounds.median(knative::NAME)?);
-            }
-            rows.push(row);
-            if beside_knative {
-                let ratio = rounds.ratio("ours", knative::NAME)?;
-                let mut row = Row::plain(format!("{what}: ratio to Knative's"), "x", ratio.median);
-                row.compare(ratio);
-                rows.push(row);
-            }
-        }
+        let (mut rows, thrown_away) = self.figures.rows("", beside_knative)?;
         let of =
             |counts: &BTreeMap<&str, usize>, subject: &str| counts.get(subject).copied().unwrap_or_default();
         let failed = Row::none("failed requests", of(&self.failed, "ours"));

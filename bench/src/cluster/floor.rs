@@ -65,6 +65,14 @@ impl Floor {
         function::no_pods(&self.pods, &format!("app={}", self.name)).await
     }
 
+    /// Where its pods listen.
+    pub(crate) async fn addresses(&self) -> anyhow::Result<Vec<SocketAddr>> {
+        let labels = ListParams::default().labels(&format!("app={}", self.name));
+        let pods = self.pods.list(&labels).await.context("cannot list the floor's pods")?;
+        let addresses = pods.items.iter().filter_map(address_of);
+        Ok(addresses.map(|address| SocketAddr::new(address, self.port)).collect())
+    }
+
     /// Its name, and that of its Deployment.
     pub(crate) fn name(&self) -> &str {
         &self.name

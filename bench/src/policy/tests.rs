@@ -13,7 +13,7 @@ const SLICE: [f64; 5] = [0.59, 0.67, 0.70, 0.77, 0.79];
 
 /// Every fifth function of the trace, of all kinds: they are in the order of their recording.
 fn slice() -> Vec<Function> {
-    trace::azure().unwrap().into_iter().step_by(5).collect()
+    recorded::azure().unwrap().into_iter().step_by(5).collect()
 }
 
 /// What each row says that the test is about.

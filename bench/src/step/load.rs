@@ -12,7 +12,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use crate::cluster::wire;
+use crate::cluster::{Target, wire};
 
 /// How long the function takes.
 pub(crate) const TAKES: Duration = Duration::from_millis(200);
@@ -27,13 +27,6 @@ const WAITED: Duration = Duration::from_millis(300);
 const QUIET: Duration = Duration::from_secs(1);
 /// Share of the requests that may take longer for a reason of their own.
 const OUTLIERS: f64 = 0.01;
-
-/// Where requests go, and what they name as their host.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    pub(crate) host: String,
-}
 
 /// When the load changes.
 #[derive(Clone, Copy, Debug)]

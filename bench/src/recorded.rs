@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use catnap_autoscaler_core::simulator::{Request, Workload};
 
-use super::random::Random;
+use crate::random::Random;
 
 /// A hundred functions over eight hours; `data/README.md` says where it comes from.
-const AZURE: &str = include_str!("../../data/azure100.csv");
+const AZURE: &str = include_str!("../data/azure100.csv");
 /// Shares of the invocations that take at most the seven recorded times.
 const PERCENTILES: [f64; 7] = [0.0, 0.01, 0.25, 0.5, 0.75, 0.99, 1.0];
 const MINUTE: Duration = Duration::from_secs(60);
@@ -17,11 +17,11 @@ const STARTS: usize = 251;
 /// Half of the pods start in less than this, and nine of ten in less than twice of it.
 const MEDIAN_START: f64 = 1.5;
 /// Requests at once in one pod.
-pub(super) const CAPACITY: u32 = 100;
+pub(crate) const CAPACITY: u32 = 100;
 
 /// When invocations come within their minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Placement {
+pub(crate) enum Placement {
     /// At any time of it.
     Anywhere,
     /// Those of timers at the same second each time, give or take half a second; the others anywhere.
@@ -30,19 +30,19 @@ pub(super) enum Placement {
 
 /// One function of the trace.
 #[derive(Clone, Debug)]
-pub(super) struct Function {
+pub(crate) struct Function {
     /// What invokes it is a timer.
     timer: bool,
     /// Memory of one pod.
-    pub(super) megabytes: f64,
+    pub(crate) megabytes: f64,
     /// Execution times in milliseconds, at [`PERCENTILES`].
     milliseconds: [f64; 7],
     /// Invocations in each minute.
-    minutes: Vec<u32>,
+    pub(crate) minutes: Vec<u32>,
 }
 
 /// All functions of the trace.
-pub(super) fn azure() -> anyhow::Result<Vec<Function>> {
+pub(crate) fn azure() -> anyhow::Result<Vec<Function>> {
     let lines = AZURE.lines().skip(1).enumerate();
     lines
         .map(|(index, line)| function(line).with_context(|| format!("line {} of the trace", index + 2)))
@@ -69,7 +69,7 @@ fn function(line: &str) -> anyhow::Result<Function> {
 
 impl Function {
     /// Requests of the first `until`, of which those before `counted_from` do not count.
-    pub(super) fn workload(
+    pub(crate) fn workload(
         &self,
         seed: u64,
         placement: Placement,
@@ -100,7 +100,7 @@ impl Function {
     }
 
     /// Execution time at a share of the invocations, on straight lines between the recorded ones.
-    fn takes(&self, share: f64) -> Duration {
+    pub(crate) fn takes(&self, share: f64) -> Duration {
         let points: Vec<(f64, f64)> = PERCENTILES.into_iter().zip(self.milliseconds).collect();
         let milliseconds = points
             .windows(2)

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+/// Even numbers from a seed.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    pub(super) fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         // Neighbouring seeds must not give similar runs: one round of splitmix64.
         let mut mixed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -15,7 +16,7 @@ impl Random {
     }
 
     /// Evenly from 0 to 1.
-    pub(super) fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -23,7 +24,7 @@ impl Random {
     }
 
     /// Evenly from nothing to this long.
-    pub(super) fn within(&mut self, longest: Duration) -> Duration {
+    pub(crate) fn within(&mut self, longest: Duration) -> Duration {
         longest.mul_f64(self.share())
     }
 }
