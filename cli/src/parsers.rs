@@ -16,6 +16,9 @@ pub type Parser = fn(&[u8]);
 /// The parsers by name.
 pub const PARSERS: &[(&str, Parser)] = &[("manifest", manifest), ("knative", knative), ("series", series)];
 
+/// Those of the crate that decides, which fuzzing reaches through this one.
+pub use catnap_autoscaler_core::parsers::PARSERS as AUTOSCALER;
+
 /// What is accepted as a Function is written as one that is accepted, too.
 fn manifest(bytes: &[u8]) {
     let path = Path::new("function.yaml");

@@ -78,6 +78,8 @@ pub struct Recipe {
     programs: &'static [&'static str],
     /// As Cargo takes them.
     features: &'static [&'static str],
+    /// The revision that its programs show of their build, where it is not what the environment says.
+    pub revision: Option<&'static str>,
     go: Option<GoProgram>,
     /// Debian packages beyond those of the base layer.
     debian: &'static [&'static str],
@@ -103,6 +105,7 @@ const EMPTY: Recipe = Recipe {
     also: None,
     programs: &[],
     features: &[],
+    revision: None,
     go: None,
     debian: &[],
     files: &[],
@@ -124,6 +127,8 @@ pub const CATNAP_WITH_FAIL_POINTS: Recipe = Recipe {
     name: "catnap:failpoints",
     also: None,
     features: &["catnap-activator/failpoints", "catnap-autoscaler/failpoints"],
+    // By which a test tells the two apart while they run.
+    revision: Some("failpoints"),
     ..CATNAP
 };
 
@@ -212,6 +217,9 @@ impl Recipe {
         cargo.current_dir(workspace()).arg("programs");
         if !self.features.is_empty() {
             cargo.args(["--features", &self.features.join(",")]);
+        }
+        if let Some(revision) = self.revision {
+            cargo.env("CATNAP_BUILD_REVISION", revision);
         }
         let status = cargo.status().map_err(|error| failed(error.to_string()))?;
         if status.success() { Ok(()) } else { Err(failed(status.to_string())) }

@@ -23,6 +23,7 @@ fn parsers() -> impl Iterator<Item = (&'static str, Parser)> {
         catnap_crds::parsers::PARSERS,
         catnap_operator_core::parsers::PARSERS,
         catnap_cli::parsers::PARSERS,
+        catnap_cli::parsers::AUTOSCALER,
     ];
     parsers.into_iter().flatten().copied()
 }

@@ -12,6 +12,7 @@ pub mod invariants;
 pub mod leader;
 pub mod learned;
 mod moment;
+pub mod parsers;
 pub mod policy;
 pub mod replay;
 mod revision;

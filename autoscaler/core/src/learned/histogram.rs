@@ -66,6 +66,10 @@ impl Histogram {
 
     /// `None` when they are not in order, too many, or empty.
     pub(super) fn of(intervals: Vec<Interval>) -> Option<Self> {
+        // First: the weights of any number have no total.
+        if intervals.len() > INTERVALS {
+            return None;
+        }
         let sound =
             intervals.iter().all(|interval| interval.shortest <= interval.longest && interval.weight > 0);
         let room = total(&intervals) < FULL;
@@ -73,7 +77,7 @@ impl Histogram {
             [left, right] => left.longest < right.shortest,
             _ => false,
         });
-        (sound && ordered && room && intervals.len() <= INTERVALS).then_some(Self { intervals })
+        (sound && ordered && room).then_some(Self { intervals })
     }
 
     pub(super) fn intervals(&self) -> &[Interval] {

@@ -166,6 +166,9 @@ fn what_this_version_never_writes_is_refused() {
     let mut many = stored;
     many.extend(std::iter::repeat_n(0, 5 * INTERVALS));
     assert_eq!(Learned::restored(&many).unwrap_err(), Malformed::Intervals);
+    // Their weights come to more than the total can tell.
+    many.extend(std::iter::repeat_n(u8::MAX, 5 * 300));
+    assert_eq!(Learned::restored(&many).unwrap_err(), Malformed::Intervals);
 }
 
 fn terms() -> impl Strategy<Value = Terms> {

@@ -85,8 +85,7 @@ impl Connection<'_> {
     /// One exchange on a stream of its own, whose answer must be this text. An error: the connection takes no more.
     async fn exchange(&self, method: Method, path: &str, body: String, expected: &str) -> Result<(), End> {
         let mut sender = self.sender.clone().ready().await.map_err(|error| why(&error))?;
-        let uri = format!("http://{}{path}", self.shared.host(WARM));
-        let Ok(request) = Request::builder().method(method).uri(uri).body(()) else {
+        let Ok(request) = Request::builder().method(method).uri(self.shared.url(WARM, path)).body(()) else {
             return Err(End::Broken);
         };
         let sent = Instant::now();

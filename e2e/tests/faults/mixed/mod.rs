@@ -1,12 +1,15 @@
-//! Activators end under mixed traffic: told to, one after the other, which loses nothing; and killed, which loses what was in
-//! flight there and nothing else.
+//! Activators end under mixed traffic: told to, one after the other, which loses nothing, also under TLS and when all of Catnap
+//! is upgraded; and killed, which loses what was in flight there and nothing else.
 
+mod edge;
 mod http1;
 mod http2;
 mod journal;
 mod paths;
+mod previous;
 mod traffic;
 mod tunnel;
+mod upgrade;
 
 use std::{
     collections::BTreeSet,
@@ -42,12 +45,24 @@ const GOES_ON: Duration = Duration::from_secs(1);
 /// Between two looks at what connections there are.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Runs a test against two activators with the functions that the traffic calls.
-async fn with_traffic(name: &str, test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>) {
+/// A value of the chart.
+fn drain() -> String {
+    format!("activator.drainTimeoutSeconds={}", DRAIN_TIMEOUT.as_secs())
+}
+
+async fn two_activators(test: &Context) -> anyhow::Result<()> {
+    test.installation().install(&["activator.replicas=2", &drain()]).await
+}
+
+/// Runs a test against what `install` does, with the functions that the traffic calls.
+async fn with_traffic(
+    name: &str,
+    install: impl AsyncFnOnce(&Context) -> anyhow::Result<()>,
+    test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>,
+) {
     run(name, Needs::Launcher, async |context| {
-        let drain = format!("activator.drainTimeoutSeconds={}", DRAIN_TIMEOUT.as_secs());
-        context.installation().install(&["activator.replicas=2", &drain]).await?;
         let outcome = async {
+            install(context).await?;
             let sink = context.sink().await?;
             let env = json!([{"name": "SINK_URL", "value": sink.url()}]);
             // Two pods, always: what is tried here is not how it grows.
@@ -77,6 +92,57 @@ fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
+/// Restarts the activators, and waits until those that were there are gone; when it began.
+async fn restart_activators(test: &Context) -> anyhow::Result<Instant> {
+    let old = catnap_pods(test, "activator").await?;
+    let restarted = Instant::now();
+    let system = ["--namespace", SYSTEM_NAMESPACE];
+    let restart = ["rollout", "restart", "deployment/catnap-activator"];
+    test.kubectl(&[&restart[..], &system].concat(), "").await?;
+    let pods: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
+    for pod in &old {
+        let name = pod.name_any();
+        eventually(&format!("{name} has drained and is gone"), PATIENCE, async || {
+            Ok(pods.get_metadata_opt(&name).await?.is_none().then_some(()))
+        })
+        .await?;
+    }
+    Ok(restarted)
+}
+
+/// Fails unless every caller of some kinds met an activator that went between two moments, in the way that its protocol has for it.
+fn all_met_one_that_went(
+    journal: &Journal,
+    kinds: &[(Kind, usize)],
+    from: Instant,
+    until: Instant,
+) -> anyhow::Result<()> {
+    for (kind, callers) in kinds {
+        let met = journal.callers(|at, caller, event| {
+            let went = match kind {
+                Kind::KeepAlive => matches!(event, Event::Closed),
+                Kind::Http2 => matches!(event, Event::GoAway),
+                Kind::Endless | Kind::WebSocket => matches!(event, Event::Fin { .. }),
+                Kind::Cold => matches!(event, Event::Cold),
+                Kind::NewConnections | Kind::Streaming => false,
+            };
+            caller.kind == *kind && went && (from..until).contains(&at)
+        });
+        anyhow::ensure!(met.len() == *callers, "{kind:?}: only {met:?} met what they should");
+    }
+    Ok(())
+}
+
+/// Fails unless a response was in flight when something began, and came to its end long after.
+fn some_were_in_flight(journal: &Journal, begin: Instant) -> anyhow::Result<()> {
+    let spanning = journal.count(|at, caller, event| {
+        let long = matches!(caller.kind, Kind::Streaming | Kind::Http2);
+        long && matches!(event, Event::Answered { sent } if *sent < begin && at > begin + LONG)
+    });
+    anyhow::ensure!(spanning > 0, "no long response was in flight");
+    Ok(())
+}
+
 /// Requests a second between two moments.
 fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
     journal.answered(from, until) as f64 / (until - from).as_secs_f64()
@@ -84,20 +150,8 @@ fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
-    with_traffic("mixed_rolling_restart", async |test, traffic, sink| {
-        let old = catnap_pods(test, "activator").await?;
-        let restarted = Instant::now();
-        let system = ["--namespace", SYSTEM_NAMESPACE];
-        let restart = ["rollout", "restart", "deployment/catnap-activator"];
-        test.kubectl(&[&restart[..], &system].concat(), "").await?;
-        let pods: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
-        for pod in &old {
-            let name = pod.name_any();
-            eventually(&format!("{name} has drained and is gone"), PATIENCE, async || {
-                Ok(pods.get_metadata_opt(&name).await?.is_none().then_some(()))
-            })
-            .await?;
-        }
+    with_traffic("mixed_rolling_restart", two_activators, async |test, traffic, sink| {
+        let restarted = restart_activators(test).await?;
         let gone = Instant::now();
         let shared = traffic.stop().await?;
         let journal = &shared.journal;
@@ -110,24 +164,8 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
         journal.nothing_bad_but(|at, event| {
             matches!(event, Event::Fin { .. }) && at >= restarted + DRAIN_TIMEOUT
         })?;
-        // Every caller met an activator that went, in the way that its protocol has for it.
-        let met = |kind: Kind, went: fn(&Event) -> bool| {
-            journal.callers(|at, caller, event| caller.kind == kind && at > restarted && went(event)).len()
-        };
-        let met = [
-            met(Kind::KeepAlive, |event| matches!(event, Event::Closed)) == traffic::KEEP_ALIVE.0,
-            met(Kind::Http2, |event| matches!(event, Event::GoAway)) == traffic::HTTP2.0,
-            met(Kind::Endless, |event| matches!(event, Event::Fin { .. })) == traffic::ENDLESS.0,
-            met(Kind::WebSocket, |event| matches!(event, Event::Fin { .. })) == traffic::WEB_SOCKETS.0,
-            met(Kind::Cold, |event| matches!(event, Event::Cold)) == COLD.len(),
-        ];
-        anyhow::ensure!(met == [true; 5], "not all callers met what they should: {met:?}");
-        // In flight when it began, and complete at its end.
-        let spanning = journal.count(|at, caller, event| {
-            let long = matches!(caller.kind, Kind::Streaming | Kind::Http2);
-            long && matches!(event, Event::Answered { sent } if *sent < restarted && at > restarted + LONG)
-        });
-        anyhow::ensure!(spanning > 0, "no long response was in flight");
+        all_met_one_that_went(journal, &traffic::TOLD, restarted, Instant::now())?;
+        some_were_in_flight(journal, restarted)?;
         let recorded = shared.recorded.lock().clone();
         sink.expect_each_once(recorded).await?;
         anyhow::ensure!(
@@ -146,7 +184,7 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
 /// Requests to functions at zero are left out of that: a cold start has a time of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_activator_loses_only_what_was_in_flight_there() {
-    with_traffic("mixed_kill", async |test, traffic, sink| {
+    with_traffic("mixed_kill", two_activators, async |test, traffic, sink| {
         let victim = catnap_pods(test, "activator").await?.into_iter().next().context("no activator")?;
         let address = victim.status.as_ref().and_then(|status| status.pod_ip.as_deref());
         let address: IpAddr = address.context("an activator without an address")?.parse()?;

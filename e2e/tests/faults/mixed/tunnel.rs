@@ -7,14 +7,14 @@ use std::{
 };
 
 use futures::{SinkExt as _, StreamExt as _};
-use tokio::{io::AsyncReadExt as _, net::TcpStream, time::interval};
+use tokio::{io::AsyncReadExt as _, time::interval};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{Error, Message, error::ProtocolError},
 };
 
 use super::journal::{Caller, Event};
-use super::traffic::{Shared, WARM};
+use super::traffic::{Shared, Transport, WARM};
 
 /// Messages over a WebSocket before its client says goodbye: for 5 to 15 seconds.
 fn messages_of(caller: Caller) -> usize {
@@ -71,7 +71,7 @@ pub(crate) async fn endless(shared: Arc<Shared>, caller: Caller, period: Duratio
     Ok(())
 }
 
-async fn open(shared: &Shared, caller: Caller) -> Option<(WebSocketStream<TcpStream>, SocketAddr)> {
+async fn open(shared: &Shared, caller: Caller) -> Option<(WebSocketStream<Transport>, SocketAddr)> {
     let (stream, local) = shared.connect(caller).await?;
     let url = format!("ws://{}/websocket", shared.host(WARM));
     match client_async(url, stream).await {
@@ -85,7 +85,7 @@ async fn open(shared: &Shared, caller: Caller) -> Option<(WebSocketStream<TcpStr
 }
 
 /// Sends a message and waits for it to come back.
-async fn echo(shared: &Shared, caller: Caller, socket: &mut WebSocketStream<TcpStream>) -> Result<(), Error> {
+async fn echo(shared: &Shared, caller: Caller, socket: &mut WebSocketStream<Transport>) -> Result<(), Error> {
     let id = shared.id(caller);
     let sent = Instant::now();
     socket.send(Message::text(id.clone())).await?;
@@ -99,7 +99,7 @@ async fn echo(shared: &Shared, caller: Caller, socket: &mut WebSocketStream<TcpS
 }
 
 /// The closing handshake, after which the server ends the connection (RFC 6455 7.1.1): by a FIN.
-async fn goodbye(mut socket: WebSocketStream<TcpStream>) -> Result<(), Error> {
+async fn goodbye(mut socket: WebSocketStream<Transport>) -> Result<(), Error> {
     socket.close(None).await?;
     while let Some(message) = socket.next().await {
         message?;
