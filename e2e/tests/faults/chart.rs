@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, get, hello};
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
@@ -29,7 +29,6 @@ async fn two_of_each_run_apart_and_are_evicted_one_after_the_other() {
 
 async fn apart_and_one_after_the_other(test: &Context) -> anyhow::Result<()> {
     deploy(test, &hello("hello", json!({"scale": {"min": 1}}))).await?;
-    let api: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
     let nodes =
         Api::<Node>::all(test.client.clone()).list_metadata(&ListParams::default()).await?.items.len();
