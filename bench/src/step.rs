@@ -56,7 +56,7 @@ const FIGURES: [(&str, &str); 5] = [
 /// All rounds.
 struct Measured {
     figures: Figures<{ FIGURES.len() }>,
-    /// Requests without a 200, and loads that ended while requests waited, by subject.
+    /// Requests without a 200, and loads that ended while requests waited or had none, by subject.
     failed: BTreeMap<&'static str, usize>,
     unsettled: BTreeMap<&'static str, usize>,
 }
@@ -158,7 +158,7 @@ impl Measured {
     ) {
         let Followed { load, ready, most, pod_seconds } = followed;
         let length = Duration::from_secs(arguments.seconds);
-        let settled = settled(&load.answered, length);
+        let settled = settled(&load, length);
         let ready = ready.unwrap_or(length).as_secs_f64();
         let waits = settled.unwrap_or(length).as_secs_f64();
         eprintln!(

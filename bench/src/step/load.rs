@@ -51,7 +51,9 @@ pub(crate) struct Answered {
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     pub(crate) answered: Vec<Answered>,
-    /// Requests without a 200.
+    /// When each request of the step was sent, since it, that had no 200.
+    unanswered: Vec<Duration>,
+    /// Requests without a 200, also those before the step.
     pub(crate) failed: usize,
 }
 
@@ -68,8 +70,9 @@ pub(crate) async fn run(target: &Target, requests: usize, schedule: Schedule) ->
         client(target, begin, schedule)
     });
     let mut all = Load::default();
-    for Load { answered, failed } in join_all(clients).await {
+    for Load { answered, unanswered, failed } in join_all(clients).await {
         all.answered.extend(answered);
+        all.unanswered.extend(unanswered);
         all.failed += failed;
     }
     all
@@ -92,13 +95,15 @@ async fn client(target: &Target, begin: Instant, schedule: Schedule) -> Load {
             ask(&mut sender, &target.host).await?;
             anyhow::Ok(sender)
         };
+        let of_step = sent.checked_duration_since(schedule.step);
         let Ok(Ok(sender)) = timeout(LIMIT, asked).await else {
             load.failed += 1;
+            load.unanswered.extend(of_step);
             sleep(PAUSE).await;
             continue;
         };
         connection = Some(sender);
-        if let Some(since) = sent.checked_duration_since(schedule.step) {
+        if let Some(since) = of_step {
             load.answered.push(Answered { sent: since, took: sent.elapsed() });
         }
     }
@@ -125,15 +130,18 @@ async fn ask(sender: &mut SendRequest<Empty<Bytes>>, host: &str) -> anyhow::Resu
     Ok(())
 }
 
-/// Since the step, the beginning of the first time of [`QUIET`] in which no request was sent that waited; `None` where requests
-/// waited until the end.
-pub(crate) fn settled(answered: &[Answered], length: Duration) -> Option<Duration> {
+/// Since the step, the beginning of the first time of [`QUIET`] in which no request was sent that waited, or had no answer at all;
+/// `None` where there were such requests until the end.
+pub(crate) fn settled(load: &Load, length: Duration) -> Option<Duration> {
     const STEP: Duration = Duration::from_millis(100);
+    let Load { answered, unanswered, failed: _ } = load;
     let mut begin = Duration::ZERO;
     while begin + QUIET <= length {
-        let (from, to) = (begin, begin + QUIET);
-        let sent = || answered.iter().filter(move |it| it.sent >= from && it.sent < to);
-        let (all, waited) = (sent().count(), sent().filter(|it| it.took >= WAITED).count());
+        let within = &(begin..begin + QUIET);
+        let sent = || answered.iter().filter(move |it| within.contains(&it.sent));
+        let lost = unanswered.iter().filter(|at| within.contains(*at)).count();
+        let all = sent().count() + lost;
+        let waited = sent().filter(|it| it.took >= WAITED).count() + lost;
         if all > 0 && waited as f64 <= OUTLIERS * all as f64 {
             return Some(begin);
         }
@@ -147,11 +155,12 @@ mod tests {
     use super::*;
 
     /// A request every 10 ms, of which those sent before this moment took this long and the others what the function takes.
-    fn requests(until: Duration, took: Duration) -> Vec<Answered> {
-        (0..500)
+    fn requests(until: Duration, took: Duration) -> Load {
+        let answered = (0..500)
             .map(|number| Duration::from_millis(number * 10))
             .map(|sent| Answered { sent, took: if sent < until { took } else { TAKES } })
-            .collect()
+            .collect();
+        Load { answered, ..Load::default() }
     }
 
     #[test]
@@ -164,17 +173,27 @@ mod tests {
 
     #[test]
     fn one_of_a_hundred_may_take_longer() {
-        let mut answered = requests(Duration::ZERO, TAKES);
-        answered[50].took = Duration::from_secs(1);
-        assert_eq!(settled(&answered, Duration::from_secs(5)), Some(Duration::ZERO));
-        answered[60].took = Duration::from_secs(1);
-        assert_eq!(settled(&answered, Duration::from_secs(5)), Some(Duration::from_millis(600)));
+        let mut load = requests(Duration::ZERO, TAKES);
+        load.answered[50].took = Duration::from_secs(1);
+        assert_eq!(settled(&load, Duration::from_secs(5)), Some(Duration::ZERO));
+        load.answered[60].took = Duration::from_secs(1);
+        assert_eq!(settled(&load, Duration::from_secs(5)), Some(Duration::from_millis(600)));
+    }
+
+    #[test]
+    fn who_sends_others_away_has_not_settled() {
+        let length = Duration::from_secs(5);
+        let mut load = requests(Duration::ZERO, TAKES);
+        load.unanswered = (0..200).map(|number| Duration::from_millis(number * 10)).collect();
+        assert_eq!(settled(&load, length), Some(Duration::from_secs(2)));
+        load.answered.clear();
+        assert_eq!(settled(&load, length), None);
     }
 
     #[test]
     fn requests_that_wait_to_the_end_are_told() {
         let length = Duration::from_secs(5);
         assert_eq!(settled(&requests(length, Duration::from_secs(1)), length), None);
-        assert_eq!(settled(&[], length), None);
+        assert_eq!(settled(&Load::default(), length), None);
     }
 }
