@@ -70,7 +70,14 @@ async fn what_is_not_as_the_page_says_is_an_error() {
 #[tokio::test]
 async fn what_goes_on_is_ended_at_the_end_with_all_that_it_began() {
     let mut shell = shell();
-    done(&mut shell, "```sh background\nsleep 1000 &\nwait\n```\n").await.unwrap();
+    done(&mut shell, "```sh background\nsleep 1000 &\necho asleep\nwait\n```\n").await.unwrap();
+    // Before that there is only bash, which ends without a word.
+    let asleep = async {
+        while !shell.heard().contains("asleep") {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(ENDING, asleep).await.unwrap();
     let group = shell.groups[0];
     assert!(killpg(group, None).is_ok());
     shell.close().await.unwrap();
