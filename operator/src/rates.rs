@@ -178,8 +178,11 @@ impl RateBook {
     fn wanted(&self) -> BTreeSet<RevisionId> {
         let mut functions = self.functions.lock();
         functions.retain(|_, asked| asked.looked_at.elapsed() < FORGOTTEN);
+        let mut all: Vec<_> = functions.iter_mut().collect();
+        // Whoever comes later takes nobody's place.
+        all.sort_by_key(|(_, asked)| asked.known_since.is_none());
         let mut wanted = BTreeSet::new();
-        for (uid, asked) in functions.iter_mut() {
+        for (uid, asked) in all {
             if wanted.len() + asked.revisions.len() > MAX_COUNTED {
                 asked.lost();
                 continue;

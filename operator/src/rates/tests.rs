@@ -243,6 +243,10 @@ async fn of_what_is_too_much_to_ask_nothing_is_known() {
     let wanted = book.wanted();
     assert_eq!(wanted.len(), MAX_COUNTED);
     assert_eq!(book.count(), (count, count - 1), "its numbers stand still");
+    for uid in 0..20 {
+        look(&book, &format!("late-{uid}"), Some(["old", "new"]));
+    }
+    assert_eq!(book.wanted(), wanted, "who comes later takes nobody's place");
     let asked: BTreeSet<_> = wanted.into_iter().map(|id| id.function_uid).collect();
     assert_eq!(asked.len(), count - 1, "of each both revisions, or none");
 }
