@@ -98,16 +98,18 @@ fn placed(status: &PodStatus) -> Option<&PodCondition> {
 
 fn ignored(pod: &Pod, status: &PodStatus, now: Timestamp) -> Option<Failure> {
     let since = ignored_since(pod, status)?;
-    let gated = || {
-        let reason = condition(status, "PodScheduled").and_then(|it| it.reason.as_deref());
-        reason == Some("SchedulingGated")
-    };
+    let scheduled = condition(status, "PodScheduled");
+    let gated = scheduled.and_then(|it| it.reason.as_deref()) == Some("SchedulingGated");
+    let said = scheduled.and_then(|it| it.message.as_deref()).filter(|message| !message.is_empty());
     let (reason, message) = if placed(status).is_some() {
         let message = "the kubelet of the pod's node has not begun with it; `kubectl describe pods` tells which node that is";
         (Reason::NeverReady, message)
-    } else if gated() {
+    } else if gated {
         let message =
             "the pod has scheduling gates: no node is looked for before whoever set them removes them";
+        (Reason::Unschedulable, message)
+    } else if let Some(message) = said {
+        // It looked, and went wrong itself: `SchedulerError`.
         (Reason::Unschedulable, message)
     } else {
         let message = "no scheduler has looked at the pod: a schedulerName in podTemplate must be that of one that runs, and a \
@@ -115,7 +117,7 @@ fn ignored(pod: &Pod, status: &PodStatus, now: Timestamp) -> Option<Failure> {
         (Reason::Unschedulable, message)
     };
     let slow = since.checked_add(SLOW).is_ok_and(|slow_at| slow_at <= now);
-    slow.then(|| Failure { reason, message: message.to_owned(), since: Some(since) })
+    slow.then(|| Failure { reason, message: bounded(message), since: Some(since) })
 }
 
 /// A container that nothing is known to be wrong with and that is not ready.

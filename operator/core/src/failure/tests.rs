@@ -108,6 +108,14 @@ fn a_pod_that_nobody_says_anything_of_is_told_of() {
     for (status, since, expected, words) in [
         (json!({"phase": "Pending"}), 0, Reason::Unschedulable, "no scheduler has looked at the pod"),
         (scheduled("False", "SchedulingGated", 0), 0, Reason::Unschedulable, "the pod has scheduling gates"),
+        (
+            json!({"conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "SchedulerError", "message": "binding rejected",
+            }]}),
+            0,
+            Reason::Unschedulable,
+            "binding rejected",
+        ),
         // Not from its creation on where it waited for its node.
         (
             scheduled("True", "", 300),
