@@ -44,7 +44,7 @@ impl Collector for Process {
         let unit = Some(&Unit::Seconds);
         let cpu = encoder.encode_descriptor("process_cpu", help, unit, MetricType::Counter)?;
         Stat::now().map_or(Ok(()), |stat| ConstCounter::new(stat.cpu_seconds).encode(cpu))?;
-        let help = "Memory of the process that is not swapped out or in files";
+        let help = "Memory of the process that is in RAM, that of mapped files included";
         let resident = read("/proc/self/status").as_deref().and_then(resident_bytes);
         gauge(encoder, "process_resident_memory", help, Some(&Unit::Bytes), resident)?;
         let help = "Memory that the container may have; absent without a limit";
