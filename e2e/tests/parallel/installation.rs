@@ -9,9 +9,15 @@ async fn the_charts_own_test_passes_under_pod_security_restricted_and_leaves_not
     run("chart_test", Needs::Cluster, async |test| {
         let level = "pod-security.kubernetes.io/enforce";
         let restricted = format!("{level}=restricted");
+        let path = format!("--output=jsonpath={{.metadata.labels.{}}}", level.replace('.', "\\."));
+        let before = test.kubectl(&["get", "namespace", SYSTEM_NAMESPACE, &path], "").await?;
+        let as_before = match before.trim() {
+            "" => format!("{level}-"),
+            before => format!("{level}={before}"),
+        };
         test.kubectl(&["label", "namespace", SYSTEM_NAMESPACE, &restricted, "--overwrite"], "").await?;
         let outcome = test.installation().test().await;
-        test.kubectl(&["label", "namespace", SYSTEM_NAMESPACE, &format!("{level}-")], "").await?;
+        test.kubectl(&["label", "namespace", SYSTEM_NAMESPACE, &as_before, "--overwrite"], "").await?;
         outcome?;
         let kinds = "pods,serviceaccounts,roles,rolebindings";
         let label = "app.kubernetes.io/component=test";
