@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::connections::{Connections, PhaseLimits, Registration};
 use crate::date::Date;
 use crate::deadlines::Deadlines;
-use crate::descriptors::is_reserved;
+use crate::descriptors::{is_reserved, is_scarce};
 use crate::listen::{self, Endpoint};
 use crate::load::Load;
 use crate::observe::Observer;
@@ -191,12 +191,15 @@ impl Worker {
             self.room.turn_away(stream, endpoint.tls);
             return;
         }
-        if is_reserved(&stream) && !self.room.close_longest_quiet() {
-            self.observer.turned_away();
-            if let Ok(stream) = stream.into_std() {
-                turn_away_at_once(stream, endpoint.tls);
+        if is_reserved(&stream) {
+            let replaces = self.room.close_longest_quiet();
+            if !replaces || is_scarce(&stream) {
+                self.observer.turned_away();
+                if let Ok(stream) = stream.into_std() {
+                    turn_away_at_once(stream, endpoint.tls);
+                }
+                return;
             }
-            return;
         }
         let least = self.peers.iter().min_by_key(|peer| peer.connections.open());
         match least.filter(|least| least.connections.open() + UNEVEN <= self.connections.open()) {

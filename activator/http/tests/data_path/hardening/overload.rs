@@ -256,6 +256,25 @@ fn some_descriptors_are_left_to_the_rest_of_the_process() {
 }
 
 #[test]
+fn the_last_descriptors_replace_no_quiet_connection() {
+    alone("hardening::overload::the_last_descriptors_replace_no_quiet_connection", async {
+        let (bed, _pod) = bed(1_000, 2).await;
+        let mut quiet = idle(&bed).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        let mut files = use_up_descriptors();
+        // A quarter of the 64 that are reserved then.
+        files.truncate(files.len() - 16);
+        let mut another = within("a connection", socket.connect(bed.address())).await.unwrap();
+        let mut answer = Vec::new();
+        within("an answer", another.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 503 "), "{:?}", String::from_utf8_lossy(&answer));
+        assert!(quiet.rest().await.is_empty(), "it makes room for the next one");
+        drop(files);
+        assert_eq!(get(bed.address(), "hello.default", "/").await.status, 200);
+    });
+}
+
+#[test]
 fn a_request_without_a_port_for_its_pod_is_told_why() {
     let name = "hardening::overload::a_request_without_a_port_for_its_pod_is_told_why";
     alone_with_ports(40_000, 40_019, name, async {
