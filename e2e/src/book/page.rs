@@ -80,6 +80,9 @@ fn what(language: &str, mark: &str, content: String) -> anyhow::Result<Option<Wh
             Some(What::Run { script: content, code, prints: None })
         }
         ("yaml", "apply") => Some(What::Apply { manifest: content }),
+        ("bash" | "shell" | "console" | "shell-session", _) => {
+            anyhow::bail!("commands are in `sh`: nobody would run those in `{language}`")
+        }
         (_, "") => None,
         (language, mark) => anyhow::bail!("`{mark}` is no mark of a block in {language}"),
     })

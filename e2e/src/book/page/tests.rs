@@ -69,6 +69,7 @@ fn a_page_that_is_not_clear_is_refused() {
         ("```sh exit=never\na\n```\n", "`exit=never` is no mark of a block"),
         ("```sh often\na\n```\n", "`often` is no mark of a block"),
         ("```yaml aply\na\n```\n", "`aply` is no mark of a block in yaml"),
+        ("```bash\na\n```\n", "commands are in `sh`: nobody would run those in `bash`"),
         ("```sh skip:\na\n```\n", "a block that is not run says why"),
         ("```yaml file=../a\na\n```\n", "`../a` is not the name of a file"),
         ("- in a list\n  ```sh\n  a\n  ```\n", "line 2: a block begins in the first column"),
