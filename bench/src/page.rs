@@ -81,10 +81,10 @@ pods that take two requests at once; all get the same requests, each sent when i
 eight hours from morning to the peak of the day and back again the same way, in 100 s at the recorded rate, after 20 s at the
 rate of the morning that do not count. `burst` is 20 minutes of a function with 36 requests in every tenth minute and none
 between, in 100 s, twelve times as fast. Requests take what is recorded, but none longer than the 99th percentile. The slowdown
-of a request is its response time over that time; cold are those that were due while no pod was ready. All windows and
-Catnap's idle time are 6 s, the least that Knative takes. The floor has as many pods all the time as the requests need when
-none waits, called by a client that knows which is free. Knative stands beside with `PEERS=knative`: [Knative
-Serving](../bench/peers/knative/README.md) on the same cluster, called without an ingress."
+of a request is its response time over that time, a minute for one without a 200; cold are those that were due while no pod
+was ready. All windows and Catnap's idle time are 6 s, the least that Knative takes. The floor has as many pods all the time as
+the requests need when none waits, called by a client that knows which is free. Knative stands beside with `PEERS=knative`:
+[Knative Serving](../bench/peers/knative/README.md) on the same cluster, called without an ingress."
         }
         "proxy" => {
             " CPU of the proxy's process for each request, beside nginx and

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use catnap_autoscaler_core::simulator::Request;
 use futures::future::join_all;
 use tokio::sync::{Mutex, Semaphore};
@@ -91,7 +91,8 @@ pub(crate) async fn play(way: &Way<'_>, requests: &[Request], start: Instant) ->
 }
 
 impl Outcome {
-    /// Of the requests that were due after the lead, at the end of which the looks began.
+    /// Of the requests that were due after the lead, at the end of which the looks began. One without an answer has taken as long as
+    /// an answer is waited for: whoever sends requests away is no faster for it.
     pub(crate) fn of(played: &[Played], looks: &Looks, lead: Duration) -> anyhow::Result<Self> {
         let (mut slowdowns, mut failures, mut cold, mut requests) = (Vec::new(), Vec::new(), 0, 0);
         for Played { request, took } in played {
@@ -100,10 +101,16 @@ impl Outcome {
             cold += usize::from(looks.none_ready(since));
             match took {
                 Ok(took) => slowdowns.push(slowdown(*took, request.takes)),
-                Err(error) => failures.push(error),
+                Err(error) => {
+                    slowdowns.push(slowdown(wire::LIMIT, request.takes));
+                    failures.push(error);
+                }
             }
         }
-        let of = |share| quantile(&slowdowns, share).context("no request was answered");
+        if failures.len() == requests {
+            bail!("no request was answered");
+        }
+        let of = |share| quantile(&slowdowns, share).context("no request counts");
         Ok(Self {
             median_slowdown: of(0.5)?,
             tail_slowdown: of(0.99)?,
@@ -160,6 +167,7 @@ mod tests {
         let all = [played(10, Some(2)), played(11, None), played(12, None)];
         let outcome = Outcome::of(&all, &Looks::default(), LEAD).unwrap();
         assert_eq!((outcome.requests, outcome.failed, outcome.failure.as_deref()), (3, 2, Some("refused")));
+        assert!((outcome.median_slowdown - 30.0).abs() < 1e-9, "a minute over two seconds");
         assert!(Outcome::of(&all[1..], &Looks::default(), LEAD).is_err());
     }
 
