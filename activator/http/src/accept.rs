@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
-use crate::listen::Endpoint;
+use crate::listen::{Endpoint, spare_descriptor};
 use crate::room::turn_away_at_once;
 use crate::server::Stage;
 use crate::upstream::out_of_descriptors;
@@ -30,15 +30,15 @@ const HANDSHAKES: Duration = Duration::from_millis(100);
 /// Accepts until the server closes, then what is left in the backlog. The listener closes last: what is in its backlog then is
 /// reset, so nothing new may come into it.
 ///
-/// `_accepting`: for as long as connections may come.
+/// `spare`: a descriptor with which a client is told that there is no other. `_accepting`: for as long as connections may come.
 pub(crate) async fn accept(
     worker: Arc<Worker>,
     endpoint: Endpoint,
     socket: TcpListener,
+    mut spare: Option<File>,
     _accepting: TaskTrackerToken,
 ) {
     let mut stage = worker.stage.clone();
-    let mut spare = spare_descriptor();
     let mut said: Option<Instant> = None;
     loop {
         tokio::select! {
@@ -142,10 +142,6 @@ fn turn_one_away(
     };
     *spare = spare_descriptor();
     told
-}
-
-fn spare_descriptor() -> Option<File> {
-    File::open("/dev/null").ok()
 }
 
 /// The connection died before it was accepted; the listener is well.

@@ -1,6 +1,7 @@
 //! Listening sockets: every worker has its own on the same address (`SO_REUSEPORT`), so that the kernel spreads new
 //! connections and no lock is shared.
 
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 
@@ -16,6 +17,20 @@ const BACKLOG: i32 = 4096;
 pub(crate) struct Endpoint {
     pub(crate) listener: Listener,
     pub(crate) tls: bool,
+}
+
+/// A listening socket, until its worker runs.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) socket: std::net::TcpListener,
+    /// For [`crate::accept::accept`], which needs it when there is none to be had.
+    pub(crate) spare: Option<File>,
+}
+
+/// A descriptor to give to a client for which there is no other.
+pub(crate) fn spare_descriptor() -> Option<File> {
+    File::open("/dev/null").ok()
 }
 
 /// Binds one address `count` times. Port 0 takes one free port for all of them.

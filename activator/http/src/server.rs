@@ -13,7 +13,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::config::Config;
 use crate::descriptors::RESERVED;
-use crate::listen::{self, Endpoint};
+use crate::listen::{self, Bound, Endpoint};
 use crate::observe::Observer;
 use crate::tls;
 use crate::worker::{self, CUTTING_OFF};
@@ -98,8 +98,7 @@ impl Server {
         let most_connections = config.max_connections.unwrap_or_else(|| most_connections(descriptors));
         let count = config.workers.max(1);
         let mut addresses = Vec::new();
-        let mut listeners: Vec<Vec<(Endpoint, std::net::TcpListener)>> =
-            (0..count).map(|_| Vec::new()).collect();
+        let mut listeners: Vec<Vec<Bound>> = (0..count).map(|_| Vec::new()).collect();
         let certificates = config.tls.as_ref().map(|tls| Arc::clone(&tls.certificates));
         let tls =
             certificates.map(tls::configuration).transpose().map_err(|source| StartError::Tls { source })?;
@@ -109,7 +108,7 @@ impl Server {
             let actual = bound.first().map(std::net::TcpListener::local_addr).transpose();
             addresses.push((endpoint.listener, actual.ok().flatten().unwrap_or(address)));
             for (own, socket) in listeners.iter_mut().zip(bound) {
-                own.push((endpoint, socket));
+                own.push(Bound { endpoint, socket, spare: listen::spare_descriptor() });
             }
         }
         let (stage, _) = watch::channel(Stage::Serving);

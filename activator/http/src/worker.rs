@@ -18,7 +18,7 @@ use crate::connections::{Connections, PhaseLimits, Registration};
 use crate::date::Date;
 use crate::deadlines::Deadlines;
 use crate::descriptors::{is_reserved, is_scarce};
-use crate::listen::{self, Endpoint};
+use crate::listen::{self, Bound, Endpoint};
 use crate::load::Load;
 use crate::observe::Observer;
 use crate::pool::Pool;
@@ -129,15 +129,16 @@ pub(crate) fn prepare(
 
 impl Prepared {
     /// Serves until the end of the drain. Gives the number of connections that were cut off.
-    pub(crate) async fn run(mut self, listeners: Vec<(Endpoint, std::net::TcpListener)>) -> usize {
+    pub(crate) async fn run(mut self, listeners: Vec<Bound>) -> usize {
         let worker = self.worker;
         let deadlines = Arc::clone(&worker);
         // Until the runtime ends: exchanges have their limits while draining too.
         tokio::spawn(async move { deadlines.deadlines.keep().await });
-        for (endpoint, socket) in listeners {
+        for Bound { endpoint, socket, spare } in listeners {
             match listen::register(socket) {
                 Ok(socket) => {
-                    tokio::spawn(accept(Arc::clone(&worker), endpoint, socket, self.accepting.clone()));
+                    let accepting = self.accepting.clone();
+                    tokio::spawn(accept(Arc::clone(&worker), endpoint, socket, spare, accepting));
                 }
                 Err(error) => tracing::error!(%error, ?endpoint, "a worker cannot use its listener"),
             }
