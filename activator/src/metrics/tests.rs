@@ -181,7 +181,8 @@ fn the_last_cold_starts_are_kept_and_nothing_of_other_requests() {
     bed.end(Some("hello-1"), Outcome::Answered, 200, Some(queued));
     assert!(bed.metrics.cold_starts.of("uid").is_empty());
     bed.everything();
-    let [kept] = &bed.metrics.cold_starts.of("uid")[..] else { panic!("there was one") };
+    let all = bed.metrics.cold_starts.of("uid");
+    let [kept] = &all[..] else { panic!("{all:?}") };
     assert_eq!((&*kept.revision, kept.status, kept.reason), ("hello-1", Some(200), ""));
     assert_eq!(kept.phases.wake, Duration::from_millis(30));
     // It came when the request did, not when that ended.
