@@ -42,6 +42,8 @@ pub(crate) struct ColdStart {
 
 impl ColdStarts {
     /// A request ended at `now` that waited for a pod, and got one.
+    // Out of line: most requests find a pod.
+    #[cold]
     pub(super) fn ended(&self, exchange: &Ended<'_>, phases: &Phases, now: Instant) {
         let (Some(function), Some(revision)) = (exchange.function, exchange.revision) else { return };
         let start = ColdStart {
