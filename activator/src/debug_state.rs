@@ -2,20 +2,33 @@
 //! requests come first, and the rest is counted.
 
 use std::cmp::Reverse;
+use std::future::ready;
 use std::sync::Arc;
 
 use catnap_activator_core::{Activator, FunctionName, FunctionState, PodSnapshot, RevisionState, Snapshot};
-use catnap_runtime::admin::{DebugQuery, Rendering};
+use catnap_runtime::admin::{DebugQuery, DebugState, Rendering};
+use futures::FutureExt;
 use serde_json::{Value, json};
+
+use crate::metrics::{ColdStart, ColdStarts};
 
 /// Revisions, and Functions, that are shown.
 const SHOWN: usize = 500;
 /// Pods of a revision that are shown, those with exchanges first.
 const SHOWN_PODS: usize = 20;
 
-/// Takes and renders the state of the process.
-pub(crate) fn tell(activator: Arc<Activator>, query: DebugQuery) -> Rendering {
-    Box::new(move || render(&take(&activator, &query)))
+/// Tells of these, whenever it is asked.
+pub(crate) fn of(activator: &Arc<Activator>, cold_starts: &Arc<ColdStarts>) -> DebugState {
+    let (activator, cold_starts) = (Arc::clone(activator), Arc::clone(cold_starts));
+    Arc::new(move |query| ready(tell(Arc::clone(&activator), Arc::clone(&cold_starts), query)).boxed())
+}
+
+/// Takes and renders the state of the process; of one Function, with its last cold starts.
+fn tell(activator: Arc<Activator>, cold_starts: Arc<ColdStarts>, query: DebugQuery) -> Rendering {
+    Box::new(move || {
+        let asked = query.function.is_some().then_some(&*cold_starts);
+        render(&take(&activator, &query), asked)
+    })
 }
 
 /// The state of the process at one moment; `query.function`: of this Function only, as `<namespace>/<name>`.
@@ -30,7 +43,7 @@ fn take(activator: &Activator, query: &DebugQuery) -> Snapshot {
     }
 }
 
-fn render(snapshot: &Snapshot) -> Value {
+fn render(snapshot: &Snapshot, cold_starts: Option<&ColdStarts>) -> Value {
     let mut functions: Vec<_> = snapshot.functions.iter().collect();
     let mut revisions: Vec<_> = snapshot.revisions.iter().collect();
     // Both sorts keep the order of the names.
@@ -50,7 +63,7 @@ fn render(snapshot: &Snapshot) -> Value {
         "failpoints": catnap_runtime::failpoint::ENABLED,
         "functions": functions
             .iter()
-            .map(|state| function(state))
+            .map(|state| function(state, cold_starts))
             .collect::<Vec<_>>(),
         "revisions": revisions.iter().copied().map(revision).collect::<Vec<_>>(),
         "leftOut": {
@@ -60,18 +73,23 @@ fn render(snapshot: &Snapshot) -> Value {
     })
 }
 
-fn function(state: &FunctionState) -> Value {
+fn function(state: &FunctionState, cold_starts: Option<&ColdStarts>) -> Value {
     let traffic =
         state.traffic.iter().map(|share| json!({"revision": &*share.revision, "percent": share.percent}));
     let tags = state.tags.iter().map(|tag| json!({"tag": &*tag.tag, "revision": &*tag.revision}));
     let hosts = state.hosts.iter().map(|host| json!({"host": &*host.host, "tag": host.tag.as_deref()}));
-    json!({
+    let mut told = json!({
         "name": state.name.to_string(),
         "traffic": traffic.collect::<Vec<_>>(),
         "tags": tags.collect::<Vec<_>>(),
         "hosts": hosts.collect::<Vec<_>>(),
         "heldUnproven": state.pending,
-    })
+    });
+    if let Some(cold_starts) = cold_starts {
+        let last = cold_starts.of(&state.uid);
+        told["coldStarts"] = last.iter().map(ColdStart::tell).collect();
+    }
+    told
 }
 
 fn revision(state: &RevisionState) -> Value {
@@ -108,8 +126,10 @@ fn pod(pod: &PodSnapshot) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use catnap_activator_core::{
-        FunctionRoute, HostRoute, ManualClock, RevisionRoute, Settings, Share, TagRoute,
+        FunctionRoute, HostRoute, ManualClock, Phases, RevisionRoute, Settings, Share, TagRoute,
     };
     use catnap_wire::RevisionId;
 
@@ -167,7 +187,7 @@ mod tests {
 
     #[test]
     fn a_few_are_shown_in_full() {
-        let state = render(&snapshot(2, 3));
+        let state = render(&snapshot(2, 3), None);
         assert_eq!(state["leaderConnected"], true);
         let function = json!({
             "name": "default/hello-00001",
@@ -189,7 +209,7 @@ mod tests {
 
     #[test]
     fn of_many_those_with_requests_come_first_and_the_rest_is_counted() {
-        let state = render(&snapshot(10_000, 100));
+        let state = render(&snapshot(10_000, 100), None);
         let names: Vec<&str> = state["revisions"]
             .as_array()
             .unwrap()
@@ -215,6 +235,33 @@ mod tests {
             activator.upsert_function(FunctionRoute::of_one(name.clone(), name.name, revision));
         }
         activator
+    }
+
+    #[test]
+    fn of_one_function_its_last_cold_starts_are_told() {
+        let (activator, cold_starts) = (activator(&["hello", "other"]), Arc::<ColdStarts>::default());
+        let start = ColdStart {
+            began: Instant::now(),
+            revision: "hello-1".into(),
+            phases: Phases { cold: true, wake: Duration::from_millis(9), ..Phases::default() },
+            status: Some(200),
+            reason: "",
+            requests: 1,
+        };
+        // The UID of each is its name.
+        cold_starts.keep(&"hello".into(), start.clone());
+        let later = start.began + Duration::from_secs(60);
+        cold_starts.keep(&"hello".into(), ColdStart { began: later, status: Some(503), ..start });
+        let asked = |function: Option<&str>| {
+            let query = DebugQuery { function: function.map(str::to_owned) };
+            tell(Arc::clone(&activator), Arc::clone(&cold_starts), query)()
+        };
+        let told = asked(Some("default/hello"));
+        let told = &told["functions"][0]["coldStarts"];
+        assert_eq!((&told[0]["status"], &told[1]["status"]), (&json!(503), &json!(200)), "{told}");
+        assert_eq!(told[1]["phases"]["wake"], 9.0);
+        assert_eq!(asked(Some("default/other"))["functions"][0]["coldStarts"], json!([]));
+        assert_eq!(asked(None)["functions"][0].get("coldStarts"), None, "it would be long");
     }
 
     #[test]

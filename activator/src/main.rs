@@ -20,7 +20,6 @@ mod scale;
 mod stream;
 mod traces;
 
-use std::future::ready;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -37,7 +36,7 @@ use catnap_runtime::prometheus_client::registry::Registry;
 use catnap_runtime::{CancellationToken, admin, identity, kubernetes, shutdown, telemetry, tls, watch};
 use catnap_wire::PodUid;
 use clap::Parser;
-use futures::{FutureExt, StreamExt};
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Config as WatchConfig;
 use kube::{Api, Client};
@@ -130,15 +129,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (traces, export) = traces::start(&traces, &pod, &metrics.losses)?.unzip();
     let export = export.map(|export| tokio::spawn(export.run()));
     let outcomes = outcomes::Outcomes::new(Arc::clone(&metrics));
+    let debug_state = debug_state::of(&activator, &metrics.cold_starts);
     let observers = Observers { metrics, access_log, traces };
     let readiness = Readiness::default();
     let admin_stop = CancellationToken::new();
-    let shown = Arc::clone(&activator);
-    let admin = Admin {
-        registry,
-        readiness: readiness.clone(),
-        debug_state: Arc::new(move |query| ready(debug_state::tell(Arc::clone(&shown), query)).boxed()),
-    };
+    let admin = Admin { registry, readiness: readiness.clone(), debug_state };
     let admin = tokio::spawn(admin::serve(admin_listener, admin, admin_stop.clone()));
 
     let (synced, all_synced) = oneshot::channel();

@@ -1,6 +1,7 @@
 //! What Prometheus sees of the data path. Labels are bounded: namespaces, functions and revisions that exist, code classes,
 //! reasons and phases; never a host or a path. A Function or revision that is gone takes its series with it.
 
+mod cold_starts;
 mod histogram;
 mod labels;
 mod outcomes;
@@ -17,6 +18,7 @@ use catnap_runtime::process;
 use catnap_runtime::telemetry::Dropped;
 use prometheus_client::registry::Registry;
 
+pub(crate) use cold_starts::{ColdStart, ColdStarts};
 pub(crate) use outcomes::Tally;
 use scrape::Scrape;
 use series::FunctionSeries;
@@ -31,6 +33,7 @@ pub(crate) struct Metrics {
     turned_away: AtomicU64,
     active: AtomicI64,
     pub(crate) losses: Arc<Losses>,
+    pub(crate) cold_starts: Arc<ColdStarts>,
     /// By number, how busy a worker is, and whether it refuses requests.
     workers: Mutex<BTreeMap<usize, (f64, bool)>>,
     /// The series of each Function that had requests; the Function owns them.
@@ -71,7 +74,9 @@ impl Metrics {
 
     fn count(&self, function: &Function, exchange: &Ended<'_>) {
         let new = || {
-            let series = Arc::new(FunctionSeries::new(function.name().clone(), Arc::clone(function.uid())));
+            let cold_starts = Arc::clone(&self.cold_starts);
+            let (name, uid) = (function.name().clone(), Arc::clone(function.uid()));
+            let series = Arc::new(FunctionSeries::new(name, uid, cold_starts));
             let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
             known.push(Arc::downgrade(&series));
             series

@@ -1,5 +1,6 @@
 //! `catnap describe`: all that is known of one Function on one page.
 
+mod cold_starts;
 mod events;
 mod page;
 mod pods;
@@ -21,7 +22,7 @@ pub(crate) struct Arguments {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: PageFormat,
-    /// Namespace that Catnap is installed in: its autoscaler is asked for decisions.
+    /// Namespace that Catnap is installed in: its autoscaler is asked for decisions, its activators for cold starts.
     #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system", value_parser = name::namespace)]
     pub(crate) system_namespace: String,
     #[command(flatten)]

@@ -1,6 +1,7 @@
-//! What the leading autoscaler thinks of a Function. It tells only from within its pod, so this goes through the API server,
-//! as `kubectl port-forward` does, and needs the right to.
+//! What the leading autoscaler thinks of a Function, and what activators know of it. They tell only from within their pods, so this
+//! goes through the API server, as `kubectl port-forward` does, and needs the right to.
 
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::Connection;
@@ -26,7 +28,7 @@ const LEASE: &str = "catnap-autoscaler";
 /// Largest answer: some KiB for each revision that is told of.
 const MAX_BYTES: usize = 64 << 20;
 
-/// Why the autoscaler cannot be asked, or says nothing.
+/// Why a process of Catnap cannot be asked, or says nothing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InsideError {
     /// The API server gives no way to it.
@@ -46,39 +48,64 @@ pub(crate) enum InsideError {
         namespace: String,
     },
     /// No answer that is HTTP.
-    #[error("cannot ask the autoscaler in pod {pod}")]
+    #[error("cannot ask {who}")]
     Ask {
-        /// The pod that leads.
-        pod: String,
+        /// Who was asked.
+        who: Who,
         /// What went wrong.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No answer in time.
-    #[error("the autoscaler in pod {pod} has not answered within {} s", patience.as_secs_f64())]
+    #[error("{who} has not answered within {} s", patience.as_secs_f64())]
     Late {
-        /// The pod that leads.
-        pod: String,
+        /// Who was asked.
+        who: Who,
         /// How long it had.
         patience: Duration,
     },
     /// An answer that is none.
-    #[error("the autoscaler in pod {pod} answered {status}")]
+    #[error("{who} answered {status}")]
     Refused {
-        /// The pod that leads.
-        pod: String,
+        /// Who was asked.
+        who: Who,
         /// Of the answer.
         status: StatusCode,
     },
     /// An answer that cannot be read.
-    #[error("the autoscaler in pod {pod} does not answer as one of this version")]
+    #[error("{who} does not answer as one of this version")]
     Answer {
-        /// The pod that leads.
-        pod: String,
+        /// Who was asked.
+        who: Who,
         /// What is wrong.
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// A process of Catnap that is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Who {
+    /// Which part of Catnap it is.
+    part: &'static str,
+    pod: String,
+}
+
+impl Who {
+    fn autoscaler(pod: String) -> Self {
+        Self { part: "autoscaler", pod }
+    }
+
+    /// The activator in this pod.
+    pub(crate) fn activator(pod: String) -> Self {
+        Self { part: "activator", pod }
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "the {} in pod {}", self.part, self.pod)
+    }
 }
 
 /// Its revisions, each with the current decision and the last changes; `system` is the namespace that Catnap is in.
@@ -97,12 +124,22 @@ pub(crate) async fn state(
     lease: &str,
     function: &str,
 ) -> Result<State, InsideError> {
-    let pod = leader(connection, system, lease).await?;
-    let stream = forward::to_pod(connection, system, &pod, ADMIN_PORT).await;
+    let who = Who::autoscaler(leader(connection, system, lease).await?);
+    told_by(connection, system, &who, function).await
+}
+
+/// What this process, whose pod is in the namespace `system`, tells of a Function of the connection's namespace.
+pub(crate) async fn told_by<T: DeserializeOwned>(
+    connection: &Connection,
+    system: &str,
+    who: &Who,
+    function: &str,
+) -> Result<T, InsideError> {
+    let stream = forward::to_pod(connection, system, &who.pod, ADMIN_PORT).await;
     let stream = stream.map_err(|source| InsideError::Reach { source })?;
-    let no_stream = || InsideError::Ask { pod: pod.clone(), source: "no stream to it was opened".into() };
-    let asking = ask(stream.ok_or_else(no_stream)?, &pod, &connection.namespace, function);
-    let late = |_| InsideError::Late { pod: pod.clone(), patience: connection.patience };
+    let no_stream = || InsideError::Ask { who: who.clone(), source: "no stream to it was opened".into() };
+    let asking = ask(stream.ok_or_else(no_stream)?, who, &connection.namespace, function);
+    let late = |_| InsideError::Late { who: who.clone(), patience: connection.patience };
     tokio::time::timeout(connection.patience, asking).await.map_err(late)?
 }
 
@@ -122,15 +159,15 @@ async fn leader(connection: &Connection, system: &str, lease: &str) -> Result<St
     }
 }
 
-async fn ask(
+async fn ask<T: DeserializeOwned>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    pod: &str,
+    who: &Who,
     namespace: &str,
     function: &str,
-) -> Result<State, InsideError> {
+) -> Result<T, InsideError> {
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-        let pod = pod.to_owned();
-        InsideError::Ask { pod, source }
+        let who = who.clone();
+        InsideError::Ask { who, source }
     };
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
@@ -145,9 +182,9 @@ async fn ask(
     let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(failed)?.to_bytes();
     connection.abort();
     if status != StatusCode::OK {
-        return Err(InsideError::Refused { pod: pod.to_owned(), status });
+        return Err(InsideError::Refused { who: who.clone(), status });
     }
-    serde_json::from_slice(&body).map_err(|source| InsideError::Answer { pod: pod.to_owned(), source })
+    serde_json::from_slice(&body).map_err(|source| InsideError::Answer { who: who.clone(), source })
 }
 
 impl Failure for InsideError {
@@ -177,7 +214,8 @@ mod tests {
             assert!(request[..read].starts_with(b"GET /debug/state?function=shop/cart HTTP/1.1\r\n"));
             far.write_all(answer.as_bytes()).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(ask(near, "autoscaler-1", "shop", "cart"), answering);
+        let who = Who::autoscaler("autoscaler-1".to_owned());
+        let (answer, ()) = tokio::join!(ask(near, &who, "shop", "cart"), answering);
         answer
     }
 

@@ -1,5 +1,6 @@
 //! `catnap`: what a person types. Needed by nothing in a cluster.
 
+mod activators;
 mod age;
 mod cluster;
 mod completion;

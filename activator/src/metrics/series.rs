@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use catnap_activator_core::{FunctionName, Phases};
 use catnap_activator_http::Ended;
 
+use super::cold_starts::ColdStarts;
 use super::histogram::Histogram;
 use super::labels::code_class;
 use super::outcomes::{self, Tally};
@@ -72,6 +73,7 @@ pub(super) struct FunctionSeries {
     pub(super) name: FunctionName,
     pub(super) uid: Arc<str>,
     pub(super) revisions: Growing<RevisionSeries>,
+    cold_starts: Arc<ColdStarts>,
 }
 
 /// Of one revision.
@@ -87,6 +89,8 @@ pub(super) struct RevisionSeries {
     pub(super) queue: Histogram,
     /// A histogram for each of [`PHASES`].
     pub(super) cold_start: OnceLock<Box<[Histogram; PHASES.len()]>>,
+    /// Where the last cold starts of all Functions are kept: here, so that a request that finds a pod has nothing to do with it.
+    cold_starts: Arc<ColdStarts>,
     pub(super) retries: AtomicU64,
     /// Of the requests that the function answered, calls that failed though their head was a good one.
     grpc_errors: AtomicU64,
@@ -104,15 +108,18 @@ pub(super) struct RequestSeries {
 }
 
 impl FunctionSeries {
-    pub(super) fn new(name: FunctionName, uid: Arc<str>) -> Self {
-        Self { name, uid, revisions: Growing::default() }
+    pub(super) fn new(name: FunctionName, uid: Arc<str>, cold_starts: Arc<ColdStarts>) -> Self {
+        Self { name, uid, revisions: Growing::default(), cold_starts }
     }
 
     pub(super) fn count(&self, exchange: &Ended<'_>) {
         let name = exchange.revision.map_or("", |revision| &*revision.name);
         self.revisions.with(
             |revision| *revision.name == *name,
-            || RevisionSeries { name: name.into(), ..RevisionSeries::default() },
+            || {
+                let cold_starts = Arc::clone(&self.cold_starts);
+                RevisionSeries { name: name.into(), cold_starts, ..RevisionSeries::default() }
+            },
             |revision| revision.count(exchange),
         );
     }
@@ -145,6 +152,7 @@ impl RevisionSeries {
         }
         if let Some(phases) = exchange.phases.filter(|phases| phases.cold) {
             self.count_cold_start(&phases);
+            self.cold_starts.ended(exchange, &phases, Instant::now());
         }
         for (counter, count) in [
             (&self.retries, u64::from(exchange.attempts.saturating_sub(1))),

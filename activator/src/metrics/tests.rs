@@ -174,6 +174,22 @@ fn requests_are_counted_by_revision_code_and_reason_and_cold_starts_by_phase() {
 }
 
 #[test]
+fn the_last_cold_starts_are_kept_and_nothing_of_other_requests() {
+    let bed = Bed::new();
+    bed.end(Some("hello-1"), Outcome::Answered, 200, None);
+    let queued = Phases { queue: Duration::from_millis(5), ..Phases::default() };
+    bed.end(Some("hello-1"), Outcome::Answered, 200, Some(queued));
+    assert!(bed.metrics.cold_starts.of("uid").is_empty());
+    bed.everything();
+    let all = bed.metrics.cold_starts.of("uid");
+    let [kept] = &all[..] else { panic!("{all:?}") };
+    assert_eq!((&*kept.revision, kept.status, kept.reason), ("hello-1", Some(200), ""));
+    assert_eq!(kept.phases.wake, Duration::from_millis(30));
+    // It came when the request did, not when that ended.
+    assert!(kept.began.elapsed() >= Duration::from_millis(20));
+}
+
+#[test]
 fn buckets_reach_from_a_warm_answer_to_beyond_the_activation_timeout() {
     let bed = Bed::new();
     bed.everything();

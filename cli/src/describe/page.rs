@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use super::{events::Happened, pods::PodLine};
+use super::{cold_starts::ColdStart, cold_starts::ColdStarts, events::Happened, pods::PodLine};
 use crate::readiness::Readiness;
 use crate::revisions::Revision;
 
@@ -34,6 +34,10 @@ pub(crate) struct Page {
     pub(crate) revisions: Section<Vec<Revision>>,
     pub(crate) pods: Section<Vec<PodLine>>,
     pub(crate) decisions: Section<Vec<Explained>>,
+    pub(crate) cold_starts: Section<Vec<ColdStart>>,
+    /// Why there may be more of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cold_starts_incomplete: Option<String>,
     pub(crate) events: Section<Vec<Happened>>,
     #[serde(skip)]
     pub(crate) created: Option<Timestamp>,
@@ -54,13 +58,18 @@ pub(super) struct Parts {
     pub(super) revisions: Section<Vec<Revision>>,
     pub(super) pods: Section<Vec<PodLine>>,
     pub(super) decisions: Section<Vec<Explained>>,
+    pub(super) cold_starts: Section<ColdStarts>,
     pub(super) events: Section<Vec<Happened>>,
 }
 
 impl Page {
     pub(super) fn new(function: &Function, parts: Parts) -> Self {
         let status = function.status.clone().unwrap_or_default();
-        let Parts { revisions, pods, decisions, events } = parts;
+        let Parts { revisions, pods, decisions, cold_starts, events } = parts;
+        let (cold_starts, cold_starts_incomplete) = match cold_starts {
+            Section::Known(ColdStarts { last, incomplete }) => (Section::Known(last), incomplete),
+            Section::Unknown(why) => (Section::Unknown(why), None),
+        };
         let (ready, stalled, reason) = match Readiness::of(function) {
             Readiness::Ready => (true, false, None),
             Readiness::Waiting(reason) => (false, false, Some(reason)),
@@ -83,6 +92,8 @@ impl Page {
             revisions,
             pods,
             decisions,
+            cold_starts,
+            cold_starts_incomplete,
             events,
             created: function.metadata.creation_timestamp.as_ref().map(|created| created.0),
         }
@@ -90,20 +101,24 @@ impl Page {
 }
 
 impl<T> Section<T> {
-    /// The value, or the error and its causes in one line.
+    /// The value, or why there is none.
     pub(super) fn of(read: Result<T, impl std::error::Error>) -> Self {
-        let error = match read {
-            Ok(value) => return Self::Known(value),
-            Err(error) => error,
-        };
-        let mut said = error.to_string();
-        let mut cause = error.source();
-        while let Some(inner) = cause {
-            if !said.contains(&inner.to_string()) {
-                said = format!("{said}: {inner}");
-            }
-            cause = inner.source();
+        match read {
+            Ok(value) => Self::Known(value),
+            Err(error) => Self::Unknown(causes(&error)),
         }
-        Self::Unknown(said)
     }
+}
+
+/// The error and its causes in one line.
+pub(super) fn causes(error: &impl std::error::Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if !said.contains(&inner.to_string()) {
+            said = format!("{said}: {inner}");
+        }
+        cause = inner.source();
+    }
+    said
 }

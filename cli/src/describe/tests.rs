@@ -85,12 +85,13 @@ async fn a_function_at_rest_and_one_that_is_stalled() {
 #[tokio::test]
 async fn a_part_that_cannot_be_read_says_so_and_the_others_are_there() {
     let api = rolling();
-    for resource in ["pods", "events", "deployments", "leases/catnap-autoscaler"] {
+    // The Function's pods, and the activators'.
+    for resource in ["pods", "pods", "events", "deployments", "leases/catnap-autoscaler"] {
         api.fail_next("GET", resource, 403, "Forbidden", "no role of yours has it");
     }
     let page = shown(&api, "hello", FakeTerminal::piped()).await;
     let unknown = page.lines().filter(|line| line.contains("not known: you may not")).count();
-    assert_eq!(unknown, 4, "{page}");
+    assert_eq!(unknown, 5, "{page}");
     assert!(page.contains("http://hello.default"), "{page}");
 }
 
@@ -104,6 +105,57 @@ async fn programs_get_the_same_as_one_object() {
     assert_eq!(page["pods"]["known"][1]["state"], json!("ContainerCreating"));
     assert_eq!(page["events"]["known"][0]["warning"], json!(true));
     assert!(page["decisions"]["unknown"].as_str().unwrap().contains("--system-namespace"), "{page}");
+    let starts = page["coldStarts"]["unknown"].as_str().unwrap();
+    assert!(starts.starts_with("no activator is ready in namespace catnap-system"), "{page}");
+}
+
+#[tokio::test]
+async fn activators_that_cannot_be_reached_are_said_to_be_and_the_rest_is_there() {
+    let api = rolling();
+    let pod = json!({
+        "metadata": {"name": "activator-1", "namespace": "catnap-system",
+            "labels": {"app.kubernetes.io/name": "catnap", "app.kubernetes.io/component": "activator"}},
+        "spec": {"containers": []},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+    });
+    // An API server that opens no streams.
+    api.insert_at("/api/v1/namespaces/catnap-system/pods", pod);
+    let page = shown(&api, "hello", FakeTerminal::piped()).await;
+    let why = "not known: cannot create pods/portforward/activator-1 in namespace catnap-system";
+    assert!(page.contains(&format!("\nRecent cold starts\n  {why}")), "{page}");
+    assert!(page.contains("Revision hello-2 was made"), "{page}");
+}
+
+#[tokio::test]
+async fn cold_starts_are_told_a_line_each() {
+    let api = rolling();
+    let found = Functions::new(&connection::fake(&api)).get("hello").await.unwrap();
+    let golden = include_str!("../../../activator/src/metrics/cold_starts/golden.json");
+    let starts = cold_starts::ColdStarts {
+        last: vec![serde_json::from_str(golden).unwrap()],
+        incomplete: Some("1 of 2 activators told nothing: it does not answer".to_owned()),
+    };
+    let page = page::Page::new(&found.function.unwrap(), parts(starts));
+    let text = text::text(&page, FakeTerminal::piped().terminal.look());
+    let section = "\nRecent cold starts\n  \
+        11s ago  312 ms: wake 9, schedule 260, start 40, ready 3  (hello-3, 200)\n  \
+        1 of 2 activators told nothing: it does not answer\n\nEvents\n";
+    assert!(text.contains(section), "{text}");
+    let told = serde_json::to_value(&page).unwrap();
+    assert_eq!(told["coldStarts"]["known"][0]["phases"]["schedule"], json!(260.0));
+    assert_eq!(told["coldStarts"]["known"][0]["status"], json!(200));
+    assert!(told["coldStartsIncomplete"].as_str().unwrap().starts_with("1 of 2"), "{told}");
+}
+
+/// Nothing but these cold starts.
+fn parts(starts: cold_starts::ColdStarts) -> page::Parts {
+    page::Parts {
+        revisions: page::Section::Known(Vec::new()),
+        pods: page::Section::Known(Vec::new()),
+        decisions: page::Section::Known(Vec::new()),
+        cold_starts: page::Section::Known(starts),
+        events: page::Section::Known(Vec::new()),
+    }
 }
 
 #[tokio::test]
@@ -118,10 +170,8 @@ async fn decisions_are_told_as_explain_tells_them() {
     let api = rolling();
     let found = Functions::new(&connection::fake(&api)).get("hello").await.unwrap();
     let parts = page::Parts {
-        revisions: page::Section::Known(Vec::new()),
-        pods: page::Section::Known(Vec::new()),
         decisions: page::Section::Known(serde_json::from_value(explained).unwrap()),
-        events: page::Section::Known(Vec::new()),
+        ..parts(cold_starts::ColdStarts::default())
     };
     let page = page::Page::new(&found.function.unwrap(), parts);
     insta::assert_snapshot!(

@@ -6,6 +6,7 @@ use catnap_autoscaler_api::state::Explained;
 use catnap_crds::{RolloutStatus, Scale};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use super::cold_starts::ColdStart;
 use super::events::Happened;
 use super::page::{Page, Section};
 use super::pods::PodLine;
@@ -29,6 +30,7 @@ pub(super) fn text(page: &Page, look: Look) -> String {
     text += &section("Pods", &of(&page.pods, look, "none", pods), look);
     text += &section("Scaling", &scaling(page, look), look);
     text += &section("Decisions", &of(&page.decisions, look, "none yet", decisions), look);
+    text += &section("Recent cold starts", &recent(page, look), look);
     text += &section("Events", &of(&page.events, look, "none of late", events), look);
     text
 }
@@ -179,6 +181,18 @@ fn scaling(page: &Page, look: Look) -> String {
 
 fn decisions(decisions: &[Explained], look: Look) -> String {
     decisions.iter().map(|explained| paragraph(explained.to_string().trim_end(), look)).collect()
+}
+
+fn recent(page: &Page, look: Look) -> String {
+    let mut text = of(&page.cold_starts, look, "none of late", cold_starts);
+    if let Some(why) = &page.cold_starts_incomplete {
+        text += &paragraph(why, look);
+    }
+    text
+}
+
+fn cold_starts(starts: &[ColdStart], look: Look) -> String {
+    starts.iter().map(|start| paragraph(&start.line(look.now), look)).collect()
 }
 
 fn events(events: &[Happened], look: Look) -> String {
