@@ -60,8 +60,16 @@ impl Collector for Scrape {
 impl Scrape {
     /// What belongs to no Function.
     fn of_nobody(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let Metrics { unrouted, unparsable, turned_away, active, losses, workers, functions: _ } =
-            &*self.metrics;
+        let Metrics {
+            unrouted,
+            unparsable,
+            turned_away,
+            active,
+            losses,
+            workers,
+            functions: _,
+            cold_starts: _,
+        } = &*self.metrics;
         reasons(encoder, "unrouted_requests", "Requests that belong to no function", unrouted)?;
         reasons(encoder, "unparsable_requests", "What the HTTP parser refused", unparsable)?;
         let help = "Connections that were closed at once because there was no room for them";
