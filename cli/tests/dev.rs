@@ -115,6 +115,18 @@ fn a_change_is_built_and_takes_over() {
 }
 
 #[test]
+fn what_a_build_starts_ends_with_it() {
+    let manifest = manifest("left", "  command: [hello]\n");
+    // It holds the build's output open, as a compiler's server does that was not meant to stay.
+    let build = format!("CATNAP_FUNCTION={} sleep 600 & echo built", manifest.name());
+    let mut run = Run::start_with(manifest, &["--build", &build]);
+    run.await_no_processes();
+    assert_eq!(run.get("/").status, 200);
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+}
+
+#[test]
 fn a_first_build_that_fails_ends_the_run() {
     let manifest = manifest("unbuilt", "  command: [hello]\n");
     let ended = catnap(&manifest).args(["--build", "echo no luck; exit 3"]).output().unwrap();

@@ -84,6 +84,8 @@ impl Build {
                 let status = ended.map_err(start)?;
                 // What it says stands before what comes of it; what it left behind may never close its output.
                 let _ = timeout(LAST_OUTPUT, join_all(told)).await;
+                // With each build there would be one more of those. Nothing is left of most.
+                let _ = group.map(|group| killpg(group, Signal::SIGKILL));
                 if status.success() { Ok(()) } else { Err(BuildError::Failed { command: command(), status }) }
             }
             () = self.stop.cancelled() => {
