@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Changes, Seen, look};
@@ -24,6 +24,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// An editor or a checkout that writes several files is through when nothing changed for so long.
 const SETTLING: Duration = Duration::from_millis(100);
+/// Longest wait for that: what writes all the time, such as a function its log, keeps nobody from building.
+const LONGEST_SETTLING: Duration = Duration::from_secs(5);
 
 /// A shell command, and where it runs.
 pub(crate) struct Build {
@@ -150,11 +152,18 @@ impl Watch {
         }
     }
 
-    /// Waits until one look finds nothing new; false when it is stopped, or there is too much to look at.
+    /// Waits until one look finds nothing new, but not for ever; false when it is stopped, or there is too much to look at.
     async fn settle(&mut self) -> bool {
+        let end = Instant::now() + LONGEST_SETTLING;
         while self.waits(SETTLING).await {
             let Some(now) = self.look().await else { return false };
-            if self.changes.since(now).is_empty() {
+            let news = self.changes.since(now);
+            let Some(first) = news.first() else { return true };
+            if Instant::now() >= end {
+                let name = self.named(first).display();
+                self.output.line(&format!(
+                    "{name} changes all the time; what the function writes belongs into another folder"
+                ));
                 return true;
             }
         }
@@ -183,5 +192,43 @@ impl Watch {
 
     fn named<'path>(&self, path: &'path Path) -> &'path Path {
         path.strip_prefix(&self.folder).unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_changes_all_the_time_keeps_nobody_from_building() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        std::fs::write(&log, "").unwrap();
+        let stop = CancellationToken::new();
+        let watch = Watch {
+            folder: folder.path().to_owned(),
+            changes: Changes::new(look(folder.path()).unwrap()),
+            build: None,
+            output: Arc::new(Output::standard(stop.clone())),
+            stop: stop.clone(),
+        };
+        let (renew, mut renewed) = unbounded_channel();
+        let watching = tokio::spawn(watch.run(renew));
+        let over = stop.clone();
+        let writing = tokio::spawn(async move {
+            let mut length = 0;
+            while !over.is_cancelled() {
+                length += 1;
+                std::fs::write(&log, "x".repeat(length)).unwrap();
+                sleep(SETTLING / 10).await;
+            }
+        });
+        let built = timeout(LONGEST_SETTLING * 12, renewed.recv()).await;
+        stop.cancel();
+        watching.await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(built, Ok(Some(())));
     }
 }
