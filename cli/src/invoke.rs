@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", value_parser = explain::authority)]
     pub(crate) address: Option<String>,
     /// Namespace that Catnap is installed in.
-    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system", value_parser = name::namespace)]
     pub(crate) system_namespace: String,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
