@@ -64,6 +64,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     end_on_signals(&ending)?;
     let stop = ending.stop.clone();
     let output = Arc::new(Output::standard(stop.clone()));
+    let watched = watch_folder.unwrap_or_else(|| folder.clone());
+    // Of a folder that is not there nothing ever changes.
+    anyhow::ensure!(!watch || watched.is_dir(), "--watch-folder: {} is no folder", watched.display());
     let build = build.map(|command| {
         let (folder, output, stop) = (folder.clone(), Arc::clone(&output), stop.clone());
         Build { command, folder, output, stop }
@@ -72,7 +75,6 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         build.run().await?;
     }
     // Before anything is started: whatever changes from here on is news.
-    let watched = watch_folder.unwrap_or_else(|| folder.clone());
     let seen = watch.then(|| changes::look(&watched)).transpose()?;
     let admin = Admin::listen(admin).await?;
     let session = Session::start(&function, &folder, listen, Arc::clone(&output), ending)?;

@@ -115,6 +115,17 @@ fn a_change_is_built_and_takes_over() {
 }
 
 #[test]
+fn a_folder_that_is_not_there_is_not_watched_without_a_word() {
+    let manifest = manifest("nowhere", "  command: [hello]\n");
+    let flags = ["--watch", "--watch-folder", "/no/such/folder", "--build", "echo built"];
+    let ended = catnap(&manifest).args(flags).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(error.contains("--watch-folder: /no/such/folder is no folder"), "{error}");
+    assert!(ended.stdout.is_empty(), "nothing was built: {ended:?}");
+}
+
+#[test]
 fn what_a_build_starts_ends_with_it() {
     let manifest = manifest("left", "  command: [hello]\n");
     // It holds the build's output open, as a compiler's server does that was not meant to stay.
