@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::future::join_all;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::AsyncRead;
 use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -102,10 +102,8 @@ impl Build {
     fn forward(&self, stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<()> {
         let output = Arc::clone(&self.output);
         tokio::spawn(async move {
-            let Some(stream) = stream else { return };
-            let mut lines = BufReader::new(stream).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
-                output.line(&format!("build | {}", String::from_utf8_lossy(&line)));
+            if let Some(stream) = stream {
+                output.forward("build", stream).await;
             }
         })
     }
