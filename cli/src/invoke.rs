@@ -77,6 +77,12 @@ pub(crate) enum InvokeError {
         /// Why.
         source: CallError,
     },
+    /// The API server gives no way to an activator.
+    #[error(transparent)]
+    Reach {
+        /// Why.
+        source: CallError,
+    },
     /// The body of the request cannot be read.
     #[error(transparent)]
     Data {
@@ -201,10 +207,11 @@ async fn invoke(
         return timeout(patience, exchanging).await.map_err(late)?;
     }
     let system = &arguments.system_namespace;
-    let pod = target::activator(connection, system).await.map_err(|source| InvokeError::Call { source })?;
+    let no_way = |source| InvokeError::Reach { source };
+    let pod = target::activator(connection, system).await.map_err(no_way)?;
     let pod = pod.ok_or_else(|| InvokeError::NoActivator { system: system.clone() })?;
     let stream = Box::pin(forward::to_pod(connection, system, &pod, PORT)).await;
-    let stream = stream.map_err(|source| InvokeError::Call { source })?;
+    let stream = stream.map_err(no_way)?;
     let no_stream = || InvokeError::Exchange { source: "no stream to its pod was opened".into() };
     let exchanging = exchange(stream.ok_or_else(no_stream)?, request, name, told, terminal);
     timeout(patience, exchanging).await.map_err(late)?
@@ -214,7 +221,7 @@ impl Failure for InvokeError {
     fn exit(&self) -> Exit {
         match self {
             Self::Connect { source } => source.exit(),
-            Self::Call { source } => source.exit(),
+            Self::Call { source } | Self::Reach { source } => source.exit(),
             Self::Write { source } => source.exit(),
             Self::Address { .. } | Self::NoActivator { .. } | Self::Exchange { .. } => Exit::Unreachable,
             Self::Late { .. } => Exit::TimeOver,
@@ -228,7 +235,12 @@ impl Failure for InvokeError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Connect { source } => source.advice(),
-            Self::Call { source } => source.advice(),
+            // Who writes functions seldom has rights where Catnap is.
+            Self::Reach { source } if source.is_forbidden() => Some(
+                "--address, where an activator can be reached; or a role that lets you list pods and create pods/portforward there"
+                    .to_owned(),
+            ),
+            Self::Call { source } | Self::Reach { source } => source.advice(),
             Self::NoAddress { name, namespace } => {
                 Some(format!("`catnap describe {name} --namespace {namespace}` tells what it waits for"))
             }
