@@ -59,7 +59,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { filename, listen, admin, build, watch, watch_folder } = arguments;
     let function = manifest::read(&filename)?;
-    let folder = folder_of(&filename)?;
+    let manifest = full(&filename)?;
+    // Replicas are started from there.
+    let folder = manifest.parent().unwrap_or(Path::new("/")).to_owned();
     let ending = Ending::default();
     end_on_signals(&ending)?;
     let stop = ending.stop.clone();
@@ -84,7 +86,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (renew, renewed) = mpsc::unbounded_channel();
     let watching = seen.map(|seen| {
         let changes = Changes::new(seen);
-        let watch = Watch { folder: watched, changes, build, output: Arc::clone(&output), stop };
+        let watch = Watch { folder: watched, manifest, changes, build, output: Arc::clone(&output), stop };
         tokio::spawn(watch.run(renew))
     });
     session.run(admin, renewed).await;
@@ -111,10 +113,9 @@ fn greet(output: &Output, function: &Function, address: SocketAddr, admin: Socke
     ));
 }
 
-/// The folder that the manifest is in, in full: replicas are started from there.
-fn folder_of(manifest: &Path) -> anyhow::Result<PathBuf> {
-    let full = manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))?;
-    Ok(full.parent().unwrap_or(Path::new("/")).to_owned())
+/// Where the manifest is, without links.
+fn full(manifest: &Path) -> anyhow::Result<PathBuf> {
+    manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))
 }
 
 /// The first signal ends in an orderly way, the second at once.

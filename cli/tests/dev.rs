@@ -115,6 +115,17 @@ fn a_change_is_built_and_takes_over() {
 }
 
 #[test]
+fn a_change_of_the_manifest_is_said_to_take_a_new_run() {
+    let mut run = Run::start_with(manifest("edited", "  command: [hello]\n"), &["--watch"]);
+    run.write("function.yaml", "no manifest at all");
+    run.await_line(|line| line == "function.yaml changed");
+    run.await_line(|line| line.ends_with("takes a new `catnap dev`"));
+    assert_eq!(run.get("/").status, 200);
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+}
+
+#[test]
 fn a_folder_that_is_not_there_is_not_watched_without_a_word() {
     let manifest = manifest("nowhere", "  command: [hello]\n");
     let flags = ["--watch", "--watch-folder", "/no/such/folder", "--build", "echo built"];

@@ -112,6 +112,8 @@ impl Build {
 /// Looks after the files of a folder.
 pub(crate) struct Watch {
     pub(crate) folder: PathBuf,
+    /// The Function's, in full.
+    pub(crate) manifest: PathBuf,
     /// Since the first build.
     pub(crate) changes: Changes,
     pub(crate) build: Option<Build>,
@@ -132,6 +134,13 @@ impl Watch {
                 more => format!(" and {more} more"),
             };
             self.output.line(&format!("{}{more} changed", self.named(first).display()));
+            if news.iter().any(|path| self.is_manifest(path)) {
+                self.output
+                    .line("the manifest is read at the start: what is new in it takes a new `catnap dev`");
+                if news.len() == 1 {
+                    continue;
+                }
+            }
             if !self.settle().await {
                 return;
             }
@@ -188,6 +197,11 @@ impl Watch {
         }
     }
 
+    fn is_manifest(&self, path: &Path) -> bool {
+        path.file_name() == self.manifest.file_name()
+            && path.canonicalize().is_ok_and(|full| full == self.manifest)
+    }
+
     fn named<'path>(&self, path: &'path Path) -> &'path Path {
         path.strip_prefix(&self.folder).unwrap_or(path)
     }
@@ -207,6 +221,7 @@ mod tests {
         let stop = CancellationToken::new();
         let watch = Watch {
             folder: folder.path().to_owned(),
+            manifest: folder.path().join("function.yaml"),
             changes: Changes::new(look(folder.path()).unwrap()),
             build: None,
             output: Arc::new(Output::standard(stop.clone())),
