@@ -28,9 +28,13 @@ use tokio_util::sync::CancellationToken;
 use admin::Admin;
 use changes::Changes;
 use output::Output;
+use reaper::Reaper;
 use rebuild::{Build, Watch};
 use session::{Ending, Session};
 use view::State;
+
+/// What a build gets to end in when `catnap dev` itself was killed.
+const BUILD_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Flags of `catnap dev`.
 #[derive(Debug, clap::Args)]
@@ -69,9 +73,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let watched = watch_folder.unwrap_or_else(|| folder.clone());
     // Of a folder that is not there nothing ever changes.
     anyhow::ensure!(!watch || watched.is_dir(), "--watch-folder: {} is no folder", watched.display());
-    let build = build.map(|command| {
+    let reaper = build.is_some().then(|| Reaper::start(BUILD_GRACE)).transpose()?.map(Arc::new);
+    let build = build.zip(reaper.clone()).map(|(command, reaper)| {
         let (folder, output, stop) = (folder.clone(), Arc::clone(&output), stop.clone());
-        Build { command, folder, output, stop }
+        Build { command, folder, output, stop, reaper }
     });
     if let Some(build) = &build {
         build.run().await?;
@@ -92,6 +97,9 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     session.run(admin, renewed).await;
     if let Some(watching) = watching {
         watching.await.context("the watch of the files ended badly")?;
+    }
+    if let Some(reaper) = reaper {
+        reaper.finish().await;
     }
     over.cancel();
     view.await.context("the view ended badly")?;

@@ -115,6 +115,21 @@ fn a_change_is_built_and_takes_over() {
 }
 
 #[test]
+fn a_killed_run_leaves_no_build() {
+    let manifest = manifest("unended", "  command: [hello]\n");
+    let name = manifest.name();
+    let build =
+        format!("export CATNAP_FUNCTION={name}; [ ! -e changed ] || exec sh -c 'echo begun; exec sleep 600'");
+    let mut run = Run::start_with(manifest, &["--watch", "--build", &build]);
+    run.write("changed", "");
+    run.await_line(|line| line == "build | begun");
+    assert_eq!(run.processes(), 1);
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.await_exit(), None);
+    run.await_no_processes();
+}
+
+#[test]
 fn a_change_of_the_manifest_is_said_to_take_a_new_run() {
     let mut run = Run::start_with(manifest("edited", "  command: [hello]\n"), &["--watch"]);
     run.write("function.yaml", "no manifest at all");

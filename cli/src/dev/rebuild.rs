@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::changes::{Changes, Seen, look};
 use super::output::Output;
+use super::reaper::Reaper;
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -34,6 +35,8 @@ pub(crate) struct Build {
     pub(crate) output: Arc<Output>,
     /// Ends it.
     pub(crate) stop: CancellationToken,
+    /// Ends it if we are killed.
+    pub(crate) reaper: Arc<Reaper>,
 }
 
 /// Why nothing was built.
@@ -80,8 +83,11 @@ impl Build {
             .spawn()
             .map_err(start)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(group) = group {
+            self.reaper.started(group).await;
+        }
         let told = [self.forward(child.stdout.take()), self.forward(child.stderr.take())];
-        tokio::select! {
+        let ended = tokio::select! {
             ended = child.wait() => {
                 let status = ended.map_err(start)?;
                 // What it says stands before what comes of it; what it left behind may never close its output.
@@ -96,7 +102,11 @@ impl Build {
                 let _ = child.wait().await;
                 Err(BuildError::Stopped { command: command() })
             }
+        };
+        if let Some(group) = group {
+            self.reaper.ended(group).await;
         }
+        ended
     }
 
     fn forward(&self, stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<()> {
