@@ -28,9 +28,13 @@ use tokio_util::sync::CancellationToken;
 use admin::Admin;
 use changes::Changes;
 use output::Output;
+use reaper::Reaper;
 use rebuild::{Build, Watch};
 use session::{Ending, Session};
 use view::State;
+
+/// What a build gets to end in when `catnap dev` itself was killed.
+const BUILD_GRACE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Flags of `catnap dev`.
 #[derive(Debug, clap::Args)]
@@ -59,20 +63,25 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let Arguments { filename, listen, admin, build, watch, watch_folder } = arguments;
     let function = manifest::read(&filename)?;
-    let folder = folder_of(&filename)?;
+    let manifest = full(&filename)?;
+    // Replicas are started from there.
+    let folder = manifest.parent().unwrap_or(Path::new("/")).to_owned();
     let ending = Ending::default();
     end_on_signals(&ending)?;
     let stop = ending.stop.clone();
     let output = Arc::new(Output::standard(stop.clone()));
-    let build = build.map(|command| {
+    let watched = watch_folder.unwrap_or_else(|| folder.clone());
+    // Of a folder that is not there nothing ever changes.
+    anyhow::ensure!(!watch || watched.is_dir(), "--watch-folder: {} is no folder", watched.display());
+    let reaper = build.is_some().then(|| Reaper::start(BUILD_GRACE)).transpose()?.map(Arc::new);
+    let build = build.zip(reaper.clone()).map(|(command, reaper)| {
         let (folder, output, stop) = (folder.clone(), Arc::clone(&output), stop.clone());
-        Build { command, folder, output, stop }
+        Build { command, folder, output, stop, reaper }
     });
     if let Some(build) = &build {
         build.run().await?;
     }
     // Before anything is started: whatever changes from here on is news.
-    let watched = watch_folder.unwrap_or_else(|| folder.clone());
     let seen = watch.then(|| changes::look(&watched)).transpose()?;
     let admin = Admin::listen(admin).await?;
     let session = Session::start(&function, &folder, listen, Arc::clone(&output), ending)?;
@@ -82,12 +91,15 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (renew, renewed) = mpsc::unbounded_channel();
     let watching = seen.map(|seen| {
         let changes = Changes::new(seen);
-        let watch = Watch { folder: watched, changes, build, output: Arc::clone(&output), stop };
+        let watch = Watch { folder: watched, manifest, changes, build, output: Arc::clone(&output), stop };
         tokio::spawn(watch.run(renew))
     });
     session.run(admin, renewed).await;
     if let Some(watching) = watching {
         watching.await.context("the watch of the files ended badly")?;
+    }
+    if let Some(reaper) = reaper {
+        reaper.finish().await;
     }
     over.cancel();
     view.await.context("the view ended badly")?;
@@ -109,10 +121,9 @@ fn greet(output: &Output, function: &Function, address: SocketAddr, admin: Socke
     ));
 }
 
-/// The folder that the manifest is in, in full: replicas are started from there.
-fn folder_of(manifest: &Path) -> anyhow::Result<PathBuf> {
-    let full = manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))?;
-    Ok(full.parent().unwrap_or(Path::new("/")).to_owned())
+/// Where the manifest is, without links.
+fn full(manifest: &Path) -> anyhow::Result<PathBuf> {
+    manifest.canonicalize().with_context(|| format!("cannot find {}", manifest.display()))
 }
 
 /// The first signal ends in an orderly way, the second at once.

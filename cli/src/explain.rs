@@ -19,6 +19,8 @@ use tokio::time::timeout;
 use crate::connection::{ConnectionArguments, ConnectionError};
 use crate::exit::{Exit, Failure};
 use crate::inside::{self, InsideError};
+use crate::name;
+use crate::terminal::printable;
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -36,7 +38,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", value_parser = authority)]
     pub(crate) autoscaler: Option<String>,
     /// Namespace Catnap is installed in.
-    #[arg(long, default_value = "catnap-system")]
+    #[arg(long, default_value = "catnap-system", value_parser = name::namespace)]
     pub(crate) system_namespace: String,
     /// Name of the Lease that the leading autoscaler holds.
     #[arg(long, default_value = "catnap-autoscaler")]
@@ -141,7 +143,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
     let text = if json {
         serde_json::to_string_pretty(&revisions).map_err(|source| ExplainError::Answer { source })? + "\n"
     } else {
-        revisions.iter().map(ToString::to_string).collect()
+        let text: String = revisions.iter().map(ToString::to_string).collect();
+        printable(&text).into_owned()
     };
     match io::stdout().write_all(text.as_bytes()) {
         // Who listened has seen enough.
@@ -177,7 +180,7 @@ async fn ask(authority: &str, namespace: &str, function: &str) -> Result<Bytes, 
 
 fn function_name(text: &str) -> Result<String, String> {
     match text.split_once('/') {
-        Some(("function" | "functions" | "catfn", name)) if !name.is_empty() => Ok(name.to_owned()),
+        Some(("function" | "functions" | "catfn", name)) if !name.is_empty() => name::function(text),
         _ => Err("write function/NAME".to_owned()),
     }
 }

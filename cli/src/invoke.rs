@@ -56,7 +56,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "URL", value_parser = explain::authority)]
     pub(crate) address: Option<String>,
     /// Namespace that Catnap is installed in.
-    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system", value_parser = name::namespace)]
     pub(crate) system_namespace: String,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
@@ -74,6 +74,12 @@ pub(crate) enum InvokeError {
     /// The API server was asked in vain.
     #[error(transparent)]
     Call {
+        /// Why.
+        source: CallError,
+    },
+    /// The API server gives no way to an activator.
+    #[error(transparent)]
+    Reach {
         /// Why.
         source: CallError,
     },
@@ -201,10 +207,11 @@ async fn invoke(
         return timeout(patience, exchanging).await.map_err(late)?;
     }
     let system = &arguments.system_namespace;
-    let pod = target::activator(connection, system).await.map_err(|source| InvokeError::Call { source })?;
+    let no_way = |source| InvokeError::Reach { source };
+    let pod = target::activator(connection, system).await.map_err(no_way)?;
     let pod = pod.ok_or_else(|| InvokeError::NoActivator { system: system.clone() })?;
     let stream = Box::pin(forward::to_pod(connection, system, &pod, PORT)).await;
-    let stream = stream.map_err(|source| InvokeError::Call { source })?;
+    let stream = stream.map_err(no_way)?;
     let no_stream = || InvokeError::Exchange { source: "no stream to its pod was opened".into() };
     let exchanging = exchange(stream.ok_or_else(no_stream)?, request, name, told, terminal);
     timeout(patience, exchanging).await.map_err(late)?
@@ -214,7 +221,7 @@ impl Failure for InvokeError {
     fn exit(&self) -> Exit {
         match self {
             Self::Connect { source } => source.exit(),
-            Self::Call { source } => source.exit(),
+            Self::Call { source } | Self::Reach { source } => source.exit(),
             Self::Write { source } => source.exit(),
             Self::Address { .. } | Self::NoActivator { .. } | Self::Exchange { .. } => Exit::Unreachable,
             Self::Late { .. } => Exit::TimeOver,
@@ -228,7 +235,12 @@ impl Failure for InvokeError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Connect { source } => source.advice(),
-            Self::Call { source } => source.advice(),
+            // Who writes functions seldom has rights where Catnap is.
+            Self::Reach { source } if source.is_forbidden() => Some(
+                "--address, where an activator can be reached; or a role that lets you list pods and create pods/portforward there"
+                    .to_owned(),
+            ),
+            Self::Call { source } | Self::Reach { source } => source.advice(),
             Self::NoAddress { name, namespace } => {
                 Some(format!("`catnap describe {name} --namespace {namespace}` tells what it waits for"))
             }

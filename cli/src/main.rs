@@ -196,6 +196,22 @@ mod tests {
         Arguments::command().debug_assert();
     }
 
+    /// They become parts of the path that the API server, or the autoscaler, is asked for.
+    #[test]
+    fn names_that_would_lead_elsewhere_are_refused() {
+        let parsed = |words: &str| Arguments::try_parse_from(words.split(' ')).map(drop);
+        for command in ["describe hello", "explain function/hello", "install check", "invoke hello"]
+            .map(|it| format!("catnap {it}"))
+        {
+            assert!(parsed(&format!("{command} --system-namespace catnap-system")).is_ok(), "{command}");
+            for namespace in ["../kube-system", "a/b", "A", "a?b"] {
+                let refused = parsed(&format!("{command} --system-namespace {namespace}"));
+                assert!(refused.is_err(), "{command} in {namespace}");
+            }
+        }
+        assert!(parsed("catnap explain function/hello&function=other/hello").is_err());
+    }
+
     #[test]
     fn as_a_plugin_it_is_called_what_people_type() {
         assert_eq!(

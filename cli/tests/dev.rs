@@ -115,6 +115,55 @@ fn a_change_is_built_and_takes_over() {
 }
 
 #[test]
+fn a_killed_run_leaves_no_build() {
+    let manifest = manifest("unended", "  command: [hello]\n");
+    let name = manifest.name();
+    let build =
+        format!("export CATNAP_FUNCTION={name}; [ ! -e changed ] || exec sh -c 'echo begun; exec sleep 600'");
+    let mut run = Run::start_with(manifest, &["--watch", "--build", &build]);
+    run.write("changed", "");
+    run.await_line(|line| line == "build | begun");
+    assert_eq!(run.processes(), 1);
+    run.signal(Signal::SIGKILL);
+    assert_eq!(run.await_exit(), None);
+    run.await_no_processes();
+}
+
+#[test]
+fn a_change_of_the_manifest_is_said_to_take_a_new_run() {
+    let mut run = Run::start_with(manifest("edited", "  command: [hello]\n"), &["--watch"]);
+    run.write("function.yaml", "no manifest at all");
+    run.await_line(|line| line == "function.yaml changed");
+    run.await_line(|line| line.ends_with("takes a new `catnap dev`"));
+    assert_eq!(run.get("/").status, 200);
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_not_watched_without_a_word() {
+    let manifest = manifest("nowhere", "  command: [hello]\n");
+    let flags = ["--watch", "--watch-folder", "/no/such/folder", "--build", "echo built"];
+    let ended = catnap(&manifest).args(flags).output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&ended.stderr);
+    assert!(error.contains("--watch-folder: /no/such/folder is no folder"), "{error}");
+    assert!(ended.stdout.is_empty(), "nothing was built: {ended:?}");
+}
+
+#[test]
+fn what_a_build_starts_ends_with_it() {
+    let manifest = manifest("left", "  command: [hello]\n");
+    // It holds the build's output open, as a compiler's server does that was not meant to stay.
+    let build = format!("CATNAP_FUNCTION={} sleep 600 & echo built", manifest.name());
+    let mut run = Run::start_with(manifest, &["--build", &build]);
+    run.await_no_processes();
+    assert_eq!(run.get("/").status, 200);
+    run.signal(Signal::SIGINT);
+    assert_eq!(run.await_exit(), Some(0));
+}
+
+#[test]
 fn a_first_build_that_fails_ends_the_run() {
     let manifest = manifest("unbuilt", "  command: [hello]\n");
     let ended = catnap(&manifest).args(["--build", "echo no luck; exit 3"]).output().unwrap();

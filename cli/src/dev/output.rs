@@ -6,8 +6,11 @@
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
 
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio_util::sync::CancellationToken;
 
+/// Bytes of a line of a process that are kept before they are written; a longer one is broken.
+const LONGEST_LINE: u64 = 1 << 20;
 /// Back to the first column, and clear to the end of the line.
 const REDRAW: &str = "\r\x1b[K";
 
@@ -50,6 +53,21 @@ impl Output {
                 writeln!(state.to, "{line}")
             }
         });
+    }
+
+    /// Writes what a process says, each line with its name before it, until it says nothing more.
+    pub(crate) async fn forward(&self, name: &str, stream: impl AsyncRead + Unpin) {
+        let mut stream = BufReader::new(stream);
+        let mut line = Vec::new();
+        loop {
+            let read = (&mut stream).take(LONGEST_LINE).read_until(b'\n', &mut line).await;
+            if !matches!(read, Ok(1..)) {
+                return;
+            }
+            let said = line.strip_suffix(b"\n").unwrap_or(&line);
+            self.line(&format!("{name} | {}", String::from_utf8_lossy(said)));
+            line.clear();
+        }
     }
 
     /// Redraws the status line on a terminal; elsewhere it is a line like others.
@@ -128,6 +146,22 @@ mod tests {
         output.line("woken");
         output.end_status();
         assert_eq!(screen.text(), "zero\nwoken\n");
+    }
+
+    #[tokio::test]
+    async fn what_a_process_says_is_lines_and_one_that_does_not_end_is_broken() {
+        let screen = Screen::default();
+        let output = Output::new(Box::new(screen.clone()), false, CancellationToken::new());
+        output.forward("hello", &b"one\n\ntwo\xff"[..]).await;
+        assert_eq!(screen.text(), "hello | one\nhello | \nhello | two\u{fffd}\n");
+
+        let screen = Screen::default();
+        let output = Output::new(Box::new(screen.clone()), false, CancellationToken::new());
+        let endless = tokio::io::repeat(b'x').take(LONGEST_LINE * 2 + 1);
+        output.forward("hello", endless).await;
+        let longest = usize::try_from(LONGEST_LINE).unwrap();
+        let lengths: Vec<_> = screen.text().lines().map(|line| line.len() - "hello | ".len()).collect();
+        assert_eq!(lengths, [longest, longest, 1]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! The process that outlives a killed `catnap dev` by just long enough to end its replicas.
+//! The process that outlives a killed `catnap dev` by just long enough to end its replicas and builds.
 //!
-//! It reads the process groups of replicas from a pipe: `+<group>` when one starts, `-<group>` when it has ended. When the
+//! It reads the process groups of both from a pipe: `+<group>` when one starts, `-<group>` when it has ended. When the
 //! pipe closes, however `catnap dev` ended, what is left gets SIGTERM and after the grace SIGKILL. (`PR_SET_PDEATHSIG` would need
 //! unsafe code between fork and exec, and reaches no grandchildren.)
 

@@ -8,15 +8,16 @@ use std::time::Duration;
 use futures::future::join_all;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::AsyncRead;
 use tokio::process::Command;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::changes::{Changes, Seen, look};
 use super::output::Output;
+use super::reaper::Reaper;
 
 /// How often files are looked at.
 const INTERVAL: Duration = Duration::from_millis(500);
@@ -24,6 +25,8 @@ const INTERVAL: Duration = Duration::from_millis(500);
 const LAST_OUTPUT: Duration = Duration::from_secs(1);
 /// An editor or a checkout that writes several files is through when nothing changed for so long.
 const SETTLING: Duration = Duration::from_millis(100);
+/// Longest wait for that: what writes all the time, such as a function its log, keeps nobody from building.
+const LONGEST_SETTLING: Duration = Duration::from_secs(5);
 
 /// A shell command, and where it runs.
 pub(crate) struct Build {
@@ -32,6 +35,8 @@ pub(crate) struct Build {
     pub(crate) output: Arc<Output>,
     /// Ends it.
     pub(crate) stop: CancellationToken,
+    /// Ends it if we are killed.
+    pub(crate) reaper: Arc<Reaper>,
 }
 
 /// Why nothing was built.
@@ -78,12 +83,17 @@ impl Build {
             .spawn()
             .map_err(start)?;
         let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+        if let Some(group) = group {
+            self.reaper.started(group).await;
+        }
         let told = [self.forward(child.stdout.take()), self.forward(child.stderr.take())];
-        tokio::select! {
+        let ended = tokio::select! {
             ended = child.wait() => {
                 let status = ended.map_err(start)?;
                 // What it says stands before what comes of it; what it left behind may never close its output.
                 let _ = timeout(LAST_OUTPUT, join_all(told)).await;
+                // With each build there would be one more of those. Nothing is left of most.
+                let _ = group.map(|group| killpg(group, Signal::SIGKILL));
                 if status.success() { Ok(()) } else { Err(BuildError::Failed { command: command(), status }) }
             }
             () = self.stop.cancelled() => {
@@ -92,16 +102,18 @@ impl Build {
                 let _ = child.wait().await;
                 Err(BuildError::Stopped { command: command() })
             }
+        };
+        if let Some(group) = group {
+            self.reaper.ended(group).await;
         }
+        ended
     }
 
     fn forward(&self, stream: Option<impl AsyncRead + Send + Unpin + 'static>) -> JoinHandle<()> {
         let output = Arc::clone(&self.output);
         tokio::spawn(async move {
-            let Some(stream) = stream else { return };
-            let mut lines = BufReader::new(stream).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
-                output.line(&format!("build | {}", String::from_utf8_lossy(&line)));
+            if let Some(stream) = stream {
+                output.forward("build", stream).await;
             }
         })
     }
@@ -110,6 +122,8 @@ impl Build {
 /// Looks after the files of a folder.
 pub(crate) struct Watch {
     pub(crate) folder: PathBuf,
+    /// The Function's, in full.
+    pub(crate) manifest: PathBuf,
     /// Since the first build.
     pub(crate) changes: Changes,
     pub(crate) build: Option<Build>,
@@ -130,6 +144,13 @@ impl Watch {
                 more => format!(" and {more} more"),
             };
             self.output.line(&format!("{}{more} changed", self.named(first).display()));
+            if news.iter().any(|path| self.is_manifest(path)) {
+                self.output
+                    .line("the manifest is read at the start: what is new in it takes a new `catnap dev`");
+                if news.len() == 1 {
+                    continue;
+                }
+            }
             if !self.settle().await {
                 return;
             }
@@ -148,11 +169,18 @@ impl Watch {
         }
     }
 
-    /// Waits until one look finds nothing new; false when it is stopped, or there is too much to look at.
+    /// Waits until one look finds nothing new, but not for ever; false when it is stopped, or there is too much to look at.
     async fn settle(&mut self) -> bool {
+        let end = Instant::now() + LONGEST_SETTLING;
         while self.waits(SETTLING).await {
             let Some(now) = self.look().await else { return false };
-            if self.changes.since(now).is_empty() {
+            let news = self.changes.since(now);
+            let Some(first) = news.first() else { return true };
+            if Instant::now() >= end {
+                let name = self.named(first).display();
+                self.output.line(&format!(
+                    "{name} changes all the time; what the function writes belongs into another folder"
+                ));
                 return true;
             }
         }
@@ -179,7 +207,51 @@ impl Watch {
         }
     }
 
+    fn is_manifest(&self, path: &Path) -> bool {
+        path.file_name() == self.manifest.file_name()
+            && path.canonicalize().is_ok_and(|full| full == self.manifest)
+    }
+
     fn named<'path>(&self, path: &'path Path) -> &'path Path {
         path.strip_prefix(&self.folder).unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_that_changes_all_the_time_keeps_nobody_from_building() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("log");
+        std::fs::write(&log, "").unwrap();
+        let stop = CancellationToken::new();
+        let watch = Watch {
+            folder: folder.path().to_owned(),
+            manifest: folder.path().join("function.yaml"),
+            changes: Changes::new(look(folder.path()).unwrap()),
+            build: None,
+            output: Arc::new(Output::standard(stop.clone())),
+            stop: stop.clone(),
+        };
+        let (renew, mut renewed) = unbounded_channel();
+        let watching = tokio::spawn(watch.run(renew));
+        let over = stop.clone();
+        let writing = tokio::spawn(async move {
+            let mut length = 0;
+            while !over.is_cancelled() {
+                length += 1;
+                std::fs::write(&log, "x".repeat(length)).unwrap();
+                sleep(SETTLING / 10).await;
+            }
+        });
+        let built = timeout(LONGEST_SETTLING * 12, renewed.recv()).await;
+        stop.cancel();
+        watching.await.unwrap();
+        writing.await.unwrap();
+        assert_eq!(built, Ok(Some(())));
     }
 }

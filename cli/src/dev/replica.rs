@@ -12,7 +12,7 @@ use catnap_wire::PodUid;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::AsyncRead;
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, sleep, timeout};
@@ -161,10 +161,7 @@ impl Replica {
         let Some(stream) = stream else { return };
         let (uid, output) = (Arc::clone(&self.uid), Arc::clone(&self.output));
         tokio::spawn(async move {
-            let mut lines = BufReader::new(stream).split(b'\n');
-            while let Ok(Some(line)) = lines.next_segment().await {
-                output.line(&format!("{uid} | {}", String::from_utf8_lossy(&line)));
-            }
+            output.forward(&uid, stream).await;
         });
     }
 

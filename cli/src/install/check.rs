@@ -13,6 +13,7 @@ mod read;
 use crate::connection::call::CallError;
 use crate::connection::{Connection, ConnectionArguments, ConnectionError};
 use crate::exit::{Exit, Failure};
+use crate::name;
 use crate::output::{NotationError, PageFormat};
 use crate::terminal::{Terminal, WriteError};
 use finding::{Finding, Page, State};
@@ -25,7 +26,7 @@ const INSTALL: &str = "helm install catnap charts/catnap --create-namespace --wa
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Arguments {
     /// Namespace that Catnap is, or is to be, installed in; --namespace says whose Functions are counted instead of all.
-    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system")]
+    #[arg(long, value_name = "NAMESPACE", default_value = "catnap-system", value_parser = name::namespace)]
     pub(crate) system_namespace: String,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]

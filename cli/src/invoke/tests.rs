@@ -192,6 +192,20 @@ async fn without_a_way_it_is_said_what_is_missing() {
 }
 
 #[tokio::test]
+async fn who_may_not_look_for_an_activator_is_told_of_the_other_way() {
+    let api = cluster();
+    api.fail_next("GET", "pods", 403, "Forbidden", "no role of yours has it");
+    let (connection, arguments) = (connection::fake(&api), parsed(&[]).unwrap());
+    let mut fake = FakeTerminal::piped();
+    let ended = invoke(&arguments, &connection, io::empty(), &mut fake.terminal).await;
+    let error = ended.unwrap_err();
+    assert_eq!(error.to_string(), "you may not list pods in namespace catnap-system");
+    assert_eq!(error.exit(), Exit::NotAllowed);
+    let advice = error.advice().unwrap();
+    assert!(advice.starts_with("--address") && advice.contains("pods/portforward"), "{advice}");
+}
+
+#[tokio::test]
 async fn an_activator_that_is_ready_and_stays_is_asked() {
     let api = FakeApi::default();
     let pod = |name: &str, component: &str, ready: &str| {

@@ -35,6 +35,11 @@ pub(crate) fn manifest(prefix: &str, spec: &str) -> Manifest {
 }
 
 impl Manifest {
+    /// The function's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Writes a file beside it.
     pub(crate) fn write(&self, name: &str, text: &str) {
         std::fs::write(self.path.with_file_name(name), text).unwrap();

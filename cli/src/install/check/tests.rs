@@ -323,6 +323,33 @@ async fn a_definition_that_is_not_this_builds_is_told() {
     }
 }
 
+/// Who is told that all is well and then fails half-way has an installation to mend.
+#[test]
+fn rights_are_asked_for_every_kind_that_the_chart_makes() {
+    let text = include_str!("../../../../deploy/catnap.yaml");
+    let mut kinds = std::collections::BTreeSet::new();
+    for object in catnap_cli::manifest::objects(std::path::Path::new("catnap.yaml"), text).unwrap() {
+        let (version, kind) = (object["apiVersion"].as_str().unwrap(), object["kind"].as_str().unwrap());
+        let group = version.split_once('/').map_or("", |(group, _)| group);
+        let stem = kind.to_lowercase();
+        let plural = match stem.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None if stem.ends_with('s') => format!("{stem}es"),
+            None => format!("{stem}s"),
+        };
+        // Helm is told to make it, or finds it.
+        if kind != "Namespace" {
+            kinds.insert((group.to_owned(), plural, object["metadata"]["namespace"].is_string()));
+        }
+    }
+    assert!(kinds.len() > 10, "{kinds:?}");
+    let is_missing = |(group, plural, inside): &&(String, String, bool)| {
+        !read::CREATED.iter().any(|asked| *asked == (group.as_str(), plural.as_str(), *inside))
+    };
+    let missing: Vec<_> = kinds.iter().filter(is_missing).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 #[tokio::test]
 async fn rights_that_are_missing_before_the_installation_keep_it_from_being_made() {
     let api = fresh();
