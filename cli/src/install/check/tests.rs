@@ -344,7 +344,7 @@ fn rights_are_asked_for_every_kind_that_the_chart_makes() {
     }
     assert!(kinds.len() > 10, "{kinds:?}");
     let is_missing = |(group, plural, inside): &&(String, String, bool)| {
-        !read::CREATED.iter().any(|asked| *asked == (group.as_str(), plural.as_str(), *inside))
+        !read::CREATED.contains(&(group.as_str(), plural.as_str(), *inside))
     };
     let missing: Vec<_> = kinds.iter().filter(is_missing).collect();
     assert!(missing.is_empty(), "{missing:?}");
