@@ -174,9 +174,10 @@ impl Session {
                     self.activator.probed(&revision, &pod, answered);
                 }
                 Some(()) = renew.recv() => {
-                    self.output.line("what is new takes over; requests wait for it");
                     self.fleet.renew();
                     self.pods_changed();
+                    // Only now no request meets what was before.
+                    self.output.line("what is new takes over; requests wait for it");
                 }
                 () = sleep_until(next_tick) => {}
                 _ = leader_ticks.tick() => {
