@@ -1,10 +1,11 @@
 //! The page that begins with a cluster without Catnap and ends with one.
 
 use catnap_e2e::book::follow;
-use catnap_e2e::fixture::{Needs, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::fixture::{Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
 use catnap_e2e::functions::PATIENCE;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::ListParams};
+use tokio::net::TcpStream;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn running_a_cluster() {
@@ -22,6 +23,12 @@ async fn running_a_cluster() {
             failed => failed,
         };
         test.installation().install(&[]).await?;
+        // Its Services are others than before, of which the nodes know a moment later.
+        eventually("the new Services lead somewhere", PATIENCE, async || {
+            let address = Resolver::new(test.client.clone()).activator().await?;
+            Ok(TcpStream::connect(address).await.ok().map(drop))
+        })
+        .await?;
         followed
     })
     .await;
