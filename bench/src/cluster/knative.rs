@@ -8,6 +8,8 @@ use std::time::Duration;
 use anyhow::Context;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams};
 use serde_json::json;
@@ -137,7 +139,9 @@ async fn accept(ingresses: &Api<DynamicObject>, name: &str) -> anyhow::Result<()
     if ingress.data["status"]["observedGeneration"].as_i64() == generation {
         return Ok(());
     }
-    let condition = |kind: &str| json!({"type": kind, "status": "True"});
+    // Their definition wants a time of each.
+    let now = Time(Timestamp::now());
+    let condition = |kind: &str| json!({"type": kind, "status": "True", "lastTransitionTime": now});
     let balancer = json!({"ingress": [{"domainInternal": ACTIVATOR}]});
     let status = json!({"status": {
         "observedGeneration": generation,
