@@ -16,12 +16,13 @@ use hyper::{Method, StatusCode, Uri};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::cluster::ClusterError;
 use crate::connection::call::{CallError, Said};
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::connection::{Connection, ConnectionArguments};
 use crate::exit::{Exit, Failure};
 use crate::functions::Functions;
-use crate::terminal::{Terminal, WriteError};
-use crate::{explain, forward, name};
+use crate::terminal::Terminal;
+use crate::{cluster, explain, forward, name};
 use exchange::{Told, exchange};
 use request::{DataError, Header};
 
@@ -65,17 +66,11 @@ pub(crate) struct Arguments {
 /// Why there is no answer, or none of the good ones.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InvokeError {
-    /// No cluster.
+    /// The cluster cannot be asked, or nobody reads the answer.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The API server was asked in vain.
-    #[error(transparent)]
-    Call {
-        /// Why.
-        source: CallError,
+        source: ClusterError,
     },
     /// The API server gives no way to an activator.
     #[error(transparent)]
@@ -158,18 +153,12 @@ pub(crate) enum InvokeError {
         /// Of the answer.
         status: StatusCode,
     },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// Sends the request, and writes the body of its answer to standard output.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), InvokeError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| InvokeError::Connect { source })?;
+    let connection = cluster::connect(&arguments.connection).await;
+    let connection = connection.map_err(|source| InvokeError::Cluster { source })?;
     let invoked = Box::pin(invoke(&arguments, &connection, io::stdin(), terminal)).await;
     terminal.clear_progress();
     invoked
@@ -182,7 +171,8 @@ async fn invoke(
     terminal: &mut Terminal,
 ) -> Result<(), InvokeError> {
     let name = &arguments.name;
-    let found = Functions::new(connection).get(name).await.map_err(|source| InvokeError::Call { source })?;
+    let found = Functions::new(connection).get(name).await.map_err(|source| ClusterError::Call { source });
+    let found = found.map_err(|source| InvokeError::Cluster { source })?;
     let namespace = &connection.namespace;
     let no_address = || InvokeError::NoAddress { name: name.clone(), namespace: namespace.clone() };
     let host = target::host(&found);
@@ -220,9 +210,8 @@ async fn invoke(
 impl Failure for InvokeError {
     fn exit(&self) -> Exit {
         match self {
-            Self::Connect { source } => source.exit(),
-            Self::Call { source } | Self::Reach { source } => source.exit(),
-            Self::Write { source } => source.exit(),
+            Self::Cluster { source } => source.exit(),
+            Self::Reach { source } => source.exit(),
             Self::Address { .. } | Self::NoActivator { .. } | Self::Exchange { .. } => Exit::Unreachable,
             Self::Late { .. } => Exit::TimeOver,
             Self::Refused { known, .. } => exit_of(*known),
@@ -234,13 +223,13 @@ impl Failure for InvokeError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Connect { source } => source.advice(),
+            Self::Cluster { source } => source.advice(),
             // Who writes functions seldom has rights where Catnap is.
             Self::Reach { source } if source.is_forbidden() => Some(
                 "--address, where an activator can be reached; or a role that lets you list pods and create pods/portforward there"
                     .to_owned(),
             ),
-            Self::Call { source } | Self::Reach { source } => source.advice(),
+            Self::Reach { source } => source.advice(),
             Self::NoAddress { name, namespace } => {
                 Some(format!("`catnap describe {name} --namespace {namespace}` tells what it waits for"))
             }

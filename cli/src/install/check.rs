@@ -10,12 +10,12 @@ mod functions;
 mod parts;
 mod read;
 
-use crate::connection::call::CallError;
-use crate::connection::{Connection, ConnectionArguments, ConnectionError};
+use crate::cluster::ClusterError;
+use crate::connection::{Connection, ConnectionArguments};
 use crate::exit::{Exit, Failure};
 use crate::name;
-use crate::output::{NotationError, PageFormat};
-use crate::terminal::{Terminal, WriteError};
+use crate::output::PageFormat;
+use crate::terminal::Terminal;
 use finding::{Finding, Page, State};
 use read::Facts;
 
@@ -38,17 +38,11 @@ pub(crate) struct Arguments {
 /// What keeps the check from being passed, or from being made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CheckError {
-    /// No cluster.
+    /// The cluster cannot be asked, or what it says not be shown.
     #[error(transparent)]
-    Connect {
+    Cluster {
         /// Why.
-        source: ConnectionError,
-    },
-    /// The API server says nothing at all.
-    #[error(transparent)]
-    Call {
-        /// Why.
-        source: CallError,
+        source: ClusterError,
     },
     /// Checks that are not passed.
     #[error("{failed} of {all} checks are not passed")]
@@ -64,25 +58,16 @@ pub(crate) enum CheckError {
         /// Where it was looked for.
         system: String,
     },
-    /// Not in that form.
-    #[error(transparent)]
-    Notation {
-        /// Why.
-        source: NotationError,
-    },
-    /// Nobody reads it.
-    #[error(transparent)]
-    Write {
-        /// Why.
-        source: WriteError,
-    },
 }
 
 /// Checks, and shows what was found.
 pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), CheckError> {
-    let connection = arguments.connection.clone().connect().await;
-    let connection = connection.map_err(|source| CheckError::Connect { source })?;
+    let connection = crate::cluster::connect(&arguments.connection).await.map_err(failed)?;
     Box::pin(check(&arguments, &connection, terminal)).await
+}
+
+fn failed(source: ClusterError) -> CheckError {
+    CheckError::Cluster { source }
 }
 
 async fn check(
@@ -93,14 +78,16 @@ async fn check(
     let system = &arguments.system_namespace;
     let of = arguments.connection.namespace.as_deref();
     let facts = Box::pin(read::facts(connection, system, of)).await;
-    let facts = facts.map_err(|source| CheckError::Call { source })?;
+    let facts = facts.map_err(|source| ClusterError::Call { source }).map_err(failed)?;
     let look = terminal.look();
     let page = page(&facts, system, look.now);
     let text = match arguments.output.notation() {
-        Some(notation) => notation.text(&page).map_err(|source| CheckError::Notation { source })?,
+        Some(notation) => {
+            notation.text(&page).map_err(|source| ClusterError::Notation { source }).map_err(failed)?
+        }
         None => page.text(look),
     };
-    terminal.write(&text).map_err(|source| CheckError::Write { source })?;
+    crate::cluster::write(terminal, &text).map_err(failed)?;
     match page.failed() {
         0 if page.installed => Ok(()),
         0 => Err(CheckError::NotInstalled { system: system.clone() }),
@@ -137,24 +124,18 @@ fn absent(facts: &Facts, system: &str) -> Finding {
 }
 
 impl Failure for CheckError {
-    fn exit(&self) -> Exit {
+    fn inner(&self) -> Option<&dyn Failure> {
         match self {
-            Self::Connect { source } => source.exit(),
-            Self::Call { source } => source.exit(),
-            Self::Write { source } => source.exit(),
-            Self::NotInstalled { .. } => Exit::NotFound,
-            Self::Failed { .. } | Self::Notation { .. } => Exit::Failed,
+            Self::Cluster { source } => Some(source),
+            // What was found says what to do.
+            Self::Failed { .. } | Self::NotInstalled { .. } => None,
         }
     }
 
-    fn advice(&self) -> Option<String> {
+    fn exit(&self) -> Exit {
         match self {
-            Self::Connect { source } => source.advice(),
-            Self::Call { source } => source.advice(),
-            // What was found says it.
-            Self::Failed { .. } | Self::NotInstalled { .. } | Self::Notation { .. } | Self::Write { .. } => {
-                None
-            }
+            Self::NotInstalled { .. } => Exit::NotFound,
+            _ => self.inner().map_or(Exit::Failed, Failure::exit),
         }
     }
 }

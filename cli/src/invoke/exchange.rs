@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::InvokeError;
 use super::timing::Waited;
+use crate::cluster::ClusterError;
 use crate::connection::call::Said;
 use crate::terminal::Terminal;
 
@@ -59,7 +60,8 @@ pub(super) async fn exchange(
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| failed(error.into()))?;
         if let Some(data) = frame.data_ref() {
-            terminal.write_bytes(data).map_err(|source| InvokeError::Write { source })?;
+            let written = terminal.write_bytes(data).map_err(|source| ClusterError::Write { source });
+            written.map_err(|source| InvokeError::Cluster { source })?;
         }
     }
     if status.is_client_error() || status.is_server_error() {
