@@ -18,6 +18,8 @@ use tokio::time::timeout;
 use super::*;
 use crate::metrics::Metrics;
 
+mod several;
+
 /// Longest that anything here may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
