@@ -76,8 +76,10 @@ impl Slots {
             usable: BTreeSet::new(),
             waiting: VecDeque::new(),
         };
-        for OpenExchanges { pod, count } in open {
-            *follower.open.entry(PodUid::clone(pod)).or_default() += count;
+        // One that has nothing open has nothing to give back.
+        for OpenExchanges { pod, count } in open.iter().filter(|open| open.count > 0) {
+            let of_pod = follower.open.entry(PodUid::clone(pod)).or_default();
+            *of_pod = of_pod.saturating_add(*count);
             self.counts.add(pod, *count);
         }
         if let Some(peer) = self.peers.get_mut(from) {
