@@ -1,10 +1,14 @@
 use std::future::poll_fn;
 
+use bytes::BytesMut;
 use futures::stream;
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use rstest::rstest;
 
 use super::*;
+use crate::http1::chunked::Decoded;
+use crate::http1::coding::Coding;
+use crate::http1::head::Length;
 
 /// What is written of a body of these pieces, and how that ends.
 async fn written(delimited: Delimited, pieces: &[&'static str]) -> (String, bool) {
@@ -52,4 +56,38 @@ async fn a_body_without_a_length_is_as_long_as_it_is() {
     assert_eq!(written(Delimited::Close, &["he", "llo"]).await, ("hello".into(), true));
     let chunks = "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n";
     assert_eq!(written(Delimited::Chunks, &["he", "llo"]).await, (chunks.into(), true));
+}
+
+/// Large pieces are written from where they were read.
+#[rstest]
+#[case(Length::Known(16_384), Delimited::Length(16_384))]
+#[case(Length::Known(16_384), Delimited::Chunks)]
+#[case(Length::UntilClose, Delimited::Close)]
+#[case(Length::Chunked, Delimited::ChunksAndTrailers)]
+#[tokio::test]
+async fn a_body_is_not_copied_on_its_way(#[case] length: Length, #[case] delimited: Delimited) {
+    let body = vec![b'x'; 16_384];
+    let mut read = BytesMut::new();
+    if length == Length::Chunked {
+        read.extend_from_slice(b"4000\r\n");
+    }
+    read.extend_from_slice(&body);
+    let begin = read.as_ptr().addr() + read.len() - body.len();
+    let mut coding = Coding::new(length);
+    let Ok(Decoded::Data(piece)) = coding.decode(&mut read) else { panic!("no piece") };
+    let mut outgoing = Outgoing::default();
+    outgoing.begin(|_, _| delimited, Full::new(piece));
+    let mut written = Vec::new();
+    let sent = poll_fn(|context| {
+        outgoing.poll(context, |_, slices| {
+            written.extend(slices.iter().map(|slice| (slice.as_ptr().addr(), slice.len())));
+            Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        })
+    })
+    .await;
+    assert!(sent.is_ok(), "{sent:?}");
+    assert!(written.contains(&(begin, body.len())), "{begin}: {written:?}");
+    let others: usize =
+        written.iter().filter(|piece| **piece != (begin, body.len())).map(|(_, size)| size).sum();
+    assert!(others < 32, "all else is what is around chunks: {written:?}");
 }
