@@ -47,6 +47,31 @@ async fn a_request_that_cannot_be_routed_is_told_why() {
 }
 
 #[tokio::test]
+async fn only_the_authority_says_which_function_is_asked() {
+    // What a trusted proxy says of its client is for the function.
+    let bed = Bed::configured(|config| config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()]);
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    for field in [
+        "X-Forwarded-Host: hello.default",
+        "Forwarded: for=10.0.0.1;host=hello.default",
+        "X-Host: hello.default",
+        "X-Original-Host: hello.default",
+        "X-Original-URL: http://hello.default/",
+        "X-Rewrite-URL: http://hello.default/",
+        "Catnap-Function: hello.default",
+    ] {
+        let mut client = Raw::connect(bed.address()).await;
+        client.send(format!("GET / HTTP/1.1\r\nHost: nobody.default\r\n{field}\r\n\r\n")).await;
+        expect(&client.answer().await, Reason::UnknownHost);
+        let mut client = Raw::connect(bed.address()).await;
+        let other = field.replace("hello", "nobody");
+        client.send(format!("GET / HTTP/1.1\r\nHost: hello.default\r\n{other}\r\n\r\n")).await;
+        assert_eq!(client.answer().await.status, 200, "{field}");
+    }
+}
+
+#[tokio::test]
 async fn the_edge_serves_no_cluster_local_name() {
     let bed = Bed::start();
     let pod = Pod::http1(describe).await;

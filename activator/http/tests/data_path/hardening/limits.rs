@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, frame, get};
+use super::frames::{END_HEADERS, END_STREAM, Frames, HEADERS, SETTINGS, frame, get};
 use super::recorder::Recorder;
 use crate::bed::{Bed, Setup, until};
 use crate::client::{Raw, empty, full, http2, request};
@@ -183,6 +183,19 @@ async fn a_client_cannot_speak_for_catnap_or_a_proxy() {
             assert!(!value.contains(raw), "{request:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn many_streams_are_offered_and_no_tunnels_in_them() {
+    let bed = Bed::start();
+    let mut client = Frames::connect(bed.address(), &[]).await;
+    let settings = client.next().await.unwrap();
+    assert_eq!(settings.kind, SETTINGS);
+    let mut offered = settings.payload.chunks(6);
+    // SETTINGS_MAX_CONCURRENT_STREAMS (RFC 9113 6.5.2).
+    assert!(offered.any(|setting| setting == [0, 3, 0, 0, 0, 250]), "{settings:?}");
+    // SETTINGS_ENABLE_CONNECT_PROTOCOL (RFC 8441 3).
+    assert!(!settings.payload.chunks(6).any(|setting| setting.starts_with(&[0, 8])), "{settings:?}");
 }
 
 #[tokio::test]

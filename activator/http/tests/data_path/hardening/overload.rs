@@ -145,6 +145,16 @@ fn use_up_descriptors() -> Vec<File> {
 }
 
 #[test]
+fn as_many_descriptors_are_used_as_there_may_be() {
+    alone("hardening::overload::as_many_descriptors_are_used_as_there_may_be", async {
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(256), ..getrlimit(Resource::Nofile) }).unwrap();
+        let _bed = Bed::start();
+        assert_eq!(getrlimit(Resource::Nofile).current, before.maximum);
+    });
+}
+
+#[test]
 fn a_connection_without_a_descriptor_is_told_why() {
     alone("hardening::overload::a_connection_without_a_descriptor_is_told_why", async {
         let (bed, _pod) = bed(1_000, 2).await;
