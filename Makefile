@@ -40,7 +40,7 @@ loom: deps-build ## The queue, the slots and the gate under every order of their
 	RUSTFLAGS="--cfg loom" $(CARGO) test --package catnap-activator-core --test loom --target-dir "$${CARGO_TARGET_DIR:-target}/loom"
 
 .PHONY: counts
-counts: deps-build ## System calls, allocations and instructions of a request, held against their bounds.
+counts: deps-build ## System calls, allocations, copies and instructions of a request, held against their bounds.
 	@deploy/dependencies.sh counts
 	$(CARGO) programs --package catnap-bench
 	"$${CARGO_TARGET_DIR:-target}/image/catnap-bench" counts --activator "$${CARGO_TARGET_DIR:-target}/image/catnap-activator"

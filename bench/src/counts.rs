@@ -1,12 +1,14 @@
-//! What a request costs in counts that do not move with the machine: system calls, allocations, instructions. No benchmark: a
-//! count above its bound is a failure, so that counts are only ever lowered.
+//! What a request costs in counts that do not move with the machine: system calls, allocations, copies, instructions. No
+//! benchmark: a count above its bound is a failure, so that counts are only ever lowered.
 //!
-//! The activator runs as it is released, in front of the small backend; strace and callgrind count while requests go through.
+//! The activator runs as it is released, in front of the small backend; strace, callgrind and DHAT count while requests go through.
 
 mod bounds;
 mod callers;
 mod callgrind;
+mod copies;
 pub(crate) mod pieces;
+mod valgrind;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -15,6 +17,7 @@ use anyhow::{Context, bail};
 
 use self::bounds::{BOUNDS, Bound};
 use self::callers::Callers;
+use self::copies::Copied;
 use crate::subject::activator::{Activator, Function, Place};
 use crate::subject::backend;
 use crate::subject::tracer::Tracer;
@@ -25,6 +28,8 @@ const CALLERS: usize = 0;
 const ACTIVATOR: usize = 1;
 /// Of a response.
 const BODY_BYTES: usize = 100;
+/// Of one whose copies are counted: copied once more it would show. It has room in a caller's buffer.
+const COPIED_BODY_BYTES: usize = 32 * 1024;
 /// Connections that are opened and pooled are not counted, nor is what is made once.
 const WARM_UP: usize = 100;
 /// So many that what happens once a second does not show.
@@ -47,6 +52,7 @@ pub(crate) async fn run(arguments: &CountsArgs) -> anyhow::Result<()> {
     let backend = backend::start(CALLERS, BODY_BYTES).await?;
     let mut counts = system_calls(&program, backend.address, directory.path()).await?;
     counts.extend(whole_requests(&program, backend.address, directory.path()).await?);
+    counts.extend(what_is_copied(&program, directory.path()).await?);
     counts.extend(pieces::all(directory.path())?);
     judge(&counts)
 }
@@ -112,6 +118,26 @@ async fn whole_requests(
         ])
     })
     .await?
+}
+
+/// From the start of a process to its end: a second one that serves more requests tells what those cost.
+async fn what_is_copied(program: &Path, directory: &Path) -> anyhow::Result<Vec<(&'static str, f64)>> {
+    let backend = backend::start(CALLERS, COPIED_BODY_BYTES).await?;
+    let wrapped = copies::wrap(program, directory)?;
+    let mut runs = Vec::new();
+    for requests in [WARM_UP, WARM_UP + REQUESTS] {
+        let (started, process) = start(&wrapped, backend.address, directory).await?;
+        let address = started.subject.address;
+        let directory = directory.to_owned();
+        let copied = tokio::task::spawn_blocking(move || {
+            Callers::connect(address, 1, 0)?.rounds(requests)?;
+            copies::end(process, &directory)
+        });
+        runs.push(copied.await??);
+    }
+    let [few, many] = runs[..] else { bail!("two runs") };
+    let each = |of: fn(Copied) -> u64| of(many).saturating_sub(of(few)) as f64 / REQUESTS as f64;
+    Ok(vec![(bounds::COPIES, each(|copied| copied.copies)), (bounds::COPIED, each(|copied| copied.bytes))])
 }
 
 /// Below this share of its bound a count is more likely to have missed what it counts: another allocator, other names.

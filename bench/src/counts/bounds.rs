@@ -10,9 +10,12 @@ pub(super) struct Bound {
 pub(super) const SYSTEM_CALLS_1: &str = "system calls, 1 connection";
 pub(super) const SYSTEM_CALLS_32: &str = "system calls, 32 connections";
 pub(super) const ALLOCATIONS: &str = "allocations, 1 connection";
+pub(super) const COPIES: &str = "copies, 1 connection, 32 KiB";
+pub(super) const COPIED: &str = "bytes copied, 1 connection, 32 KiB";
 pub(super) const INSTRUCTIONS: &str = "instructions, 1 connection";
 pub(super) const INSTRUCTIONS_FIELD: &str = "instructions for each header field that is passed on";
 pub(super) const ROUTE: &str = "instructions to find the route";
+pub(super) const ROUTE_ALLOCATIONS: &str = "allocations to find the route";
 pub(super) const SLOT: &str = "instructions for a slot, taken and given back";
 pub(super) const LIMITED_SLOT: &str = "the same with a limit";
 
@@ -21,9 +24,13 @@ pub(super) const BOUNDS: &[Bound] = &[
     // The bar of the design is 4.3.
     Bound { what: SYSTEM_CALLS_32, most: 4.3 },
     Bound { what: ALLOCATIONS, most: 12.1 },
+    // The body is not among it: it is written from where it was read.
+    Bound { what: COPIES, most: 100.0 },
+    Bound { what: COPIED, most: 8_000.0 },
     Bound { what: INSTRUCTIONS, most: 42_000.0 },
     Bound { what: INSTRUCTIONS_FIELD, most: 2_200.0 },
     Bound { what: ROUTE, most: 1_440.0 },
+    Bound { what: ROUTE_ALLOCATIONS, most: 0.0 },
     // With a limit 3,110 before requests were for a tag or a share of the traffic: what a request is for goes along with its slot.
     Bound { what: SLOT, most: 2_470.0 },
     Bound { what: LIMITED_SLOT, most: 3_130.0 },

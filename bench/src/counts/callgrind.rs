@@ -1,12 +1,13 @@
 //! Instructions and allocations of a process, counted by callgrind: from one moment to another, or of all that it does.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+use super::valgrind::{self, MISSING};
 
 /// What libc calls the ways to get memory.
 const ALLOCATORS: [&str; 5] = ["malloc", "calloc", "realloc", "posix_memalign", "aligned_alloc"];
@@ -20,16 +21,10 @@ pub(super) struct Counted {
 
 /// A program that runs another one under callgrind, which counts nothing until it is told to.
 pub(super) fn wrap(program: &Path, directory: &Path) -> anyhow::Result<PathBuf> {
-    let script = directory.join("counted");
-    let (program, dumps) = (program.display(), dumps(directory));
-    let text = format!(
-        "#!/bin/sh\nexec valgrind --quiet --tool=callgrind --instr-atstart=no --callgrind-out-file='{}' '{program}' \"$@\"\n",
-        dumps.display()
-    );
-    std::fs::write(&script, text).context("cannot write a script")?;
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))
-        .context("cannot write a script")?;
-    Ok(script)
+    let dumps = dumps(directory);
+    let options =
+        format!("--quiet --tool=callgrind --instr-atstart=no --callgrind-out-file='{}'", dumps.display());
+    valgrind::wrap(program, directory, "counted", &options)
 }
 
 /// Where callgrind writes, with the number of the dump after a dot.
@@ -78,16 +73,23 @@ impl Counting {
     }
 }
 
-const MISSING: &str = "cannot start valgrind: `deploy/dependencies.sh counts` installs it";
-
-/// Instructions of a program from its start to its end.
-pub(super) fn instructions<A: AsRef<OsStr>>(program: &Path, arguments: &[A]) -> anyhow::Result<u64> {
+/// All that a program does from its start to its end. `directory`: for what callgrind writes.
+pub(super) fn whole<A: AsRef<OsStr>>(
+    program: &Path,
+    arguments: &[A],
+    directory: &Path,
+) -> anyhow::Result<Counted> {
+    let path = directory.join("callgrind-whole");
+    let mut option = OsString::from("--callgrind-out-file=");
+    option.push(&path);
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program).args(arguments);
+    command.args(["--quiet", "--tool=callgrind"]).arg(option).arg(program).args(arguments);
     let output = command.output().context(MISSING)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let collected = said.lines().find_map(|line| line.split_once("Collected :")?.1.trim().parse().ok());
-    collected.filter(|_| output.status.success()).with_context(|| format!("no count: {said}"))
+    if !output.status.success() {
+        bail!("{} failed: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+    }
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    counted(&text).with_context(|| format!("{} has no counts", path.display()))
 }
 
 /// Reads a dump in callgrind's own format: a name stands beside its number the first time only.
