@@ -68,7 +68,7 @@ enum Benchmark {
     Decide(decide::DecideArgs),
     /// Ways to scale to zero on a recorded trace; needs no cluster.
     Policy(policy::PolicyArgs),
-    /// What a request costs in system calls, allocations and instructions, held against bounds; needs no cluster.
+    /// What a request costs in system calls, allocations, copies and instructions, held against bounds; needs no cluster.
     Counts(counts::CountsArgs),
     /// A part of `counts`, in a process of its own.
     #[command(hide = true)]
