@@ -78,6 +78,10 @@ impl Metrics {
             let (name, uid) = (function.name().clone(), Arc::clone(function.uid()));
             let series = Arc::new(FunctionSeries::new(name, uid, cold_starts));
             let mut known = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+            // Where nobody scrapes, too, there are no more of those that are gone than of the others.
+            if known.len() == known.capacity() {
+                known.retain(|function| function.strong_count() > 0);
+            }
             known.push(Arc::downgrade(&series));
             series
         };

@@ -207,8 +207,11 @@ impl Worker {
             // A draining worker may be about to end.
             Some(least) if !self.draining() => {
                 let registration = least.connections.reserve();
-                if let Ok(stream) = stream.into_std() {
-                    let _ = least.hand_over.send((endpoint, stream, registration));
+                let Ok(stream) = stream.into_std() else { return };
+                if let Err(back) = least.hand_over.send((endpoint, stream, registration)) {
+                    // Its thread is gone, and has the fewest connections for ever.
+                    let (endpoint, stream, _) = back.0;
+                    self.take_over(endpoint, stream, self.connections.reserve());
                 }
             }
             _ => {

@@ -20,6 +20,9 @@ pub(super) const SHOWN_GONE: Duration = Duration::from_secs(180);
 /// Phases of a cold start, in order.
 pub(super) const PHASES: [&str; 5] = ["wake", "schedule", "start", "ready", "queue"];
 
+/// Items of a list. More is left only where revisions come and go and nobody scrapes, which forgets those that are gone.
+const MOST: usize = 256;
+
 /// A list that is read without a lock and rarely grows.
 #[derive(Debug)]
 pub(super) struct Growing<T> {
@@ -52,7 +55,8 @@ impl<T> Growing<T> {
         }
         let item = Arc::new(new());
         // In front: the latest revision's are looked for most.
-        self.items.store(Arc::new([Arc::clone(&item)].into_iter().chain(items.iter().cloned()).collect()));
+        let all = [Arc::clone(&item)].into_iter().chain(items.iter().cloned());
+        self.items.store(Arc::new(all.take(MOST).collect()));
         count(&item)
     }
 
@@ -189,6 +193,17 @@ impl RevisionSeries {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_nobody_scrapes_the_oldest_go() {
+        let names = Growing::<String>::default();
+        for number in 0..10 * MOST {
+            let name = format!("hello-{number}");
+            names.with(|known| *known == name, || name.clone(), |_| ());
+        }
+        let left = names.all();
+        assert_eq!((left.len(), &*left[0]), (MOST, &format!("hello-{}", 10 * MOST - 1)));
+    }
 
     #[test]
     fn there_are_never_more_errors_than_ends() {

@@ -363,6 +363,17 @@ fn a_function_that_is_gone_leaves_no_series() {
 }
 
 #[test]
+fn functions_that_are_gone_are_forgotten_where_nobody_scrapes() {
+    let bed = Bed::new();
+    for number in 0..1_000 {
+        bed.revision_of("hello-1", &format!("uid-{number}"));
+        bed.end(Some("hello-1"), Outcome::Answered, 200, None);
+    }
+    let known = bed.metrics.functions.lock().unwrap().len();
+    assert!(known < 100, "{known}");
+}
+
+#[test]
 fn many_threads_count_every_request_once() {
     let bed = Bed::new();
     std::thread::scope(|scope| {

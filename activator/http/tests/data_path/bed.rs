@@ -61,6 +61,8 @@ pub(crate) struct Counts {
     pub(crate) refuses: AtomicBool,
     /// A worker that begins a request while somebody has it does not go on.
     pub(crate) gate: Mutex<()>,
+    /// The worker of the next number below ends when it is looked at.
+    pub(crate) ends: AtomicUsize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,8 +111,9 @@ impl Observer for Counts {
         self.turned_away.fetch_add(1, SeqCst);
     }
 
-    fn looked_at(&self, _worker: usize, busy: f64, refuses: bool) {
+    fn looked_at(&self, worker: usize, busy: f64, refuses: bool) {
         assert!((0.0..=1.0).contains(&busy), "{busy}");
+        assert_ne!(worker + 1, self.ends.load(SeqCst), "as the test wants it");
         self.refuses.store(refuses, SeqCst);
         self.looks.fetch_add(1, SeqCst);
     }

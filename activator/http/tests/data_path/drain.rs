@@ -5,6 +5,7 @@ use crate::broken::read_request;
 use crate::client::{Raw, empty, http2, request};
 use crate::pod::{Pod, describe, reply};
 use catnap_activator_http::{Drained, Server};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -134,6 +135,40 @@ async fn a_worker_that_is_stuck_does_not_keep_the_process_from_ending() {
     client.get("nobody.default", "/").await;
     until("the worker is stuck", || bed.counts.under_way.load(SeqCst) == 1).await;
     within("the drain", bed.handle.drain(Duration::ZERO, Duration::ZERO)).await;
+}
+
+/// What a client hears who sends one request and reads to the end.
+async fn ask(address: SocketAddr) -> std::io::Result<Vec<u8>> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: hello.default\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    Ok(answer)
+}
+
+#[tokio::test]
+async fn a_worker_that_is_gone_takes_no_client_with_it() {
+    let bed = Bed::configured(|config| config.workers = 2);
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    bed.counts.ends.store(2, SeqCst);
+    // The kernel goes on leading clients to its listener until that is closed, too.
+    let looks = bed.counts.looks.load(SeqCst);
+    until("both were to be looked at", || bed.counts.looks.load(SeqCst) >= looks + 2).await;
+    let answered = async {
+        let (mut in_a_row, mut idle) = (0, Vec::new());
+        while in_a_row < 20 {
+            // So many that the other one would give some away.
+            if idle.len() < 8 {
+                idle.push(TcpStream::connect(bed.address()).await.unwrap());
+            }
+            let answer = ask(bed.address()).await.unwrap_or_default();
+            in_a_row = if answer.starts_with(b"HTTP/1.1 200") { in_a_row + 1 } else { 0 };
+        }
+    };
+    within("answers by the other one", answered).await;
+    let drained = within("the drain", bed.handle.drain(Duration::ZERO, LONG)).await;
+    assert_eq!(drained, Drained { cut_off: 0 });
 }
 
 /// What clients hear who connect one after the other from when a drain begins until nobody listens. One request is held for as
