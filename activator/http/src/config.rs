@@ -22,7 +22,7 @@ pub(crate) const STREAMS: u32 = 250;
 pub(crate) const STREAM_WINDOW: u32 = 64 * 1024;
 /// A held upload must not stop the other streams of its connection, so every stream's window fits at once.
 pub(crate) const CONNECTION_WINDOW: u32 = STREAMS * STREAM_WINDOW;
-/// Bytes of a response that wait in the codec for the window of one HTTP/2 stream.
+/// Bytes of a body that wait in the codec for the window of one HTTP/2 stream, or for the connection to take them.
 pub(crate) const STREAM_SEND_BYTES: usize = 64 * 1024;
 /// Streams that a client may have reset before anybody looked at them; more are an attack (CVE-2023-44487).
 pub(crate) const PENDING_RESETS: usize = 20;

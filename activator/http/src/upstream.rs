@@ -20,7 +20,7 @@ use rustix::io::Errno;
 use tokio::net::TcpSocket;
 
 use crate::body::{PodBody, PodError};
-use crate::config::{HEAD_BYTES, STREAM_WINDOW, STREAMS};
+use crate::config::{HEAD_BYTES, STREAM_SEND_BYTES, STREAM_WINDOW, STREAMS};
 use crate::descriptors::is_reserved;
 use crate::head::Head;
 use crate::http1::{Connection, Home, Http1Error, Sending};
@@ -144,6 +144,8 @@ impl Link {
                     .timer(TokioTimer::new())
                     .initial_stream_window_size(STREAM_WINDOW)
                     .initial_connection_window_size(STREAMS * STREAM_WINDOW)
+                    // A pod may let more come than it takes.
+                    .max_send_buf_size(STREAM_SEND_BYTES)
                     .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
                     .keep_alive_interval(PING_INTERVAL)
                     .keep_alive_timeout(PING_TIMEOUT);

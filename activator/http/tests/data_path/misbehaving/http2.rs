@@ -3,7 +3,9 @@
 use super::{LIMITS, impatient, reason, say};
 use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, empty, get, http2, request};
-use crate::hardening::frames::{DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame};
+use crate::hardening::frames::{
+    DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
+};
 use crate::leaving::half;
 use crate::pod::{Pod, describe};
 use catnap_activator_core::Protocol;
@@ -12,8 +14,10 @@ use http::Response;
 use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::task::JoinSet;
 
 /// What an HTTP/2 pod does with a request.
 type Respond = fn(h2::server::SendResponse<bytes::Bytes>) -> Option<h2::SendStream<bytes::Bytes>>;
@@ -291,4 +295,57 @@ async fn a_flood_of_interim_responses_ends_in_time_and_others_are_served() {
     assert!(matches!(answer.status, 502 | 504), "{answer:?}");
     until("the slot is free", || bed.state("hello").in_flight == 0).await;
     until("the pod is told", || pod.seen.open_connections.load(SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn little_is_taken_for_a_pod_that_lets_all_come_and_reads_nothing() {
+    const UPLOADS: usize = 40;
+    // The largest windows that there are (RFC 9113 6.9.1), of each stream and of the connection.
+    let windows = [
+        frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]),
+        frame(WINDOW_UPDATE, 0, 0, &(0x7fff_ffff_u32 - 65_535).to_be_bytes()),
+    ]
+    .concat();
+    let bed = Bed::start();
+    let pod = Pod::raw(move |_, mut stream| {
+        let windows = windows.clone();
+        async move {
+            if accept(&mut stream).await.is_ok() && stream.write_all(&windows).await.is_ok() {
+                std::future::pending::<()>().await;
+            }
+        }
+    })
+    .await;
+    bed.function_with("hello", Setup { protocol: Protocol::H2c, ..Setup::default() }, &[pod.address]);
+    let sent = Arc::new(AtomicUsize::new(0));
+    let mut clients = JoinSet::new();
+    for _ in 0..UPLOADS {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_send_buffer_size(16_384).unwrap();
+        let (address, sent) = (bed.address(), Arc::clone(&sent));
+        clients.spawn(async move {
+            let mut stream = socket.connect(address).await.unwrap();
+            let head = "POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 100000000\r\n\r\n";
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let piece = vec![1; 16_384];
+            while let Ok(count) = stream.write(&piece).await {
+                sent.fetch_add(count, SeqCst);
+            }
+        });
+    }
+    until("all of them have their stream", || bed.state("hello").in_flight == UPLOADS as u64).await;
+    let (mut last, mut since) = (0, Instant::now());
+    until("nothing more is taken", || {
+        let now = sent.load(SeqCst);
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+        since.elapsed() > Duration::from_millis(500)
+    })
+    .await;
+    clients.shutdown().await;
+    let ended = bed.until_ended(UPLOADS).await;
+    let taken: u64 = ended.iter().map(|ended| ended.request_bytes).sum();
+    // What the kernel has for the pod is among it, megabytes perhaps.
+    assert!(taken < 30 << 20, "{taken} bytes for {UPLOADS} uploads");
 }
