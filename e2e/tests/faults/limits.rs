@@ -1,7 +1,7 @@
 //! One concurrency limit across several activators that come, go and are killed. The function itself asserts it: it answers
 //! with an error when more requests than the limit meet in one of its pods.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -11,6 +11,7 @@ use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use tokio::sync::watch;
+use tokio::time::sleep;
 
 use crate::activators::{is_ready, process_of};
 
@@ -18,6 +19,12 @@ use crate::activators::{is_ready, process_of};
 const CLIENTS: usize = 12;
 /// A killed activator is given up after 5 s; then others go on.
 const TAKE_OVER: Duration = Duration::from_secs(9);
+
+/// While the activators agree, nobody waits longer than this beside a free slot.
+const BESIDE_FREE: Duration = Duration::from_millis(100);
+/// Processes by which a slot goes over: who had it, its activator, the owner, and the activator of who gets it. Each may have to
+/// wait for its turn on this machine.
+const STEPS: u32 = 4;
 
 /// Two pods that each allow one request at a time.
 fn one_at_a_time() -> Value {
@@ -37,6 +44,62 @@ struct Met {
     served: AtomicUsize,
     /// Connections that broke off: those of an activator that was killed.
     broken: AtomicUsize,
+    /// How long pods had no request is noted, though there are always some that wait.
+    noting: AtomicBool,
+    /// The longest, in milliseconds.
+    free: AtomicU64,
+    /// By how many milliseconds this machine was late with anything meanwhile, at the most.
+    late: AtomicU64,
+}
+
+impl Met {
+    /// What a pod says of the time before a request.
+    fn note_free(&self, answer: &reqwest::Response) {
+        let said = answer.headers().get("hello-free-ms").and_then(|value| value.to_str().ok()?.parse().ok());
+        if self.noting.load(Ordering::Relaxed)
+            && let Some(milliseconds) = said
+        {
+            self.free.fetch_max(milliseconds, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how late this machine is, for ever.
+    async fn note_late(&self) {
+        loop {
+            let due = Instant::now() + Duration::from_millis(1);
+            sleep(Duration::from_millis(1)).await;
+            let late = u64::try_from(due.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.late.fetch_max(late, Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until more than so many further requests are served.
+    async fn go_on(&self, requests: usize) -> anyhow::Result<()> {
+        let before = self.served.load(Ordering::Relaxed);
+        eventually("requests are served", PATIENCE, async || {
+            Ok((self.served.load(Ordering::Relaxed) > before + requests).then_some(()))
+        })
+        .await
+    }
+
+    /// Fails when a pod had no request for too long while some waited.
+    async fn no_pod_is_free_for_long(&self) -> anyhow::Result<()> {
+        // What is told first is of the time before.
+        self.go_on(50).await?;
+        self.noting.store(true, Ordering::Relaxed);
+        tokio::select! {
+            served = self.go_on(500) => served?,
+            () = self.note_late() => {}
+        }
+        self.noting.store(false, Ordering::Relaxed);
+        let milliseconds = |of: &AtomicU64| Duration::from_millis(of.load(Ordering::Relaxed));
+        let (free, late) = (milliseconds(&self.free), milliseconds(&self.late));
+        anyhow::ensure!(
+            free <= BESIDE_FREE + STEPS * late,
+            "a pod was free for {free:?} while requests waited, on a machine that was late by {late:?}"
+        );
+        Ok(())
+    }
 }
 
 /// Asks until `stop`, each client over connections of its own, and each request over a new one: so all activators are met.
@@ -52,7 +115,10 @@ async fn ask(
         let answer = http.http1.get(url(test, "hello", "/sleep?ms=5")).send().await;
         let answer = match answer {
             // An answer with an error is never allowed.
-            Ok(answer) => body(answer).await,
+            Ok(answer) => {
+                met.note_free(&answer);
+                body(answer).await
+            }
             Err(error) if may_break => {
                 met.broken.fetch_add(1, Ordering::Relaxed);
                 anyhow::ensure!(!error.is_timeout(), "no answer: {error:?}");
@@ -106,6 +172,7 @@ async fn a_limit_holds_while_activators_come_and_go() {
                     Ok((roles == ["following", "following", "owner"]).then_some(()))
                 })
                 .await?;
+                met.no_pod_is_free_for_long().await?;
                 let system = ["--namespace", SYSTEM_NAMESPACE];
                 test.kubectl(
                     &[&["rollout", "restart", "deployment/catnap-activator"][..], &system].concat(),

@@ -1,12 +1,13 @@
 //! How many requests this process is serving at once, and the most that it ever saw.
 //!
 //! A request counts from its head to the end of its response body, so that a test can hold a platform's
-//! concurrency limit against what the function really met.
+//! concurrency limit against what the function really met, and see how long it was left without a request.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
@@ -22,6 +23,8 @@ pub(crate) struct InFlight {
 struct Counts {
     now: AtomicUsize,
     highest: AtomicUsize,
+    /// When a request ended last.
+    ended: Mutex<Option<Instant>>,
 }
 
 /// More requests at once than the limit allows: the platform broke its promise.
@@ -36,15 +39,17 @@ impl InFlight {
         Self { counts: Arc::new(Counts::default()), limit }
     }
 
-    /// Counts one request until the guard is dropped.
-    pub(crate) fn enter(&self) -> (Guard, Result<(), Exceeded>) {
+    /// Counts one request until the guard is dropped. The time is how long there was none before it: zero for the first one.
+    pub(crate) fn enter(&self) -> (Guard, Duration, Result<(), Exceeded>) {
         let now = self.counts.now.fetch_add(1, Ordering::SeqCst) + 1;
+        let ended = *self.counts.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let free_for = ended.filter(|_| now == 1).map(|ended| ended.elapsed()).unwrap_or_default();
         self.counts.highest.fetch_max(now, Ordering::SeqCst);
         let within = match self.limit {
             Some(limit) if now > limit => Err(Exceeded { now, limit }),
             _ => Ok(()),
         };
-        (Guard(Arc::clone(&self.counts)), within)
+        (Guard(Arc::clone(&self.counts)), free_for, within)
     }
 
     /// The most requests that were ever in flight together.
@@ -58,6 +63,8 @@ pub(crate) struct Guard(Arc<Counts>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
+        // Before it is counted no more: whoever comes then looks at it.
+        *self.0.ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.0.now.fetch_sub(1, Ordering::SeqCst);
     }
 }

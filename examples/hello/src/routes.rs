@@ -25,6 +25,9 @@ use query::{Query, QueryError};
 /// The header of the 500 that says that more requests came at once than `MAX_CONCURRENCY`.
 pub(crate) const MARKER: &str = "hello-concurrency-exceeded";
 
+/// The header that says for how many milliseconds there was no request before this one.
+const FREE: &str = "hello-free-ms";
+
 type Content = UnsyncBoxBody<Bytes, hyper::Error>;
 type Answer = Response<Content>;
 
@@ -65,8 +68,8 @@ impl Hello {
         if asked_about_itself {
             return Ok(self.route(request).await.map(|body| Counted::new(body, None)));
         }
-        let (guard, within) = self.in_flight.enter();
-        let answer = match within {
+        let (guard, free_for, within) = self.in_flight.enter();
+        let mut answer = match within {
             Ok(()) if request.uri().path() == "/websocket" => {
                 return Ok(match websocket::accept(request) {
                     Ok((answer, messages)) => {
@@ -88,6 +91,8 @@ impl Hello {
                 answer
             }
         };
+        let free_for = u64::try_from(free_for.as_millis()).unwrap_or(u64::MAX);
+        answer.headers_mut().insert(FREE, free_for.into());
         Ok(answer.map(|body| Counted::new(body, Some(guard))))
     }
 

@@ -4,13 +4,14 @@
 mod function;
 
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use futures::{SinkExt, StreamExt};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_tungstenite::client_async;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -80,6 +81,20 @@ async fn more_than_the_limit_at_once_is_marked() {
     assert_eq!(over.headers()["hello-concurrency-exceeded"], "2");
     assert_eq!(function.get("/concurrency").await.1, "2\n");
     slow.abort();
+}
+
+#[tokio::test]
+async fn it_tells_how_long_it_had_no_request() {
+    let function = start(&[]).await;
+    let free_for = async || {
+        let answer = reqwest::get(function.url("/")).await.unwrap();
+        answer.headers()["hello-free-ms"].to_str().unwrap().parse::<u128>().unwrap()
+    };
+    let began = Instant::now();
+    assert_eq!(free_for().await, 0, "the first one");
+    sleep(Duration::from_millis(50)).await;
+    let told = free_for().await;
+    assert!((25..=began.elapsed().as_millis()).contains(&told), "{told} ms");
 }
 
 #[tokio::test]
