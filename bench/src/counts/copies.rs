@@ -1,5 +1,5 @@
-//! What a program copies from one place in its memory to another, counted by DHAT, which stands in for `memcpy` and the like. Copies
-//! of a few bytes, which the compiler writes out, and those of the kernel are not among it.
+//! What a program copies from one place in its memory to another, counted by DHAT, which stands in for `memcpy` and the like.
+//! Copies of a few bytes, which the compiler writes out, and those of the kernel are not among it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
