@@ -15,7 +15,7 @@ use catnap_runtime::{CancellationToken, failpoint};
 use catnap_wire::{ActivatorFrame, LeaderFrame, PodUid, Term};
 use k8s_openapi::jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 use tonic::Status;
@@ -36,8 +36,10 @@ use answers::ask;
 pub(crate) use look::{Look, describe};
 pub(crate) use rates::Asked;
 
-/// How often the leader sees time pass when nothing happens.
+/// How often the leader sees time pass while something is under way, or a revision has its turn.
 const TICK: Duration = Duration::from_millis(20);
+/// How often it does where all rest: what is looked at then, activators that fall silent and schedules, is late by no more.
+const REST: Duration = Duration::from_millis(100);
 /// Inputs that are taken in after each tick before the next one is due.
 const TURNS: usize = 64;
 /// Inputs that may wait; then streams and watches wait to hand theirs in.
@@ -179,8 +181,7 @@ impl Driver {
         mut leadership: watch::Receiver<Option<Leadership>>,
         stop: CancellationToken,
     ) -> bool {
-        let mut tick = interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticked = None;
         let mut electing = true;
         let mut stopping = None;
         loop {
@@ -200,7 +201,8 @@ impl Driver {
                 }
                 changed = leadership.changed(), if electing => electing = changed.is_ok(),
                 // Before the inputs, which may never end while activators are busy.
-                _ = tick.tick() => {
+                () = sleep_until(self.next_tick(ticked, stopping.is_some())) => {
+                    ticked = Some(Instant::now());
                     turns = TURNS;
                     // Whoever was frozen may have lost the lease in the meantime.
                     self.follow_election(leadership.borrow().clone(), stopping.is_some());
@@ -265,6 +267,13 @@ impl Driver {
 
     fn now(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    /// When time is looked at next, after it was last.
+    fn next_tick(&self, ticked: Option<Instant>, stopping: bool) -> Instant {
+        let Some(ticked) = ticked else { return self.start };
+        let turn = self.reign.as_ref().map_or(Duration::MAX, |reign| reign.leader.next_turn());
+        ticked + pause(ticked.saturating_duration_since(self.start), turn, stopping)
     }
 
     /// The moment a Wake came, when it was one, or that this is the answer to a question that one led to.
@@ -448,6 +457,12 @@ impl Driver {
         self.metrics.streams(self.streams.len());
         closing
     }
+}
+
+/// How long time is not looked at after it was at `ticked`, where it changes nothing in any revision before `turn`.
+fn pause(ticked: Duration, turn: Duration, stopping: bool) -> Duration {
+    // Who stops waits for answers, whose end is seen by looking.
+    if stopping { TICK } else { turn.saturating_sub(ticked).clamp(TICK, REST) }
 }
 
 #[cfg(test)]

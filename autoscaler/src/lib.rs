@@ -126,7 +126,9 @@ pub async fn run(args: Args) -> anyhow::Result<()> {
     let (notices, all_told) = publisher.start(last.clone(), move |outcome| told.event(outcome));
     tokio::spawn(watch::run(client, activators, inputs.clone(), metrics.clone()));
     let driver = Driver::new(Tools { boot, scale, marks, patterns, notices, readiness, metrics }, inputs);
-    let settled = driver.run(received, leadership, stop).await;
+    // A task like others, because each tick would else wake this thread by way of another one.
+    let deciding = tokio::spawn(driver.run(received, leadership, stop));
+    let settled = deciding.await.context("the task that decides ended badly")?;
 
     // Only now that nothing acts any more may another process lead.
     if settled {

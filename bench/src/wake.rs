@@ -1,7 +1,8 @@
 //! How fast requests become writes of `/scale`: one alone, a thousand in the same moment, and fifty a second for a minute.
 //!
 //! API server and etcd are real, pods pretended by kwok. A real activator holds the requests until their callers leave, for
-//! pretended pods answer nothing. The floor are the same writes by one client that knows what to write.
+//! pretended pods answer nothing. The floor are the same writes by one client that knows what to write, about Deployments that
+//! no process of Catnap watches; as an administrator's its calls wait for no seat at the API server.
 
 mod node;
 mod observer;

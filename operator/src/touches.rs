@@ -1,11 +1,11 @@
 //! Functions to look at again: at once, or together with what else happens to them within a second.
 //!
 //! While a Function wakes, its Deployment and pods change a dozen times within a few hundred milliseconds, in which the
-//! API server and the node have better things to do than to take a new status for each. What needs an answer from here
-//! does not wait.
+//! API server and the node have better things to do than to take a new status for each; and while a thousand wake together, than
+//! to take a thousand statuses. What needs an answer from here does not wait.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     hash::Hash,
     pin::Pin,
     task::{Context, Poll},
@@ -14,10 +14,15 @@ use std::{
 
 use futures::Stream;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::time::{DelayQueue, delay_queue::Key};
 
-/// How old the news may get that only a status tells.
+/// How old the news gets that only a status tells.
 pub(crate) const SOON: Duration = Duration::from_secs(1);
+/// Such news come one after another, at this distance: fifty statuses a second leave room for what requests wait for.
+const APART: Duration = Duration::from_millis(20);
+/// However many there are, none gets older than this.
+const LATEST: Duration = Duration::from_secs(10);
 
 /// Something to look at again.
 #[derive(Debug)]
@@ -30,7 +35,7 @@ pub(crate) struct Touch<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Now,
-    /// After [`SOON`], once for all that is touched until then.
+    /// After [`SOON`], or when its turn comes where many are touched, once for all that is touched until then.
     Soon,
 }
 
@@ -40,12 +45,14 @@ pub(crate) struct Touches<T> {
     received: mpsc::UnboundedReceiver<Touch<T>>,
     waiting: DelayQueue<T>,
     keys: HashMap<T, Key>,
+    /// When the last of those that wait is due, or was.
+    last: Option<Instant>,
 }
 
 impl<T: Clone + Eq + Hash> Touches<T> {
     pub(crate) fn new() -> (mpsc::UnboundedSender<Touch<T>>, Self) {
         let (sender, received) = mpsc::unbounded_channel();
-        (sender, Self { received, waiting: DelayQueue::new(), keys: HashMap::new() })
+        (sender, Self { received, waiting: DelayQueue::new(), keys: HashMap::new(), last: None })
     }
 }
 
@@ -64,8 +71,13 @@ impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
                     return Poll::Ready(Some(what));
                 }
                 Some(Touch { what, when: When::Soon }) => {
-                    let waiting = &mut this.waiting;
-                    this.keys.entry(what.clone()).or_insert_with(|| waiting.insert(what, SOON));
+                    let Self { waiting, keys, last, .. } = &mut *this;
+                    if let Entry::Vacant(entry) = keys.entry(what) {
+                        let (now, what) = (Instant::now(), entry.key().clone());
+                        let due = due(now, *last);
+                        *last = Some(due);
+                        entry.insert(waiting.insert(what, due - now));
+                    }
                 }
             }
         }
@@ -81,10 +93,15 @@ impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
     }
 }
 
+/// When what is touched now is looked at, behind the `last` one.
+fn due(now: Instant, last: Option<Instant>) -> Instant {
+    let turn = last.map_or(now, |last| last + APART);
+    turn.clamp(now + SOON, now + LATEST)
+}
+
 #[cfg(test)]
 mod tests {
     use futures::StreamExt;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -107,6 +124,24 @@ mod tests {
         assert!(start.elapsed() >= 2 * SOON);
         drop(sender);
         assert_eq!(touches.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_come_one_after_another_and_none_too_late() {
+        let (sender, mut touches) = Touches::new();
+        let start = Instant::now();
+        for what in 0..1_000 {
+            sender.send(Touch { what, when: When::Soon }).unwrap();
+        }
+        let mut came = Vec::new();
+        while came.len() < 1_000 {
+            touches.next().await.unwrap();
+            came.push(start.elapsed());
+        }
+        let by = |time: Duration| came.iter().filter(|at| **at <= time).count();
+        assert_eq!(by(SOON + APART / 2), 1);
+        assert!((190..=202).contains(&by(Duration::from_secs(5))), "{came:?}");
+        assert_eq!(by(LATEST + APART), 1_000, "{came:?}");
     }
 
     #[tokio::test(start_paused = true)]

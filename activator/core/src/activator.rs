@@ -50,6 +50,8 @@ struct Control {
     /// There was some the last time.
     pressed: bool,
     swept_at: Duration,
+    /// No tick does anything before.
+    rests_until: Duration,
 }
 
 /// The stream to the leader.

@@ -226,7 +226,13 @@ impl Leader {
         }
     }
 
-    /// Lets time pass. Call it every 20 to 50 ms, with a `now` that never goes back.
+    /// Before this moment of its clock, time alone changes nothing in any revision: zero while something is under way in one,
+    /// [`Duration::MAX`] where all rest at zero.
+    pub fn next_turn(&self) -> Duration {
+        self.revisions.soonest()
+    }
+
+    /// Lets time pass. Call it every 20 to 50 ms, or every 100 ms before [`Leader::next_turn`], with a `now` that never goes back.
     pub fn tick(&mut self, now: Duration) {
         self.at(now);
         let Settings { lag, behind, silent, .. } = self.settings;
@@ -291,7 +297,8 @@ impl Leader {
 
     /// One list for all revisions that want a lower count; the versions of their scales are known before it is asked for.
     fn list_activators(&mut self) {
-        if self.listing.is_some() || self.now < self.list_after {
+        let under_way = self.revisions.soonest().is_zero();
+        if !under_way || self.listing.is_some() || self.now < self.list_after {
             return;
         }
         let waiting: Vec<_> = self

@@ -306,6 +306,9 @@ impl Revision {
         self.next_turn = next_turn(self.turn, context.now);
         self.news = false;
         self.act(&decision, replicas, stage, context);
+        if replicas == 0 && decision.desired == 0 && self.question.is_none() {
+            self.forget_wakes();
+        }
         self.decision = Some((observation, decision));
     }
 

@@ -21,7 +21,8 @@ use tokio::time::{Instant, timeout};
 use tonic::{Code, Status};
 
 use super::{
-    Driver, INPUTS, Input, LAST_ANSWERS, LAST_ZEROS, Opening, Outgoing, Refusal, TICK, Tools, describe,
+    Driver, INPUTS, Input, LAST_ANSWERS, LAST_ZEROS, Opening, Outgoing, REST, Refusal, TICK, Tools, describe,
+    pause,
 };
 use crate::cluster::ClusterChange;
 use crate::cluster::fact::{Activator, Deployment, Function, FunctionPod, ReplicaSet, Revision, RevisionKey};
@@ -282,6 +283,18 @@ async fn a_conflict_is_read_and_written_again() {
     let methods: Vec<_> = process.calls.lock().iter().map(|call| call.method.clone()).collect();
     assert_eq!(methods, ["PUT", "GET", "PUT"]);
     assert!(process.metrics().contains("catnap_autoscaler_wake_seconds_count 1"), "{}", process.metrics());
+}
+
+#[test]
+fn time_is_looked_at_often_where_it_changes_something_and_seldom_where_all_rest() {
+    let at = Duration::from_secs(60);
+    let part = Duration::from_millis(50);
+    assert_eq!(pause(at, Duration::ZERO, false), TICK, "something is under way");
+    assert_eq!(pause(at, at, false), TICK);
+    assert_eq!(pause(at, at + part, false), part, "until the turn");
+    assert_eq!(pause(at, at + LONG, false), REST);
+    assert_eq!(pause(at, Duration::MAX, false), REST);
+    assert_eq!(pause(at, Duration::MAX, true), TICK, "who stops is in a hurry");
 }
 
 #[tokio::test(start_paused = true)]

@@ -399,6 +399,36 @@ fn a_process_at_rest_is_looked_at_once_a_second() {
 }
 
 #[test]
+fn many_that_wait_are_not_looked_at_for_each_thing_that_happens() {
+    let mut fixture = Fixture::new();
+    let connection = fixture.activator.leader_connected();
+    fixture.welcome(connection, Vec::new());
+    let routes = (0..1_000).map(|number| {
+        let name = FunctionName { namespace: "default".into(), name: format!("f{number}").into() };
+        let revision = RevisionRoute::new(format!("f{number}-1").into());
+        FunctionRoute::of_one(name, format!("u{number}").into(), revision)
+    });
+    fixture.activator.set_functions(routes.collect());
+    let mut waiting = Vec::new();
+    for number in 0..1_000 {
+        let host = format!("f{number}.default");
+        waiting.push(fixture.activator.route(Listener::InCluster, &host).expect("a function").admit());
+    }
+    fixture.activator.tick();
+    fixture.commands();
+    let wakes = |fixture: &mut Fixture| {
+        let wait = fixture.activator.tick();
+        let frames = fixture.frames();
+        (frames.iter().filter(|frame| matches!(frame, ActivatorFrame::Wake { .. })).count(), wait)
+    };
+    // Each is to be told of after 2 ms.
+    fixture.clock.advance(ms(3));
+    assert_eq!(wakes(&mut fixture), (0, ms(5)), "it rests");
+    fixture.clock.advance(ms(5));
+    assert_eq!(wakes(&mut fixture).0, 1_000, "all at once");
+}
+
+#[test]
 fn revisions_that_nobody_claims_are_forgotten_when_empty() {
     let (fixture, _) = Fixture::serving();
     fixture.activator.set_pods(&id("hello-9"), vec![pod("a")]);

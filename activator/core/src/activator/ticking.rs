@@ -17,15 +17,23 @@ const SETTLED: Duration = Duration::from_millis(10);
 /// The longest and the shortest time between two ticks.
 const LONGEST: Duration = Duration::from_secs(1);
 const SHORTEST: Duration = Duration::from_millis(1);
+/// A tick looks at all revisions that are awake, which takes a fraction of this for each; then it rests. Else a thousand that are
+/// woken together would be looked at a thousand times over, for the answer to each, on the core that the API server answers from.
+const REST: Duration = Duration::from_micros(8);
+const LONGEST_REST: Duration = Duration::from_millis(25);
 
 impl Activator {
-    /// Does what is due. Call it again after at most the time it returns, and at once on [`Command::Tick`].
+    /// Does what is due. Call it again after at most the time it returns, and at once on [`Command::Tick`]. Where many revisions are
+    /// awake it does nothing for some milliseconds after it did something.
     ///
     /// [`Command::Tick`]: crate::Command::Tick
     pub fn tick(&self) -> Duration {
         let mut control = self.control.lock();
         // What came before is in the buckets of this tick; what comes while it runs may not be.
         let begun = self.process.now();
+        if begun < control.rests_until {
+            return (control.rests_until - begun).max(SHORTEST);
+        }
         let mut next = begun + LONGEST;
         let mut due = |at: Option<Duration>| next = next.min(at.unwrap_or(next));
         due(self.tick_links(&mut control));
@@ -46,6 +54,7 @@ impl Activator {
         due(self.tell_pressure(&mut control, &revisions));
         due(self.tell_through(&mut control, begun));
         self.sweep(&mut control);
+        control.rests_until = self.process.now() + rest(revisions.len());
         self.process.still_awake(revisions);
         self.process.still_pending(functions);
         next.saturating_sub(self.process.now()).max(SHORTEST)
@@ -92,4 +101,10 @@ impl Activator {
             control.revisions.retain(|known| known.0.claimed() || !known.0.is_empty());
         }
     }
+}
+
+/// After a tick that looked at so many revisions. What is shorter than timers tell is none.
+fn rest(revisions: usize) -> Duration {
+    let rest = REST * u32::try_from(revisions).unwrap_or(u32::MAX);
+    if rest < SHORTEST { Duration::ZERO } else { rest.min(LONGEST_REST) }
 }

@@ -1,7 +1,8 @@
 //! All revisions of a leader, and when time alone may next change something in each.
 //!
-//! The times lie side by side: a tick passes over thousands of revisions that rest without looking at one of them. And each
-//! has its own turn in every second, so that thousands that are busy are not all decided in the same tick.
+//! The times lie side by side: a tick passes over thousands of revisions that rest without looking at one of them, and not even
+//! over their times while none is due. And each has its own turn in every second, so that thousands that are busy are not all
+//! decided in the same tick.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -21,6 +22,8 @@ pub(super) struct Revisions {
     at: Vec<Option<Revision>>,
     /// [`Revision::due`] of each place; of an empty one never.
     due: Vec<Duration>,
+    /// None of them is earlier.
+    soonest: Duration,
     empty: Vec<usize>,
 }
 
@@ -42,6 +45,12 @@ impl Revisions {
     /// All, in no order that means anything, but the same one whenever the same things happened.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Revision> {
         self.at.iter().flatten()
+    }
+
+    /// Before this, time alone changes nothing: zero while something is under way, [`Duration::MAX`] where all rest. What was told
+    /// since the last tick may make it too early, never too late.
+    pub(super) fn soonest(&self) -> Duration {
+        self.soonest
     }
 
     /// Those in which something is under way: each is looked at with every tick.
@@ -77,7 +86,9 @@ impl Revisions {
         let place = *self.places.get(id)?;
         let revision = self.at.get_mut(place)?.as_mut()?;
         let done = step(revision);
-        self.due[place] = revision.due();
+        let due = revision.due();
+        self.due[place] = due;
+        self.soonest = self.soonest.min(due);
         Some(done)
     }
 
@@ -88,12 +99,20 @@ impl Revisions {
 
     /// One step of every revision in which time may have changed something by now.
     pub(super) fn each_due(&mut self, now: Duration, mut step: impl FnMut(&mut Revision)) {
-        for (due, place) in self.due.iter_mut().zip(&mut self.at).filter(|(due, _)| **due <= now) {
-            if let Some(revision) = place {
+        if now < self.soonest {
+            return;
+        }
+        let mut soonest = Duration::MAX;
+        for (due, place) in self.due.iter_mut().zip(&mut self.at) {
+            if *due <= now
+                && let Some(revision) = place
+            {
                 step(revision);
                 *due = revision.due();
             }
+            soonest = soonest.min(*due);
         }
+        self.soonest = soonest;
     }
 
     pub(super) fn remove(&mut self, id: &RevisionId) {

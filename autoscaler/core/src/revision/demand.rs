@@ -246,6 +246,13 @@ impl Revision {
         context.send(stream, LeaderFrame::WakeReply { revision: self.id.clone(), answer });
     }
 
+    /// Nobody has said lately that requests are held, and nobody says that they are not: it would never rest.
+    pub(super) fn forget_wakes(&mut self) {
+        for view in self.views.values_mut() {
+            view.wake = None;
+        }
+    }
+
     /// Tells all that wait for a write that it was made, once they may use what it brings.
     pub(super) fn answer_written(&self, replicas: u32, context: &mut Context<'_>) {
         if !self.gate.as_ref().is_some_and(Gate::lets_use) {

@@ -20,11 +20,15 @@ const STOP: Duration = Duration::from_secs(4);
 /// The write of a pod's cost is not sent later than this after it was asked for.
 const MARK_WAITS: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(25);
+/// How often time is looked at where it changes nothing.
+const REST: Duration = Duration::from_millis(100);
 
 pub(crate) struct LeaderProcess {
     /// `None`: it has ended.
     pub(crate) leader: Option<Leader>,
     started: Duration,
+    /// On its own clock.
+    ticked: Duration,
     pub(crate) renewed: Duration,
     pub(crate) paused_until: Duration,
     /// Told to end.
@@ -78,6 +82,7 @@ impl World {
         self.leaders.push(LeaderProcess {
             leader: Some(leader),
             started: now,
+            ticked: Duration::ZERO,
             renewed: now,
             paused_until: Duration::ZERO,
             stopping: false,
@@ -199,7 +204,12 @@ impl World {
             }
             Message::Tick => {
                 self.agenda.after(TICK, Event::To(Process::Leader(index), Message::Tick));
-                self.lead(index, |leader| leader.tick(now));
+                let process = &mut self.leaders[index];
+                let has_turn = process.leader.as_ref().is_some_and(|leader| leader.next_turn() <= now);
+                if has_turn || now >= process.ticked + REST {
+                    process.ticked = now;
+                    self.lead(index, |leader| leader.tick(now));
+                }
             }
             Message::Renew if self.options.faults == Faults::Leaders => self.send_renewal(index),
             Message::Renewed(sent) => self.renewed(index, sent),

@@ -77,6 +77,16 @@ fn what_rests_at_zero_is_decided_again_only_when_there_is_news() {
 }
 
 #[test]
+fn a_wake_that_nobody_repeats_keeps_nothing_from_resting() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.wake(A, 1);
+    fixture.written(WriteOutcome::Refused);
+    fixture.pass(ms(5_000));
+    assert_eq!(fixture.puts().len(), 1, "whoever waited has left");
+    assert_eq!(fixture.leader.next_turn(), Duration::MAX);
+}
+
+#[test]
 fn a_floor_starts_what_rests_at_once() {
     let mut fixture = Fixture::new(fact(0, 10, true), &[]);
     fixture.pass(ms(5_000));
@@ -122,4 +132,39 @@ fn places_are_used_again() {
     let names: Vec<RevisionId> = fixture.leader.explain().into_iter().map(|it| it.revision).collect();
     let expected: Vec<RevisionId> = (0..9).map(id_of).chain([id()]).collect();
     assert_eq!(names, expected, "in the order of their names");
+}
+
+#[test]
+fn time_is_asked_for_where_it_changes_something_and_not_where_all_rest() {
+    let mut fixture = Fixture::new(fact(0, 10, true), &[]);
+    fixture.pass(ms(100));
+    assert_eq!(fixture.leader.next_turn(), Duration::MAX, "it rests");
+    fixture.wake(A, 1);
+    fixture.written(WriteOutcome::Written { resource_version: "11".into() });
+    assert!(fixture.leader.next_turn().is_zero(), "the controllers have not acted yet");
+    fixture.learn(fact(1, 12, true));
+    fixture.pods(vec![pod("p")]);
+    fixture.tick();
+    let turn = fixture.leader.next_turn();
+    assert!(turn > fixture.now && turn <= fixture.now + ms(1_000), "{turn:?} at {:?}", fixture.now);
+    fixture.now = turn;
+    fixture.tick();
+    assert_eq!(age(&fixture), Duration::ZERO, "decided in its turn");
+
+    assert!(Fixture::closing().leader.next_turn().is_zero(), "a round is under way");
+}
+
+#[test]
+fn the_soonest_of_many_turns_counts() {
+    let mut fixture = Fixture::unconnected(fact(1, 10, true), &["p"]);
+    crowd(&mut fixture, 9);
+    fixture.tick();
+    // Every one has a turn of its own, 20 ms after the one before it.
+    for _ in 0..10 {
+        let turn = fixture.leader.next_turn();
+        assert!(turn > fixture.now && turn <= fixture.now + ms(1_000), "{turn:?} at {:?}", fixture.now);
+        fixture.now = turn;
+        fixture.tick();
+        assert_eq!(decided_now(&fixture).len(), 1);
+    }
 }
