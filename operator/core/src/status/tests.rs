@@ -174,6 +174,30 @@ fn what_was_waited_for_before_uses_up_no_patience() {
 }
 
 #[test]
+fn refusals_that_take_turns_use_up_one_patience() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let mut refused = |at: i64, reason: Reason| {
+        let problem = [Problem::passing(reason, Scope::Revision, "no")];
+        world.step_with(&mut function, seconds(at), &problem).1
+    };
+    for (at, reason) in [(0, Reason::Forbidden), (10, Reason::WriteFailed), (29, Reason::Forbidden)] {
+        let report = refused(at, reason);
+        assert_eq!(said(&report.status, STALLED), "False/Progressing", "{at}");
+        assert_eq!(report.next_look, Some(seconds(30)), "{at}");
+    }
+    for (at, reason) in [(30, Reason::WriteFailed), (31, Reason::Forbidden), (40, Reason::QuotaExceeded)] {
+        let report = refused(at, reason);
+        assert_eq!(said(&report.status, STALLED), format!("True/{}", reason.as_str()), "{at}");
+    }
+
+    world.step(&mut function, seconds(50));
+    let problem = [Problem::passing(Reason::WriteFailed, Scope::Revision, "no")];
+    let (_, report) = world.step_with(&mut function, seconds(60), &problem);
+    assert_eq!(said(&report.status, STALLED), "False/Progressing", "another row of them");
+    assert_eq!(report.next_look, Some(seconds(90)));
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_told_of() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
