@@ -112,6 +112,37 @@ fn a_port_that_nobody_listens_on_is_told_of_within_a_minute() {
 }
 
 #[test]
+fn pods_that_are_evicted_one_after_the_other_are_told_of() {
+    let evicted = |second: i64| {
+        json!({
+            "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "lastTransitionTime": seconds(second)}],
+        })
+    };
+    let starting = || json!({"phase": "Pending"});
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[evicted(5), starting()]);
+    assert_eq!(said(&world.step(&mut function, seconds(6)).1.status, READY), "Unknown/Proving");
+    world.pods(FIRST, &[evicted(5), evicted(20), starting()]);
+    let (_, report) = world.step(&mut function, seconds(21));
+    assert_eq!(said(&report.status, READY), "Unknown/PodFailed");
+    assert_eq!(report.next_look, Some(seconds(80)));
+    assert!(report.news[0].note.contains("The node was low on resource: memory."), "{:?}", report.news);
+    assert_eq!(said(&world.step(&mut function, seconds(80)).1.status, READY), "Unknown/Proving");
+
+    world.pods(FIRST, &[evicted(5), evicted(20), evicted(604), starting()]);
+    let (_, report) = world.step(&mut function, seconds(605));
+    assert_eq!(said(&report.status, STALLED), "True/PodFailed");
+    world.pods(FIRST, &[evicted(604), evicted(605), ready_pod()]);
+    assert_eq!(said(&world.step(&mut function, seconds(606)).1.status, READY), "True/Ready");
+    // At rest nobody waits for them.
+    world.pods(FIRST, &[evicted(604), evicted(605)]);
+    world.scale(FIRST, 0);
+    assert_eq!(said(&world.step(&mut function, seconds(607)).1.status, READY), "True/Ready");
+}
+
+#[test]
 fn a_routed_revision_whose_pods_do_not_get_ready_again_is_looked_at_in_time() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
