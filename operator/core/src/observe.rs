@@ -47,6 +47,17 @@ pub struct Cluster {
     pub rates: Rates,
     /// Whether a new proof has to wait, as many as may be under way at once are.
     pub proof_waits: bool,
+    /// Those that are to scale a Deployment of the Function, in order; `None` while that is not known.
+    pub pod_autoscalers: Option<Vec<PodAutoscaler>>,
+}
+
+/// A `HorizontalPodAutoscaler` that is to scale a Deployment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodAutoscaler {
+    /// The Deployment.
+    pub deployment: String,
+    /// Its own name.
+    pub name: String,
 }
 
 /// Names of the objects that may have to be written: whoever has them must be known, label or not.

@@ -2,10 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::condition::{
-    ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCHEDULES_READY, STALLED, find,
+    ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCALE_CONFLICT, SCHEDULES_READY, STALLED, find,
 };
 use crate::fixtures::*;
-use crate::{Cluster, HostVerdict, HostVerdicts, advance, build, validate};
+use crate::{Cluster, HostVerdict, HostVerdicts, PodAutoscaler, advance, build, validate};
 
 #[test]
 fn the_loop_of_a_function_in_conditions() {
@@ -366,4 +366,28 @@ fn a_schedule_that_cannot_be_read_is_told_of_and_stops_nothing() {
     edit(&mut function, |function| function.spec.scale.schedules.clear());
     let (_, report) = world.step(&mut function, seconds(4));
     assert!(find(&report.status.conditions, SCHEDULES_READY).is_none());
+}
+
+#[test]
+fn another_autoscaler_at_a_deployment_is_told_of_while_it_is_there() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    let other = |name: &str| PodAutoscaler { deployment: FIRST.into(), name: name.into() };
+    world.pod_autoscalers = Some(vec![other("one"), other("two")]);
+    let (_, report) = world.step(&mut function, seconds(2));
+    assert_eq!(said(&report.status, SCALE_CONFLICT), "True/HorizontalPodAutoscaler");
+    let message = &find(&report.status.conditions, SCALE_CONFLICT).unwrap().message;
+    assert!(message.starts_with("the HorizontalPodAutoscaler one (and 1 more) is to scale"), "{message}");
+    assert!(message.contains(FIRST), "{message}");
+    assert_eq!(said(&report.status, READY), "True/Ready", "it serves all the same");
+    assert_eq!(said(&report.status, STALLED), "False/Progressing");
+
+    // An operator that begins does not know it yet.
+    world.pod_autoscalers = None;
+    let (_, again) = world.step(&mut function, seconds(3));
+    assert_eq!(again.status, report.status);
+    world.pod_autoscalers = Some(Vec::new());
+    let (_, report) = world.step(&mut function, seconds(4));
+    assert!(find(&report.status.conditions, SCALE_CONFLICT).is_none());
 }
