@@ -138,7 +138,7 @@ pub(crate) fn facts(
     now: Timestamp,
 ) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
-    let mut ended: BTreeMap<&str, Vec<Ended>> = BTreeMap::new();
+    let mut ended: BTreeMap<&str, Vec<Ended<'_>>> = BTreeMap::new();
     for pod in &observed.pods {
         let Some(PodOwner { revision, function_uid }) = PodOwner::of(&pod.metadata) else { continue };
         if function_uid == owner.uid {
@@ -168,7 +168,7 @@ pub(crate) fn facts(
 }
 
 /// Of pods that ended there is something to say where those in their place have nothing to say themselves.
-fn add_ended(facts: &mut Facts, ended: &[Ended], now: Timestamp) {
+fn add_ended(facts: &mut Facts, ended: &[Ended<'_>], now: Timestamp) {
     let waits = facts.wanted.is_some_and(|wanted| wanted > 0) && facts.ready == 0 && facts.failure.is_none();
     if let Some((failure, until)) = one_after_the_other(ended, now).filter(|_| waits) {
         facts.failure = Some(failure);

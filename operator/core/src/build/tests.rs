@@ -20,8 +20,9 @@ fn the_smallest_function_becomes_these_objects() {
 #[test]
 fn what_tools_write_on_a_function_stays_there() {
     let mut function = function(json!({"traffic": [{"latest": true, "tag": "next"}]}));
-    let mark = || Some([("app.kubernetes.io/instance".to_owned(), "of-a-tool".to_owned())].into());
-    (function.metadata.labels, function.metadata.annotations) = (mark(), mark());
+    let mark = ("app.kubernetes.io/instance".to_owned(), "of-a-tool".to_owned());
+    function.metadata.labels = Some([mark.clone()].into());
+    function.metadata.annotations = Some([mark].into());
     let valid = validate(&function, Observed::default(), cluster(), now()).unwrap();
     let resources = build(&valid, &advance(&valid, now())).unwrap();
     assert!(resources.controller_revision.is_some() && resources.deployments.len() == 1);
