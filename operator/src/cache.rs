@@ -67,6 +67,11 @@ impl<K: ResourceExt> Cache<K> {
         objects.by_function.get(function).into_iter().flat_map(BTreeMap::values).cloned().collect()
     }
 
+    /// The Function that the object of this name is labelled with.
+    pub(crate) fn function_of(&self, namespace: &str, name: &str) -> Option<FunctionKey> {
+        self.0.read().function_of.get(&(namespace.to_owned(), name.to_owned())).cloned()
+    }
+
     /// How many objects there are.
     pub(crate) fn len(&self) -> usize {
         self.0.read().function_of.len()
@@ -126,6 +131,8 @@ mod tests {
         cache.observe(Change::Applied(pod("b", "f")));
         cache.observe(Change::Applied(pod("c", "g")));
         assert_eq!(names(&cache, "f"), ["a", "b"]);
+        assert_eq!(cache.function_of("n", "c"), Some(key("g")));
+        assert_eq!(cache.function_of("m", "c"), None);
         assert_eq!(cache.observe(Change::Deleted(pod("a", "f"))), [key("f")].into());
         assert_eq!(names(&cache, "f"), ["b"]);
     }

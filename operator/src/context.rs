@@ -82,6 +82,7 @@ impl Context {
             services,
             endpoint_slices,
             pods,
+            scalers,
             activator_addresses,
         } = self.caches.as_ref();
         let (proving, waiting_for_proof) = self.proofs.count();
@@ -98,6 +99,7 @@ impl Context {
             "services": services.len(),
             "endpointSlices": endpoint_slices.len(),
             "pods": pods.len(),
+            "podAutoscalers": scalers.len(),
         })
     }
 }

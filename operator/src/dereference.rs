@@ -6,7 +6,9 @@
 use std::{fmt::Debug, sync::Arc};
 
 use catnap_crds::{Function, FunctionStatus, guarded::Guarded, labels};
-use catnap_operator_core::{Cluster, ContentError, Observed, Owner, Wanted, retry, starts_proof, wanted};
+use catnap_operator_core::{
+    Cluster, ContentError, Observed, Owner, Ownership, Wanted, retry, starts_proof, wanted,
+};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, Resource, ResourceExt, core::NamespaceResourceScope};
@@ -76,7 +78,11 @@ pub(crate) async fn dereference(
     )
     .map_err(|source| DereferenceError::Read { source })?;
     let rates = context.rates.rates(&owner);
-    Ok((observed, Cluster { activator_addresses, restricted, hosts, proof_waits, rates }))
+    let ours = observed.deployments.iter().filter(|it| owner.ownership(&it.metadata) == Ownership::Ours);
+    let pod_autoscalers =
+        caches.scalers.of(namespace, ours.filter_map(|deployment| deployment.metadata.name.as_deref()));
+    let cluster = Cluster { activator_addresses, restricted, hosts, proof_waits, rates, pod_autoscalers };
+    Ok((observed, cluster))
 }
 
 /// Whether `revision` would begin its proof, and others are before it.

@@ -32,6 +32,7 @@ mod proofs;
 mod rates;
 mod reconcile;
 mod refusal;
+mod scalers;
 mod settled;
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::{
     dereference::{DereferenceError, dereference},
     update_status::{UpdateStatusError, update_status},
     watch::GuardedFunction,
-    write::{Class, WriteError},
+    write::Class,
 };
 
 /// No watch tells when somebody else's object, or a quota, is out of the way.
@@ -125,7 +125,7 @@ pub(crate) async fn reconcile(
 /// When to try again after a failure.
 pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, context: &Context) -> Action {
     let gone = context.functions.get(&ObjectRef::from_obj(function)).is_none();
-    let (outcome, action) = match error.write_error().map(WriteError::class) {
+    let (outcome, action) = match error.class() {
         // It went while it was looked at: its failures would be remembered for ever.
         _ if gone => ("gone", Action::await_change()),
         // Who leads now will look at it.
@@ -150,14 +150,18 @@ pub(crate) fn after_failure(function: &GuardedFunction, error: &ReconcileError, 
 }
 
 impl ReconcileError {
-    fn write_error(&self) -> Option<&WriteError> {
-        match self {
+    /// What can be done about it, where it is about what the API server holds.
+    pub(crate) fn class(&self) -> Option<Class> {
+        let source = match self {
+            // By a newer view the same look comes to its end.
+            Self::Apply { source: ApplyError::Outdated } => return Some(Class::Conflict),
             Self::Dereference { source: DereferenceError::Read { source } }
             | Self::Apply { source: ApplyError::Write { source } }
             | Self::Delete { source: ApplyError::Write { source } }
-            | Self::UpdateStatus { source: UpdateStatusError { source } } => Some(source),
-            _ => None,
-        }
+            | Self::UpdateStatus { source: UpdateStatusError { source } } => source,
+            _ => return None,
+        };
+        Some(source.class())
     }
 }
 

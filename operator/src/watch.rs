@@ -14,6 +14,7 @@ use catnap_runtime::{
 use futures::StreamExt;
 use k8s_openapi::api::{
     apps::v1::ControllerRevision,
+    autoscaling::v1::HorizontalPodAutoscaler,
     core::v1::{Namespace, Pod, Service},
     discovery::v1::EndpointSlice,
 };
@@ -38,6 +39,7 @@ use crate::{
     metrics::Metrics,
     proofs::Proofs,
     reconcile::key,
+    scalers::{Scaler, Scalers},
     touches::{Touch, Touches, When},
 };
 
@@ -52,6 +54,8 @@ pub(crate) struct Caches {
     pub(crate) services: Cache<Service>,
     pub(crate) endpoint_slices: Cache<EndpointSlice>,
     pub(crate) pods: Cache<Pod>,
+    /// Others that scale Deployments.
+    pub(crate) scalers: Scalers,
     /// ClusterIPs of the Service in front of the activators.
     pub(crate) activator_addresses: RwLock<Vec<IpAddr>>,
 }
@@ -67,17 +71,18 @@ pub(crate) struct Watched {
     pub(crate) backoff: Arc<Backoff>,
     /// Functions to look at again.
     pub(crate) touched: Touches<ObjectRef<GuardedFunction>>,
-    /// How many of the watches other than that of Functions have a complete list.
+    /// How many of the watches other than that of Functions that are needed have a complete list.
     synced: watch::Receiver<usize>,
 }
 
-const OTHER_WATCHES: usize = 7;
+/// Watches other than that of Functions without whose lists nothing may be decided.
+const NEEDED_WATCHES: usize = 7;
 
 impl Watched {
     /// Returns when every watch has a complete list.
     pub(crate) async fn ready(&mut self) {
         // Both end only with the process, so a failure has nobody to be told to.
-        let _ = self.synced.wait_for(|count| *count >= OTHER_WATCHES).await;
+        let _ = self.synced.wait_for(|count| *count >= NEEDED_WATCHES).await;
         let _ = self.functions.wait_until_ready().await;
     }
 }
@@ -140,6 +145,7 @@ pub(crate) fn start(
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(client, trim_pod, move |change| all.pods.observe(change)));
+    tokio::spawn(watches.clone().pod_autoscalers(client, caches.clone()));
     let services = Api::namespaced(client.clone(), namespace);
     tokio::spawn(watches.activator(services, activator_service.to_owned(), caches.clone()));
 
@@ -286,6 +292,34 @@ impl Watches {
         }
     }
 
+    /// Nothing waits for this one: a Function is none the worse for what is told of it a moment later, or not at all.
+    fn pod_autoscalers(
+        self,
+        client: &Client,
+        caches: Arc<Caches>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let trim = |scaler: HorizontalPodAutoscaler| Some(Scaler::of(&scaler));
+        let failed = self.counting("HorizontalPodAutoscaler");
+        let changes = follow(Api::all(client.clone()), watcher::Config::default(), trim, failed);
+        async move {
+            let mut changes = std::pin::pin!(changes);
+            let mut first = true;
+            while let Some(change) = changes.next().await {
+                let complete = matches!(change, Change::Listed(_));
+                for (namespace, deployment) in caches.scalers.observe(change) {
+                    let function = caches.deployments.function_of(&namespace, &deployment);
+                    if let Some(FunctionKey { namespace, name }) = function {
+                        self.touch(ObjectRef::new(&name).within(&namespace), When::Now);
+                    }
+                }
+                if complete && std::mem::take(&mut first) {
+                    // Statuses may tell of one that went while nobody looked.
+                    self.touch_all();
+                }
+            }
+        }
+    }
+
     /// Counts the failures of a watch.
     fn counting(&self, kind: &'static str) -> impl Fn() + Send + 'static + use<> {
         let metrics = self.metrics.clone();
@@ -403,7 +437,8 @@ mod tests {
         let _watched = start(&api.client(), "catnap", "activator", settings(Claims::Open), 1, &metrics);
         let all_watch = async {
             let mut seen = BTreeMap::new();
-            while seen.len() <= OTHER_WATCHES {
+            // And that of Functions, and that of others that scale.
+            while seen.len() < NEEDED_WATCHES + 2 {
                 let calls = api.take_calls().into_iter().filter(|call| call.query.contains("watch=true"));
                 seen.extend(calls.map(|call| (call.path, call.query)));
                 tokio::task::yield_now().await;

@@ -228,3 +228,36 @@ async fn bounded<T>(target: Target, request: impl Future<Output = kube::Result<T
         Err(_) => Err(WriteError::Timeout { target }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Service;
+    use serde_json::json;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_an_api_server_that_does_not_answer() {
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        let writer = Writer::new(Arc::new(|| true), metrics);
+        let api: Api<Service> = Api::namespaced(catnap_testkit::silent_client(), "default");
+        let (name, body) = ("hello", json!({"metadata": {"name": "hello"}}));
+        let object: Service = serde_json::from_value(body.clone()).unwrap();
+        let start = Instant::now();
+        let ends = [
+            writer.create(&api, "somebody", &object).await.map(drop),
+            writer.apply::<Service>(&api, name, &body).await.map(drop),
+            writer.apply_status::<Service>(&api, name, &body).await.map(drop),
+            writer.merge::<Service>(&api, name, &body).await.map(drop),
+            writer.delete(&api, name, "uid".to_owned(), None).await,
+            read(&api, name).await.map(drop),
+        ];
+        for (number, end) in ends.iter().enumerate() {
+            assert!(matches!(end, Err(WriteError::Timeout { .. })), "{number}: {end:?}");
+            assert_eq!(end.as_ref().unwrap_err().class(), Class::Transient);
+        }
+        let took = start.elapsed();
+        assert!(took >= 6 * TIMEOUT && took < 7 * TIMEOUT, "{took:?}");
+    }
+}

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
-use catnap_e2e::functions::{PATIENCE, apply, body, deploy, deployment, get, hello, replicas};
+use catnap_e2e::functions::{PATIENCE, apply, body, condition, deploy, deployment, get, hello, replicas};
 use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
 use kube::api::ListParams;
@@ -155,6 +155,12 @@ async fn replicas_that_another_autoscaler_writes_are_put_right_with_one_event() 
         });
         let begun = Instant::now();
         apply(test, &other).await?;
+        let function = within(PATIENCE, &test.api::<Function>(), "hello", |function| {
+            condition(function, "ScaleConflict").is_some_and(|(status, _, _)| status == "True")
+        })
+        .await?;
+        let (_, _, message) = condition(&function, "ScaleConflict").context("no ScaleConflict")?;
+        anyhow::ensure!(message.starts_with("the HorizontalPodAutoscaler other is to scale"), "{message}");
         // It raises them, they are put right, and so on: two new generations each time.
         eventually("three corrections", SEVERAL_ROUNDS, async || {
             let now = deployment().await?.metadata.generation;
@@ -165,6 +171,10 @@ async fn replicas_that_another_autoscaler_writes_are_put_right_with_one_event() 
         test.kubectl(&["delete", "horizontalpodautoscaler", "other", "--wait=true", "--timeout=60s"], "")
             .await?;
         put_right(test).await?;
+        within(PATIENCE, &test.api::<Function>(), "hello", |function| {
+            condition(function, "Ready").is_some() && condition(function, "ScaleConflict").is_none()
+        })
+        .await?;
         told_once(test, begun).await
     })
     .await;

@@ -98,6 +98,9 @@ async fn the_autoscaler_changes_nothing_of_a_pod_but_its_deletion_cost() {
         refused(patch_pod(test, &autoscaler, &own, spec).await, nothing_else)?;
         let finalizer = json!({"metadata": {"finalizers": ["example.com/never"]}});
         refused(patch_pod(test, &autoscaler, &own, finalizer).await, nothing_else)?;
+        // Nobody's pod would stay when its revision goes.
+        let orphan = json!({"metadata": {"ownerReferences": null}});
+        refused(patch_pod(test, &autoscaler, &own, orphan).await, nothing_else)?;
         patch_pod(test, &autoscaler, &own, cost(Value::Null)).await
     })
     .await;

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Needs, eventually, run, within};
+use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
 use futures::future::try_join;
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use catnap_e2e::functions::{PATIENCE, apply, body, condition_is, deploy, deployments, get, hello, name_of};
+use catnap_e2e::functions::{
+    PATIENCE, apply, body, condition, condition_is, deploy, deployments, get, hello, name_of,
+};
 
-fn marked(value: &str) -> serde_json::Value {
+fn marked(value: &str) -> Value {
     // A second in which it may go back, so that nobody waits a minute for the old one to leave.
     hello("hello", json!({"env": [{"name": "MARK", "value": value}], "rollout": {"interval": "1s"}}))
 }
@@ -111,6 +114,100 @@ async fn a_function_of_the_same_name_starts_anew() {
         test.kubectl(&["delete", "function", "hello", "--wait=true", "--timeout=60s"], "").await?;
         deploy(test, &marked("two")).await?;
         anyhow::ensure!(body(get(test, "hello", "/env").await?).await?.contains("MARK=two"));
+        Ok(())
+    })
+    .await;
+}
+
+/// Waits until the revision with this mark answers.
+async fn answers(test: &Context, mark: &str) -> anyhow::Result<()> {
+    eventually(&format!("{mark} answers"), PATIENCE, async || {
+        let text = body(get(test, "hello", "/env").await?).await?;
+        Ok(text.contains(&format!("MARK={mark}\n")).then_some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn revisions_have_the_names_that_they_are_given_and_history_its_limit() {
+    run("revision_names", Needs::Cluster, async |test| {
+        let named = |mark: &str, name: &str, traffic: Value| {
+            let mut manifest = marked(mark);
+            manifest["spec"]["revisionName"] = json!(name);
+            manifest["spec"]["revisionHistoryLimit"] = json!(1);
+            manifest["spec"]["traffic"] = traffic;
+            manifest
+        };
+        for (mark, name) in [("one", "first"), ("two", "second"), ("three", "third")] {
+            let ready = ready_revision(&deploy(test, &named(mark, name, json!([]))).await?);
+            anyhow::ensure!(ready == name, "{name} is called {ready}");
+        }
+        eventually("the oldest record is gone", PATIENCE, async || {
+            let records = test.api::<ControllerRevision>().list(&ListParams::default()).await?.items;
+            let mut names: Vec<_> = records.into_iter().filter_map(|record| record.metadata.name).collect();
+            names.sort();
+            Ok((names == ["second", "third"]).then_some(()))
+        })
+        .await?;
+
+        let second = json!([{"revision": "second"}]);
+        deploy(test, &named("three", "third", second.clone())).await?;
+        answers(test, "two").await?;
+
+        // A name stands for one content.
+        apply(test, &named("four", "third", second)).await?;
+        let function = within(PATIENCE, &test.api::<Function>(), "hello", |function| {
+            condition(function, "Ready")
+                .is_some_and(|(status, reason, _)| (status, reason) == ("False", "RevisionNameTaken"))
+        })
+        .await?;
+        let (_, _, message) = condition(&function, "Stalled").context("no Stalled")?;
+        anyhow::ensure!(message.contains("third"), "{message}");
+        answers(test, "two").await
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unproven_revision_gives_back_what_it_took_when_its_first_wake_fails() {
+    run("unproven", Needs::Cluster, async |test| {
+        let first = ready_revision(&deploy(test, &marked("one")).await?);
+        let mut broken = marked("two");
+        broken["spec"]["image"] = json!("catnap.invalid/nothing:1");
+        broken["spec"]["scale"]["initial"] = json!(0);
+        apply(test, &broken).await?;
+        let unproven = |function: &Function| {
+            let is_ready = condition(function, "Ready");
+            is_ready.is_some_and(|(status, reason, _)| (status, reason) == ("True", "Unproven"))
+        };
+        let share = |function: &Function| {
+            let shares = function.status.iter().flat_map(|status| &status.traffic);
+            shares.filter(|share| share.revision == first).map(|share| share.percent).sum::<i32>()
+        };
+        let function = within(PATIENCE, &test.api::<Function>(), "hello", unproven).await?;
+        anyhow::ensure!(share(&function) == 0, "it takes everything at once: {:?}", function.status);
+
+        // Whoever wakes it may hear why it does not come up, or be answered by the one before.
+        let response = get(test, "hello", "/").await?;
+        let reason = response.headers().get("catnap-reason").cloned();
+        let told = response.status() == 503 && reason.is_some_and(|reason| reason == "ImagePullFailed");
+        anyhow::ensure!(told || response.status() == 200, "{response:?}");
+        let function =
+            within(PATIENCE, &test.api::<Function>(), "hello", |function| share(function) == 100).await?;
+        let (status, reason, _) = condition(&function, "RevisionReady").context("no RevisionReady")?;
+        anyhow::ensure!((status, reason) == ("False", "ImagePullFailed"), "{status} {reason}");
+        answers(test, "one").await?;
+
+        // It is tried again when somebody asks for that.
+        eventually("nothing of it is left", PATIENCE, async || {
+            let left = deployments(test, "hello").await?.into_iter().filter_map(|it| it.metadata.name);
+            Ok((left.collect::<Vec<_>>() == [first.clone()]).then_some(()))
+        })
+        .await?;
+        test.kubectl(&["annotate", "function", "hello", "catnap.dev/retry=1"], "").await?;
+        let function = within(PATIENCE, &test.api::<Function>(), "hello", unproven).await?;
+        let retry = function.status.as_ref().and_then(|status| status.retry.as_deref());
+        anyhow::ensure!(retry == Some("1") && share(&function) == 0, "{:?}", function.status);
         Ok(())
     })
     .await;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     fmt,
+    future::pending,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -72,6 +73,12 @@ struct Scripted {
     path: String,
     code: u16,
     answer: Value,
+}
+
+/// A client of a server that takes every request and answers none.
+pub fn silent_client() -> Client {
+    let service = tower::service_fn(|_: Request<Body>| pending::<Result<Response<Answer>, Infallible>>());
+    Client::new(service, "default")
 }
 
 impl fmt::Debug for Call {

@@ -14,5 +14,5 @@ mod route;
 mod selection;
 mod watch;
 
-pub use api::{Call, FakeApi};
+pub use api::{Call, FakeApi, silent_client};
 pub use relay::Relay;

@@ -9,6 +9,7 @@ pub(crate) const READY: &str = "Ready";
 pub(crate) const REVISION_READY: &str = "RevisionReady";
 pub(crate) const ROUTES_READY: &str = "RoutesReady";
 pub(crate) const SCHEDULES_READY: &str = "SchedulesReady";
+pub(crate) const SCALE_CONFLICT: &str = "ScaleConflict";
 pub(crate) const ACTIVE: &str = "Active";
 pub(crate) const RECONCILING: &str = "Reconciling";
 pub(crate) const STALLED: &str = "Stalled";

@@ -10,6 +10,10 @@ use k8s_openapi::{
 
 use crate::{Finality, Problem, RawDeployment, Reason, RevisionRecord, Scope};
 
+mod ended;
+
+pub(crate) use ended::{Ended, one_after_the_other};
+
 /// Clusters grow, quotas are raised, and programs that start slowly do start: for this long such a failure counts as passing.
 pub const PATIENCE: Duration = Duration::from_secs(600);
 /// A pod that has its node for this long and is not ready is told of: soon enough for a person who waits, and later than most
@@ -41,7 +45,7 @@ impl Failure {
     /// When a failure that may pass counts as final; `None` for those that are at once.
     pub fn patience_ends(&self) -> Option<Timestamp> {
         match self.reason {
-            Reason::Unschedulable | Reason::QuotaExceeded | Reason::NeverReady => {
+            Reason::Unschedulable | Reason::QuotaExceeded | Reason::NeverReady | Reason::PodFailed => {
                 self.since.and_then(|since| since.checked_add(PATIENCE).ok())
             }
             _ => None,

@@ -13,8 +13,8 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use crate::{
-    Cluster, HostVerdicts, Observed, Plan, Problem, Rates, Report, RevisionRecord, ValidatedFunction,
-    advance, build, report, validate,
+    Cluster, HostVerdicts, Observed, Plan, PodAutoscaler, Problem, Rates, Report, RevisionRecord,
+    ValidatedFunction, advance, build, report, validate,
 };
 
 /// The revision of [`function`] with the image `example/hello:1`.
@@ -56,6 +56,7 @@ pub(crate) struct World {
     pub(crate) hosts: HostVerdicts,
     pub(crate) rates: Rates,
     pub(crate) proof_waits: bool,
+    pub(crate) pod_autoscalers: Option<Vec<PodAutoscaler>>,
 }
 
 impl World {
@@ -114,6 +115,7 @@ impl World {
             hosts: self.hosts.clone(),
             rates: self.rates.clone(),
             proof_waits: self.proof_waits,
+            pod_autoscalers: self.pod_autoscalers.clone(),
             ..cluster()
         };
         validate(function, self.observed.clone(), cluster, at).unwrap()

@@ -37,7 +37,7 @@ pub use hosts::{
     HostVerdict, HostVerdicts, NotAllowed, Suffixes, TemplateError, Wish,
 };
 pub use lifecycle::{GIVE_UP_AFTER, LONGEST_PAUSE, Plan, advance, is_proving, starts_proof};
-pub use observe::{Cluster, Facts, Observed, Wanted, wanted};
+pub use observe::{Cluster, Facts, Observed, PodAutoscaler, Wanted, wanted};
 pub use owner::{Owner, Ownership};
 pub use problem::{Finality, Problem, Reason, Scope};
 pub use rates::{Counts, Rates};

@@ -16,7 +16,7 @@ use crate::{
     Failure, HostVerdicts, Owner, Rates, RawDeployment, RevisionRecord,
     build::{ADDRESS_TYPES, address_type, endpoint_slice_name},
     content::{ContentError, content_digest, revision_name},
-    failure::{deployment_failure, pod_failure, slow_at},
+    failure::{Ended, deployment_failure, one_after_the_other, pod_failure, slow_at},
 };
 
 /// The objects around one Function: those that carry its label, and those that merely have a wanted name.
@@ -47,6 +47,17 @@ pub struct Cluster {
     pub rates: Rates,
     /// Whether a new proof has to wait, as many as may be under way at once are.
     pub proof_waits: bool,
+    /// Those that are to scale a Deployment of the Function, in order; `None` while that is not known.
+    pub pod_autoscalers: Option<Vec<PodAutoscaler>>,
+}
+
+/// A `HorizontalPodAutoscaler` that is to scale a Deployment.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodAutoscaler {
+    /// The Deployment.
+    pub deployment: String,
+    /// Its own name.
+    pub name: String,
 }
 
 /// Names of the objects that may have to be written: whoever has them must be known, label or not.
@@ -77,7 +88,7 @@ pub struct Facts {
     pub image_ids: Vec<String>,
     /// Why pods do not become ready.
     pub failure: Option<Failure>,
-    /// When pods that start will have taken long.
+    /// When pods that start will have taken long, or those that ended are a while ago.
     pub slow_at: Option<Timestamp>,
 }
 
@@ -127,10 +138,12 @@ pub(crate) fn facts(
     now: Timestamp,
 ) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
+    let mut ended: BTreeMap<&str, Vec<Ended<'_>>> = BTreeMap::new();
     for pod in &observed.pods {
         let Some(PodOwner { revision, function_uid }) = PodOwner::of(&pod.metadata) else { continue };
         if function_uid == owner.uid {
             add_pod(facts.entry(revision.to_owned()).or_default(), pod, records.get(revision), now);
+            ended.entry(revision).or_default().extend(Ended::of(pod));
         }
     }
     for deployment in &observed.deployments {
@@ -146,7 +159,21 @@ pub(crate) fn facts(
             facts.failure = deployment_failure(deployment);
         }
     }
+    for (revision, ended) in ended {
+        if let Some(facts) = facts.get_mut(revision) {
+            add_ended(facts, &ended, now);
+        }
+    }
     facts
+}
+
+/// Of pods that ended there is something to say where those in their place have nothing to say themselves.
+fn add_ended(facts: &mut Facts, ended: &[Ended<'_>], now: Timestamp) {
+    let waits = facts.wanted.is_some_and(|wanted| wanted > 0) && facts.ready == 0 && facts.failure.is_none();
+    if let Some((failure, until)) = one_after_the_other(ended, now).filter(|_| waits) {
+        facts.failure = Some(failure);
+        facts.slow_at = facts.slow_at.into_iter().chain([until]).min();
+    }
 }
 
 fn add_pod(facts: &mut Facts, pod: &Pod, record: Option<&RevisionRecord>, now: Timestamp) {

@@ -35,6 +35,8 @@ pub enum Reason {
     Unschedulable,
     /// Containers run and are never ready.
     NeverReady,
+    /// Pods end one after the other, evicted or refused by their node.
+    PodFailed,
     /// The API server refuses the pod template.
     InvalidPodTemplate,
     /// The API server forbids a write.
@@ -97,7 +99,7 @@ pub enum Scope {
 
 impl Reason {
     /// All of them, in this order.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ImagePullFailed,
         Self::CrashLoop,
         Self::ContainerCannotStart,
@@ -105,6 +107,7 @@ impl Reason {
         Self::QuotaExceeded,
         Self::Unschedulable,
         Self::NeverReady,
+        Self::PodFailed,
         Self::InvalidPodTemplate,
         Self::Forbidden,
         Self::WriteFailed,
@@ -142,6 +145,7 @@ impl Reason {
                 | Self::QuotaExceeded
                 | Self::Unschedulable
                 | Self::NeverReady
+                | Self::PodFailed
         )
     }
 
@@ -155,6 +159,7 @@ impl Reason {
             Self::QuotaExceeded => "QuotaExceeded",
             Self::Unschedulable => "Unschedulable",
             Self::NeverReady => "NeverReady",
+            Self::PodFailed => "PodFailed",
             Self::InvalidPodTemplate => "InvalidPodTemplate",
             Self::Forbidden => "Forbidden",
             Self::WriteFailed => "WriteFailed",

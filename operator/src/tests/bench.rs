@@ -41,6 +41,7 @@ use crate::{
     metrics::Metrics,
     proofs::Proofs,
     reconcile::{ReconcileError, after_failure, reconcile},
+    scalers::Scaler,
     settled::Settled,
     touches::Touches,
     watch::{Caches, GuardedFunction, namespace_claims},
@@ -255,6 +256,18 @@ impl Bench {
             store.apply_watcher_event(&Event::InitApply(Guarded(Ok(function))));
         }
         store.apply_watcher_event(&Event::InitDone);
+    }
+
+    /// The watch shows that these are to scale Deployments, each with one's name, and no others.
+    pub(crate) fn watch_scalers(&self, targets: &[(&str, &str)]) {
+        let scalers = targets.iter().map(|(name, deployment)| {
+            let object = json!({
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "spec": {"maxReplicas": 3, "scaleTargetRef": {"kind": "Deployment", "name": deployment}},
+            });
+            Scaler::of(&serde_json::from_value(object).unwrap())
+        });
+        self.context.caches.scalers.observe(Change::Listed(scalers.collect()));
     }
 
     fn in_all<K>(&self) -> Vec<K>

@@ -129,3 +129,17 @@ async fn where_an_apply_is_in_its_own_way_the_list_is_replaced() {
         80
     );
 }
+
+#[tokio::test]
+async fn another_autoscaler_is_told_of_and_nothing_else_is_written() {
+    let bench = Bench::routed(&json!({})).await;
+    bench.watch_scalers(&[("other", FIRST), ("stranger", "elsewhere")]);
+    bench.look().await.unwrap();
+    assert_eq!(bench.said("ScaleConflict"), "True/HorizontalPodAutoscaler");
+    assert_eq!(bench.writes(), ["APPLY functions/hello/status"]);
+    bench.look().await.unwrap();
+    assert_eq!(bench.writes(), [""; 0]);
+    bench.watch_scalers(&[]);
+    bench.look().await.unwrap();
+    assert!(!bench.status().conditions.iter().any(|it| it.type_ == "ScaleConflict"));
+}

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::bench::{Bench, FIRST, NAMESPACE};
+use crate::write::Class;
 
 #[tokio::test]
 async fn a_new_function_gets_its_objects_with_one_write_each() {
@@ -202,7 +203,8 @@ async fn nothing_is_deleted_at_once_by_an_old_view_of_the_function() {
         function["metadata"]["annotations"] = json!({"changed": "meanwhile"});
     });
     bench.watch();
-    assert!(bench.look_by(old).await.is_err());
+    let outdated = bench.look_by(old).await.unwrap_err();
+    assert_eq!(outdated.class(), Some(Class::Conflict), "somebody was faster: {outdated}");
     assert!(bench.deployment(&second).is_some());
 }
 

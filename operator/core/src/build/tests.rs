@@ -18,6 +18,20 @@ fn the_smallest_function_becomes_these_objects() {
 }
 
 #[test]
+fn what_tools_write_on_a_function_stays_there() {
+    let mut function = function(json!({"traffic": [{"latest": true, "tag": "next"}]}));
+    let mark = ("app.kubernetes.io/instance".to_owned(), "of-a-tool".to_owned());
+    function.metadata.labels = Some([mark.clone()].into());
+    function.metadata.annotations = Some([mark].into());
+    let valid = validate(&function, Observed::default(), cluster(), now()).unwrap();
+    let resources = build(&valid, &advance(&valid, now())).unwrap();
+    assert!(resources.controller_revision.is_some() && resources.deployments.len() == 1);
+    // A tool would take what carries its label and is not in Git for something to delete.
+    let all = format!("{resources:?}");
+    assert!(!all.contains("of-a-tool"), "{all}");
+}
+
+#[test]
 fn every_field_reaches_the_pod() {
     let function = function(json!({
         "imagePullPolicy": "Never", "command": ["/serve"], "args": ["--fast"], "port": 9000, "protocol": "HTTP1",

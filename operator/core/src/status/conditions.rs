@@ -8,10 +8,10 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp}
 
 use super::refusal;
 use crate::{
-    Facts, Finality, Plan, Problem, Scope, ValidatedFunction,
+    Facts, Finality, Plan, PodAutoscaler, Problem, Scope, ValidatedFunction,
     condition::{
-        ACTIVE, PROVING, READY, RECONCILING, REVISION_READY, ROLLING_OUT, ROUTES_READY, SCHEDULES_READY,
-        STALLED, Verdict, find,
+        ACTIVE, PROVING, READY, RECONCILING, REVISION_READY, ROLLING_OUT, ROUTES_READY, SCALE_CONFLICT,
+        SCHEDULES_READY, STALLED, Verdict, find,
     },
 };
 
@@ -53,6 +53,7 @@ pub(super) fn conditions(
         (STALLED, stalled),
     ];
     verdicts.extend(schedules_verdict(&function.spec.scale).map(|verdict| (SCHEDULES_READY, verdict)));
+    verdicts.extend(conflict_verdict(function).map(|verdict| (SCALE_CONFLICT, verdict)));
     let generation = function.generation;
     let condition = |(type_, verdict): (&str, Verdict)| {
         let known = find(&function.previous.conditions, type_);
@@ -135,6 +136,26 @@ fn schedules_verdict(scale: &Scale) -> Option<Verdict> {
         Some(message) => Some(Verdict::no("InvalidSchedule", message)),
         None => (!scale.schedules.is_empty()).then(|| Verdict::yes("Valid", "")),
     }
+}
+
+/// Whether another autoscaler is at a Deployment of the Function; `None` without any. It is not part of being ready: what the other
+/// one writes is put right, and the function serves.
+fn conflict_verdict(function: &ValidatedFunction) -> Option<Verdict> {
+    let Some(others) = &function.cluster.pod_autoscalers else {
+        // What was told stays until it is known again.
+        let told = find(&function.previous.conditions, SCALE_CONFLICT)?;
+        return Some(Verdict::yes(&told.reason, &told.message));
+    };
+    let PodAutoscaler { deployment, name } = others.first()?;
+    let more = match others.len() {
+        1 => String::new(),
+        count => format!(" (and {} more)", count - 1),
+    };
+    let message = format!(
+        "the HorizontalPodAutoscaler {name}{more} is to scale the Deployment {deployment}, whose replicas are what spec.scale says: \
+         delete it, or replicas go back and forth"
+    );
+    Some(Verdict::yes("HorizontalPodAutoscaler", message))
 }
 
 /// The worse of the two: no, then unknown for a cause, then unknown because it takes time.

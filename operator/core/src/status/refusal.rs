@@ -23,11 +23,18 @@ fn patience(reason: Reason) -> Option<Duration> {
     }
 }
 
+/// Whether `known` tells, since the last edit, of something that is waited for with patience. One row of refusals has one time,
+/// whatever each of them is: two that take turns would else never be for a person to act on.
+fn waits(known: &Condition, generation: i64) -> bool {
+    known.observed_generation == Some(generation)
+        && Reason::from_name(&known.reason).and_then(patience).is_some()
+}
+
 /// Whether `verdict` tells for the first time of what is waited for with patience. Its condition then has a time of its own, though
 /// it was as unknown before: what it waited for until then has used up none of that patience.
 pub(super) fn begins(verdict: &Verdict, known: &Condition, generation: i64) -> bool {
-    let same = known.reason == verdict.reason && known.observed_generation == Some(generation);
-    verdict.status == "Unknown" && !same && Reason::from_name(&verdict.reason).and_then(patience).is_some()
+    let refused = Reason::from_name(&verdict.reason).and_then(patience).is_some();
+    verdict.status == "Unknown" && refused && !waits(known, generation)
 }
 
 /// `problem` as it is after the time that `previous` has told of it, and when it is final where it is not yet.
@@ -42,9 +49,7 @@ pub(super) fn aged(
         Scope::Revision => REVISION_READY,
         Scope::Routes | Scope::Hosts => ROUTES_READY,
     };
-    let told = find(&previous.conditions, type_).filter(|told| {
-        told.reason == problem.reason.as_str() && told.observed_generation == Some(generation)
-    });
+    let told = find(&previous.conditions, type_).filter(|told| waits(told, generation));
     let already_final = told.is_some_and(|told| told.status == "False");
     let since = told.map_or(now, |told| told.last_transition_time.0);
     let end = since.checked_add(patience).ok().filter(|end| *end > now && !already_final);

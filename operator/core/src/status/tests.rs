@@ -2,10 +2,10 @@ use serde_json::json;
 
 use super::*;
 use crate::condition::{
-    ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCHEDULES_READY, STALLED, find,
+    ACTIVE, READY, RECONCILING, REVISION_READY, ROUTES_READY, SCALE_CONFLICT, SCHEDULES_READY, STALLED, find,
 };
 use crate::fixtures::*;
-use crate::{Cluster, HostVerdict, HostVerdicts, advance, build, validate};
+use crate::{Cluster, HostVerdict, HostVerdicts, PodAutoscaler, advance, build, validate};
 
 #[test]
 fn the_loop_of_a_function_in_conditions() {
@@ -112,6 +112,37 @@ fn a_port_that_nobody_listens_on_is_told_of_within_a_minute() {
 }
 
 #[test]
+fn pods_that_are_evicted_one_after_the_other_are_told_of() {
+    let evicted = |second: i64| {
+        json!({
+            "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+            "conditions": [{"type": "DisruptionTarget", "status": "True", "lastTransitionTime": seconds(second)}],
+        })
+    };
+    let starting = || json!({"phase": "Pending"});
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[evicted(5), starting()]);
+    assert_eq!(said(&world.step(&mut function, seconds(6)).1.status, READY), "Unknown/Proving");
+    world.pods(FIRST, &[evicted(5), evicted(20), starting()]);
+    let (_, report) = world.step(&mut function, seconds(21));
+    assert_eq!(said(&report.status, READY), "Unknown/PodFailed");
+    assert_eq!(report.next_look, Some(seconds(80)));
+    assert!(report.news[0].note.contains("The node was low on resource: memory."), "{:?}", report.news);
+    assert_eq!(said(&world.step(&mut function, seconds(80)).1.status, READY), "Unknown/Proving");
+
+    world.pods(FIRST, &[evicted(5), evicted(20), evicted(604), starting()]);
+    let (_, report) = world.step(&mut function, seconds(605));
+    assert_eq!(said(&report.status, STALLED), "True/PodFailed");
+    world.pods(FIRST, &[evicted(604), evicted(605), ready_pod()]);
+    assert_eq!(said(&world.step(&mut function, seconds(606)).1.status, READY), "True/Ready");
+    // At rest nobody waits for them.
+    world.pods(FIRST, &[evicted(604), evicted(605)]);
+    world.scale(FIRST, 0);
+    assert_eq!(said(&world.step(&mut function, seconds(607)).1.status, READY), "True/Ready");
+}
+
+#[test]
 fn a_routed_revision_whose_pods_do_not_get_ready_again_is_looked_at_in_time() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
@@ -171,6 +202,30 @@ fn what_was_waited_for_before_uses_up_no_patience() {
         }
         edit(&mut function, |function| function.spec.scale.max = 3);
     }
+}
+
+#[test]
+fn refusals_that_take_turns_use_up_one_patience() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let mut refused = |at: i64, reason: Reason| {
+        let problem = [Problem::passing(reason, Scope::Revision, "no")];
+        world.step_with(&mut function, seconds(at), &problem).1
+    };
+    for (at, reason) in [(0, Reason::Forbidden), (10, Reason::WriteFailed), (29, Reason::Forbidden)] {
+        let report = refused(at, reason);
+        assert_eq!(said(&report.status, STALLED), "False/Progressing", "{at}");
+        assert_eq!(report.next_look, Some(seconds(30)), "{at}");
+    }
+    for (at, reason) in [(30, Reason::WriteFailed), (31, Reason::Forbidden), (40, Reason::QuotaExceeded)] {
+        let report = refused(at, reason);
+        assert_eq!(said(&report.status, STALLED), format!("True/{}", reason.as_str()), "{at}");
+    }
+
+    world.step(&mut function, seconds(50));
+    let problem = [Problem::passing(Reason::WriteFailed, Scope::Revision, "no")];
+    let (_, report) = world.step_with(&mut function, seconds(60), &problem);
+    assert_eq!(said(&report.status, STALLED), "False/Progressing", "another row of them");
+    assert_eq!(report.next_look, Some(seconds(90)));
 }
 
 #[test]
@@ -311,4 +366,28 @@ fn a_schedule_that_cannot_be_read_is_told_of_and_stops_nothing() {
     edit(&mut function, |function| function.spec.scale.schedules.clear());
     let (_, report) = world.step(&mut function, seconds(4));
     assert!(find(&report.status.conditions, SCHEDULES_READY).is_none());
+}
+
+#[test]
+fn another_autoscaler_at_a_deployment_is_told_of_while_it_is_there() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    world.step(&mut function, now());
+    world.pods(FIRST, &[ready_pod()]);
+    let other = |name: &str| PodAutoscaler { deployment: FIRST.into(), name: name.into() };
+    world.pod_autoscalers = Some(vec![other("one"), other("two")]);
+    let (_, report) = world.step(&mut function, seconds(2));
+    assert_eq!(said(&report.status, SCALE_CONFLICT), "True/HorizontalPodAutoscaler");
+    let message = &find(&report.status.conditions, SCALE_CONFLICT).unwrap().message;
+    assert!(message.starts_with("the HorizontalPodAutoscaler one (and 1 more) is to scale"), "{message}");
+    assert!(message.contains(FIRST), "{message}");
+    assert_eq!(said(&report.status, READY), "True/Ready", "it serves all the same");
+    assert_eq!(said(&report.status, STALLED), "False/Progressing");
+
+    // An operator that begins does not know it yet.
+    world.pod_autoscalers = None;
+    let (_, again) = world.step(&mut function, seconds(3));
+    assert_eq!(again.status, report.status);
+    world.pod_autoscalers = Some(Vec::new());
+    let (_, report) = world.step(&mut function, seconds(4));
+    assert!(find(&report.status.conditions, SCALE_CONFLICT).is_none());
 }

@@ -4,12 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use catnap_crds::{Function, FunctionStatus, RevisionState};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
     Counts, Rates,
-    condition::{READY, STALLED, find},
+    condition::{READY, RECONCILING, STALLED, find},
     fixtures::*,
 };
 
@@ -184,6 +184,13 @@ impl Script {
         }
         let (plan, report) = self.world.step(&mut self.function, at);
         self.next_look = report.next_look;
+
+        // As kstatus reads it: current, in progress or failed, and always one of them.
+        let is = |type_: &str| find(&report.status.conditions, type_).unwrap().status == "True";
+        let states = [is(READY), is(RECONCILING), is(STALLED)];
+        assert_eq!(states.iter().filter(|it| **it).count(), 1, "{:#?}", report.status.conditions);
+        let of_this_edit = |it: &Condition| it.observed_generation == self.function.metadata.generation;
+        assert!(report.status.conditions.iter().all(of_this_edit));
 
         let total: i32 = plan.traffic.iter().map(|share| share.percent).sum();
         assert!(total == 100 || plan.traffic.is_empty(), "{:?}", plan.traffic);
