@@ -2,6 +2,7 @@
 //! shows, and every alert has its page.
 
 mod promql;
+mod promtool;
 mod reference;
 
 use std::collections::BTreeSet;
