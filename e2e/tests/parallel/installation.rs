@@ -42,7 +42,8 @@ async fn the_charts_own_test_passes_under_pod_security_restricted_and_leaves_not
 /// Those that run were made before the namespace became strict: each is made once more, as far as admission goes.
 async fn every_pod_is_let_in(test: &Context) -> anyhow::Result<()> {
     let deployments: Api<Deployment> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
-    let deployments = deployments.list(&ListParams::default().labels("app.kubernetes.io/name=catnap")).await?.items;
+    let deployments =
+        deployments.list(&ListParams::default().labels("app.kubernetes.io/name=catnap")).await?.items;
     anyhow::ensure!(deployments.len() == 3, "{} Deployments", deployments.len());
     for deployment in deployments {
         let name = deployment.metadata.name.unwrap_or_default();
