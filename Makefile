@@ -25,6 +25,10 @@ deps-cluster:
 deps-peers:
 	@deploy/dependencies.sh build peers
 
+.PHONY: promtool
+promtool: ## Fetch Prometheus' reader of rules, with which the chart's tests try the alerts.
+	@deploy/promtool.sh
+
 .PHONY: check
 check: deps-build ## Format, lint, and every test that needs no cluster.
 	$(CARGO) fmt --all -- --check
@@ -53,7 +57,7 @@ peers: deps-peers ## Clients, load generators and conformance checkers of other 
 test: check counts peers e2e ## Everything: `check`, `counts`, `peers`, then `e2e`.
 
 .PHONY: e2e
-e2e: deps-cluster images-all ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
+e2e: deps-cluster images-all promtool ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
 	e2e/run.sh
 
 .PHONY: images images-all

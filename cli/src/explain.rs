@@ -3,7 +3,6 @@
 //! The autoscaler's debug endpoint answers only from within its pod, so this goes through the API server, or to an address that
 //! somebody else forwards.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,7 +19,8 @@ use crate::connection::{ConnectionArguments, ConnectionError};
 use crate::exit::{Exit, Failure};
 use crate::inside::{self, InsideError};
 use crate::name;
-use crate::terminal::printable;
+use crate::output::{NotationError, PageFormat};
+use crate::terminal::{Terminal, WriteError, printable};
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -30,9 +30,12 @@ const MAX_BYTES: usize = 64 << 20;
 /// Flags of `catnap explain`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// What to explain: function/NAME.
-    #[arg(value_name = "function/NAME", value_parser = function_name)]
+    /// The Function, as NAME or function/NAME.
+    #[arg(value_name = "NAME", value_parser = name::function)]
     pub(crate) function: String,
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t)]
+    pub(crate) output: PageFormat,
     /// Where the autoscaler's admin server can be reached, such as `http://127.0.0.1:9090`; without it the leading autoscaler is
     /// asked through the API server. With it no cluster is, and the namespace is `default` when left out.
     #[arg(long, value_name = "URL", value_parser = authority)]
@@ -43,9 +46,6 @@ pub(crate) struct Arguments {
     /// Name of the Lease that the leading autoscaler holds.
     #[arg(long, default_value = "catnap-autoscaler")]
     pub(crate) lease: String,
-    /// Print the autoscaler's JSON instead of text.
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
 }
@@ -109,18 +109,23 @@ pub(crate) enum ExplainError {
         /// Its namespace.
         namespace: String,
     },
+    /// It cannot be written as JSON or YAML.
+    #[error(transparent)]
+    Notation {
+        /// Why.
+        source: NotationError,
+    },
     /// Standard output does not take it.
-    #[error("cannot write")]
+    #[error(transparent)]
     Write {
-        /// What it said.
-        #[source]
-        source: io::Error,
+        /// Why.
+        source: WriteError,
     },
 }
 
 /// Explains on standard output.
-pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
-    let Arguments { function, autoscaler, system_namespace, lease, json, connection } = arguments;
+pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result<(), ExplainError> {
+    let Arguments { function, output, autoscaler, system_namespace, lease, connection } = arguments;
     let (state, namespace, which): (State, _, _) = if let Some(authority) = autoscaler {
         let namespace = connection.namespace.unwrap_or_else(|| "default".to_owned());
         let asked = timeout(PATIENCE, ask(&authority, &namespace, &function)).await;
@@ -140,17 +145,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), ExplainError> {
     if revisions.is_empty() {
         return Err(ExplainError::Unknown { function, namespace });
     }
-    let text = if json {
-        serde_json::to_string_pretty(&revisions).map_err(|source| ExplainError::Answer { source })? + "\n"
-    } else {
-        let text: String = revisions.iter().map(ToString::to_string).collect();
-        printable(&text).into_owned()
+    let text = match output.notation() {
+        Some(notation) => notation.text(&revisions).map_err(|source| ExplainError::Notation { source })?,
+        None => {
+            let text: String = revisions.iter().map(ToString::to_string).collect();
+            printable(&text).into_owned()
+        }
     };
-    match io::stdout().write_all(text.as_bytes()) {
-        // Who listened has seen enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(ExplainError::Write { source: error }),
-        _ => Ok(()),
-    }
+    terminal.write(&text).map_err(|source| ExplainError::Write { source })
 }
 
 async fn ask(authority: &str, namespace: &str, function: &str) -> Result<Bytes, ExplainError> {
@@ -178,13 +180,6 @@ async fn ask(authority: &str, namespace: &str, function: &str) -> Result<Bytes, 
     Err(ExplainError::Refused { status, text })
 }
 
-fn function_name(text: &str) -> Result<String, String> {
-    match text.split_once('/') {
-        Some(("function" | "functions" | "catfn", name)) if !name.is_empty() => name::function(text),
-        _ => Err("write function/NAME".to_owned()),
-    }
-}
-
 /// Host and port of an `http://` URL.
 pub(crate) fn authority(text: &str) -> Result<String, String> {
     let rest = text.strip_prefix("http://").unwrap_or(text).trim_end_matches('/');
@@ -197,20 +192,43 @@ pub(crate) fn authority(text: &str) -> Result<String, String> {
 }
 
 impl Failure for ExplainError {
+    fn inner(&self) -> Option<&dyn Failure> {
+        match self {
+            Self::Connect { source } => Some(source),
+            Self::Inside { source } => Some(source),
+            Self::Notation { source } => Some(source),
+            Self::Write { source } => Some(source),
+            Self::Ask { .. }
+            | Self::Timeout { .. }
+            | Self::Refused { .. }
+            | Self::Answer { .. }
+            | Self::NotLeading { .. }
+            | Self::Unknown { .. } => None,
+        }
+    }
+
     fn exit(&self) -> Exit {
         match self {
-            Self::Connect { source } => source.exit(),
-            Self::Inside { source } => source.exit(),
-            _ => Exit::Failed,
+            Self::Unknown { .. } => Exit::NotFound,
+            Self::Ask { .. } | Self::Timeout { .. } => Exit::Unreachable,
+            _ => self.inner().map_or(Exit::Failed, Failure::exit),
         }
     }
 
     fn advice(&self) -> Option<String> {
-        match self {
-            Self::Connect { source } => source.advice(),
-            Self::Inside { source } => source.advice(),
-            _ => None,
-        }
+        let advice = match self {
+            Self::Unknown { .. } => {
+                "`catnap get --all-namespaces` lists every Function; --namespace says where to look"
+            }
+            Self::Ask { .. } | Self::Timeout { .. } => {
+                "leave --autoscaler out: the leading one is then asked through the API server"
+            }
+            Self::Refused { .. } | Self::Answer { .. } | Self::NotLeading { .. } => {
+                "`catnap install check` tells which autoscaler leads, and of which version it is"
+            }
+            _ => return self.inner().and_then(Failure::advice),
+        };
+        Some(advice.to_owned())
     }
 }
 

@@ -115,7 +115,7 @@ fn main() -> ExitCode {
         Command::Deploy(arguments) => in_cluster(deploy::run(arguments, &mut terminal)),
         Command::Describe(arguments) => in_cluster(describe::run(arguments, &mut terminal)),
         Command::Dev(arguments) => in_runtime(dev::run(arguments)).map_err(other),
-        Command::Explain(arguments) => in_cluster(explain::run(arguments)),
+        Command::Explain(arguments) => in_cluster(explain::run(arguments, &mut terminal)),
         Command::Get(arguments) => in_cluster(get::run(arguments, &mut terminal)),
         Command::Install(arguments) => in_cluster(install::run(arguments, &mut terminal)),
         Command::Invoke(arguments) => in_cluster(invoke::run(arguments, &mut terminal)),
@@ -200,8 +200,9 @@ mod tests {
     #[test]
     fn names_that_would_lead_elsewhere_are_refused() {
         let parsed = |words: &str| Arguments::try_parse_from(words.split(' ')).map(drop);
-        for command in ["describe hello", "explain function/hello", "install check", "invoke hello"]
-            .map(|it| format!("catnap {it}"))
+        for command in
+            ["describe hello", "explain hello", "explain function/hello", "install check", "invoke hello"]
+                .map(|it| format!("catnap {it}"))
         {
             assert!(parsed(&format!("{command} --system-namespace catnap-system")).is_ok(), "{command}");
             for namespace in ["../kube-system", "a/b", "A", "a?b"] {

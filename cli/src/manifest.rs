@@ -47,13 +47,25 @@ pub enum ManifestError {
     },
     /// The object is not a Function of a version that is known here.
     #[error(
-        "this is `{kind}` of `{api_version}`; a manifest for Catnap says `kind: Function` and `apiVersion: catnap.dev/v1alpha1`"
+        "{}; a manifest for Catnap says `kind: Function` and `apiVersion: catnap.dev/v1alpha1`",
+        said(kind, api_version)
     )]
     Kind {
-        /// What it says.
+        /// What it says; empty when it does not.
         kind: String,
-        /// What it says.
+        /// What it says; empty when it does not.
         api_version: String,
+    },
+    /// Something in the place of an object.
+    #[error(
+        "{} holds {what} where an object should be; a manifest for Catnap says `kind: Function` and `apiVersion: catnap.dev/v1alpha1`",
+        path.display()
+    )]
+    NoObject {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        what: &'static str,
     },
     /// Fields that do not exist, or values that are not allowed.
     #[error("{} cannot be used:\n  {}", path.display(), problems.join("\n  "))]
@@ -72,6 +84,16 @@ pub enum ManifestError {
         #[source]
         source: serde_json::Error,
     },
+}
+
+/// What an object calls itself.
+fn said(kind: &str, api_version: &str) -> String {
+    match (kind, api_version) {
+        ("", "") => "this says neither `kind` nor `apiVersion`".to_owned(),
+        ("", version) => format!("this is of `{version}` and says no `kind`"),
+        (kind, "") => format!("this is `{kind}` and says no `apiVersion`"),
+        (kind, version) => format!("this is `{kind}` of `{version}`"),
+    }
 }
 
 /// Reads and checks the manifest in `path`; all that is wrong with it comes together.
@@ -117,8 +139,19 @@ pub(crate) fn parse(path: &Path, text: &str) -> Result<Function, ManifestError> 
 /// The Function that an object is, checked.
 pub fn function(path: &Path, object: Value) -> Result<Function, ManifestError> {
     let path = || path.to_owned();
-    let said = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let (kind, api_version) = (said("kind"), said("apiVersion"));
+    let what = match object {
+        Value::Object(_) => None,
+        Value::Null => Some("nothing"),
+        Value::Bool(_) => Some("a yes or no"),
+        Value::Number(_) => Some("a number"),
+        Value::String(_) => Some("only text"),
+        Value::Array(_) => Some("a list"),
+    };
+    if let Some(what) = what {
+        return Err(ManifestError::NoObject { path: path(), what });
+    }
+    let field = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let (kind, api_version) = (field("kind"), field("apiVersion"));
     if (kind.as_str(), api_version.as_str()) != ("Function", "catnap.dev/v1alpha1") {
         return Err(ManifestError::Kind { kind, api_version });
     }

@@ -41,6 +41,8 @@ pub(crate) enum SettleError {
     Stalled {
         /// Its name.
         name: String,
+        /// Where it is.
+        namespace: String,
         /// In one word.
         reason: String,
         /// What is wrong, and what goes on serving.
@@ -52,6 +54,8 @@ pub(crate) enum SettleError {
     TimeOver {
         /// Its name.
         name: String,
+        /// Where it is.
+        namespace: String,
         /// How long it had.
         timeout: Duration,
         /// What it waits for.
@@ -97,8 +101,15 @@ pub(crate) async fn settle(
     let following = follow(functions, written, goal, changes, &mut awaited, terminal);
     match tokio::time::timeout(timeout.get(), following).await {
         Ok(settled) => settled,
-        Err(_) => Err(SettleError::TimeOver { name: name.to_owned(), timeout, source: Message(awaited) }),
+        Err(_) => {
+            let (name, namespace) = (name.to_owned(), place(functions));
+            Err(SettleError::TimeOver { name, namespace, timeout, source: Message(awaited) })
+        }
     }
+}
+
+fn place(functions: &Functions) -> String {
+    functions.namespace().unwrap_or_default().to_owned()
 }
 
 async fn follow(
@@ -134,7 +145,8 @@ async fn follow(
             Readiness::Ready => return Ok(found),
             Readiness::Stalled(reason) => {
                 let source = Message(stalled(function, goal));
-                return Err(SettleError::Stalled { name: name.to_owned(), reason, source });
+                let (name, namespace) = (name.to_owned(), place(functions));
+                return Err(SettleError::Stalled { name, namespace, reason, source });
             }
             Readiness::Waiting(reason) => {
                 *awaited = waiting(function, goal, &reason);
@@ -204,11 +216,13 @@ impl Failure for SettleError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Stalled { name, reason, .. } => Some(format!(
-                "`catnap describe {name}`; docs/troubleshooting.md#{} says what to do",
+            Self::Stalled { name, namespace, reason, .. } => Some(format!(
+                "`catnap describe {name} --namespace {namespace}`; docs/troubleshooting.md#{} says what to do",
                 reason.to_lowercase()
             )),
-            Self::TimeOver { name, .. } => Some(format!("`catnap describe {name}`; a longer --timeout")),
+            Self::TimeOver { name, namespace, .. } => {
+                Some(format!("`catnap describe {name} --namespace {namespace}`; a longer --timeout"))
+            }
             other => other.inner().and_then(Failure::advice),
         }
     }

@@ -281,3 +281,35 @@ fn workspace() -> &'static Path {
 pub fn target_directory() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn read(path: &str) -> String {
+        fs::read_to_string(workspace().join(path)).unwrap()
+    }
+
+    /// The words that follow `--package`.
+    fn packages<'text>(words: &[&'text str]) -> BTreeSet<&'text str> {
+        words.windows(2).filter(|pair| pair[0] == "--package").map(|pair| pair[1]).collect()
+    }
+
+    #[test]
+    fn containerfiles_build_the_same_programs() {
+        let (catnap, examples) = (read("deploy/Containerfile"), read("examples/Containerfile"));
+        let mut built = BTreeSet::new();
+        for (file, recipe) in [(&catnap, &CATNAP), (&examples, &EXAMPLES)] {
+            let words: Vec<_> = file.split_whitespace().collect();
+            built.extend(packages(&words));
+            let (_, copied) = file.split_once("&& cp ").unwrap();
+            let (copied, _) = copied.split_once(" /out/").unwrap();
+            assert_eq!(copied.split(' ').collect::<Vec<_>>(), recipe.programs, "{}", recipe.name);
+        }
+        let alias = read(".cargo/config.toml");
+        let words: Vec<_> = alias.split('"').skip(1).step_by(2).collect();
+        assert_eq!(built, packages(&words));
+    }
+}

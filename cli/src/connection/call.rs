@@ -141,7 +141,12 @@ impl Act {
             Some(namespace) => format!("--namespace {namespace}"),
             None => "--all-namespaces".to_owned(),
         };
-        format!("kubectl auth can-i {} {} {place}", self.verb, self.resource)
+        // What follows a slash is the name of an object to it, unless it is a path.
+        let resource = match self.resource.split_once('/') {
+            Some((kind, part)) if !kind.is_empty() => format!("{kind} --subresource={part}"),
+            _ => self.resource.to_owned(),
+        };
+        format!("kubectl auth can-i {} {resource} {place}", self.verb)
     }
 }
 

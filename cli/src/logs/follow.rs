@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::pin::pin;
 
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
 use kube::runtime::watcher::{self, Event};
@@ -32,20 +32,31 @@ struct Readers {
     pods: Vec<String>,
 }
 
+/// What is wrong with the watch, as it was told last: one that is refused is asked for again and again.
+#[derive(Default)]
+struct Interruption(Option<String>);
+
 /// Writes what `pods`, and those that come later, write; until Ctrl-C.
 pub(super) async fn run(source: Source, pods: &[Pod], terminal: &mut Terminal) -> Result<(), LogsError> {
+    let client = source.connection.client.clone();
+    let api: Api<Pod> = Api::namespaced(client, &source.connection.namespace);
+    let config = watcher::Config::default().labels(&pods::selector(&source.function));
+    let changes = watcher(api, config).default_backoff();
     tokio::select! {
-        followed = follow(source, pods, terminal) => followed,
+        followed = follow(source, pods, changes, terminal) => followed,
         _ = tokio::signal::ctrl_c() => Ok(()),
     }
 }
 
-/// The same, until nobody reads it.
-pub(super) async fn follow(source: Source, pods: &[Pod], terminal: &mut Terminal) -> Result<(), LogsError> {
-    let client = source.connection.client.clone();
-    let api: Api<Pod> = Api::namespaced(client, &source.connection.namespace);
-    let config = watcher::Config::default().labels(&pods::selector(&source.function));
-    let mut changes = pin!(watcher(api, config).default_backoff());
+/// The same for any stream of changes, until it ends or nobody reads.
+pub(super) async fn follow(
+    source: Source,
+    pods: &[Pod],
+    changes: impl Stream<Item = watcher::Result<Event<Pod>>>,
+    terminal: &mut Terminal,
+) -> Result<(), LogsError> {
+    let mut changes = pin!(changes);
+    let mut interruption = Interruption::default();
     let (to, mut lines) = mpsc::channel(LINES);
     let mut readers = Readers { source, to, begun: BTreeSet::new(), pods: Vec::new() };
     for pod in pods {
@@ -54,9 +65,18 @@ pub(super) async fn follow(source: Source, pods: &[Pod], terminal: &mut Terminal
     loop {
         tokio::select! {
             change = changes.try_next() => match change {
-                Ok(Some(Event::Apply(pod) | Event::InitApply(pod))) => readers.read(&pod, true),
-                Ok(_) => {}
-                Err(error) => terminal.note(&format!("later pods may be missed: {error}")),
+                Ok(None) => return Ok(()),
+                Ok(Some(event)) => {
+                    interruption.end_with(&event);
+                    if let Event::Apply(pod) | Event::InitApply(pod) = event {
+                        readers.read(&pod, true);
+                    }
+                }
+                Err(error) => {
+                    if let Some(news) = interruption.news(&error) {
+                        terminal.note(news);
+                    }
+                }
             },
             said = lines.recv() => match said {
                 Some(Said::Line { pod, index, line }) => {
@@ -65,6 +85,24 @@ pub(super) async fn follow(source: Source, pods: &[Pod], terminal: &mut Terminal
                 Some(Said::Trouble(note)) => terminal.note(&note),
                 None => return Ok(()),
             },
+        }
+    }
+}
+
+impl Interruption {
+    /// What to say of an error, unless that was said last.
+    fn news(&mut self, error: &watcher::Error) -> Option<&str> {
+        let text = format!("later pods may be missed: {error}");
+        if self.0.as_ref() == Some(&text) {
+            return None;
+        }
+        Some(self.0.insert(text).as_str())
+    }
+
+    /// Whoever may list pods and not watch them gets lists in between: only a change tells that the watch goes on.
+    fn end_with(&mut self, event: &Event<Pod>) {
+        if matches!(event, Event::Apply(_) | Event::Delete(_)) {
+            self.0 = None;
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Whose lines are shown, and how they are told apart.
 
 use catnap_testkit::FakeApi;
+use futures::stream;
+use kube::core::Status;
+use kube::runtime::watcher::{self, Event};
 use serde_json::json;
 
 use super::*;
@@ -122,6 +125,33 @@ async fn following_takes_pods_that_come_later() {
 }
 
 #[tokio::test]
+async fn a_watch_that_is_refused_again_and_again_is_told_of_once() {
+    let api = resting();
+    let connection = connection::fake(&api);
+    let (_, function) = cluster::read(&connection, "hello").await.unwrap();
+    let source = Source { arguments: arguments(), connection, function };
+    let refused = |why: &str| Err(watcher::Error::WatchError(Status::failure(why, "Forbidden").boxed()));
+    let changes = [
+        refused("not yours"),
+        // Lists may be had all the same.
+        Ok(Event::Init),
+        Ok(Event::InitApply(Pod::default())),
+        Ok(Event::InitDone),
+        refused("not yours"),
+        refused("gone"),
+        refused("gone"),
+        // It went on in between.
+        Ok(Event::Delete(Pod::default())),
+        refused("gone"),
+    ];
+    let mut fake = FakeTerminal::piped();
+    follow::follow(source, &[], stream::iter(changes), &mut fake.terminal).await.unwrap();
+    let notes = fake.err.take();
+    let told = |why: &str| notes.matches(why).count();
+    assert_eq!((told("later pods may be missed"), told("not yours"), told("gone")), (3, 1, 2), "{notes}");
+}
+
+#[tokio::test]
 async fn a_line_without_an_end_is_broken() {
     let mut written = futures::io::Cursor::new(vec![b'a'; (1 << 20) + 3]);
     let mut lengths = Vec::new();
@@ -133,7 +163,7 @@ async fn a_line_without_an_end_is_broken() {
 
 #[tokio::test]
 async fn a_log_that_does_not_go_on_is_given_up() {
-    let silent = futures::stream::pending::<std::io::Result<Vec<u8>>>();
+    let silent = stream::pending::<std::io::Result<Vec<u8>>>();
     let silent = futures::TryStreamExt::into_async_read(silent);
     let mut fake = FakeTerminal::piped();
     let copied = copy(silent, "hello-1", "", StdDuration::from_millis(20), &mut fake.terminal).await;

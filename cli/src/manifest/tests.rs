@@ -143,6 +143,22 @@ fn something_else_than_a_function_is_said_to_be_so() {
     assert!(matches!(parse(Path::new("x.yaml"), "a: 1\n---\nb: 2\n"), Err(ManifestError::Parse { .. })));
 }
 
+#[rstest]
+#[case("just some words\n", "x.yaml holds only text where an object should be; ")]
+#[case("- a\n- b\n", "x.yaml holds a list where an object should be; ")]
+#[case("7\n", "x.yaml holds a number where an object should be; ")]
+#[case("true\n", "x.yaml holds a yes or no where an object should be; ")]
+#[case("null\n", "x.yaml holds nothing where an object should be; ")]
+#[case("spec: {image: a}\n", "this says neither `kind` nor `apiVersion`; ")]
+#[case("kind: Function\n", "this is `Function` and says no `apiVersion`; ")]
+#[case("apiVersion: v1\n", "this is of `v1` and says no `kind`; ")]
+#[case("apiVersion: v1\nkind: Pod\n", "this is `Pod` of `v1`; ")]
+fn what_a_file_holds_instead_is_named(#[case] text: &str, #[case] begins: &str) {
+    let advice = "a manifest for Catnap says `kind: Function` and `apiVersion: catnap.dev/v1alpha1`";
+    let error = parse(Path::new("x.yaml"), text).unwrap_err();
+    assert_eq!(error.to_string(), format!("{begins}{advice}"));
+}
+
 #[test]
 fn numbers_are_octal_where_kubectl_reads_them_so() {
     let function =

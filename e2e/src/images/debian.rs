@@ -19,6 +19,8 @@ use crate::{
 
 /// What no program opens.
 const LEFT_OUT: [&str; 3] = ["usr/share/doc/", "usr/share/lintian/", "usr/share/man/"];
+/// What newer releases (Debian 13, Ubuntu 24.04) call a package, since its times have 64 bits on every machine.
+const RENAMED: [(&str, &str); 1] = [("libssl3", "libssl3t64")];
 
 /// A file or link of a package, by its path without a leading slash.
 pub(super) enum Entry {
@@ -81,7 +83,9 @@ fn release() -> Result<String, Error> {
 pub(super) fn read(packages: &[&str]) -> Result<BTreeMap<String, Entry>, Error> {
     let directory = tempfile::tempdir().map_err(Error::file("creating", "a temporary directory"))?;
     let mut arguments = vec!["download"];
-    arguments.extend(packages);
+    for package in packages {
+        arguments.push(name_here(package, directory.path())?);
+    }
     run("apt-get", &arguments, directory.path())?;
     let mut entries = BTreeMap::new();
     let listed = fs::read_dir(directory.path()).map_err(Error::file("reading", directory.path()))?;
@@ -114,6 +118,14 @@ pub(super) fn read(packages: &[&str]) -> Result<BTreeMap<String, Entry>, Error> 
         }
     }
     Ok(entries)
+}
+
+/// What this machine's release calls a package.
+fn name_here<'name>(package: &'name str, directory: &Path) -> Result<&'name str, Error> {
+    let Some((_, renamed)) = RENAMED.iter().find(|(old, _)| *old == package) else { return Ok(package) };
+    // Nothing is listed of a name that another package only provides.
+    let listed = run("apt-cache", &["madison", package], directory)?;
+    Ok(if listed.is_empty() { *renamed } else { package })
 }
 
 /// The path without `./`, and below `usr`, where Debian keeps `lib` and `lib64` since release 12.

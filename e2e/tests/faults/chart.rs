@@ -2,7 +2,9 @@
 //! makes only when asked to: the API server takes them, and they go with the value.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, get, hello};
 use k8s_openapi::api::core::v1::Node;
@@ -10,10 +12,17 @@ use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Api;
 use kube::api::ListParams;
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use crate::activators::is_ready;
 
+/// Kinds of other projects that the chart makes objects of: the Go module, which a benchmark pins, and the file with the definition.
+const OF_OTHERS: [(&str, &str); 2] = [
+    ("sigs.k8s.io/gateway-api", "config/crd/standard/gateway.networking.k8s.io_httproutes.yaml"),
+    ("github.com/cert-manager/cert-manager", "deploy/crds/crd-certificates.yaml"),
+];
 const TWO_OF_EACH: [&str; 3] = ["operator.replicas=2", "activator.replicas=2", "autoscaler.replicas=2"];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,4 +106,64 @@ async fn made(test: &Context) -> anyhow::Result<(usize, usize)> {
     let ingresses: Api<Ingress> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
     let all = ListParams::default();
     Ok((policies.list_metadata(&all).await?.items.len(), ingresses.list_metadata(&all).await?.items.len()))
+}
+
+/// Helm applies on the server's side, which refuses a field that a definition does not have.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_and_a_certificate_are_taken_as_their_projects_define_them() {
+    run("of_others", Needs::Launcher, async |test| {
+        let mut names = Vec::new();
+        for (module, file) in OF_OTHERS {
+            let definition = definition(module, file).await?;
+            test.kubectl(&["apply", "--server-side", "--filename=-"], &definition.to_string()).await?;
+            names.push(format!("crd/{}", definition["metadata"]["name"].as_str().unwrap_or_default()));
+        }
+        let outcome = Box::pin(routed_and_certified(test, &names)).await;
+        test.installation().install(&[]).await?;
+        for name in &names {
+            test.kubectl(&["delete", name, "--timeout=60s"], "").await?;
+        }
+        outcome
+    })
+    .await;
+}
+
+async fn routed_and_certified(test: &Context, definitions: &[String]) -> anyhow::Result<()> {
+    for name in definitions {
+        test.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", name], "").await?;
+    }
+    let values = [
+        "activator.edge.httpRoute.enabled=true",
+        "activator.edge.httpRoute.parentRefs[0].name=public",
+        "activator.edge.httpRoute.parentRefs[0].namespace=gateways",
+        "activator.edge.tls.certificate.enabled=true",
+        "activator.edge.tls.certificate.issuerRef.name=letters",
+        "activator.edge.tls.certificate.duration=2160h",
+        "activator.edge.tls.certificate.renewBefore=360h",
+    ];
+    test.installation().install(&values).await?;
+    for kind in ["httproutes.gateway.networking.k8s.io", "certificates.cert-manager.io"] {
+        let get = ["get", kind, "catnap-activator-edge", "--namespace", SYSTEM_NAMESPACE, "--output=json"];
+        let found: Value = serde_json::from_str(&test.kubectl(&get, "").await?)?;
+        anyhow::ensure!(found["spec"].is_object(), "{found:#}");
+    }
+    Ok(())
+}
+
+/// A definition as its project has it, without labels: those of one are Helm's to fill in.
+async fn definition(module: &str, file: &str) -> anyhow::Result<Value> {
+    let mut go = Command::new("go");
+    go.args(["mod", "download", "-json", module]).kill_on_drop(true);
+    go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../bench/peers/knative/serving"));
+    let output = timeout(PATIENCE, go.output()).await.context("go mod download takes too long")??;
+    let said: Value = serde_json::from_slice(&output.stdout).context("what go mod download says")?;
+    let folder = said["Dir"].as_str().with_context(|| format!("no folder of {module}: {said}"))?;
+    let path = Path::new(folder).join(file);
+    let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mut definition: Value =
+        serde_saphyr::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+    if let Some(metadata) = definition["metadata"].as_object_mut() {
+        metadata.remove("labels");
+    }
+    Ok(definition)
 }

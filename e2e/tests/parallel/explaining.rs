@@ -46,7 +46,7 @@ async fn the_current_decision_is_explained_with_its_inputs_and_the_last_changes(
         let (warm, json) = {
             let both = async {
                 let warm = look.await?;
-                anyhow::Ok((warm, explained(test, "hello", &["--json"]).await?))
+                anyhow::Ok((warm, explained(test, "hello", &["--output", "json"]).await?))
             };
             let (answers, both) = tokio::join!(load, both);
             anyhow::ensure!(answers?.len() == 6);
@@ -56,7 +56,7 @@ async fn the_current_decision_is_explained_with_its_inputs_and_the_last_changes(
         says(&warm, &["    Concurrency ", " (stable window), ", "1.40 a replica, of 2\n", "    busy\n"])?;
         says(&warm, &[" s ago from 0 to ", "held without a usable pod"])?;
 
-        let revisions: Value = serde_json::from_str(&json).context("what --json prints")?;
+        let revisions: Value = serde_json::from_str(&json).context("what --output json prints")?;
         let [revision] = revisions.as_array().map_or(&[][..], Vec::as_slice) else {
             anyhow::bail!("not one revision: {json}")
         };

@@ -99,9 +99,10 @@ async fn what_moves_is_sized_by_parts_and_its_ends_are_known() {
             Ok(parts.iter().all(|part| replicas.contains(part)).then_some(()))
         })
         .await?;
-        let explained =
-            test.catnap(&["explain", "function/hello", "--namespace", &test.namespace, "--json"]).await?;
-        let explained: Value = serde_json::from_str(&explained).context("what --json prints")?;
+        let explained = test
+            .catnap(&["explain", "function/hello", "--namespace", &test.namespace, "--output=json"])
+            .await?;
+        let explained: Value = serde_json::from_str(&explained).context("what --output=json prints")?;
         let percents = explained.as_array().into_iter().flatten();
         let percents: Vec<_> =
             percents.filter_map(|one| one["inputs"]["shift"]["percent"].as_u64()).collect();

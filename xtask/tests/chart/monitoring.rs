@@ -2,6 +2,7 @@
 //! shows, and every alert has its page.
 
 mod promql;
+mod promtool;
 mod reference;
 
 use std::collections::BTreeSet;
@@ -177,6 +178,30 @@ fn runbooks_say_all_of_it_and_ask_for_what_the_programs_show() {
             }
         }
     }
+}
+
+/// A word that nobody logs any more finds nothing, and looks as if all were well.
+#[test]
+fn runbooks_look_in_logs_for_what_the_programs_write() {
+    let shared = sources(&helm::repository().join("lib"));
+    let mut looked_for = 0;
+    for path in runbooks() {
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().filter(|line| line.contains(" logs ") && line.contains("| grep ")) {
+            let named = line.split_once("app.kubernetes.io/component=").map(|(_, rest)| word(rest));
+            let programs = named.map_or(vec!["activator", "autoscaler", "operator"], |program| vec![program]);
+            let of_programs = programs.iter().flat_map(|program| sources(&helm::repository().join(program)));
+            let all: Vec<String> = of_programs.chain(shared.iter().cloned()).collect();
+            for words in line.split(" -e ").skip(1) {
+                let quoted = words.strip_prefix('\'').and_then(|rest| rest.split_once('\''));
+                let words = quoted.map_or_else(|| word(words), |(quoted, _)| quoted);
+                let is_there = all.iter().any(|source| source.contains(words));
+                assert!(is_there, "{}: nobody logs `{words}`", path.display());
+                looked_for += 1;
+            }
+        }
+    }
+    assert!(looked_for > 15, "{looked_for}");
 }
 
 fn of_kind<'objects>(objects: &'objects [Value], kind: &str) -> Vec<&'objects Value> {

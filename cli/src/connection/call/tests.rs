@@ -44,6 +44,22 @@ fn every_way_to_fail_has_its_exit_code_and_its_advice() {
 }
 
 #[test]
+fn what_to_ask_about_rights_is_what_kubectl_understands() {
+    for (act, asked) in [
+        (Act::on("get", "pods/log", "shop", "cart-1"), "get pods --subresource=log --namespace shop"),
+        (
+            Act::on("create", "pods/portforward", "catnap-system", "catnap-activator-1"),
+            "create pods --subresource=portforward --namespace catnap-system",
+        ),
+        (Act::on_all("get", "/version", None), "get /version --all-namespaces"),
+        (Act::on_all("list", "leases", Some("shop")), "list leases --namespace shop"),
+    ] {
+        let advice = answered(act, 403, "forbidden").advice().unwrap();
+        assert!(advice.starts_with(&format!("`kubectl auth can-i {asked}`")), "{advice}");
+    }
+}
+
+#[test]
 fn names_that_may_have_been_meant_are_told() {
     let missing = answered(Act::on_function("get", "shop", "cart"), 404, r#"functions "cart" not found"#);
     let missing = with_similar(missing, vec!["card".to_owned(), "carts".to_owned()]);
