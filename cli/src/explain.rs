@@ -145,12 +145,11 @@ pub(crate) async fn run(arguments: Arguments, terminal: &mut Terminal) -> Result
     if revisions.is_empty() {
         return Err(ExplainError::Unknown { function, namespace });
     }
-    let text = match output.notation() {
-        Some(notation) => notation.text(&revisions).map_err(|source| ExplainError::Notation { source })?,
-        None => {
-            let text: String = revisions.iter().map(ToString::to_string).collect();
-            printable(&text).into_owned()
-        }
+    let text = if let Some(notation) = output.notation() {
+        notation.text(&revisions).map_err(|source| ExplainError::Notation { source })?
+    } else {
+        let text: String = revisions.iter().map(ToString::to_string).collect();
+        printable(&text).into_owned()
     };
     terminal.write(&text).map_err(|source| ExplainError::Write { source })
 }

@@ -99,13 +99,11 @@ pub(crate) async fn settle(
     let changes = watch_object(functions.api(), name).default_backoff();
     let mut awaited = "nothing was seen of it yet".to_owned();
     let following = follow(functions, written, goal, changes, &mut awaited, terminal);
-    match tokio::time::timeout(timeout.get(), following).await {
-        Ok(settled) => settled,
-        Err(_) => {
-            let (name, namespace) = (name.to_owned(), place(functions));
-            Err(SettleError::TimeOver { name, namespace, timeout, source: Message(awaited) })
-        }
+    if let Ok(settled) = tokio::time::timeout(timeout.get(), following).await {
+        return settled;
     }
+    let (name, namespace) = (name.to_owned(), place(functions));
+    Err(SettleError::TimeOver { name, namespace, timeout, source: Message(awaited) })
 }
 
 fn place(functions: &Functions) -> String {

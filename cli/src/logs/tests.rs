@@ -131,7 +131,7 @@ async fn a_watch_that_is_refused_again_and_again_is_told_of_once() {
     let (_, function) = cluster::read(&connection, "hello").await.unwrap();
     let source = Source { arguments: arguments(), connection, function };
     let refused = |why: &str| Err(watcher::Error::WatchError(Status::failure(why, "Forbidden").boxed()));
-    let changes = [
+    let changes = vec![
         refused("not yours"),
         // Lists may be had all the same.
         Ok(Event::Init),
@@ -145,7 +145,7 @@ async fn a_watch_that_is_refused_again_and_again_is_told_of_once() {
         refused("gone"),
     ];
     let mut fake = FakeTerminal::piped();
-    follow::follow(source, &[], stream::iter(changes), &mut fake.terminal).await.unwrap();
+    Box::pin(follow::follow(source, &[], stream::iter(changes), &mut fake.terminal)).await.unwrap();
     let notes = fake.err.take();
     let told = |why: &str| notes.matches(why).count();
     assert_eq!((told("later pods may be missed"), told("not yours"), told("gone")), (3, 1, 2), "{notes}");

@@ -122,8 +122,8 @@ async fn a_function_of_the_same_name_starts_anew() {
 /// Waits until the revision with this mark answers.
 async fn answers(test: &Context, mark: &str) -> anyhow::Result<()> {
     eventually(&format!("{mark} answers"), PATIENCE, async || {
-        let text = body(get(test, "hello", "/env").await?).await?;
-        Ok(text.contains(&format!("MARK={mark}\n")).then_some(()))
+        let environment = body(get(test, "hello", "/env").await?).await?;
+        Ok(environment.contains(&format!("MARK={mark}\n")).then_some(()))
     })
     .await
 }
@@ -131,7 +131,7 @@ async fn answers(test: &Context, mark: &str) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn revisions_have_the_names_that_they_are_given_and_history_its_limit() {
     run("revision_names", Needs::Cluster, async |test| {
-        let named = |mark: &str, name: &str, traffic: Value| {
+        let manifest = |mark: &str, name: &str, traffic: Value| {
             let mut manifest = marked(mark);
             manifest["spec"]["revisionName"] = json!(name);
             manifest["spec"]["revisionHistoryLimit"] = json!(1);
@@ -139,7 +139,7 @@ async fn revisions_have_the_names_that_they_are_given_and_history_its_limit() {
             manifest
         };
         for (mark, name) in [("one", "first"), ("two", "second"), ("three", "third")] {
-            let ready = ready_revision(&deploy(test, &named(mark, name, json!([]))).await?);
+            let ready = ready_revision(&deploy(test, &manifest(mark, name, json!([]))).await?);
             anyhow::ensure!(ready == name, "{name} is called {ready}");
         }
         eventually("the oldest record is gone", PATIENCE, async || {
@@ -151,11 +151,11 @@ async fn revisions_have_the_names_that_they_are_given_and_history_its_limit() {
         .await?;
 
         let second = json!([{"revision": "second"}]);
-        deploy(test, &named("three", "third", second.clone())).await?;
+        deploy(test, &manifest("three", "third", second.clone())).await?;
         answers(test, "two").await?;
 
         // A name stands for one content.
-        apply(test, &named("four", "third", second)).await?;
+        apply(test, &manifest("four", "third", second)).await?;
         let function = within(PATIENCE, &test.api::<Function>(), "hello", |function| {
             condition(function, "Ready")
                 .is_some_and(|(status, reason, _)| (status, reason) == ("False", "RevisionNameTaken"))

@@ -32,7 +32,7 @@ impl Activator {
         // What came before is in the buckets of this tick; what comes while it runs may not be.
         let begun = self.process.now();
         if begun < control.rests_until {
-            return (control.rests_until - begun).max(SHORTEST);
+            return control.rests_until.saturating_sub(begun).max(SHORTEST);
         }
         let mut next = begun + LONGEST;
         let mut due = |at: Option<Duration>| next = next.min(at.unwrap_or(next));
