@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn what_ended_long_ago_is_another_story() {
-        assert_eq!(failure(&[evicted(0), evicted(1_200)], 1_201), None);
-        let (failed, _) = failure(&[evicted(2), evicted(1_200)], 1_201).unwrap();
-        assert_eq!(failed.since, Some(seconds(2)));
+        assert_eq!(failure(&[evicted(20), evicted(1_220)], 1_221), None);
+        let (failed, _) = failure(&[evicted(22), evicted(1_220)], 1_221).unwrap();
+        assert_eq!(failed.since, Some(seconds(22)));
     }
 }
