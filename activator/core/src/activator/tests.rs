@@ -107,6 +107,19 @@ impl Fixture {
         }
     }
 
+    /// A request for each of a thousand Functions that rest.
+    fn hold_a_thousand(&self) -> Vec<Admission> {
+        let routes = (0..1_000).map(|number| {
+            let name = FunctionName { namespace: "default".into(), name: format!("f{number}").into() };
+            let revision = RevisionRoute::new(format!("f{number}-1").into());
+            FunctionRoute::of_one(name, format!("u{number}").into(), revision)
+        });
+        self.activator.set_functions(routes.collect());
+        let hosts = (0..1_000).map(|number| format!("f{number}.default"));
+        let route = |host: String| self.activator.route(Listener::InCluster, &host).expect("a function");
+        hosts.map(|host| route(host).admit()).collect()
+    }
+
     fn commands(&mut self) -> Vec<Command> {
         std::iter::from_fn(|| self.commands.try_recv().ok()).collect()
     }
@@ -403,17 +416,7 @@ fn many_that_wait_are_not_looked_at_for_each_thing_that_happens() {
     let mut fixture = Fixture::new();
     let connection = fixture.activator.leader_connected();
     fixture.welcome(connection, Vec::new());
-    let routes = (0..1_000).map(|number| {
-        let name = FunctionName { namespace: "default".into(), name: format!("f{number}").into() };
-        let revision = RevisionRoute::new(format!("f{number}-1").into());
-        FunctionRoute::of_one(name, format!("u{number}").into(), revision)
-    });
-    fixture.activator.set_functions(routes.collect());
-    let mut waiting = Vec::new();
-    for number in 0..1_000 {
-        let host = format!("f{number}.default");
-        waiting.push(fixture.activator.route(Listener::InCluster, &host).expect("a function").admit());
-    }
+    let _waiting = fixture.hold_a_thousand();
     fixture.activator.tick();
     fixture.commands();
     let wakes = |fixture: &mut Fixture| {
@@ -426,6 +429,28 @@ fn many_that_wait_are_not_looked_at_for_each_thing_that_happens() {
     assert_eq!(wakes(&mut fixture), (0, ms(5)), "it rests");
     fixture.clock.advance(ms(5));
     assert_eq!(wakes(&mut fixture).0, 1_000, "all at once");
+}
+
+#[test]
+fn without_a_leader_each_answer_is_followed_by_the_next_question() {
+    let mut fixture = Fixture::new();
+    let _waiting = fixture.hold_a_thousand();
+    let reads = |fixture: &mut Fixture| -> Vec<_> {
+        let commands = fixture.commands().into_iter();
+        let reads = commands.filter_map(|command| match command {
+            Command::ReadScale { revision, attempt } => Some((revision, attempt)),
+            _ => None,
+        });
+        reads.collect()
+    };
+    fixture.pass(ms(5_000));
+    let asked = reads(&mut fixture);
+    assert_eq!(asked.len(), Settings::new(1, "activator-1").max_wakes, "as many as may be under way");
+    for (revision, attempt) in asked {
+        fixture.activator.scale_read(&revision, attempt, Err(ScaleError::NotFound));
+        fixture.activator.tick();
+        assert_eq!(reads(&mut fixture).len(), 1, "at the same moment");
+    }
 }
 
 #[test]

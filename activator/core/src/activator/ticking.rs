@@ -54,7 +54,9 @@ impl Activator {
         due(self.tell_pressure(&mut control, &revisions));
         due(self.tell_through(&mut control, begun));
         self.sweep(&mut control);
-        control.rests_until = self.process.now() + rest(revisions.len());
+        // Alone, each answer that frees a place to wake from has to be followed by a look: there are few places.
+        let rest = self.process.connection().map_or(Duration::ZERO, |_| rest(revisions.len()));
+        control.rests_until = self.process.now() + rest;
         self.process.still_awake(revisions);
         self.process.still_pending(functions);
         next.saturating_sub(self.process.now()).max(SHORTEST)
