@@ -41,8 +41,14 @@ impl<T> Growing<T> {
         self.items.load_full()
     }
 
-    /// Uses the item that `is_it` finds, made when there is none.
-    fn with<R>(&self, is_it: impl Fn(&T) -> bool, new: impl FnOnce() -> T, count: impl FnOnce(&T) -> R) -> R {
+    /// Uses the item that `is_it` finds, made when there is none. Where it is one too many, the oldest goes that `lives` denies.
+    fn with<R>(
+        &self,
+        is_it: impl Fn(&T) -> bool,
+        new: impl FnOnce() -> T,
+        lives: impl Fn(&T) -> bool,
+        count: impl FnOnce(&T) -> R,
+    ) -> R {
         let items = self.items.load();
         if let Some(item) = items.iter().find(|item| is_it(item)) {
             return count(item);
@@ -55,8 +61,12 @@ impl<T> Growing<T> {
         }
         let item = Arc::new(new());
         // In front: the latest revision's are looked for most.
-        let all = [Arc::clone(&item)].into_iter().chain(items.iter().cloned());
-        self.items.store(Arc::new(all.take(MOST).collect()));
+        let mut all: Vec<_> = [Arc::clone(&item)].into_iter().chain(items.iter().cloned()).collect();
+        if all.len() > MOST {
+            let oldest = all.len() - 1;
+            all.remove(all.iter().rposition(|item| !lives(item)).unwrap_or(oldest));
+        }
+        self.items.store(Arc::new(all));
         count(&item)
     }
 
@@ -87,6 +97,8 @@ pub(super) struct RevisionSeries {
     pub(super) name: Arc<str>,
     /// When a scrape first found that the core has forgotten it.
     gone_at: Mutex<Option<Instant>>,
+    /// Requests that had ended when it was last asked whether some still do.
+    ended_before: AtomicU64,
     pub(super) requests: Growing<RequestSeries>,
     pub(super) duration: Histogram,
     pub(super) first_byte: Histogram,
@@ -124,6 +136,7 @@ impl FunctionSeries {
                 let cold_starts = Arc::clone(&self.cold_starts);
                 RevisionSeries { name: name.into(), cold_starts, ..RevisionSeries::default() }
             },
+            RevisionSeries::lives,
             |revision| revision.count(exchange),
         );
     }
@@ -140,11 +153,18 @@ impl FunctionSeries {
 }
 
 impl RevisionSeries {
+    /// Whether requests ended in it since it was last asked.
+    fn lives(&self) -> bool {
+        let ended = self.requests.all().iter().map(|requests| requests.count.load(Relaxed)).sum();
+        self.ended_before.swap(ended, Relaxed) != ended || self.name.is_empty()
+    }
+
     fn count(&self, exchange: &Ended<'_>) {
         let (code, reason) = (code_class(exchange.status), exchange.outcome.reason());
         self.requests.with(
             |requests| requests.code == code && requests.reason == reason,
             || RequestSeries { code, reason, count: AtomicU64::new(0) },
+            |_| true,
             |requests| requests.count.fetch_add(1, Relaxed),
         );
         self.duration.observe(exchange.duration);
@@ -195,14 +215,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_nobody_scrapes_the_oldest_go() {
-        let names = Growing::<String>::default();
-        for number in 0..10 * MOST {
-            let name = format!("hello-{number}");
-            names.with(|known| *known == name, || name.clone(), |_| ());
+    fn where_nobody_scrapes_the_oldest_go_that_count_nothing_any_more() {
+        let revisions = Growing::<RevisionSeries>::default();
+        let count = |name: &str| {
+            let new = || RevisionSeries { name: name.into(), ..RevisionSeries::default() };
+            let end = || RequestSeries { code: "2xx", reason: "", count: AtomicU64::new(0) };
+            revisions.with(
+                |it| &*it.name == name,
+                new,
+                RevisionSeries::lives,
+                |it| {
+                    it.requests.with(
+                        |_| true,
+                        end,
+                        |_| true,
+                        |requests| requests.count.fetch_add(1, Relaxed),
+                    );
+                },
+            );
+        };
+        let rounds = 10 * MOST;
+        for number in 0..rounds {
+            count("lives");
+            count(&format!("hello-{number}"));
         }
-        let left = names.all();
-        assert_eq!((left.len(), &*left[0]), (MOST, &format!("hello-{}", 10 * MOST - 1)));
+        let left = revisions.all();
+        assert_eq!((left.len(), &*left[0].name), (MOST, &*format!("hello-{}", rounds - 1)));
+        let kept = left.iter().find(|revision| &*revision.name == "lives").unwrap();
+        assert_eq!(kept.requests.all()[0].count.load(Relaxed), rounds as u64, "nothing of it was lost");
     }
 
     #[test]
@@ -212,7 +252,7 @@ mod tests {
         series.grpc_errors.store(1, Relaxed);
         assert_eq!(series.tally(), Tally { ended: 0, errors: 0 });
         let requests = RequestSeries { code: "2xx", reason: "", count: AtomicU64::new(1) };
-        series.requests.with(|_| false, || requests, |_| ());
+        series.requests.with(|_| false, || requests, |_| true, |_| ());
         assert_eq!(series.tally(), Tally { ended: 1, errors: 1 });
     }
 }
