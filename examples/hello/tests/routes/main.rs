@@ -92,9 +92,9 @@ async fn it_tells_how_long_it_had_no_request() {
     };
     let began = Instant::now();
     assert_eq!(free_for().await, 0, "the first one");
-    sleep(Duration::from_millis(50)).await;
+    sleep(Duration::from_millis(300)).await;
     let told = free_for().await;
-    assert!((25..=began.elapsed().as_millis()).contains(&told), "{told} ms");
+    assert!((100..=began.elapsed().as_millis()).contains(&told), "{told} ms");
 }
 
 #[tokio::test]
