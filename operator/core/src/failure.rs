@@ -185,6 +185,16 @@ fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition>
     status.conditions.iter().flatten().find(|condition| condition.type_ == type_)
 }
 
+/// Since when a Deployment has not all the pods it wants, `now` where it does not know it yet; `None` where it tells nothing of it.
+pub(crate) fn lacks_since(deployment: &RawDeployment, now: Timestamp) -> Option<Timestamp> {
+    let mut conditions = deployment.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();
+    let available = conditions.find(|condition| condition.type_ == "Available")?;
+    if available.status == "True" {
+        return Some(now);
+    }
+    available.last_transition_time.as_ref().map(|time| time.0)
+}
+
 /// Why a Deployment makes no pods.
 pub(crate) fn deployment_failure(deployment: &RawDeployment) -> Option<Failure> {
     let mut conditions = deployment.status.iter().filter_map(|status| status.conditions.as_ref()).flatten();

@@ -16,7 +16,7 @@ use crate::{
     Failure, HostVerdicts, Owner, Rates, RawDeployment, RevisionRecord,
     build::{ADDRESS_TYPES, address_type, endpoint_slice_name},
     content::{ContentError, content_digest, revision_name},
-    failure::{Ended, deployment_failure, one_after_the_other, pod_failure, slow_at},
+    failure::{Ended, deployment_failure, lacks_since, one_after_the_other, pod_failure, slow_at},
 };
 
 /// The objects around one Function: those that carry its label, and those that merely have a wanted name.
@@ -139,6 +139,7 @@ pub(crate) fn facts(
 ) -> BTreeMap<String, Facts> {
     let mut facts: BTreeMap<String, Facts> = BTreeMap::new();
     let mut ended: BTreeMap<&str, Vec<Ended<'_>>> = BTreeMap::new();
+    let mut lacking: BTreeMap<&str, Timestamp> = BTreeMap::new();
     for pod in &observed.pods {
         let Some(PodOwner { revision, function_uid }) = PodOwner::of(&pod.metadata) else { continue };
         if function_uid == owner.uid {
@@ -151,6 +152,7 @@ pub(crate) fn facts(
         if owner.ownership(&deployment.metadata) != crate::Ownership::Ours {
             continue;
         }
+        lacking.extend(lacks_since(deployment, now).map(|since| (name.as_str(), since)));
         let facts = facts.entry(name.clone()).or_default();
         facts.wanted = Some(deployment.replicas());
         let status = deployment.status.as_ref();
@@ -161,16 +163,16 @@ pub(crate) fn facts(
     }
     for (revision, ended) in ended {
         if let Some(facts) = facts.get_mut(revision) {
-            add_ended(facts, &ended, now);
+            add_ended(facts, &ended, lacking.get(revision).copied(), now);
         }
     }
     facts
 }
 
 /// Of pods that ended there is something to say where those in their place have nothing to say themselves.
-fn add_ended(facts: &mut Facts, ended: &[Ended<'_>], now: Timestamp) {
+fn add_ended(facts: &mut Facts, ended: &[Ended<'_>], lacks_since: Option<Timestamp>, now: Timestamp) {
     let waits = facts.wanted.is_some_and(|wanted| wanted > 0) && facts.ready == 0 && facts.failure.is_none();
-    if let Some((failure, until)) = one_after_the_other(ended, now).filter(|_| waits) {
+    if let Some((failure, until)) = one_after_the_other(ended, lacks_since, now).filter(|_| waits) {
         facts.failure = Some(failure);
         facts.slow_at = facts.slow_at.into_iter().chain([until]).min();
     }

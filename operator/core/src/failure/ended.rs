@@ -28,6 +28,10 @@ pub(crate) struct Ended<'pod> {
 impl<'pod> Ended<'pod> {
     /// `pod`, if it ended in this way.
     pub(crate) fn of(pod: &'pod Pod) -> Option<Self> {
+        // Who deletes a pod means it to end, however its program does.
+        if pod.metadata.deletion_timestamp.is_some() {
+            return None;
+        }
         let status = pod.status.as_ref().filter(|status| status.phase.as_deref() == Some("Failed"))?;
         let changes = status.conditions.iter().flatten().filter_map(|it| it.last_transition_time.as_ref());
         // One that its node refused has perhaps no condition that changed.
@@ -44,9 +48,18 @@ impl<'pod> Ended<'pod> {
     }
 }
 
-/// Why no pod of a revision is ready of which these ended, and until when that is the best thing to say.
-pub(crate) fn one_after_the_other(ended: &[Ended<'_>], now: Timestamp) -> Option<(Failure, Timestamp)> {
-    let is_remembered = |it: &&Ended<'_>| it.at.checked_add(REMEMBERED).is_ok_and(|end| end > now);
+/// Why no pod of a revision is ready of which these ended, and until when that is the best thing to say. `lacks_since`: since when
+/// its Deployment has not all the pods it wants, where it says so.
+pub(crate) fn one_after_the_other(
+    ended: &[Ended<'_>],
+    lacks_since: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<(Failure, Timestamp)> {
+    let after = |it: &Ended<'_>, time: Duration| it.at.checked_add(time).ok();
+    // What ended before all was well again is another story.
+    let is_of_now =
+        |it: &Ended<'_>| lacks_since.is_none_or(|since| after(it, RECENT).is_some_and(|end| end >= since));
+    let is_remembered = |it: &&Ended<'_>| after(it, REMEMBERED).is_some_and(|end| end > now) && is_of_now(it);
     let ended: Vec<_> = ended.iter().filter(is_remembered).collect();
     let first = ended.iter().map(|it| it.at).min()?;
     let last = ended.iter().max_by_key(|it| it.at)?;
@@ -57,6 +70,7 @@ pub(crate) fn one_after_the_other(ended: &[Ended<'_>], now: Timestamp) -> Option
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
     use serde_json::{Value, json};
 
     use super::*;
@@ -76,7 +90,7 @@ mod tests {
 
     fn failure(pods: &[Pod], second: i64) -> Option<(Failure, Timestamp)> {
         let ended: Vec<_> = pods.iter().filter_map(Ended::of).collect();
-        one_after_the_other(&ended, seconds(second))
+        one_after_the_other(&ended, None, seconds(second))
     }
 
     #[test]
@@ -114,5 +128,26 @@ mod tests {
         assert_eq!(failure(&[evicted(20), evicted(1_220)], 1_221), None);
         let (failed, _) = failure(&[evicted(22), evicted(1_220)], 1_221).unwrap();
         assert_eq!(failed.since, Some(seconds(22)));
+    }
+
+    #[test]
+    fn what_ended_before_all_was_well_again_is_another_story() {
+        let failure = |first: i64, since: i64| {
+            let pods = [evicted(first), evicted(950)];
+            let ended: Vec<_> = pods.iter().filter_map(Ended::of).collect();
+            one_after_the_other(&ended, Some(seconds(since)), seconds(951)).map(|(failure, _)| failure)
+        };
+        assert_eq!(failure(50, 950), None);
+        let failed = failure(940, 940).unwrap();
+        assert_eq!(failed.problem(seconds(951)).finality, Finality::Passing);
+        let failed = failure(50, 50).unwrap();
+        assert_eq!(failed.problem(seconds(951)).finality, Finality::Final);
+    }
+
+    #[test]
+    fn a_pod_that_somebody_deletes_is_no_trouble() {
+        let mut pod = evicted(50);
+        pod.metadata.deletion_timestamp = Some(Time(seconds(49)));
+        assert_eq!(Ended::of(&pod), None);
     }
 }
