@@ -24,17 +24,19 @@ fn patience(reason: Reason) -> Option<Duration> {
 }
 
 /// Whether `known` tells, since the last edit, of something that is waited for with patience. One row of refusals has one time,
-/// whatever each of them is: two that take turns would else never be for a person to act on.
-fn waits(known: &Condition, generation: i64) -> bool {
+/// whatever each of them is: two that take turns would else never be for a person to act on. But what is waited for longer than
+/// this `patience` uses up nothing of it, until it is over.
+fn waits(known: &Condition, generation: i64, patience: Duration) -> bool {
+    let counts = |had: Duration| had <= patience || known.status == "False";
     known.observed_generation == Some(generation)
-        && Reason::from_name(&known.reason).and_then(patience).is_some()
+        && Reason::from_name(&known.reason).and_then(self::patience).is_some_and(counts)
 }
 
 /// Whether `verdict` tells for the first time of what is waited for with patience. Its condition then has a time of its own, though
 /// it was as unknown before: what it waited for until then has used up none of that patience.
 pub(super) fn begins(verdict: &Verdict, known: &Condition, generation: i64) -> bool {
-    let refused = Reason::from_name(&verdict.reason).and_then(patience).is_some();
-    verdict.status == "Unknown" && refused && !waits(known, generation)
+    let Some(patience) = Reason::from_name(&verdict.reason).and_then(patience) else { return false };
+    verdict.status == "Unknown" && !waits(known, generation, patience)
 }
 
 /// `problem` as it is after the time that `previous` has told of it, and when it is final where it is not yet.
@@ -49,7 +51,7 @@ pub(super) fn aged(
         Scope::Revision => REVISION_READY,
         Scope::Routes | Scope::Hosts => ROUTES_READY,
     };
-    let told = find(&previous.conditions, type_).filter(|told| waits(told, generation));
+    let told = find(&previous.conditions, type_).filter(|told| waits(told, generation, patience));
     let already_final = told.is_some_and(|told| told.status == "False");
     let since = told.map_or(now, |told| told.last_transition_time.0);
     let end = since.checked_add(patience).ok().filter(|end| *end > now && !already_final);

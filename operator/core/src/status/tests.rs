@@ -229,6 +229,20 @@ fn refusals_that_take_turns_use_up_one_patience() {
 }
 
 #[test]
+fn a_quota_that_lasts_uses_up_nothing_of_a_shorter_patience() {
+    let (mut world, mut function) = (World::default(), function(json!({})));
+    let mut refused = |at: i64, reason: Reason| {
+        let problem = [Problem::passing(reason, Scope::Revision, "no")];
+        world.step_with(&mut function, seconds(at), &problem).1
+    };
+    refused(0, Reason::QuotaExceeded);
+    let report = refused(100, Reason::Forbidden);
+    assert_eq!(said(&report.status, STALLED), "False/Progressing");
+    assert_eq!(report.next_look, Some(seconds(130)));
+    assert_eq!(said(&refused(130, Reason::Forbidden).status, STALLED), "True/Forbidden");
+}
+
+#[test]
 fn a_record_that_cannot_be_read_is_told_of() {
     let (mut world, mut function) = (World::default(), function(json!({})));
     world.step(&mut function, now());
