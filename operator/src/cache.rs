@@ -1,16 +1,20 @@
 //! What the watches saw last, kept by the Function that the objects are labelled with.
 //!
-//! A reconciliation takes all children of one Function in one look; a change tells whose children it was about.
+//! A reconciliation takes all children of one Function in one look; a change tells whose children it was about. Objects are kept as
+//! JSON: as values, made of maps that have room for eleven entries and mostly have one, they take ten times the memory, and they are
+//! looked at so seldom that reading them again costs nothing beside.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    marker::PhantomData,
     sync::Arc,
 };
 
 use catnap_crds::labels;
 use catnap_runtime::watch::Change;
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 use parking_lot::RwLock;
+use serde::{Serialize, de::DeserializeOwned};
 
 /// Namespace and name of a Function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,9 +29,18 @@ pub(crate) struct Cache<K>(RwLock<Index<K>>);
 
 #[derive(Debug)]
 struct Index<K> {
-    by_function: HashMap<FunctionKey, BTreeMap<String, Arc<K>>>,
+    /// In the order of their names.
+    by_function: HashMap<FunctionKey, Vec<Packed<K>>>,
     /// Namespace and name of an object: a changed label must not leave it behind under the old one.
     function_of: HashMap<(String, String), FunctionKey>,
+}
+
+/// An object as JSON.
+#[derive(Debug)]
+struct Packed<K> {
+    name: Box<str>,
+    json: Box<[u8]>,
+    object: PhantomData<fn() -> K>,
 }
 
 impl<K> Default for Cache<K> {
@@ -42,17 +55,17 @@ impl<K> Default for Index<K> {
     }
 }
 
-impl<K: ResourceExt> Cache<K> {
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
     /// Takes a change in, and tells whose children it was about.
     pub(crate) fn observe(&self, change: Change<K>) -> BTreeSet<FunctionKey> {
         match change {
-            Change::Applied(object) => self.0.write().put(object),
+            Change::Applied(object) => self.0.write().put(&object),
             Change::Deleted(object) => self.0.write().take(&object),
             Change::Listed(all) => {
                 let mut listed = Index::default();
                 let mut touched = BTreeSet::new();
                 for object in all {
-                    touched.append(&mut listed.put(object));
+                    touched.append(&mut listed.put(&object));
                 }
                 let before = std::mem::replace(&mut *self.0.write(), listed);
                 touched.extend(before.by_function.into_keys());
@@ -64,7 +77,7 @@ impl<K: ResourceExt> Cache<K> {
     /// The objects labelled with this Function, by name.
     pub(crate) fn of(&self, function: &FunctionKey) -> Vec<Arc<K>> {
         let objects = self.0.read();
-        objects.by_function.get(function).into_iter().flat_map(BTreeMap::values).cloned().collect()
+        objects.by_function.get(function).into_iter().flatten().filter_map(Packed::unpack).collect()
     }
 
     /// The Function that the object of this name is labelled with.
@@ -78,14 +91,19 @@ impl<K: ResourceExt> Cache<K> {
     }
 }
 
-impl<K: ResourceExt> Index<K> {
-    fn put(&mut self, object: K) -> BTreeSet<FunctionKey> {
-        let mut touched = self.take(&object);
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Index<K> {
+    fn put(&mut self, object: &K) -> BTreeSet<FunctionKey> {
+        let mut touched = self.take(object);
         let Some(name) = object.labels().get(labels::FUNCTION).cloned() else { return touched };
         let namespace = object.namespace().unwrap_or_default();
         let function = FunctionKey { namespace: namespace.clone(), name };
         self.function_of.insert((namespace, object.name_any()), function.clone());
-        self.by_function.entry(function.clone()).or_default().insert(object.name_any(), Arc::new(object));
+        let packed = Packed::of(object);
+        let objects = self.by_function.entry(function.clone()).or_default();
+        let place = objects.partition_point(|other| other.name < packed.name);
+        // Most have one for ever.
+        objects.reserve_exact(1);
+        objects.insert(place, packed);
         touched.insert(function);
         touched
     }
@@ -94,12 +112,30 @@ impl<K: ResourceExt> Index<K> {
         let key = (object.namespace().unwrap_or_default(), object.name_any());
         let Some(function) = self.function_of.remove(&key) else { return BTreeSet::new() };
         if let Some(objects) = self.by_function.get_mut(&function) {
-            objects.remove(&key.1);
+            objects.retain(|other| *other.name != *key.1);
             if objects.is_empty() {
                 self.by_function.remove(&function);
             }
         }
         [function].into()
+    }
+}
+
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Packed<K> {
+    fn of(object: &K) -> Self {
+        // Only maps whose keys are no texts cannot be written, and no object has one.
+        let json = serde_json::to_vec(object).unwrap_or_default().into_boxed_slice();
+        Self { name: object.name_any().into(), json, object: PhantomData }
+    }
+
+    fn unpack(&self) -> Option<Arc<K>> {
+        let read = serde_json::from_slice(&self.json);
+        let kind = K::kind(&());
+        read.inspect_err(
+            |error| tracing::error!(%kind, name = &*self.name, %error, "cannot read what was kept"),
+        )
+        .ok()
+        .map(Arc::new)
     }
 }
 

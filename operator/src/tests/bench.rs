@@ -28,7 +28,7 @@ use kube::{
     },
 };
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -279,7 +279,7 @@ impl Bench {
 
     fn list<K>(&self, cache: &Cache<K>)
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Serialize + DeserializeOwned,
     {
         let mut objects = self.in_all::<K>();
         objects.retain(|it| it.labels().contains_key(labels::FUNCTION));
