@@ -36,10 +36,13 @@ struct Index {
 impl Scaler {
     pub(crate) fn of(object: &HorizontalPodAutoscaler) -> Self {
         let target = object.spec.as_ref().map(|spec| &spec.scale_target_ref);
+        let ours = |version: &String| version.starts_with("apps/");
         Self {
             namespace: object.namespace().unwrap_or_default(),
             name: object.name_any(),
-            deployment: target.filter(|target| target.kind == "Deployment").map(|target| target.name.clone()),
+            deployment: target
+                .filter(|target| target.kind == "Deployment" && target.api_version.as_ref().is_none_or(ours))
+                .map(|target| target.name.clone()),
         }
     }
 }

@@ -35,8 +35,10 @@ pub(crate) struct Touch<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
     Now,
-    /// After [`SOON`], or when its turn comes where many are touched, once for all that is touched until then.
+    /// After [`SOON`], once for all that is touched until then.
     Soon,
+    /// As [`When::Soon`], or when its turn comes where many are touched.
+    InTurn,
 }
 
 /// Touches in the order in which they are due; ends with the last sender.
@@ -54,6 +56,25 @@ impl<T: Clone + Eq + Hash> Touches<T> {
         let (sender, received) = mpsc::unbounded_channel();
         (sender, Self { received, waiting: DelayQueue::new(), keys: HashMap::new(), last: None })
     }
+
+    /// Lets it wait; what waits for its turn may have to come sooner now.
+    fn put(&mut self, what: T, in_turn: bool) {
+        let now = Instant::now();
+        let due = if in_turn { turn(now, self.last) } else { now + SOON };
+        match self.keys.entry(what) {
+            Entry::Vacant(entry) => {
+                let what = entry.key().clone();
+                entry.insert(self.waiting.insert_at(what, due));
+                if in_turn {
+                    self.last = Some(due);
+                }
+            }
+            Entry::Occupied(entry) if due < self.waiting.deadline(entry.get()) => {
+                self.waiting.reset_at(entry.get(), due);
+            }
+            Entry::Occupied(_) => {}
+        }
+    }
 }
 
 impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
@@ -70,15 +91,7 @@ impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
                     }
                     return Poll::Ready(Some(what));
                 }
-                Some(Touch { what, when: When::Soon }) => {
-                    let Self { waiting, keys, last, .. } = &mut *this;
-                    if let Entry::Vacant(entry) = keys.entry(what) {
-                        let (now, what) = (Instant::now(), entry.key().clone());
-                        let due = due(now, *last);
-                        *last = Some(due);
-                        entry.insert(waiting.insert(what, due - now));
-                    }
-                }
+                Some(Touch { what, when }) => this.put(what, when == When::InTurn),
             }
         }
         match this.waiting.poll_expired(task) {
@@ -94,7 +107,7 @@ impl<T: Clone + Eq + Hash + Unpin> Stream for Touches<T> {
 }
 
 /// When what is touched now is looked at, behind the `last` one.
-fn due(now: Instant, last: Option<Instant>) -> Instant {
+fn turn(now: Instant, last: Option<Instant>) -> Instant {
     let turn = last.map_or(now, |last| last + APART);
     turn.clamp(now + SOON, now + LATEST)
 }
@@ -131,7 +144,7 @@ mod tests {
         let (sender, mut touches) = Touches::new();
         let start = Instant::now();
         for what in 0..1_000 {
-            sender.send(Touch { what, when: When::Soon }).unwrap();
+            sender.send(Touch { what, when: When::InTurn }).unwrap();
         }
         let mut came = Vec::new();
         while came.len() < 1_000 {
@@ -156,5 +169,25 @@ mod tests {
         assert_eq!(touches.next().await, Some("b"));
         drop(sender);
         assert_eq!(touches.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_soon_does_not_wait_behind_what_waits_for_its_turn() {
+        let (sender, mut touches) = Touches::new();
+        let start = Instant::now();
+        for what in 0..1_000 {
+            sender.send(Touch { what, when: When::InTurn }).unwrap();
+        }
+        for what in [999, 1_000] {
+            sender.send(Touch { what, when: When::Soon }).unwrap();
+        }
+        let mut came = HashMap::new();
+        while came.len() < 1_001 {
+            let what = touches.next().await.unwrap();
+            assert_eq!(came.insert(what, start.elapsed()), None, "{what} came twice");
+        }
+        let limit = SOON + Duration::from_millis(5);
+        assert!(came[&999] <= limit && came[&1_000] <= limit, "{:?} {:?}", came[&999], came[&1_000]);
+        assert!(came[&998] > 5 * SOON, "{:?}", came[&998]);
     }
 }

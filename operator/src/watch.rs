@@ -115,18 +115,21 @@ pub(crate) fn start(
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
+        When::Soon,
         |_: &mut ControllerRevision| {},
         move |change| all.controller_revisions.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
+        When::InTurn,
         |_: &mut RawDeployment| {},
         move |change| all.deployments.observe(change),
     ));
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
+        When::Soon,
         |_: &mut Service| {},
         move |change| {
             // Whose name it has may be waiting for it to go: a tag's Service gives way to a Function.
@@ -137,6 +140,7 @@ pub(crate) fn start(
     let all = caches.clone();
     tokio::spawn(watches.clone().children(
         client,
+        When::Soon,
         |_: &mut EndpointSlice| {},
         move |change| {
             let name = name_of_deleted(&change, |slice| slice.labels().get(labels::SERVICE_NAME));
@@ -144,7 +148,8 @@ pub(crate) fn start(
         },
     ));
     let all = caches.clone();
-    tokio::spawn(watches.clone().children(client, trim_pod, move |change| all.pods.observe(change)));
+    let observe = move |change| all.pods.observe(change);
+    tokio::spawn(watches.clone().children(client, When::InTurn, trim_pod, observe));
     tokio::spawn(watches.clone().pod_autoscalers(client, caches.clone()));
     let services = Api::namespaced(client.clone(), namespace);
     tokio::spawn(watches.activator(services, activator_service.to_owned(), caches.clone()));
@@ -200,7 +205,7 @@ impl Watches {
                     backoff.retain(|function| {
                         function.split_once('/').is_some_and(|(namespace, name)| exists(namespace, name))
                     });
-                    self.touch_all();
+                    self.touch_all(|_| true);
                 }
                 Err(error) => {
                     self.metrics.watch_failed("Function");
@@ -210,9 +215,12 @@ impl Watches {
         }
     }
 
+    /// Keeps what Functions have of one kind; `settled` is when to look at a Function that serves after an update of them. A change of
+    /// a Deployment or a pod comes with every wake.
     fn children<K>(
         self,
         client: &Client,
+        settled: When,
         trim: impl Fn(&mut K) + Send + 'static,
         observe: impl Fn(Change<K>) -> BTreeSet<FunctionKey> + Send + 'static,
     ) -> impl Future<Output = ()> + Send + 'static
@@ -240,8 +248,8 @@ impl Watches {
                 let update = matches!(change, Change::Applied(_));
                 for FunctionKey { namespace, name } in observe(change) {
                     let function = ObjectRef::new(&name).within(&namespace);
-                    let soon = update && self.is_settled(&function);
-                    self.touch(function, if soon { When::Soon } else { When::Now });
+                    let may_wait = update && self.is_settled(&function);
+                    self.touch(function, if may_wait { settled } else { When::Now });
                 }
                 if complete && std::mem::take(&mut first) {
                     self.done.send_modify(|count| *count += 1);
@@ -264,7 +272,7 @@ impl Watches {
             };
             let before = std::mem::replace(&mut *caches.activator_addresses.write(), addresses.clone());
             if before != addresses {
-                self.touch_all();
+                self.touch_all(|_| true);
             }
             if std::mem::take(&mut first) {
                 self.done.send_modify(|count| *count += 1);
@@ -313,8 +321,8 @@ impl Watches {
                     }
                 }
                 if complete && std::mem::take(&mut first) {
-                    // Statuses may tell of one that went while nobody looked.
-                    self.touch_all();
+                    // Of one that went while nobody looked.
+                    self.touch_all(tells_of_another_scaler);
                 }
             }
         }
@@ -338,8 +346,8 @@ impl Watches {
             && status.revisions.iter().all(|revision| revision.state == RevisionState::Routed)
     }
 
-    fn touch_all(&self) {
-        for function in self.functions.state() {
+    fn touch_all(&self, which: impl Fn(&GuardedFunction) -> bool) {
+        for function in self.functions.state().into_iter().filter(|function| which(function)) {
             self.touch(ObjectRef::from_obj(function.as_ref()), When::Now);
         }
     }
@@ -348,6 +356,11 @@ impl Watches {
         // Nobody listens only while the process ends.
         let _ = self.touch.send(Touch { what, when });
     }
+}
+
+fn tells_of_another_scaler(function: &GuardedFunction) -> bool {
+    let Guarded(Ok(Function { status: Some(status), .. })) = function else { return false };
+    status.conditions.iter().any(|it| it.type_ == "ScaleConflict")
 }
 
 /// Of a pod only who it is, who made it and what became of it matters here.
