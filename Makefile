@@ -57,7 +57,9 @@ peers: deps-peers ## Clients, load generators and conformance checkers of other 
 test: check counts peers e2e ## Everything: `check`, `counts`, `peers`, then `e2e`.
 
 .PHONY: e2e
-e2e: deps-cluster images-all promtool ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
+e2e: deps-cluster images-all ## The end-to-end tests, on a cluster of this machine or that of KUBECONFIG.
+	@# Where it cannot be had, the test that needs it is skipped, and told of.
+	-@deploy/promtool.sh
 	e2e/run.sh
 
 .PHONY: images images-all
