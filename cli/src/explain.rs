@@ -220,7 +220,8 @@ impl Failure for ExplainError {
                 "`catnap get --all-namespaces` lists every Function; --namespace says where to look"
             }
             Self::Ask { .. } | Self::Timeout { .. } => {
-                "leave --autoscaler out: the leading one is then asked through the API server"
+                "leave --autoscaler out: the leading one is then asked through the API server; or, on this machine alone, is \
+                 `catnap dev` running?"
             }
             Self::Refused { .. } | Self::Answer { .. } | Self::NotLeading { .. } => {
                 "`catnap install check` tells which autoscaler leads, and of which version it is"

@@ -25,7 +25,7 @@ pub(crate) enum PageFormat {
     /// For a person.
     #[default]
     Table,
-    /// The same as one object.
+    /// The same as JSON.
     Json,
     /// The same as YAML.
     Yaml,

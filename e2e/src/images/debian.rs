@@ -123,9 +123,9 @@ pub(super) fn read(packages: &[&str]) -> Result<BTreeMap<String, Entry>, Error> 
 /// What this machine's release calls a package.
 fn name_here<'name>(package: &'name str, directory: &Path) -> Result<&'name str, Error> {
     let Some((_, renamed)) = RENAMED.iter().find(|(old, _)| *old == package) else { return Ok(package) };
-    // Nothing is listed of a name that another package only provides.
-    let listed = run("apt-cache", &["madison", package], directory)?;
-    Ok(if listed.is_empty() { *renamed } else { package })
+    // Nothing is listed of a name that another package only provides, nor of any where apt has no lists.
+    let listed = run("apt-cache", &["madison", *renamed], directory)?;
+    Ok(if listed.is_empty() { package } else { *renamed })
 }
 
 /// The path without `./`, and below `usr`, where Debian keeps `lib` and `lib64` since release 12.
