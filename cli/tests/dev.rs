@@ -56,9 +56,10 @@ fn a_run_is_explained_while_it_goes_on() {
     assert!(cold.contains("bound by Resting") && cold.contains("no change since"), "{cold}");
     assert_eq!(run.get("/").status, 200);
     run.await_line(|line| line.starts_with("ready 1 "));
-    let warm = run.explain();
+    // The autoscaler is told of it at the same time as whoever reads the lines.
+    let warm = run.await_explained("    1 ready; 0 held");
     assert!(warm.contains("-local: 1 replicas, stage Routed, gate Up\n"), "{warm}");
-    assert!(warm.contains("    Concurrency ") && warm.contains("    1 ready; 0 held"), "{warm}");
+    assert!(warm.contains("    Concurrency "), "{warm}");
     let change = warm.lines().last().unwrap();
     assert!(
         change.contains(" s ago from 0 to 1: ") && change.contains("held without a usable pod"),

@@ -1,6 +1,7 @@
 //! The series of a Function and its revisions. They hang on the core's Function, so that a request finds them without a search,
 //! counts without a lock, and they go when it goes.
 
+use std::cmp::Reverse;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,12 +42,13 @@ impl<T> Growing<T> {
         self.items.load_full()
     }
 
-    /// Uses the item that `is_it` finds, made when there is none. Where it is one too many, the oldest goes that `lives` denies.
+    /// Uses the item that `is_it` finds, made when there is none. Where it is one too many, the one goes that was `used` longest ago,
+    /// of those that may go.
     fn with<R>(
         &self,
         is_it: impl Fn(&T) -> bool,
         new: impl FnOnce() -> T,
-        lives: impl Fn(&T) -> bool,
+        used: impl Fn(&T) -> Option<Instant>,
         count: impl FnOnce(&T) -> R,
     ) -> R {
         let items = self.items.load();
@@ -62,9 +64,10 @@ impl<T> Growing<T> {
         let item = Arc::new(new());
         // In front: the latest revision's are looked for most.
         let mut all: Vec<_> = [Arc::clone(&item)].into_iter().chain(items.iter().cloned()).collect();
-        if all.len() > MOST {
-            let oldest = all.len() - 1;
-            all.remove(all.iter().rposition(|item| !lives(item)).unwrap_or(oldest));
+        let others = all.iter().enumerate().skip(1);
+        let oldest = others.filter_map(|(place, item)| used(item).map(|at| (at, Reverse(place)))).min();
+        if let Some((_, Reverse(place))) = oldest.filter(|_| all.len() > MOST) {
+            all.remove(place);
         }
         self.items.store(Arc::new(all));
         count(&item)
@@ -97,8 +100,8 @@ pub(super) struct RevisionSeries {
     pub(super) name: Arc<str>,
     /// When a scrape first found that the core has forgotten it.
     gone_at: Mutex<Option<Instant>>,
-    /// Requests that had ended when it was last asked whether some still do.
-    ended_before: AtomicU64,
+    /// How many requests had ended when it was last looked at, and when it was first seen that it were so many.
+    used: Mutex<(u64, Option<Instant>)>,
     pub(super) requests: Growing<RequestSeries>,
     pub(super) duration: Histogram,
     pub(super) first_byte: Histogram,
@@ -136,7 +139,7 @@ impl FunctionSeries {
                 let cold_starts = Arc::clone(&self.cold_starts);
                 RevisionSeries { name: name.into(), cold_starts, ..RevisionSeries::default() }
             },
-            RevisionSeries::lives,
+            RevisionSeries::used,
             |revision| revision.count(exchange),
         );
     }
@@ -153,10 +156,15 @@ impl FunctionSeries {
 }
 
 impl RevisionSeries {
-    /// Whether requests ended in it since it was last asked.
-    fn lives(&self) -> bool {
+    /// When requests were last seen to have ended in it, which is looked at whenever another revision is new; `None` for what may
+    /// not go.
+    fn used(&self) -> Option<Instant> {
         let ended = self.requests.all().iter().map(|requests| requests.count.load(Relaxed)).sum();
-        self.ended_before.swap(ended, Relaxed) != ended || self.name.is_empty()
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if used.1.is_none() || used.0 != ended {
+            *used = (ended, Some(Instant::now()));
+        }
+        used.1.filter(|_| !self.name.is_empty())
     }
 
     fn count(&self, exchange: &Ended<'_>) {
@@ -164,7 +172,7 @@ impl RevisionSeries {
         self.requests.with(
             |requests| requests.code == code && requests.reason == reason,
             || RequestSeries { code, reason, count: AtomicU64::new(0) },
-            |_| true,
+            |_| None,
             |requests| requests.count.fetch_add(1, Relaxed),
         );
         self.duration.observe(exchange.duration);
@@ -223,12 +231,12 @@ mod tests {
             revisions.with(
                 |it| &*it.name == name,
                 new,
-                RevisionSeries::lives,
+                RevisionSeries::used,
                 |it| {
                     it.requests.with(
                         |_| true,
                         end,
-                        |_| true,
+                        |_| None,
                         |requests| requests.count.fetch_add(1, Relaxed),
                     );
                 },
@@ -252,7 +260,7 @@ mod tests {
         series.grpc_errors.store(1, Relaxed);
         assert_eq!(series.tally(), Tally { ended: 0, errors: 0 });
         let requests = RequestSeries { code: "2xx", reason: "", count: AtomicU64::new(1) };
-        series.requests.with(|_| false, || requests, |_| true, |_| ());
+        series.requests.with(|_| false, || requests, |_| None, |_| ());
         assert_eq!(series.tally(), Tally { ended: 1, errors: 1 });
     }
 }

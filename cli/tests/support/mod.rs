@@ -154,6 +154,18 @@ impl Run {
         String::from_utf8(explained.stdout).unwrap()
     }
 
+    /// What `explain` says once it says this too.
+    pub(crate) fn await_explained(&self, wanted: &str) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let explained = self.explain();
+            if explained.contains(wanted) {
+                return explained;
+            }
+            assert!(Instant::now() < deadline, "no `{wanted}` in:\n{explained}");
+        }
+    }
+
     /// GET with the listening address as host.
     pub(crate) fn get(&self, path: &str) -> Answer {
         get(&self.address, &self.address, path)
