@@ -30,7 +30,7 @@ pub(crate) struct Cache<K>(RwLock<Index<K>>);
 #[derive(Debug)]
 struct Index<K> {
     /// In the order of their names.
-    by_function: HashMap<FunctionKey, Vec<Packed<K>>>,
+    by_function: HashMap<FunctionKey, Vec<Arc<Packed<K>>>>,
     /// Namespace and name of an object: a changed label must not leave it behind under the old one.
     function_of: HashMap<(String, String), FunctionKey>,
 }
@@ -76,8 +76,9 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
 
     /// The objects labelled with this Function, by name.
     pub(crate) fn of(&self, function: &FunctionKey) -> Vec<Arc<K>> {
-        let objects = self.0.read();
-        objects.by_function.get(function).into_iter().flatten().filter_map(Packed::unpack).collect()
+        // Read without the lock: there may be very many.
+        let packed = self.0.read().by_function.get(function).cloned().unwrap_or_default();
+        packed.iter().filter_map(|packed| packed.unpack()).collect()
     }
 
     /// The Function that the object of this name is labelled with.
@@ -98,7 +99,7 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Index<K> {
         let namespace = object.namespace().unwrap_or_default();
         let function = FunctionKey { namespace: namespace.clone(), name };
         self.function_of.insert((namespace, object.name_any()), function.clone());
-        let packed = Packed::of(object);
+        let packed = Arc::new(Packed::of(object));
         let objects = self.by_function.entry(function.clone()).or_default();
         let place = objects.partition_point(|other| other.name < packed.name);
         // Most have one for ever.

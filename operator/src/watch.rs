@@ -367,6 +367,12 @@ fn tells_of_another_scaler(function: &GuardedFunction) -> bool {
 fn trim_pod(pod: &mut Pod) {
     pod.spec = None;
     pod.metadata.annotations = None;
+    // There may be very many that ended, and of their containers nothing is told.
+    if let Some(status) = &mut pod.status
+        && matches!(status.phase.as_deref(), Some("Succeeded" | "Failed"))
+    {
+        (status.container_statuses, status.init_container_statuses) = (None, None);
+    }
 }
 
 /// The Function that the deleted object could be waited for by: that of this name.
