@@ -132,7 +132,7 @@ impl Index {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -181,5 +181,20 @@ mod tests {
         assert_eq!(scalers.observe(Change::Deleted(gone)), [target("b")].into());
         assert_eq!(scalers.observe(Change::Listed(Vec::new())), BTreeSet::new());
         assert_eq!((names(&scalers, "b").unwrap(), scalers.len()), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_deployment_of_another_api_is_none() {
+        let target = |version: Value| {
+            let target = json!({"apiVersion": version, "kind": "Deployment", "name": "a"});
+            let object = json!({
+                "metadata": {"name": "one", "namespace": "n"},
+                "spec": {"maxReplicas": 3, "scaleTargetRef": target},
+            });
+            Scaler::of(&serde_json::from_value(object).unwrap()).deployment
+        };
+        assert_eq!(target(json!("example.com/v1")), None);
+        assert_eq!(target(json!("apps/v1")).as_deref(), Some("a"));
+        assert_eq!(target(Value::Null).as_deref(), Some("a"));
     }
 }

@@ -24,8 +24,8 @@ fn patience(reason: Reason) -> Option<Duration> {
 }
 
 /// Whether `known` tells, since the last edit, of something that is waited for with patience. One row of refusals has one time,
-/// whatever each of them is: two that take turns would else never be for a person to act on. But what is waited for longer than
-/// this `patience` uses up nothing of it, until it is over.
+/// whatever each of them is: two of one patience that take turns would else never be for a person to act on. But what is waited for
+/// longer than this `patience` uses up nothing of it, until it is over; where those two take turns, each turn begins anew.
 fn waits(known: &Condition, generation: i64, patience: Duration) -> bool {
     let counts = |had: Duration| had <= patience || known.status == "False";
     known.observed_generation == Some(generation)

@@ -112,6 +112,32 @@ fn a_port_that_nobody_listens_on_is_told_of_within_a_minute() {
 }
 
 #[test]
+fn pods_that_were_evicted_before_all_was_well_are_not_held_against_the_next() {
+    let evicted = |second: i64| {
+        let condition =
+            json!({"type": "DisruptionTarget", "status": "True", "lastTransitionTime": seconds(second)});
+        json!({"phase": "Failed", "reason": "Evicted", "conditions": [condition]})
+    };
+    // `available` is the status of the Deployment's condition, and since when.
+    let ready = |available: Option<(&str, i64)>| {
+        let (mut world, mut function) = (World::default(), function(json!({})));
+        world.step(&mut function, now());
+        world.pods(FIRST, &[evicted(50), evicted(950), json!({"phase": "Pending"})]);
+        let deployment = std::sync::Arc::make_mut(&mut world.observed.deployments[0]);
+        let conditions = available.map(|(status, since)| {
+            json!([{"type": "Available", "status": status, "lastTransitionTime": seconds(since)}])
+        });
+        deployment.status.get_or_insert_default().conditions =
+            conditions.map(|conditions| serde_json::from_value(conditions).unwrap());
+        said(&world.step(&mut function, seconds(951)).1.status, READY)
+    };
+    assert_eq!(ready(None), "False/PodFailed");
+    assert_eq!(ready(Some(("False", 45))), "False/PodFailed");
+    assert_eq!(ready(Some(("False", 949))), "Unknown/Proving");
+    assert_eq!(ready(Some(("True", 45))), "Unknown/Proving", "it does not know it yet");
+}
+
+#[test]
 fn pods_that_are_evicted_one_after_the_other_are_told_of() {
     let evicted = |second: i64| {
         json!({
