@@ -14,7 +14,8 @@ use super::{bounds, callgrind};
 
 /// Done once more than another time by this often: the difference is free of what is done once.
 const TIMES: u64 = 10_000;
-const NAMESPACES: usize = 10;
+/// As many as it takes for the tables' seeds to even out to less than a percent.
+const NAMESPACES: usize = 100;
 const FUNCTIONS: usize = 10;
 const PODS: u16 = 3;
 
