@@ -163,6 +163,8 @@ impl Run {
                 return explained;
             }
             assert!(Instant::now() < deadline, "no `{wanted}` in:\n{explained}");
+            // What is waited for needs the processor, too.
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
