@@ -51,6 +51,9 @@ pub struct Config {
     pub stall_timeout: Duration,
     /// Most connections of clients; `None`: what the limit of descriptors allows.
     pub max_connections: Option<usize>,
+    /// How long a connection must have been silent to make room for another one: the request of one that was just made is on its
+    /// way, and whoever asks again and again is silent for moments only.
+    pub quiet_after: Duration,
     /// Part of a worker's time, from 0 to 1, that it may be busy before new requests of the heaviest function are refused.
     pub busy_limit: f64,
     /// Which traces are sampled; `None`: nobody takes any, and what callers send passes as it is. Whose callers decide is known
@@ -72,6 +75,7 @@ impl Config {
             idle_timeout: Duration::from_secs(620),
             stall_timeout: Duration::from_secs(60),
             max_connections: None,
+            quiet_after: Duration::from_millis(100),
             busy_limit: BUSY_LIMIT,
             sampling: None,
             connect_timeout: Duration::from_secs(2),
@@ -156,6 +160,7 @@ mod tests {
         assert_eq!(config.idle_timeout, Duration::from_secs(620));
         assert_eq!(config.stall_timeout, Duration::from_secs(60));
         assert_eq!(config.connect_timeout, Duration::from_secs(2));
+        assert_eq!(config.quiet_after, Duration::from_millis(100));
         assert!((config.busy_limit - 0.8).abs() < f64::EPSILON);
         assert_eq!((config.workers, config.max_connections, config.sampling), (1, None, None));
         assert!(config.tls.is_none() && config.trusted_proxies.is_empty());

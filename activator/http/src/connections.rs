@@ -69,12 +69,12 @@ impl Sockets {
     }
 
     /// Looks at no more sockets than `most`.
-    fn longest_quiet(&mut self, most: usize) -> Search {
+    fn longest_quiet(&mut self, quiet_after: Duration, most: usize) -> Search {
         let now = Instant::now();
         let mut search = Search { found: None, looks: 0 };
         while let Some(&(before, number)) = self.order.first() {
             // Whoever is not quiet now was put here by this search.
-            if before >= now || search.looks == most {
+            if before + quiet_after >= now || search.looks == most {
                 break;
             }
             search.looks += 1;
@@ -126,16 +126,18 @@ impl Connections {
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
                 Phase::Idle if socket.is_multiplexed() => send_off(socket, limits.idle),
-                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => socket.close(),
+                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => {
+                    socket.retire();
+                }
                 Phase::Head | Phase::Idle | Phase::Busy => {}
             }
         }
     }
 
-    /// Looks for the connection that nobody has had anything to do with for longest: at no more than `most`, those first that
-    /// may have been quiet for longest.
-    pub(crate) fn longest_quiet(&self, most: usize) -> Search {
-        self.sockets.lock().longest_quiet(most)
+    /// Looks for the connection that nobody has had anything to do with for longest, and for longer than `quiet_after`: at no
+    /// more than `most`, those first that may have been quiet for longest.
+    pub(crate) fn longest_quiet(&self, quiet_after: Duration, most: usize) -> Search {
+        self.sockets.lock().longest_quiet(quiet_after, most)
     }
 
     /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and
@@ -151,7 +153,7 @@ impl Connections {
                 Phase::Busy => false,
             };
             if quiet && !socket.has_unread() {
-                socket.close();
+                socket.retire();
             }
         }
     }

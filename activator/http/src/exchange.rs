@@ -116,6 +116,9 @@ impl Exchange {
             // A valid authority is ASCII.
             let authority = host.to_str().unwrap_or_default();
             let destination = client.worker.activator.route(client.listener, authority)?;
+            if client.socket.is_retired() {
+                return Err(too_late(client, destination.function()));
+            }
             Ok((destination, host))
         });
         match routed {
@@ -133,6 +136,7 @@ impl Exchange {
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.
                 let last = parts.method == Method::CONNECT
+                    || client.socket.is_retired()
                     || refusal.reason == Reason::BadRequest
                     || headers::upgrade(parts.version, &parts.headers).is_some();
                 record.describe(line, &asker.request_id, None);
@@ -399,6 +403,15 @@ impl Exchange {
 /// Nothing reached the pod: its slot can be exchanged for another.
 fn another_slot(lease: Lease) -> Failure {
     lease.into_slot().map_or(Failure::NoHead, |slot| Failure::NeverSent(Box::new(slot)))
+}
+
+/// It came when its connection had been given up for quiet.
+fn too_late(client: &Client, function: &Function) -> Refusal {
+    let reason = if client.worker.draining() { Reason::Draining } else { Reason::ProcessOverloaded };
+    function.refusal(
+        reason,
+        "it came when its connection was about to be closed; nothing was done with it".into(),
+    )
 }
 
 /// Our own answer.

@@ -9,15 +9,16 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 
 use crate::connections::Connections;
 use crate::socket::Socket;
 
-/// What a connection is told that there is no room for. It has not said anything yet, not even its protocol; most speak this.
+/// What a connection is told that there is no room for, whatever its protocol is; most speak this.
 const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nCatnap-Reason: ProcessOverloaded\r\nRetry-After: 1\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
-/// How long one that was turned away may take to read that, and how many may be taking their time at once.
+/// How long one that is turned away may take to ask, and then to read that, and how many may be taking their time at once.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGERING: usize = 256;
 /// So much of what it sends is read, which is more than most requests have: there is no room for it, and none for its bytes.
@@ -30,14 +31,16 @@ const LOOKS: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Room {
     most: usize,
+    /// How long a connection must have been silent to be quiet.
+    quiet_after: Duration,
     /// Of all workers.
     connections: Vec<Arc<Connections>>,
     lingering: AtomicUsize,
 }
 
 impl Room {
-    pub(crate) fn new(most: usize, connections: Vec<Arc<Connections>>) -> Arc<Self> {
-        Arc::new(Self { most, connections, lingering: AtomicUsize::new(0) })
+    pub(crate) fn new(most: usize, quiet_after: Duration, connections: Vec<Arc<Connections>>) -> Arc<Self> {
+        Arc::new(Self { most, quiet_after, connections, lingering: AtomicUsize::new(0) })
     }
 
     /// True when one more connection may be served, if need be in place of a quiet one.
@@ -48,30 +51,36 @@ impl Room {
 
     /// Closes the connection that nobody has had anything to do with for longest. False: there is none among so many.
     pub(crate) fn close_longest_quiet(&self) -> bool {
-        let quiet = self.connections.iter().filter_map(|connections| connections.longest_quiet(LOOKS).found);
+        let quiet = self
+            .connections
+            .iter()
+            .filter_map(|connections| connections.longest_quiet(self.quiet_after, LOOKS).found);
         let longest = quiet.min_by_key(|(since, _)| *since);
         // It may have become busy since.
         let longest = longest.filter(|(since, socket)| socket.quiet_since() == Some(*since));
-        if let Some((_, socket)) = &longest {
-            end(socket);
-        }
-        longest.is_some()
+        longest.is_some_and(|(_, socket)| end(&socket))
     }
 
     /// Tells a new connection that there is no room for it, and closes it. `tls`: it would not understand that.
+    ///
+    /// It is told when it has asked: many a client takes an answer that is none for a fault of the connection.
     pub(crate) fn turn_away(self: &Arc<Self>, stream: TcpStream, tls: bool) {
-        tell(&SockRef::from(&stream), tls);
-        if self.lingering.fetch_add(1, Relaxed) < LINGERING
-            && let Ok(socket) = stream.peer_addr().and_then(|peer| Socket::new(stream, peer))
-        {
-            let room = Arc::clone(self);
-            tokio::spawn(async move {
-                socket.linger_briefly(LINGER, READ).await;
-                room.lingering.fetch_sub(1, Relaxed);
-            });
-        } else {
+        if self.lingering.fetch_add(1, Relaxed) >= LINGERING {
             self.lingering.fetch_sub(1, Relaxed);
+            if let Ok(stream) = stream.into_std() {
+                turn_away_at_once(stream, tls);
+            }
+            return;
         }
+        let room = Arc::clone(self);
+        tokio::spawn(async move {
+            if let Ok(socket) = stream.peer_addr().and_then(|peer| Socket::new(stream, peer)) {
+                let _ = timeout(LINGER, socket.stream.peek(&mut [0])).await;
+                tell(&SockRef::from(&socket.stream), tls);
+                socket.linger_briefly(LINGER, READ).await;
+            }
+            room.lingering.fetch_sub(1, Relaxed);
+        });
     }
 }
 
@@ -89,13 +98,13 @@ fn tell(socket: &SockRef<'_>, tls: bool) {
     }
 }
 
-/// An HTTP/2 client is told to go, and the sweep closes what stays.
-fn end(socket: &Socket) {
+/// An HTTP/2 client is told to go, and the sweep closes what stays. False: it is busy.
+fn end(socket: &Socket) -> bool {
     if socket.is_multiplexed() {
         socket.ask_to_leave();
-    } else {
-        socket.close();
+        return true;
     }
+    socket.retire()
 }
 
 #[cfg(test)]

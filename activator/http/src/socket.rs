@@ -29,6 +29,9 @@ const STAYS: u64 = 0;
 const LET_GO: u64 = u64::MAX - 1;
 const CLOSED: u64 = u64::MAX;
 
+/// Among the exchanges of a connection: there will be no other.
+const RETIRED: u32 = 1 << 31;
+
 /// What a client's connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -50,6 +53,7 @@ pub(crate) struct Socket {
     phase: AtomicU8,
     /// Milliseconds after `opened` at which the phase began.
     phase_since: AtomicU64,
+    /// How many are under way, or [`RETIRED`].
     exchanges: AtomicU32,
     /// It speaks HTTP/2: many requests at once, and a way to say goodbye.
     multiplexed: AtomicBool,
@@ -218,6 +222,23 @@ impl Socket {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.enter(Phase::Idle, now);
         }
+    }
+
+    /// Ends a connection of HTTP/1 that no request is on. False: there is one. Its own task finds the end where it reads, or a
+    /// request that came too late, and says what there is to say. From any thread: either the next request begins or this ends it.
+    pub(crate) fn retire(&self) -> bool {
+        let retired = self.exchanges.compare_exchange(0, RETIRED, Relaxed, Relaxed).is_ok();
+        if retired {
+            self.let_go();
+            // It tells the peer nothing, and wakes whoever waits for it.
+            let _ = SockRef::from(&self.stream).shutdown(Shutdown::Read);
+        }
+        retired
+    }
+
+    /// A request that began nevertheless is not to be served.
+    pub(crate) fn is_retired(&self) -> bool {
+        self.exchanges.load(Relaxed) >= RETIRED
     }
 
     /// Counts bytes that arrived.

@@ -98,7 +98,8 @@ pub(crate) fn prepare(
     let accepting = TaskTracker::new();
     // It ends when nobody is left in it: none comes later.
     accepting.close();
-    let room = Room::new(most_connections, peers.iter().map(|peer| Arc::clone(&peer.connections)).collect());
+    let connections = peers.iter().map(|peer| Arc::clone(&peer.connections)).collect();
+    let room = Room::new(most_connections, config.quiet_after, connections);
     receivers
         .into_iter()
         .zip(std::iter::repeat_n(observer, count))

@@ -33,7 +33,7 @@ async fn open(connections: &Arc<Connections>) -> Open {
 /// A room for two workers.
 fn room(most: usize) -> (Arc<Room>, [Arc<Connections>; 2]) {
     let connections = [Arc::<Connections>::default(), Arc::default()];
-    (Room::new(most, connections.to_vec()), connections)
+    (Room::new(most, Duration::ZERO, connections.to_vec()), connections)
 }
 
 #[tokio::test]
@@ -50,8 +50,10 @@ async fn the_longest_quiet_one_goes_first() {
         assert!(room.admits());
         let leaving: Vec<bool> = all.iter().map(|open| open.socket.is_leaving()).collect();
         assert_eq!(leaving, (0..4).map(|number| (1..=gone).contains(&number)).collect::<Vec<_>>());
-        let mut end = [0];
-        assert_eq!(tokio::time::timeout(SOON, all[gone].client.read(&mut end)).await.unwrap().unwrap(), 0);
+        assert!(
+            all[gone].socket.is_retired() && all[gone].socket.hung_up(),
+            "whoever reads it finds the end"
+        );
     }
     assert!(!room.admits(), "the last one is busy");
 }
@@ -64,6 +66,7 @@ async fn one_that_became_busy_stays() {
     assert!(first.socket.is_leaving(), "both were found, and this one was quiet for longer");
     second.socket.exchange_began(Instant::now());
     assert!(!room.admits());
+    assert!(!second.socket.is_retired());
     second.socket.exchange_ended(Instant::now());
     assert!(room.admits());
     assert!(second.socket.is_leaving());
@@ -108,7 +111,7 @@ async fn a_storm_costs_a_newcomer_as_much_as_a_calm() {
             all.push(open(&worker).await);
         }
         let newcomer = || {
-            let search = worker.longest_quiet(LOOKS);
+            let search = worker.longest_quiet(Duration::ZERO, LOOKS);
             if let Some((_, socket)) = &search.found {
                 socket.close();
             }
@@ -139,11 +142,27 @@ async fn who_is_turned_away_is_told_why() {
             turn_away_at_once(stream.into_std().unwrap(), false);
         } else {
             room.turn_away(stream, false);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            let nothing = client.try_read(&mut [0]).unwrap_err();
+            assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock, "it has not asked");
+            client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
         }
         let mut answer = Vec::new();
         tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
         assert_eq!(answer, NO_ROOM);
     }
+}
+
+#[tokio::test]
+async fn one_that_was_just_made_is_not_quiet_yet() {
+    let worker = Arc::<Connections>::default();
+    let patient = Room::new(1, Duration::from_secs(600), vec![Arc::clone(&worker)]);
+    let one = open(&worker).await;
+    assert!(!patient.admits() && !one.socket.is_retired());
+    let hasty = Room::new(1, Duration::ZERO, vec![worker]);
+    assert!(hasty.admits() && one.socket.is_retired());
 }
 
 #[tokio::test]

@@ -77,6 +77,30 @@ async fn phases_follow_the_requests() {
 }
 
 #[tokio::test]
+async fn one_that_is_retired_has_no_other_request() {
+    let (mut client, socket) = pair().await;
+    socket.exchange_began(Instant::now());
+    assert!(!socket.retire() && !socket.is_retired() && !socket.hung_up(), "a request is on it");
+    socket.exchange_ended(Instant::now());
+    assert!(socket.retire() && socket.is_retired() && socket.is_leaving());
+    assert!(!socket.retire(), "once is enough");
+    tokio::time::timeout(SOON, socket.stream.readable()).await.expect("whoever reads is woken").unwrap();
+    let mut bytes = Vec::new();
+    assert_eq!(socket.try_read(&mut bytes).unwrap(), 0);
+    // Its own task can still say something, and hears what came in the same moment.
+    client.write_all(b"GET").await.unwrap();
+    while socket.try_read(&mut bytes).is_ok_and(|count| count == 0) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(bytes, b"GET");
+    socket.exchange_began(Instant::now());
+    assert!(socket.is_retired(), "it is told that it is too late");
+    assert_eq!(socket.stream.try_write(b"503").unwrap(), 3);
+    let mut told = [0; 3];
+    tokio::time::timeout(SOON, client.read_exact(&mut told)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn lingering_ends_with_the_peer() {
     let (mut client, socket) = pair().await;
     client.write_all(&vec![7; 20_000]).await.unwrap();

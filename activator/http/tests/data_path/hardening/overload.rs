@@ -18,6 +18,7 @@ use tokio::net::TcpSocket;
 async fn bed(most: usize, workers: usize) -> (Bed, Pod) {
     let bed = Bed::configured(|config| {
         config.max_connections = Some(most);
+        config.quiet_after = Duration::ZERO;
         config.workers = workers;
     });
     let pod = Pod::http1(describe).await;
@@ -55,6 +56,27 @@ async fn the_oldest_idle_connection_makes_room() {
             assert_eq!(client.answer().await.status, 200, "the others are not");
         }
         assert_eq!(bed.counts.turned_away.load(SeqCst), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_request_of_a_new_connection_is_waited_for() {
+    let bed = Bed::configured(|config| {
+        config.max_connections = Some(1);
+        config.quiet_after = Duration::from_secs(600);
+    });
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    let mut first = Raw::connect(bed.address()).await;
+    for turned_away in 1..=20 {
+        let answer = get(bed.address(), "hello.default", "/").await;
+        assert_eq!((answer.status, answer.header("catnap-reason")), (503, Some("ProcessOverloaded")));
+        assert_eq!(bed.counts.turned_away.load(SeqCst), turned_away);
+    }
+    for _ in 0..2 {
+        first.get("hello.default", "/").await;
+        assert_eq!(first.answer().await.status, 200, "it was there first");
+        assert_eq!(get(bed.address(), "hello.default", "/").await.status, 503, "it asks again soon");
     }
 }
 
