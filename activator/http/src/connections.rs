@@ -73,7 +73,7 @@ impl Sockets {
         let now = Instant::now();
         let mut search = Search { found: None, looks: 0 };
         while let Some(&(before, number)) = self.order.first() {
-            // Whoever is not quiet now was put here by this search.
+            // From here on they have not been quiet for long enough; who is not quiet at all was put here by this search.
             if before + quiet_after >= now || search.looks == most {
                 break;
             }
@@ -126,9 +126,7 @@ impl Connections {
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
                 Phase::Idle if socket.is_multiplexed() => send_off(socket, limits.idle),
-                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => {
-                    socket.retire();
-                }
+                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => socket.close(),
                 Phase::Head | Phase::Idle | Phase::Busy => {}
             }
         }

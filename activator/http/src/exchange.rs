@@ -117,6 +117,7 @@ impl Exchange {
             let authority = host.to_str().unwrap_or_default();
             let destination = client.worker.activator.route(client.listener, authority)?;
             if client.socket.is_retired() {
+                record.routed(destination.function());
                 return Err(too_late(client, destination.function()));
             }
             Ok((destination, host))

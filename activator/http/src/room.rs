@@ -5,20 +5,21 @@ use std::io::Read;
 use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::connections::Connections;
+use crate::descriptors::is_reserved;
 use crate::socket::Socket;
 
 /// What a connection is told that there is no room for, whatever its protocol is; most speak this.
 const NO_ROOM: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nCatnap-Reason: ProcessOverloaded\r\nRetry-After: 1\r\n\
     Content-Length: 0\r\nConnection: close\r\n\r\n";
-/// How long one that is turned away may take to ask, and then to read that, and how many may be taking their time at once.
+/// How long one that is turned away may take to read that, and how many may be taking their time at once.
 const LINGER: Duration = Duration::from_secs(1);
 const LINGERING: usize = 256;
 /// So much of what it sends is read, which is more than most requests have: there is no room for it, and none for its bytes.
@@ -26,6 +27,8 @@ const READ: usize = 64 * 1024;
 /// Connections of a worker that are looked at for a new one. Those that are not quiet are looked at again last, so that the next search
 /// goes on where this one ended.
 const LOOKS: usize = 64;
+/// How often one is looked for: others look for one, too, and find the same.
+const TRIES: usize = 8;
 
 /// How many connections there may be, and which can go.
 #[derive(Debug)]
@@ -51,36 +54,50 @@ impl Room {
 
     /// Closes the connection that nobody has had anything to do with for longest. False: there is none among so many.
     pub(crate) fn close_longest_quiet(&self) -> bool {
-        let quiet = self
-            .connections
-            .iter()
-            .filter_map(|connections| connections.longest_quiet(self.quiet_after, LOOKS).found);
-        let longest = quiet.min_by_key(|(since, _)| *since);
-        // It may have become busy since.
-        let longest = longest.filter(|(since, socket)| socket.quiet_since() == Some(*since));
-        longest.is_some_and(|(_, socket)| end(&socket))
+        // It may have become busy since, or been closed by another worker.
+        (0..TRIES).any(|_| self.longest_quiet().is_some_and(|(since, socket)| end(&socket, since)))
+    }
+
+    fn longest_quiet(&self) -> Option<(Instant, Arc<Socket>)> {
+        let search =
+            |connections: &Arc<Connections>| connections.longest_quiet(self.quiet_after, LOOKS).found;
+        self.connections.iter().filter_map(search).min_by_key(|(since, _)| *since)
     }
 
     /// Tells a new connection that there is no room for it, and closes it. `tls`: it would not understand that.
     ///
-    /// It is told when it has asked: many a client takes an answer that is none for a fault of the connection.
+    /// It is told when it has asked: many a client takes an answer that comes before for a fault of the connection.
     pub(crate) fn turn_away(self: &Arc<Self>, stream: TcpStream, tls: bool) {
-        if self.lingering.fetch_add(1, Relaxed) >= LINGERING {
-            self.lingering.fetch_sub(1, Relaxed);
+        let Some(place) = Place::take(self).filter(|_| !is_reserved(&stream)) else {
             if let Ok(stream) = stream.into_std() {
                 turn_away_at_once(stream, tls);
             }
             return;
-        }
-        let room = Arc::clone(self);
+        };
         tokio::spawn(async move {
-            if let Ok(socket) = stream.peer_addr().and_then(|peer| Socket::new(stream, peer)) {
-                let _ = timeout(LINGER, socket.stream.peek(&mut [0])).await;
-                tell(&SockRef::from(&socket.stream), tls);
+            let Ok(socket) = stream.peer_addr().and_then(|peer| Socket::new(stream, peer)) else { return };
+            let asks = !tls && timeout(place.0.quiet_after, socket.stream.peek(&mut [0])).await.is_ok();
+            tell(&SockRef::from(&socket.stream), tls);
+            if asks {
                 socket.linger_briefly(LINGER, READ).await;
             }
-            room.lingering.fetch_sub(1, Relaxed);
         });
+    }
+}
+
+/// One of the places for connections that are turned away, until it is dropped.
+struct Place(Arc<Room>);
+
+impl Place {
+    fn take(room: &Arc<Room>) -> Option<Self> {
+        let place = Self(Arc::clone(room));
+        (room.lingering.fetch_add(1, Relaxed) < LINGERING).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.lingering.fetch_sub(1, Relaxed);
     }
 }
 
@@ -98,8 +115,11 @@ fn tell(socket: &SockRef<'_>, tls: bool) {
     }
 }
 
-/// An HTTP/2 client is told to go, and the sweep closes what stays. False: it is busy.
-fn end(socket: &Socket) -> bool {
+/// An HTTP/2 client is told to go, and the sweep closes what stays. False: it is not what it was any more.
+fn end(socket: &Socket, quiet_since: Instant) -> bool {
+    if socket.quiet_since() != Some(quiet_since) {
+        return false;
+    }
     if socket.is_multiplexed() {
         socket.ask_to_leave();
         return true;

@@ -72,7 +72,7 @@ impl Scrape {
         } = &*self.metrics;
         reasons(encoder, "unrouted_requests", "Requests that belong to no function", unrouted)?;
         reasons(encoder, "unparsable_requests", "What the HTTP parser refused", unparsable)?;
-        let help = "Connections that were closed at once because there was no room for them";
+        let help = "Connections that were told that there is no room for them, and closed";
         counter(encoder, "turned_away_connections", help, turned_away)?;
         let help = "Lines of the access log that were left out because its writer was behind";
         counter(encoder, "access_log_dropped", help, &losses.lines)?;

@@ -81,6 +81,10 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
         };
         // Longer than the exchange itself: a connection whose request is still read, or which is about to end, is not quiet.
         client.socket.exchange_began(Instant::now());
+        if client.socket.is_closed() {
+            // It came when the sweep had given the connection up, and nobody would hear what becomes of it.
+            return Ending::Close;
+        }
         // In the heap for as long as it lasts: a connection is small while nothing is asked of it.
         match Box::pin(exchange(client, &downstream, head)).await {
             After::Next => client.socket.exchange_ended(Instant::now()),

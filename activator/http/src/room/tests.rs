@@ -7,10 +7,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 const SOON: Duration = Duration::from_secs(5);
+/// Longer than any test.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// A client and what a worker has of its connection.
 struct Open {
-    client: TcpStream,
+    _client: TcpStream,
     socket: Arc<Socket>,
     _registration: Registration,
 }
@@ -27,7 +29,7 @@ async fn open(connections: &Arc<Connections>) -> Open {
     let peer = stream.peer_addr().unwrap();
     let socket = Arc::new(Socket::new(stream, peer).unwrap());
     registration.attach(&socket);
-    Open { client, socket, _registration: registration }
+    Open { _client: client, socket, _registration: registration }
 }
 
 /// A room for two workers.
@@ -135,7 +137,7 @@ async fn a_storm_costs_a_newcomer_as_much_as_a_calm() {
 
 #[tokio::test]
 async fn who_is_turned_away_is_told_why() {
-    let (room, _) = room(0);
+    let room = Room::new(0, PATIENCE, Vec::new());
     for at_once in [false, true] {
         let (mut client, stream) = pair().await;
         if at_once {
@@ -156,9 +158,56 @@ async fn who_is_turned_away_is_told_why() {
 }
 
 #[tokio::test]
+async fn who_is_turned_away_and_says_nothing_is_told_all_the_same() {
+    let (room, _) = room(0);
+    for tls in [false, true] {
+        let (mut client, stream) = pair().await;
+        room.turn_away(stream, tls);
+        let mut answer = Vec::new();
+        tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await.unwrap().unwrap();
+        assert_eq!(answer, if tls { b"" } else { NO_ROOM }, "TLS: {tls}");
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_so_many_take_their_time() {
+    let room = Room::new(0, PATIENCE, Vec::new());
+    let mut waiting = Vec::new();
+    for _ in 0..LINGERING {
+        let (client, stream) = pair().await;
+        room.turn_away(stream, false);
+        waiting.push(client);
+    }
+    let (mut client, stream) = pair().await;
+    room.turn_away(stream, false);
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, client.read_to_end(&mut answer)).await.expect("at once").unwrap();
+    assert_eq!(answer, NO_ROOM);
+    assert!(waiting.iter().all(|client| client.try_read(&mut [0]).is_err()), "they have not asked");
+    drop(waiting);
+    let all_gone = async {
+        while room.lingering.load(Relaxed) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, all_gone).await.expect("their places are free again");
+}
+
+#[tokio::test]
+async fn two_workers_that_find_the_same_one_both_make_room() {
+    let (room, workers) = room(2);
+    let (first, second) = (open(&workers[0]).await, open(&workers[1]).await);
+    let (since, found) = room.longest_quiet().unwrap();
+    assert!(end(&found, since));
+    assert!(!end(&found, since), "it went for somebody else");
+    assert!(room.close_longest_quiet(), "there is another");
+    assert!(first.socket.is_retired() && second.socket.is_retired());
+}
+
+#[tokio::test]
 async fn one_that_was_just_made_is_not_quiet_yet() {
     let worker = Arc::<Connections>::default();
-    let patient = Room::new(1, Duration::from_secs(600), vec![Arc::clone(&worker)]);
+    let patient = Room::new(1, PATIENCE, vec![Arc::clone(&worker)]);
     let one = open(&worker).await;
     assert!(!patient.admits() && !one.socket.is_retired());
     let hasty = Room::new(1, Duration::ZERO, vec![worker]);
@@ -168,7 +217,7 @@ async fn one_that_was_just_made_is_not_quiet_yet() {
 #[tokio::test]
 async fn of_what_one_sends_that_is_turned_away_little_is_read() {
     const BUFFERS: usize = 64 * 1024;
-    let (room, _) = room(0);
+    let room = Room::new(0, PATIENCE, Vec::new());
     let (mut client, stream) = pair().await;
     SockRef::from(&client).set_send_buffer_size(BUFFERS).unwrap();
     SockRef::from(&stream).set_recv_buffer_size(BUFFERS).unwrap();

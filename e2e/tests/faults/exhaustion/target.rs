@@ -64,7 +64,7 @@ impl Target {
         let mut stream = self.connect().await?;
         let (path, host) = (path(after), &self.host);
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        // Whoever is sent away is told before it has asked, and nobody may be there any more to hear it.
+        // Whoever is sent away may be told before it has asked, and nobody may be there any more to hear it.
         let _ = stream.write_all(request.as_bytes()).await;
         Ok(Sent { stream, expected: format!("\r\n\r\nslept {} ms\n", after.as_millis()) })
     }

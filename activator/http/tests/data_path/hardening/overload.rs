@@ -1,6 +1,7 @@
 //! More connections than there may be, or than there are descriptors and ports for: what is idle goes, the rest is told
 //! why, and everything works again as soon as there is room. More requests than a worker has time for: the flood is told.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -13,7 +14,7 @@ use crate::pod::{Pod, describe, reply};
 use catnap_activator_http::Drained;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 async fn bed(most: usize, workers: usize) -> (Bed, Pod) {
     let bed = Bed::configured(|config| {
@@ -78,6 +79,62 @@ async fn the_request_of_a_new_connection_is_waited_for() {
         assert_eq!(first.answer().await.status, 200, "it was there first");
         assert_eq!(get(bed.address(), "hello.default", "/").await.status, 503, "it asks again soon");
     }
+}
+
+/// Requests that each thread of the server has begun.
+fn begun(bed: &Bed) -> BTreeMap<String, usize> {
+    bed.counts.threads.lock().clone()
+}
+
+/// A connection of the same worker as that of `other`, idle as well.
+async fn beside(bed: &Bed, other: &mut Raw) -> Raw {
+    let before = begun(bed);
+    other.get("nobody.default", "/").await;
+    assert_eq!(other.answer().await.status, 404);
+    let worker = begun(bed).into_iter().find(|(name, count)| before.get(name) != Some(count)).unwrap().0;
+    loop {
+        let before = begun(bed)[&worker];
+        let one = idle(bed).await;
+        if begun(bed)[&worker] > before {
+            return one;
+        }
+    }
+}
+
+#[tokio::test]
+#[expect(clippy::await_holding_lock, reason = "the worker waits for it, which is another thread")]
+async fn a_request_that_comes_when_its_connection_went_for_another_is_told_and_given_to_nobody() {
+    /// More than there is room for, on either worker.
+    const NEWCOMERS: usize = 60;
+    let (bed, pod) = bed(20, 2).await;
+    let mut late = idle(&bed).await;
+    let mut busy = beside(&bed, &mut late).await;
+    let worker_goes_on = bed.counts.gate.lock();
+    let begun_before: usize = begun(&bed).values().sum();
+    busy.get("hello.default", "/").await;
+    until("their worker stands still", || begun(&bed).values().sum::<usize>() > begun_before).await;
+    let mut newcomers = Vec::new();
+    for _ in 0..NEWCOMERS {
+        newcomers.push(TcpStream::connect(bed.address()).await.unwrap());
+    }
+    // The first that goes is the one that has been quiet for longest.
+    until("the other worker has closed a newcomer", || {
+        newcomers.iter().any(|newcomer| newcomer.try_read(&mut [0]).is_ok_and(|count| count == 0))
+    })
+    .await;
+    let served = pod.requests();
+    late.get("hello.default", "/").await;
+    drop(worker_goes_on);
+    let answer = late.answer().await;
+    assert_eq!((answer.status, answer.header("catnap-reason")), (503, Some("ProcessOverloaded")));
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert!(answer.text().contains("nothing was done with it"), "{}", answer.text());
+    assert!(late.rest().await.is_empty());
+    assert_eq!(busy.answer().await.status, 200);
+    assert_eq!(pod.requests(), served + 1, "that of the other one");
+    let ended = bed.counts.ended.lock();
+    let refused = ended.iter().find(|ended| ended.status == Some(503)).unwrap();
+    assert_eq!(refused.function.as_deref(), Some("default/hello"));
 }
 
 #[tokio::test]
