@@ -8,6 +8,7 @@ mod idle;
 mod limits;
 mod overload;
 mod recorder;
+mod room;
 mod slow;
 mod smuggling;
 mod smuggling_http2;
