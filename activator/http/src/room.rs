@@ -54,8 +54,14 @@ impl Room {
 
     /// Closes the connection that nobody has had anything to do with for longest. False: there is none among so many.
     pub(crate) fn close_longest_quiet(&self) -> bool {
-        // It may have become busy since, or been closed by another worker.
-        (0..TRIES).any(|_| self.longest_quiet().is_some_and(|(since, socket)| end(&socket, since)))
+        for _ in 0..TRIES {
+            let Some((since, socket)) = self.longest_quiet() else { return false };
+            // It may have become busy since, or been closed by another worker.
+            if end(&socket, since) {
+                return true;
+            }
+        }
+        false
     }
 
     fn longest_quiet(&self) -> Option<(Instant, Arc<Socket>)> {
