@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -76,15 +77,27 @@ pub(crate) async fn serve(
     if endpoint.tls {
         // What TLS needs of a task is not to be in those of plain connections.
         Box::pin(serve_tls(worker, endpoint, socket, io)).await;
-    } else if let Ok(Some(protocol)) = io.detect().await {
-        Client::new(worker, endpoint, socket, protocol).serve(Transport::Plain(io)).await;
+    } else {
+        let detected = tokio::select! {
+            biased;
+            detected = io.detect() => detected,
+            () = poll_fn(|context| socket.poll_leaves(context)) => return,
+        };
+        if let Ok(Some(protocol)) = detected {
+            Client::new(worker, endpoint, socket, protocol).serve(Transport::Plain(io)).await;
+        }
     }
     drop(registration);
 }
 
 async fn serve_tls(worker: Arc<Worker>, endpoint: Endpoint, socket: Arc<Socket>, io: Io) {
     let Some(acceptor) = &worker.tls else { return };
-    match acceptor.accept(io, &socket).await {
+    let accepted = tokio::select! {
+        biased;
+        accepted = acceptor.accept(io, &socket) => accepted,
+        () = poll_fn(|context| socket.poll_leaves(context)) => return,
+    };
+    match accepted {
         Ok((stream, protocol)) => {
             let transport = Transport::Tls(Box::new(stream));
             Client::new(Arc::clone(&worker), endpoint, socket, protocol).serve(transport).await;

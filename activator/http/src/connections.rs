@@ -126,7 +126,9 @@ impl Connections {
             match socket.phase() {
                 Phase::Head if socket.phase_age() > limits.head => socket.close(),
                 Phase::Idle if socket.is_multiplexed() => send_off(socket, limits.idle),
-                Phase::Idle if socket.phase_age() > limits.idle && !socket.has_unread() => socket.close(),
+                Phase::Idle if socket.phase_age() > limits.idle => {
+                    socket.ask_to_leave();
+                }
                 Phase::Head | Phase::Idle | Phase::Busy => {}
             }
         }
@@ -138,20 +140,18 @@ impl Connections {
         self.sockets.lock().longest_quiet(quiet_after, most)
     }
 
-    /// Closes every HTTP/1 connection that no request is on. One whose next request already waits in the kernel stays, and
-    /// a new one gets a moment to say what it was opened for. HTTP/2 connections are asked to leave.
+    /// Asks every connection to leave that no request is on; of HTTP/2 those with requests, too. A new one gets a moment to say what
+    /// it was opened for.
     pub(crate) fn close_quiet(&self) {
         for socket in self.sockets.lock().all() {
-            if socket.is_multiplexed() && !socket.is_leaving() {
+            let leaves = socket.is_multiplexed()
+                || match socket.phase() {
+                    Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
+                    Phase::Idle => !socket.pace.unsent(),
+                    Phase::Busy => false,
+                };
+            if leaves && !socket.is_leaving() {
                 socket.ask_to_leave();
-            }
-            let quiet = match socket.phase() {
-                Phase::Head => socket.received() == 0 && socket.phase_age() > NEW,
-                Phase::Idle => !socket.is_multiplexed() && !socket.pace.unsent(),
-                Phase::Busy => false,
-            };
-            if quiet && !socket.has_unread() {
-                socket.retire();
             }
         }
     }
@@ -199,7 +199,9 @@ impl Connections {
 /// here by then.
 fn send_off(socket: &Socket, longest: Duration) {
     match socket.leaving_for() {
-        None if !socket.is_leaving() && socket.phase_age() > longest => socket.ask_to_leave(),
+        None if !socket.is_leaving() && socket.phase_age() > longest => {
+            socket.ask_to_leave();
+        }
         Some(age) if age >= SILENT => {
             if !socket.pace.unsent() && socket.head_age().is_none() && !socket.has_unread() {
                 socket.let_go();

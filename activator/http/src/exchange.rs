@@ -89,7 +89,8 @@ pub(crate) async fn serve(
         Err(refused) => (refused.response, refused.last),
     };
     let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if client.protocol == Protocol::Http1 && !switching && (last || client.worker.draining()) {
+    let leaves = || client.worker.draining() || client.socket.is_leaving();
+    if client.protocol == Protocol::Http1 && !switching && (last || leaves()) {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     *response.version_mut() = version;
@@ -116,10 +117,6 @@ impl Exchange {
             // A valid authority is ASCII.
             let authority = host.to_str().unwrap_or_default();
             let destination = client.worker.activator.route(client.listener, authority)?;
-            if client.socket.is_retired() {
-                record.routed(destination.function());
-                return Err(too_late(client, destination.function()));
-            }
             Ok((destination, host))
         });
         match routed {
@@ -137,7 +134,6 @@ impl Exchange {
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.
                 let last = parts.method == Method::CONNECT
-                    || client.socket.is_retired()
                     || refusal.reason == Reason::BadRequest
                     || headers::upgrade(parts.version, &parts.headers).is_some();
                 record.describe(line, &asker.request_id, None);
@@ -404,15 +400,6 @@ impl Exchange {
 /// Nothing reached the pod: its slot can be exchanged for another.
 fn another_slot(lease: Lease) -> Failure {
     lease.into_slot().map_or(Failure::NoHead, |slot| Failure::NeverSent(Box::new(slot)))
-}
-
-/// It came when its connection had been given up for quiet.
-fn too_late(client: &Client, function: &Function) -> Refusal {
-    let reason = if client.worker.draining() { Reason::Draining } else { Reason::ProcessOverloaded };
-    function.refusal(
-        reason,
-        "it came when its connection was about to be closed; nothing was done with it".into(),
-    )
 }
 
 /// Our own answer.

@@ -84,7 +84,8 @@ impl Room {
             let Ok(socket) = stream.peer_addr().and_then(|peer| Socket::new(stream, peer)) else { return };
             let asks = !tls && timeout(place.0.quiet_after, socket.stream.peek(&mut [0])).await.is_ok();
             tell(&SockRef::from(&socket.stream), tls);
-            if asks {
+            // Its first message may be on its way.
+            if tls || asks {
                 socket.linger_briefly(LINGER, READ).await;
             }
         });
@@ -121,16 +122,9 @@ fn tell(socket: &SockRef<'_>, tls: bool) {
     }
 }
 
-/// An HTTP/2 client is told to go, and the sweep closes what stays. False: it is not what it was any more.
+/// Asks a connection to leave. False: it is not what it was any more, or leaves for somebody else.
 fn end(socket: &Socket, quiet_since: Instant) -> bool {
-    if socket.quiet_since() != Some(quiet_since) {
-        return false;
-    }
-    if socket.is_multiplexed() {
-        socket.ask_to_leave();
-        return true;
-    }
-    socket.retire()
+    socket.quiet_since() == Some(quiet_since) && socket.ask_to_leave()
 }
 
 #[cfg(test)]

@@ -8,9 +8,11 @@ use std::future::poll_fn;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BufMut;
+use futures::task::AtomicWaker;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::Interest;
@@ -28,9 +30,6 @@ const KEEPALIVE_PROBES: u32 = 3;
 const STAYS: u64 = 0;
 const LET_GO: u64 = u64::MAX - 1;
 const CLOSED: u64 = u64::MAX;
-
-/// Among the exchanges of a connection: there will be no other.
-const RETIRED: u32 = 1 << 31;
 
 /// What a client's connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +52,14 @@ pub(crate) struct Socket {
     phase: AtomicU8,
     /// Milliseconds after `opened` at which the phase began.
     phase_since: AtomicU64,
-    /// How many are under way, or [`RETIRED`].
     exchanges: AtomicU32,
     /// It speaks HTTP/2: many requests at once, and a way to say goodbye.
     multiplexed: AtomicBool,
     /// Milliseconds after `opened` at which a head began to arrive over HTTP/2, plus 1; 0 while none does.
     head_since: AtomicU64,
     leave: Notify,
+    /// Whoever waits for the next request of HTTP/1.
+    listener: AtomicWaker,
     /// Milliseconds after `opened` at which it was asked to leave, plus 1, or one of the constants above. It only grows.
     leaving: AtomicU64,
     /// The end of the connection would say that a response is whole which is not.
@@ -88,6 +88,7 @@ impl Socket {
             multiplexed: AtomicBool::new(false),
             head_since: AtomicU64::new(0),
             leave: Notify::new(),
+            listener: AtomicWaker::new(),
             leaving: AtomicU64::new(STAYS),
             delimited_by_close: AtomicBool::new(false),
             received: AtomicU64::new(0),
@@ -162,12 +163,26 @@ impl Socket {
         Some(self.opened.elapsed().saturating_sub(Duration::from_millis(since)))
     }
 
-    /// Asks the codec to end the connection in the way of its protocol.
-    pub(crate) fn ask_to_leave(&self) {
+    /// Asks the codec to end the connection in the way of its protocol. False: somebody did before.
+    pub(crate) fn ask_to_leave(&self) -> bool {
         let now = self.age_milliseconds(Instant::now()) + 1;
         // The first time counts.
-        let _ = self.leaving.compare_exchange(STAYS, now, Relaxed, Relaxed);
+        let asked = self.leaving.compare_exchange(STAYS, now, Relaxed, Relaxed).is_ok();
         self.leave.notify_one();
+        self.listener.wake();
+        asked
+    }
+
+    /// For a task that waits for the next request of HTTP/1. Ready once it was asked to leave and nothing of a request is here: what
+    /// came before the end is still served.
+    pub(crate) fn poll_leaves(&self, context: &Context<'_>) -> Poll<()> {
+        self.listener.register(context.waker());
+        let silent = match self.phase() {
+            Phase::Head => self.received() == 0,
+            Phase::Idle => true,
+            Phase::Busy => false,
+        };
+        if self.is_leaving() && silent && !self.has_unread() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// There is nothing for the codec to do any more, or its client does not end the connection in the way of its protocol.
@@ -222,23 +237,6 @@ impl Socket {
         if self.exchanges.fetch_sub(1, Relaxed) == 1 {
             self.enter(Phase::Idle, now);
         }
-    }
-
-    /// Ends a connection of HTTP/1 that no request is on. False: there is one. Its own task finds the end where it reads, or a
-    /// request that came too late, and says what there is to say. From any thread: either the next request begins or this ends it.
-    pub(crate) fn retire(&self) -> bool {
-        let retired = self.exchanges.compare_exchange(0, RETIRED, Relaxed, Relaxed).is_ok();
-        if retired {
-            self.let_go();
-            // It tells the peer nothing, and wakes whoever waits for it.
-            let _ = SockRef::from(&self.stream).shutdown(Shutdown::Read);
-        }
-        retired
-    }
-
-    /// A request that began nevertheless is not to be served.
-    pub(crate) fn is_retired(&self) -> bool {
-        self.exchanges.load(Relaxed) >= RETIRED
     }
 
     /// Counts bytes that arrived.

@@ -203,14 +203,16 @@ impl Worker {
                 return;
             }
         }
-        let least = self.peers.iter().min_by_key(|peer| peer.connections.open());
+        // One whose thread is gone has the fewest for ever.
+        let living = self.peers.iter().filter(|peer| !peer.hand_over.is_closed());
+        let least = living.min_by_key(|peer| peer.connections.open());
         match least.filter(|least| least.connections.open() + UNEVEN <= self.connections.open()) {
             // A draining worker may be about to end.
             Some(least) if !self.draining() => {
                 let registration = least.connections.reserve();
                 let Ok(stream) = stream.into_std() else { return };
                 if let Err(back) = least.hand_over.send((endpoint, stream, registration)) {
-                    // Its thread is gone, and has the fewest connections for ever.
+                    // Its thread ended in between.
                     let (endpoint, stream, _) = back.0;
                     self.take_over(endpoint, stream, self.connections.reserve());
                 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use catnap_activator_core::{
-    Activator, Admission, Destination, FunctionName, FunctionRoute, Listener, Pod, RevisionRoute, Settings,
-    SystemClock,
+    Activator, Admission, Command, Destination, FunctionName, FunctionRoute, Listener, Pod, RevisionRoute,
+    Settings, SystemClock,
 };
 use catnap_wire::message::{LeaderFrame, RevisionId, Term, Welcome};
+use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::{bounds, callgrind};
 
-/// Done once more than another time by this often: the difference is free of what is done once.
-const TIMES: u64 = 10_000;
-/// As many as it takes for the tables' seeds to even out to less than a percent.
+/// Done once more than another time by this often: the difference is free of what is done once. Each route of each table once.
+const TIMES: u64 = 16_000;
+/// As many activators, and Functions of each, as it takes for the seeds of their tables to even out.
+const TABLES: usize = 16;
 const NAMESPACES: usize = 100;
 const FUNCTIONS: usize = 10;
 const PODS: u16 = 3;
@@ -71,26 +73,40 @@ fn each(once: u64, twice: u64) -> f64 {
 pub(crate) fn run(arguments: PieceArgs) -> anyhow::Result<()> {
     let PieceArgs { piece, times } = arguments;
     let limit = if piece == Piece::LimitedSlot { 4 } else { 0 };
-    // The driver's end stays: nothing is to be dropped on the way.
-    let (activator, _commands) =
-        Activator::new(Settings::new(1, "activator"), Arc::new(SystemClock::start()));
-    let connection = activator.leader_connected();
-    let welcome = Welcome { term: Term::default(), closed: Vec::new(), more: false };
-    activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
-    for name in names() {
-        add(&activator, name, limit);
-    }
     match piece {
-        Piece::Route => find_routes(&activator, times),
-        Piece::Slot | Piece::LimitedSlot => take_slots(&activator, times),
+        Piece::Route => find_routes(times),
+        Piece::Slot | Piece::LimitedSlot => take_slots(&Prepared::new(limit).activator, times),
     }
 }
 
-/// Asks for each Function as often as for the others: how long a search in a hash table takes depends on the table's seed, which
-/// every process draws anew, and evens out over many names.
-fn find_routes(activator: &Activator, times: u64) -> anyhow::Result<()> {
+/// An activator with Functions, each of which has pods that are ready.
+struct Prepared {
+    activator: Arc<Activator>,
+    /// The driver's end stays: nothing is to be dropped on the way.
+    _commands: UnboundedReceiver<Command>,
+}
+
+impl Prepared {
+    fn new(limit: u32) -> Self {
+        let (activator, commands) =
+            Activator::new(Settings::new(1, "activator"), Arc::new(SystemClock::start()));
+        let connection = activator.leader_connected();
+        let welcome = Welcome { term: Term::default(), closed: Vec::new(), more: false };
+        activator.leader_frame(connection, LeaderFrame::Welcome(welcome));
+        for name in names() {
+            add(&activator, name, limit);
+        }
+        Self { activator, _commands: commands }
+    }
+}
+
+/// Asks for each Function as often as for the others, of several activators: how long a search in a hash table takes depends on the
+/// table's seed, and evens out over many names and tables.
+fn find_routes(times: u64) -> anyhow::Result<()> {
     let hosts: Vec<String> = names().map(|name| format!("{}:80", host(&name))).collect();
-    for host in hosts.iter().cycle().zip(0..times).map(|(host, _)| host) {
+    let prepared: Vec<Prepared> = (0..TABLES).map(|_| Prepared::new(0)).collect();
+    let all = prepared.iter().flat_map(|prepared| hosts.iter().map(|host| (&prepared.activator, host)));
+    for ((activator, host), _) in all.cycle().zip(0..times) {
         route(activator, host)?;
     }
     Ok(())

@@ -54,8 +54,10 @@ impl Activator {
         due(self.tell_pressure(&mut control, &revisions));
         due(self.tell_through(&mut control, begun));
         self.sweep(&mut control);
-        // Alone, each answer that frees a place to wake from has to be followed by a look: there are few places.
-        let rest = self.process.connection().map_or(Duration::ZERO, |_| rest(revisions.len()));
+        // Alone, each answer that frees a place to wake from has to be followed by a look: there are few places. Those that nobody
+        // waits for delay none that is to be woken.
+        let waited_for = revisions.iter().filter(|shared| shared.held() > 0).count();
+        let rest = self.process.connection().map_or(Duration::ZERO, |_| rest(waited_for));
         control.rests_until = self.process.now() + rest;
         self.process.still_awake(revisions);
         self.process.still_pending(functions);

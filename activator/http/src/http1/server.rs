@@ -70,8 +70,9 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
     let read = transport.take_unread();
     let mut downstream = Arc::new(Mutex::new(Downstream::new(transport, read)));
     loop {
-        let head = match poll_fn(|context| downstream.lock().poll_head(context)).await {
+        let head = match next_head(client, &downstream).await {
             Ok(Some(head)) => head,
+            Ok(None) if client.socket.is_leaving() => return Ending::Close,
             Ok(None) => return Ending::Linger,
             Err(unparsable) => {
                 client.socket.exchange_began(Instant::now());
@@ -115,6 +116,15 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
     poll_fn(|context| downstream.lock().poll_let_go(context)).await;
     downstream.lock().give_up_body();
     Ending::Linger
+}
+
+/// The next request's head. `None`: one side ends the connection.
+async fn next_head(client: &Client, downstream: &Mutex<Downstream>) -> Result<Option<Head>, Unparsable> {
+    poll_fn(|context| match downstream.lock().poll_head(context) {
+        Poll::Pending => client.socket.poll_leaves(context).map(|()| Ok(None)),
+        ready @ Poll::Ready(_) => ready,
+    })
+    .await
 }
 
 /// Answers what is no request.

@@ -77,27 +77,36 @@ async fn phases_follow_the_requests() {
 }
 
 #[tokio::test]
-async fn one_that_is_retired_has_no_other_request() {
+async fn one_that_is_asked_to_leave_serves_what_is_here_before() {
     let (mut client, socket) = pair().await;
-    socket.exchange_began(Instant::now());
-    assert!(!socket.retire() && !socket.is_retired() && !socket.hung_up(), "a request is on it");
-    socket.exchange_ended(Instant::now());
-    assert!(socket.retire() && socket.is_retired() && socket.is_leaving());
-    assert!(!socket.retire(), "once is enough");
-    tokio::time::timeout(SOON, socket.stream.readable()).await.expect("whoever reads is woken").unwrap();
+    let leaves = || poll_fn(|context| Poll::Ready(socket.poll_leaves(context).is_ready()));
+    assert!(!leaves().await, "nobody asked");
+    assert!(socket.ask_to_leave());
+    assert!(!socket.ask_to_leave(), "once is enough");
+    assert!(leaves().await);
+    client.write_all(b"G").await.unwrap();
+    tokio::time::timeout(SOON, socket.stream.peek(&mut [0])).await.unwrap().unwrap();
+    assert!(!leaves().await, "it waits in the kernel");
     let mut bytes = Vec::new();
-    assert_eq!(socket.try_read(&mut bytes).unwrap(), 0);
-    // Its own task can still say something, and hears what came in the same moment.
-    client.write_all(b"GET").await.unwrap();
-    while socket.try_read(&mut bytes).is_ok_and(|count| count == 0) {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(bytes, b"GET");
+    assert_eq!(socket.try_read(&mut bytes).unwrap(), 1);
+    socket.count_received(1);
+    assert!(!leaves().await, "the rest of the head is to come");
     socket.exchange_began(Instant::now());
-    assert!(socket.is_retired(), "it is told that it is too late");
-    assert_eq!(socket.stream.try_write(b"503").unwrap(), 3);
-    let mut told = [0; 3];
-    tokio::time::timeout(SOON, client.read_exact(&mut told)).await.unwrap().unwrap();
+    assert!(!leaves().await, "it is served");
+    socket.exchange_ended(Instant::now());
+    assert!(leaves().await);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_request_is_woken_to_leave() {
+    let (_client, socket) = pair().await;
+    let socket = Arc::new(socket);
+    let waiting = Arc::clone(&socket);
+    let waiting = tokio::spawn(async move { poll_fn(|context| waiting.poll_leaves(context)).await });
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    std::thread::spawn(move || socket.ask_to_leave()).join().unwrap();
+    tokio::time::timeout(SOON, waiting).await.expect("it is woken").unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Raw, empty, get, http2, request};
+use crate::client::{Answer, Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe};
 
 /// A server of so many connections at most, with a function whose pod answers and one without a pod. What is idle is quiet at once.
@@ -87,18 +87,21 @@ async fn beside(bed: &Bed, other: &mut Raw) -> Raw {
     other.get("nobody.default", "/").await;
     assert_eq!(other.answer().await.status, 404);
     let worker = begun(bed).into_iter().find(|(name, count)| before.get(name) != Some(count)).unwrap().0;
-    loop {
-        let before = begun(bed)[&worker];
-        let one = idle(bed).await;
-        if begun(bed)[&worker] > before {
-            return one;
+    let looking = async {
+        loop {
+            let before = begun(bed)[&worker];
+            let one = idle(bed).await;
+            if begun(bed)[&worker] > before {
+                return one;
+            }
         }
-    }
+    };
+    within("one of that worker", looking).await
 }
 
 #[tokio::test]
 #[expect(clippy::await_holding_lock, reason = "the worker waits for it, which is another thread")]
-async fn a_request_that_comes_when_its_connection_went_for_another_is_told_and_given_to_nobody() {
+async fn a_request_that_comes_when_its_connection_went_for_another_is_still_served() {
     /// More than there is room for, on either worker.
     const NEWCOMERS: usize = 60;
     let (bed, pod) = bed(20, 2).await;
@@ -121,15 +124,10 @@ async fn a_request_that_comes_when_its_connection_went_for_another_is_told_and_g
     late.get("hello.default", "/").await;
     drop(worker_goes_on);
     let answer = late.answer().await;
-    assert_eq!((answer.status, answer.header("catnap-reason")), (503, Some("ProcessOverloaded")));
-    assert_eq!(answer.header("connection"), Some("close"));
-    assert!(answer.text().contains("nothing was done with it"), "{}", answer.text());
+    assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
     assert!(late.rest().await.is_empty());
     assert_eq!(busy.answer().await.status, 200);
-    assert_eq!(pod.requests(), served + 1, "that of the other one");
-    let ended = bed.counts.ended.lock();
-    let refused = ended.iter().find(|ended| ended.status == Some(503)).unwrap();
-    assert_eq!(refused.function.as_deref(), Some("default/hello"));
+    assert_eq!(pod.requests(), served + 2);
 }
 
 #[tokio::test]
@@ -178,7 +176,13 @@ async fn without_an_idle_one_a_new_connection_is_told_why() {
 
 #[tokio::test]
 async fn a_storm_of_connections_leaves_those_that_are_served_alone() {
-    let (bed, _pod) = bed(50, 2).await;
+    let bed = Bed::configured(|config| {
+        config.max_connections = Some(50);
+        config.workers = 2;
+    });
+    let pod = Pod::http1(describe).await;
+    bed.function_with("hello", Setup::default(), &[pod.address]);
+    bed.function("cold", Setup::default());
     let mut held = Vec::new();
     for _ in 0..10 {
         let mut client = Raw::connect(bed.address()).await;
@@ -198,13 +202,19 @@ async fn a_storm_of_connections_leaves_those_that_are_served_alone() {
         }
     };
     within("room", room).await;
-    for _ in 0..20 {
-        let mut client = Raw::connect(address).await;
-        client.get("hello.default", "/").await;
-        assert_eq!(client.answer().await.status, 200);
-    }
+    let mut served = 0;
+    let all_served = async {
+        while served < 20 {
+            let mut client = Raw::connect(address).await;
+            client.get("hello.default", "/").await;
+            match client.answer().await {
+                Answer { status: 200, .. } => served += 1,
+                refused => assert_eq!(refused.header("catnap-reason"), Some("ProcessOverloaded")),
+            }
+        }
+    };
+    within("room for each", all_served).await;
     drop(storm);
-    let pod = Pod::http1(describe).await;
     bed.pods("cold", &[pod.address]);
     for client in &mut held {
         assert_eq!(client.answer().await.status, 200);
