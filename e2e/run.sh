@@ -34,8 +34,7 @@ if [ -n "$up" ]; then
 fi
 # Helm is there now, if only among the cluster's programs.
 CATNAP_REQUIRE_HELM=1 group xtask --test chart
-# They wait more than they work.
-group catnap-e2e --test parallel -- --test-threads $((2 * $(nproc)))
+group catnap-e2e --test parallel
 group catnap-e2e --test faults -- --test-threads 1
 
 if [ -s "$target/e2e/skipped.txt" ]; then
