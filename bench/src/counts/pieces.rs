@@ -105,8 +105,10 @@ impl Prepared {
 fn find_routes(times: u64) -> anyhow::Result<()> {
     let hosts: Vec<String> = names().map(|name| format!("{}:80", host(&name))).collect();
     let prepared: Vec<Prepared> = (0..TABLES).map(|_| Prepared::new(0)).collect();
-    let all = prepared.iter().flat_map(|prepared| hosts.iter().map(|host| (&prepared.activator, host)));
-    for ((activator, host), _) in all.cycle().zip(0..times) {
+    // All made before: what it takes to make them is none of a route's.
+    let all: Vec<_> =
+        prepared.iter().flat_map(|prepared| hosts.iter().map(|host| (&*prepared.activator, host))).collect();
+    for ((activator, host), _) in all.iter().cycle().zip(0..times) {
         route(activator, host)?;
     }
     Ok(())
