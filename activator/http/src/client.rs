@@ -6,7 +6,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use catnap_activator_core::{FunctionName, Listener};
 use hyper::server::conn::http2;
@@ -167,6 +167,7 @@ impl Client {
                 exchange::serve(
                     Arc::clone(&client),
                     request.map(|body| ClientBody::Http2(Http2Body::new(body))),
+                    Instant::now(),
                 )
             })
         };

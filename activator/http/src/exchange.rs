@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
+use std::time::Instant;
 
 use catnap_activator_core::{Admission, Destination, Function, Reason, Refusal, Slot, Waiting};
 use http::header::{CONNECTION, HeaderValue};
@@ -73,28 +74,33 @@ struct Exchange {
     limits: Option<Limits>,
 }
 
-/// Answers one request.
-pub(crate) async fn serve(
+/// Answers one request. `began`: when its head was here.
+// No `async fn`: what one is given it keeps until its end.
+pub(crate) fn serve(
     client: Arc<Client>,
     request: Request<ClientBody>,
-) -> Result<Response<ResponseBody>, ClientLeft> {
+    began: Instant,
+) -> impl Future<Output = Result<Response<ResponseBody>, ClientLeft>> + Send {
     let version = request.version();
-    let (mut response, last) = match Exchange::begin(&client, request) {
-        Ok(mut exchange) => {
-            let sent = exchange.send().await;
-            // Whoever asks for a tunnel may have sent the first bytes in it already.
-            let last = exchange.head.asks_to_switch();
-            (exchange.end(sent)?, last)
+    let exchange = Exchange::begin(&client, request, began);
+    async move {
+        let (mut response, last) = match exchange {
+            Ok(mut exchange) => {
+                let sent = exchange.send().await;
+                // Whoever asks for a tunnel may have sent the first bytes in it already.
+                let last = exchange.head.asks_to_switch();
+                (exchange.end(sent)?, last)
+            }
+            Err(refused) => (refused.response, refused.last),
+        };
+        let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        let leaves = || client.worker.draining() || client.socket.is_leaving();
+        if client.protocol == Protocol::Http1 && !switching && (last || leaves()) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        Err(refused) => (refused.response, refused.last),
-    };
-    let switching = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let leaves = || client.worker.draining() || client.socket.is_leaving();
-    if client.protocol == Protocol::Http1 && !switching && (last || leaves()) {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        *response.version_mut() = version;
+        Ok(response)
     }
-    *response.version_mut() = version;
-    Ok(response)
 }
 
 /// A request that no function is asked for.
@@ -106,8 +112,12 @@ struct Refused {
 
 impl Exchange {
     /// Finds the function. What this needs is not kept while a pod is awaited, and what is kept is not moved.
-    fn begin(client: &Arc<Client>, request: Request<ClientBody>) -> Result<Box<Self>, Box<Refused>> {
-        let mut record = Record::begin(Arc::clone(client));
+    fn begin(
+        client: &Arc<Client>,
+        request: Request<ClientBody>,
+        began: Instant,
+    ) -> Result<Box<Self>, Box<Refused>> {
+        let mut record = Record::begin(Arc::clone(client), began);
         let (mut parts, body) = request.into_parts();
         let checked = Head::check(&parts);
         let request_id = forwarded::identify(&mut parts.headers);
@@ -126,10 +136,11 @@ impl Exchange {
                 let body = Replay::new(body, Arc::clone(&record.progress), socket);
                 let (head, trace) = Head::new(parts, host, &client.caller, client.sampling());
                 record.describe(line, &asker.request_id, trace);
-                let deadline = headers::grpc_timeout(head.headers())
-                    .map(|timeout| tokio::time::Instant::now() + timeout);
+                let timeout = asker.grpc.then(|| headers::grpc_timeout(head.headers())).flatten();
+                let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
                 let (client, limits) = (Arc::clone(client), None);
-                Ok(Box::new(Self { client, destination, head, body, record, asker, deadline, limits }))
+                let exchange = Self { client, destination, head, body, record, asker, deadline, limits };
+                Ok(Box::write(Box::new_uninit(), exchange))
             }
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.
@@ -279,7 +290,7 @@ impl Exchange {
     }
 
     /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.
-    async fn attempt(&mut self, slot: Slot) -> Result<Answered, Failure> {
+    fn attempt(&mut self, slot: Slot) -> impl Future<Output = Result<Answered, Failure>> + Send {
         self.record.dispatched(&slot);
         let worker = Arc::clone(&self.client.worker);
         let protocol = slot.protocol();
@@ -294,41 +305,43 @@ impl Exchange {
         let pool = worker.pool(&slot);
         let until = self.limits.map(|limits| limits.unattended());
         let mut lease = Lease::new(slot, pool, until);
-        loop {
-            let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
-            self.record.wait(StepKind::Connect);
-            let connected = lease.connect(want, worker.config.connect_timeout).await;
-            self.record.go_on();
-            let sending = match connected {
-                Ok(link) => link.send(&self.head, body),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
-                    return Err(if error.is_local() { Failure::NoResource } else { another_slot(lease) });
+        async move {
+            loop {
+                let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
+                self.record.wait(StepKind::Connect);
+                let connected = lease.connect(want, worker.config.connect_timeout).await;
+                self.record.go_on();
+                let sending = match connected {
+                    Ok(link) => link.send(&self.head, body),
+                    Err(error) => {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "no connection to a pod");
+                        return Err(if error.is_local() { Failure::NoResource } else { another_slot(lease) });
+                    }
+                };
+                let answered;
+                if lease.limited() {
+                    // The exchange goes on without its client, when this is dropped.
+                    let progress = Arc::clone(self.body.progress());
+                    (answered, lease) = Sent::new(Box::pin(sending), lease, progress).await;
+                } else {
+                    answered = sending.await;
                 }
-            };
-            let answered;
-            if lease.limited() {
-                // The exchange goes on without its client, when this is dropped.
-                let progress = Arc::clone(self.body.progress());
-                (answered, lease) = Sent::new(Box::pin(sending), lease, progress).await;
-            } else {
-                answered = sending.await;
-            }
-            match answered {
-                Ok(response) => return Ok((response, lease)),
-                Err(SendError { never_sent, source }) => {
-                    tracing::debug!(
-                        error = &source as &dyn std::error::Error,
-                        never_sent,
-                        "no response head"
-                    );
-                    if !never_sent {
-                        return Err(self.no_head(lease));
+                match answered {
+                    Ok(response) => return Ok((response, lease)),
+                    Err(SendError { never_sent, source }) => {
+                        tracing::debug!(
+                            error = &source as &dyn std::error::Error,
+                            never_sent,
+                            "no response head"
+                        );
+                        if !never_sent {
+                            return Err(self.no_head(lease));
+                        }
+                        if !lease.connection_failed() || want == Want::New {
+                            return Err(another_slot(lease));
+                        }
+                        want = Want::New;
                     }
-                    if !lease.connection_failed() || want == Want::New {
-                        return Err(another_slot(lease));
-                    }
-                    want = Want::New;
                 }
             }
         }

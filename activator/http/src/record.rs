@@ -38,8 +38,8 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    pub(crate) fn begin(client: Arc<Client>) -> Self {
-        let started = Instant::now();
+    /// `started`: when its head was here.
+    pub(crate) fn begin(client: Arc<Client>, started: Instant) -> Self {
         client.socket.exchange_began(started);
         client.worker.observer.began();
         Self {

@@ -3,7 +3,9 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING,
+};
 use http::{StatusCode, Version};
 use httparse::{Header, ParserConfig, Status};
 use memchr::memchr;
@@ -16,6 +18,27 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
+    named: Named,
+}
+
+/// How many fields a head has that say where its message ends, and its connection. What it has not is not searched for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Named {
+    pub(super) lengths: usize,
+    pub(super) codings: usize,
+    pub(super) connections: usize,
+    pub(super) trailers: usize,
+    pub(super) expectations: usize,
+}
+
+impl Named {
+    fn note(&mut self, name: &HeaderName) {
+        self.lengths += usize::from(*name == CONTENT_LENGTH);
+        self.codings += usize::from(*name == TRANSFER_ENCODING);
+        self.connections += usize::from(*name == CONNECTION);
+        self.trailers += usize::from(*name == TE);
+        self.expectations += usize::from(*name == EXPECT);
+    }
 }
 
 /// How the end of a body is known.
@@ -69,10 +92,12 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
         Err(_) => return Err("the head is malformed"),
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
+    let (headers, named) = header_map(bytes, response.headers)?;
     Ok(Head {
         status: status.ok_or("the status code is out of range")?,
         version: if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
-        headers: header_map(bytes, response.headers)?,
+        headers,
+        named,
     })
 }
 
@@ -84,22 +109,26 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
     }
     let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
     match httparse::parse_headers(bytes, &mut fields) {
-        Ok(Status::Complete((length, fields))) if length == bytes.len() => header_map(bytes, fields),
+        Ok(Status::Complete((length, fields))) if length == bytes.len() => {
+            header_map(bytes, fields).map(|(headers, _)| headers)
+        }
         Ok(_) | Err(_) => Err("a trailer is no field, or there are more than 256"),
     }
 }
 
 /// The values share the bytes that were read.
-pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<HeaderMap, &'static str> {
+pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Named), &'static str> {
+    let mut named = Named::default();
     // Room for what a proxy adds.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "a field's name is malformed")?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
+        named.note(&name);
         headers.append(name, value.map_err(|_| "a field's value is malformed")?);
     }
-    Ok(headers)
+    Ok((headers, named))
 }
 
 impl Head {
@@ -110,8 +139,8 @@ impl Head {
 
     /// How long the body is. `to_head`: the request's method was HEAD. Fields that only say it wrongly are removed.
     pub(super) fn length(&mut self, to_head: bool) -> Result<Length, &'static str> {
-        let coded = self.headers.contains_key(TRANSFER_ENCODING);
-        let length = content_length(&self.headers)?;
+        let coded = self.named.codings > 0;
+        let length = content_length(&self.headers, self.named)?;
         if coded && self.version == Version::HTTP_10 {
             return Err("HTTP/1.0 has no transfer codings");
         }
@@ -128,18 +157,21 @@ impl Head {
                 Err("its transfer coding is unknown")
             };
         }
-        single_length(&mut self.headers);
+        single_length(&mut self.headers, self.named);
         Ok(length.map_or(Length::UntilClose, Length::Known))
     }
 
     /// The pod takes another request on this connection.
     pub(super) fn keeps_alive(&self) -> bool {
-        keeps_alive(&self.headers, self.version)
+        keeps_alive(&self.headers, self.version, self.named)
     }
 }
 
 /// What the sender of a head wants of the connection (RFC 9112 9.3).
-pub(super) fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
+pub(super) fn keeps_alive(headers: &HeaderMap, version: Version, named: Named) -> bool {
+    if named.connections == 0 {
+        return version != Version::HTTP_10;
+    }
     let says = |option: &str| {
         let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
         values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
@@ -147,12 +179,12 @@ pub(super) fn keeps_alive(headers: &HeaderMap, version: Version) -> bool {
     if version == Version::HTTP_10 {
         return says("keep-alive") && !says("close");
     }
-    !headers.contains_key(CONNECTION) || !says("close")
+    !says("close")
 }
 
 /// Several lengths that agree: one is enough.
-pub(super) fn single_length(headers: &mut HeaderMap) {
-    if headers.get_all(CONTENT_LENGTH).iter().nth(1).is_some()
+pub(super) fn single_length(headers: &mut HeaderMap, named: Named) {
+    if named.lengths > 1
         && let Some(first) = headers.remove(CONTENT_LENGTH)
     {
         headers.insert(CONTENT_LENGTH, first);
@@ -160,8 +192,11 @@ pub(super) fn single_length(headers: &mut HeaderMap) {
 }
 
 /// The one length that all `Content-Length` fields name.
-pub(super) fn content_length(headers: &HeaderMap) -> Result<Option<u64>, &'static str> {
+pub(super) fn content_length(headers: &HeaderMap, named: Named) -> Result<Option<u64>, &'static str> {
     let mut length = None;
+    if named.lengths == 0 {
+        return Ok(length);
+    }
     for value in headers.get_all(CONTENT_LENGTH) {
         let digits = value.as_bytes();
         // `u64::from_str` takes a sign, which a length has not.

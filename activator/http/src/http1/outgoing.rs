@@ -12,6 +12,10 @@ use crate::socket::Socket;
 /// The line break behind a chunk, and the last chunk of a body without trailers behind it.
 const CHUNK_END: &[u8] = b"\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
+/// A piece of at most so many bytes is copied behind what waits: one buffer is written for less than two.
+const SMALL: usize = 1024;
+/// With so much to write no more of the body is asked for.
+const ENOUGH: usize = 4 * 1024;
 
 /// What is to be written, and where more comes from.
 pub(super) struct Outgoing<B> {
@@ -142,7 +146,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
 
     /// Ready when something is to be written, or nothing will be any more. What is there of the body goes with the head.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), OutgoingError<B::Error>>> {
-        while self.data.is_empty() {
+        while self.data.is_empty() && self.framing.len() - self.framing_written < ENOUGH {
             let Some(body) = &mut self.body else { break };
             let polled =
                 if body.is_end_stream() { Poll::Ready(None) } else { Pin::new(body).poll_frame(context) };
@@ -195,18 +199,24 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                     self.body = None;
                 }
                 self.keep_promise(data.len())?;
-                self.behind = 0;
                 if self.chunked() {
                     // Writing to memory cannot fail.
                     let _ = write!(self.framing, "{:x}\r\n", data.len());
-                    let before = self.framing.len();
+                }
+                if data.len() <= SMALL {
+                    self.framing.extend_from_slice(&data);
+                } else {
+                    self.data = data;
+                }
+                let before = self.framing.len();
+                if self.chunked() {
                     self.framing.extend_from_slice(CHUNK_END);
                     if self.body.is_none() {
                         self.framing.extend_from_slice(LAST_CHUNK);
                     }
-                    self.behind = self.framing.len() - before;
                 }
-                self.data = data;
+                // Counts only where there is data.
+                self.behind = self.framing.len() - before;
             }
             Err(frame) => return self.end(frame.into_trailers().ok().as_ref()),
         }

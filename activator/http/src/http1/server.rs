@@ -81,13 +81,14 @@ pub(crate) async fn serve(client: &Arc<Client>, mut transport: Transport) -> End
             }
         };
         // Longer than the exchange itself: a connection whose request is still read, or which is about to end, is not quiet.
-        client.socket.exchange_began(Instant::now());
+        let began = Instant::now();
+        client.socket.exchange_began(began);
         if client.socket.is_closed() {
             // It came when the sweep had given the connection up, and nobody would hear what becomes of it.
             return Ending::Close;
         }
-        // In the heap for as long as it lasts: a connection is small while nothing is asked of it.
-        match Box::pin(exchange(client, &downstream, head)).await {
+        // In the heap for as long as it lasts: a connection is small while nothing is asked of it. Made there, for it is large.
+        match Box::into_pin(Box::write(Box::new_uninit(), exchange(client, &downstream, head, began))).await {
             After::Next => client.socket.exchange_ended(Instant::now()),
             After::End => break,
             After::BrokenOff { until_close } => {
@@ -141,7 +142,13 @@ async fn refuse(client: &Client, downstream: &Mutex<Downstream>, unparsable: &Un
 }
 
 /// One request, from its head to the last byte of its response, and of its body.
-async fn exchange(client: &Arc<Client>, downstream: &Arc<Mutex<Downstream>>, head: Head) -> After {
+// No `async fn`, as what follows: what one is given it keeps until its end, beside what it makes of it.
+fn exchange(
+    client: &Arc<Client>,
+    downstream: &Arc<Mutex<Downstream>>,
+    head: Head,
+    began: Instant,
+) -> impl Future<Output = After> + Send {
     let Head { request, length, keeps_alive, expects_continue, takes_trailers } = head;
     let asked = Asked {
         version: request.version(),
@@ -151,78 +158,82 @@ async fn exchange(client: &Arc<Client>, downstream: &Arc<Mutex<Downstream>>, hea
     };
     let (body, here) = Downstream::begin(downstream, length, expects_continue);
     let request = request.map(|()| ClientBody::Http1(body));
-    let served = async {
-        match exchange::serve(Arc::clone(client), request).await {
-            Ok(response) => respond(client, downstream, response, asked).await,
-            Err(exchange::ClientLeft) => After::ClientLeft,
+    async move {
+        let served = async move {
+            match exchange::serve(Arc::clone(client), request, began).await {
+                Ok(response) => respond(client, downstream, response, asked).await,
+                Err(exchange::ClientLeft) => After::ClientLeft,
+            }
+        };
+        let left = async move {
+            // Nobody reads what is here already from the socket.
+            if here { client.socket.hang_up_unread().await } else { client.socket.hang_up().await }
+        };
+        tokio::select! {
+            biased;
+            after = served => after,
+            () = left => After::ClientLeft,
         }
-    };
-    let left = async {
-        // Nobody reads what is here already from the socket.
-        if here { client.socket.hang_up_unread().await } else { client.socket.hang_up().await }
-    };
-    tokio::select! {
-        biased;
-        after = served => after,
-        () = left => After::ClientLeft,
     }
 }
 
 /// Sends a response, then waits for the end of the request if somebody still reads it.
-async fn respond(
+fn respond(
     client: &Client,
     downstream: &Mutex<Downstream>,
     response: Response<ResponseBody>,
     mut asked: Asked,
-) -> After {
+) -> impl Future<Output = After> + Send {
     let (head, mut body) = response.into_parts();
-    let interim = downstream.lock().end_interim();
-    if let Some(rest) = interim {
-        write_all(downstream, rest).await;
-    }
-    asked.keeps_alive &= poll_fn(|context| Poll::Ready(downstream.lock().may_reach_end(context))).await;
-    let tunnel = body.take_tunnel();
-    let shape = Shape::new(&head, &body.size_hint(), asked);
-    let mut outgoing = Outgoing::default();
-    let write_head = |buffer: &mut Vec<u8>, _: &ResponseBody| {
-        buffer.reserve(HEAD_ROOM);
-        shape.write(buffer, &head, asked, &client.worker.date);
-        shape.delimited
-    };
-    if shape.bodiless {
-        // The pod may take its time with an end that nobody waits for.
-        body = body.without_rest();
-    }
-    outgoing.begin(write_head, body);
-    drop(head);
-    match send(&client.socket, downstream, &mut outgoing, shape.until_close).await {
-        Ok(()) => {}
-        Err(OutgoingError::Io(_)) => return After::ClientLeft,
-        Err(OutgoingError::Body(error)) => {
-            tracing::debug!(error = &error as &dyn std::error::Error, "a response broke off");
-            return After::BrokenOff { until_close: shape.until_close };
+    async move {
+        let interim = downstream.lock().end_interim();
+        if let Some(rest) = interim {
+            write_all(downstream, rest).await;
         }
-        Err(OutgoingError::Length) => {
-            tracing::debug!("a response was not as long as it said");
-            return After::BrokenOff { until_close: false };
+        asked.keeps_alive &= poll_fn(|context| Poll::Ready(downstream.lock().may_reach_end(context))).await;
+        let tunnel = body.take_tunnel();
+        let shape = Shape::new(&head, &body.size_hint(), asked);
+        let mut outgoing = Outgoing::default();
+        let write_head = |buffer: &mut Vec<u8>, _: &ResponseBody| {
+            buffer.reserve(HEAD_ROOM);
+            shape.write(buffer, &head, asked, &client.worker.date);
+            shape.delimited
+        };
+        if shape.bodiless {
+            // The pod may take its time with an end that nobody waits for.
+            body = body.without_rest();
         }
+        outgoing.begin(write_head, body);
+        drop(head);
+        match send(&client.socket, downstream, &mut outgoing, shape.until_close).await {
+            Ok(()) => {}
+            Err(OutgoingError::Io(_)) => return After::ClientLeft,
+            Err(OutgoingError::Body(error)) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a response broke off");
+                return After::BrokenOff { until_close: shape.until_close };
+            }
+            Err(OutgoingError::Length) => {
+                tracing::debug!("a response was not as long as it said");
+                return After::BrokenOff { until_close: false };
+            }
+        }
+        drop(outgoing);
+        if let Some(tunnel) = tunnel {
+            return After::Switched(tunnel);
+        }
+        if !shape.keeps_alive {
+            return After::End;
+        }
+        let mut awaited = AwaitedUpload::new(Some(Arc::clone(&client.socket)), Upload::Sized);
+        let ended = poll_fn(|context| {
+            let mut downstream = downstream.lock();
+            let ended = downstream.poll_body_end(context);
+            // Who else reads it notes for itself whether the client is waited for.
+            awaited.note(ended.is_pending() && downstream.reading == Reading::Abandoned);
+            ended
+        });
+        if ended.await { After::Next } else { After::End }
     }
-    drop(outgoing);
-    if let Some(tunnel) = tunnel {
-        return After::Switched(tunnel);
-    }
-    if !shape.keeps_alive {
-        return After::End;
-    }
-    let mut awaited = AwaitedUpload::new(Some(Arc::clone(&client.socket)), Upload::Sized);
-    let ended = poll_fn(|context| {
-        let mut downstream = downstream.lock();
-        let ended = downstream.poll_body_end(context);
-        // Who else reads it notes for itself whether the client is waited for.
-        awaited.note(ended.is_pending() && downstream.reading == Reading::Abandoned);
-        ended
-    });
-    if ended.await { After::Next } else { After::End }
 }
 
 /// Sends what was begun. `until_close`: the end of the connection is its end.

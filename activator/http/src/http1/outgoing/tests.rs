@@ -1,7 +1,9 @@
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::BytesMut;
-use futures::stream;
+use futures::{Stream, StreamExt as _, stream};
 use http_body_util::{Full, StreamBody};
 use rstest::rstest;
 
@@ -90,4 +92,55 @@ async fn a_body_is_not_copied_on_its_way(#[case] length: Length, #[case] delimit
     let others: usize =
         written.iter().filter(|piece| **piece != (begin, body.len())).map(|(_, size)| size).sum();
     assert!(others < 32, "all else is what is around chunks: {written:?}");
+}
+
+/// Pieces of so many bytes each, and how many of them were taken.
+fn pieces(
+    size: usize,
+    count: usize,
+) -> (StreamBody<impl Stream<Item = io::Result<Frame<Bytes>>> + Unpin>, Arc<AtomicUsize>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let frames = stream::iter(0..count).map(move |_| {
+        counted.fetch_add(1, Relaxed);
+        Ok(Frame::data(Bytes::from(vec![b'x'; size])))
+    });
+    (StreamBody::new(frames), taken)
+}
+
+#[rstest]
+#[case(Delimited::Length(300))]
+#[case(Delimited::Close)]
+#[case(Delimited::ChunksAndTrailers)]
+#[tokio::test]
+async fn small_pieces_go_with_the_head_as_one(#[case] delimited: Delimited) {
+    let mut outgoing = Outgoing::default();
+    let write_head = |buffer: &mut Vec<u8>, _: &_| {
+        buffer.extend_from_slice(b"head\r\n\r\n");
+        delimited
+    };
+    outgoing.begin(write_head, pieces(100, 3).0);
+    let mut writes = Vec::new();
+    let sent = poll_fn(|context| {
+        outgoing.poll(context, |_, slices| {
+            writes.push(slices.len());
+            Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()))
+        })
+    })
+    .await;
+    assert!(sent.is_ok(), "{sent:?}");
+    assert_eq!(writes, [1], "one write of one piece");
+}
+
+#[tokio::test]
+async fn of_a_body_no_more_is_taken_than_the_socket_takes() {
+    let mut outgoing = Outgoing::default();
+    let (body, taken) = pieces(SMALL, 100);
+    outgoing.begin(|_, _| Delimited::Chunks, body);
+    for _ in 0..20 {
+        let sent = poll_fn(|context| Poll::Ready(outgoing.poll(context, |_, _| Poll::Pending).map_err(drop)));
+        assert!(sent.await.is_pending());
+    }
+    let taken = taken.load(Relaxed);
+    assert!(taken <= ENOUGH / SMALL, "{taken} pieces");
 }

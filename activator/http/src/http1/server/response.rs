@@ -54,7 +54,9 @@ impl Shape {
         write_status_line(buffer, asked.version, head.status);
         let fields = &head.headers;
         let switching = head.status == StatusCode::SWITCHING_PROTOCOLS;
+        let mut dated = false;
         for (name, value) in fields {
+            dated |= *name == DATE;
             // What the body is counts, not what is said of it; only to HEAD and 304 it is what another response would have.
             let of_the_body = *name == CONTENT_LENGTH || *name == TRANSFER_ENCODING;
             let told = *name == CONTENT_LENGTH && (asked.head || head.status == StatusCode::NOT_MODIFIED);
@@ -77,7 +79,7 @@ impl Shape {
             _ if self.keeps_alive => {}
             _ => write_field(buffer, CONNECTION.as_str(), b"close"),
         }
-        if !fields.contains_key(DATE) {
+        if !dated {
             date.write_field(buffer);
         }
         buffer.extend_from_slice(b"\r\n");
