@@ -34,7 +34,8 @@ if [ -n "$up" ]; then
 fi
 # Helm is there now, if only among the cluster's programs.
 CATNAP_REQUIRE_HELM=1 group xtask --test chart
-group catnap-e2e --test parallel
+# They wait more than they compute.
+group catnap-e2e --test parallel -- --test-threads 4
 group catnap-e2e --test faults -- --test-threads 1
 
 if [ -s "$target/e2e/skipped.txt" ]; then

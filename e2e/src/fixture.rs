@@ -87,7 +87,18 @@ pub async fn run<T>(name: &str, needs: Needs, test: T)
 where
     T: AsyncFnOnce(&Context) -> anyhow::Result<()>,
 {
-    frame(name, needs, true, test).await;
+    frame(name, needs, Some(&[]), test).await;
+}
+
+/// As [`run`] alone on the launcher's cluster, with Catnap installed with these values (`name=value`) of the chart.
+///
+/// # Panics
+/// As [`run`].
+pub async fn run_with<T>(name: &str, values: &[&str], test: T)
+where
+    T: AsyncFnOnce(&Context) -> anyhow::Result<()>,
+{
+    frame(name, Needs::Launcher, Some(values), test).await;
 }
 
 /// As [`run`], without installing Catnap.
@@ -98,11 +109,11 @@ pub async fn run_bare<T>(name: &str, needs: Needs, test: T)
 where
     T: AsyncFnOnce(&Context) -> anyhow::Result<()>,
 {
-    frame(name, needs, false, test).await;
+    frame(name, needs, None, test).await;
 }
 
 #[allow(clippy::panic, reason = "a test's frame fails the test")]
-async fn frame<T>(name: &str, needs: Needs, install: bool, test: T)
+async fn frame<T>(name: &str, needs: Needs, values: Option<&[&str]>, test: T)
 where
     T: AsyncFnOnce(&Context) -> anyhow::Result<()>,
 {
@@ -119,8 +130,8 @@ where
         return;
     }
     let prepared = async {
-        if install {
-            environment.install().await?;
+        if let Some(values) = values {
+            environment.install(values).await?;
         }
         Context::new(name, environment).await
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run, run_with};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, get, hello};
 use k8s_openapi::api::core::v1::Node;
 use k8s_openapi::api::networking::v1::{Ingress, NetworkPolicy};
@@ -27,13 +27,8 @@ const TWO_OF_EACH: [&str; 3] = ["operator.replicas=2", "activator.replicas=2", "
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_each_run_apart_and_are_evicted_one_after_the_other() {
-    run("two_of_each", Needs::Launcher, async |test| {
-        test.installation().install(&TWO_OF_EACH).await?;
-        let outcome = Box::pin(apart_and_one_after_the_other(test)).await;
-        test.installation().install(&[]).await?;
-        outcome
-    })
-    .await;
+    run_with("two_of_each", &TWO_OF_EACH, async |test| Box::pin(apart_and_one_after_the_other(test)).await)
+        .await;
 }
 
 async fn apart_and_one_after_the_other(test: &Context) -> anyhow::Result<()> {

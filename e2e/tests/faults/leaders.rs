@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Forward, Needs, SYSTEM_NAMESPACE, eventually, run, within};
+use catnap_e2e::fixture::{Context, Forward, SYSTEM_NAMESPACE, eventually, run_with, within};
 use futures::{TryStreamExt as _, future::try_join_all};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
 use kube::{
@@ -121,10 +121,9 @@ async fn restarting_all_autoscalers_changes_no_count() {
 /// Two autoscalers and a function with steady load, whose replicas must not change while `fault` runs, nor within a window and
 /// more after it.
 async fn under_steady_load(name: &str, fault: impl AsyncFnOnce(&Context) -> anyhow::Result<()>) {
-    run(name, Needs::Launcher, async |test| {
-        test.installation().install(&["autoscaler.replicas=2"]).await?;
+    run_with(name, &["autoscaler.replicas=2"], async |test| {
         // On the heap: what each step waits for adds up to more than a thread's stack.
-        let outcome = Box::pin(async {
+        Box::pin(async {
             let window = format!("{}s", WINDOW.as_secs());
             let scale = json!({"window": window, "panic": {"window": window}});
             deploy(test, &hello("steady", json!({"concurrency": {"limit": 2}, "scale": scale}))).await?;
@@ -158,9 +157,7 @@ async fn under_steady_load(name: &str, fault: impl AsyncFnOnce(&Context) -> anyh
                 done = steady => done,
             }
         })
-        .await;
-        test.installation().install(&[]).await?;
-        outcome
+        .await
     })
     .await;
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, eventually, run_with};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{Api, api::ListParams};
 use serde_json::json;
@@ -45,14 +45,9 @@ async fn believed(test: &Context) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_learned_survives_a_restart_of_the_autoscaler() {
-    run("learned", Needs::Launcher, async |test| {
-        let interval = "autoscaler.extraEnv[0].name=CATNAP_PATTERNS_INTERVAL";
-        test.installation().install(&[interval, "autoscaler.extraEnv[0].value=2s"]).await?;
-        let outcome = learn_and_restart(test).await;
-        test.installation().install(&[]).await?;
-        outcome
-    })
-    .await;
+    let interval =
+        ["autoscaler.extraEnv[0].name=CATNAP_PATTERNS_INTERVAL", "autoscaler.extraEnv[0].value=2s"];
+    run_with("learned", &interval, learn_and_restart).await;
 }
 
 async fn learn_and_restart(test: &Context) -> anyhow::Result<()> {

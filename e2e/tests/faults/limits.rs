@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Forward, Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::fixture::{Context, Forward, Http, Resolver, SYSTEM_NAMESPACE, eventually, run_with};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, hello, url};
 use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
@@ -159,86 +159,71 @@ async fn roles(test: &Context) -> anyhow::Result<Vec<String>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_while_activators_come_and_go() {
-    run("limit_through_rollout", Needs::Launcher, async |test| {
-        test.installation().install(&["activator.replicas=3"]).await?;
-        let outcome = async {
-            deploy(test, &one_at_a_time()).await?;
-            let met = Met::default();
-            let (stop, stopped) = watch::channel(false);
-            let changes = async {
-                eventually("one owns, and the others follow", PATIENCE, async || {
-                    let mut roles = roles(test).await?;
-                    roles.sort();
-                    Ok((roles == ["following", "following", "owner"]).then_some(()))
-                })
+    run_with("limit_through_rollout", &["activator.replicas=3"], async |test| {
+        deploy(test, &one_at_a_time()).await?;
+        let met = Met::default();
+        let (stop, stopped) = watch::channel(false);
+        let changes = async {
+            eventually("one owns, and the others follow", PATIENCE, async || {
+                let mut roles = roles(test).await?;
+                roles.sort();
+                Ok((roles == ["following", "following", "owner"]).then_some(()))
+            })
+            .await?;
+            met.no_pod_is_free_for_long().await?;
+            let system = ["--namespace", SYSTEM_NAMESPACE];
+            test.kubectl(&[&["rollout", "restart", "deployment/catnap-activator"][..], &system].concat(), "")
                 .await?;
-                met.no_pod_is_free_for_long().await?;
-                let system = ["--namespace", SYSTEM_NAMESPACE];
-                test.kubectl(
-                    &[&["rollout", "restart", "deployment/catnap-activator"][..], &system].concat(),
-                    "",
-                )
-                .await?;
-                let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
-                test.kubectl(&[&wait[..], &system].concat(), "").await?;
-                for replicas in [2, 3] {
-                    test.installation().install(&[&format!("activator.replicas={replicas}")]).await?;
-                }
-                stop.send_replace(true);
-                anyhow::Ok(())
-            };
-            tokio::try_join!(load(test, &met, false, &stopped), changes)?;
-            let served = met.served.into_inner();
-            anyhow::ensure!(served > 500, "only {served} requests were served meanwhile");
-            Ok(())
-        }
-        .await;
-        test.installation().install(&["activator.replicas=1"]).await?;
-        outcome
+            let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
+            test.kubectl(&[&wait[..], &system].concat(), "").await?;
+            for replicas in [2, 3] {
+                test.installation().install(&[&format!("activator.replicas={replicas}")]).await?;
+            }
+            stop.send_replace(true);
+            anyhow::Ok(())
+        };
+        tokio::try_join!(load(test, &met, false, &stopped), changes)?;
+        let served = met.served.into_inner();
+        anyhow::ensure!(served > 500, "only {served} requests were served meanwhile");
+        Ok(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_limit_holds_through_kills_of_activators() {
-    run("limit_through_kills", Needs::Launcher, async |test| {
-        test.installation().install(&["activator.replicas=3"]).await?;
-        let outcome = async {
-            deploy(test, &one_at_a_time()).await?;
-            let met = Met::default();
-            let (stop, stopped) = watch::channel(false);
-            let kills = async {
-                eventually("requests are served", PATIENCE, async || {
-                    Ok((met.served.load(Ordering::Relaxed) > 50).then_some(()))
+    run_with("limit_through_kills", &["activator.replicas=3"], async |test| {
+        deploy(test, &one_at_a_time()).await?;
+        let met = Met::default();
+        let (stop, stopped) = watch::channel(false);
+        let kills = async {
+            eventually("requests are served", PATIENCE, async || {
+                Ok((met.served.load(Ordering::Relaxed) > 50).then_some(()))
+            })
+            .await?;
+            // Each of them, so the owner too.
+            for pod in catnap_pods(test, "activator").await? {
+                kill(process_of(&pod)?, Signal::SIGKILL)?;
+                let (killed, before) = (Instant::now(), met.served.load(Ordering::Relaxed));
+                eventually("others go on", TAKE_OVER, async || {
+                    Ok((met.served.load(Ordering::Relaxed) > before + 50).then_some(()))
+                })
+                .await
+                .with_context(|| format!("{:?} after a kill", killed.elapsed()))?;
+                // The next one only when this one is back.
+                eventually("all activators are ready again", PATIENCE, async || {
+                    let pods = catnap_pods(test, "activator").await?;
+                    Ok((pods.len() == 3 && pods.iter().all(is_ready)).then_some(()))
                 })
                 .await?;
-                // Each of them, so the owner too.
-                for pod in catnap_pods(test, "activator").await? {
-                    kill(process_of(&pod)?, Signal::SIGKILL)?;
-                    let (killed, before) = (Instant::now(), met.served.load(Ordering::Relaxed));
-                    eventually("others go on", TAKE_OVER, async || {
-                        Ok((met.served.load(Ordering::Relaxed) > before + 50).then_some(()))
-                    })
-                    .await
-                    .with_context(|| format!("{:?} after a kill", killed.elapsed()))?;
-                    // The next one only when this one is back.
-                    eventually("all activators are ready again", PATIENCE, async || {
-                        let pods = catnap_pods(test, "activator").await?;
-                        Ok((pods.len() == 3 && pods.iter().all(is_ready)).then_some(()))
-                    })
-                    .await?;
-                }
-                stop.send_replace(true);
-                anyhow::Ok(())
-            };
-            tokio::try_join!(load(test, &met, true, &stopped), kills)?;
-            let broken = met.broken.into_inner();
-            anyhow::ensure!(broken > 0, "nobody noticed the kills");
-            Ok(())
-        }
-        .await;
-        test.installation().install(&["activator.replicas=1"]).await?;
-        outcome
+            }
+            stop.send_replace(true);
+            anyhow::Ok(())
+        };
+        tokio::try_join!(load(test, &met, true, &stopped), kills)?;
+        let broken = met.broken.into_inner();
+        anyhow::ensure!(broken > 0, "nobody noticed the kills");
+        Ok(())
     })
     .await;
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, eventually, run, within};
+use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, eventually, run_with, within};
 use catnap_e2e::functions::{PATIENCE, apply, body, catnap_pods, deploy, get, hello, ready};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::Api;
@@ -31,9 +31,8 @@ async fn an_operator_that_is_killed_is_replaced_within_the_lease_time() {
 
 /// Ends the leader by `signal`, and edits a Function in the same moment: its status is about the edit within `bound`.
 async fn handed_over(name: &str, signal: Signal, bound: Duration) {
-    run(name, Needs::Launcher, async |test| {
-        test.installation().install(&["operator.replicas=2"]).await?;
-        let outcome = Box::pin(async {
+    run_with(name, &["operator.replicas=2"], async |test| {
+        Box::pin(async {
             let scale = |max: u32| json!({"scale": {"min": 1, "max": max}});
             let before = deploy(test, &hello("hello", scale(5))).await?;
             let leader = leader(test).await?;
@@ -49,17 +48,14 @@ async fn handed_over(name: &str, signal: Signal, bound: Duration) {
             println!("from {signal} to the status of an edit: {:?}", begin.elapsed());
             body(get(test, "hello", "/").await?).await.map(drop)
         })
-        .await;
-        test.installation().install(&[]).await?;
-        outcome
+        .await
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_no_operator_has_looked_at_is_not_taken_for_done() {
-    run("no_operator", Needs::Launcher, async |test| {
-        test.installation().install(&["operator.replicas=0"]).await?;
+    run_with("no_operator", &["operator.replicas=0"], async |test| {
         let outcome = Box::pin(async {
             eventually("the operator is gone", PATIENCE, async || {
                 Ok(catnap_pods(test, "operator").await?.is_empty().then_some(()))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Context, Needs, eventually, run};
+use catnap_e2e::fixture::{Context, eventually, run_with};
 use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, get, hello, pods, replicas, resting};
 use kube::api::{Patch, PatchParams};
 use nix::sys::signal::{Signal, kill};
@@ -46,11 +46,8 @@ async fn lower_minimum(test: &Context, name: &str, minimum: u32) -> anyhow::Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_an_activator_is_silent_nothing_is_taken_away() {
-    run("silent_activator", Needs::Launcher, async |test| {
-        test.installation().install(&["activator.replicas=2"]).await?;
-        let outcome = Box::pin(nothing_is_taken_away(test)).await;
-        test.installation().install(&[]).await?;
-        outcome
+    run_with("silent_activator", &["activator.replicas=2"], async |test| {
+        Box::pin(nothing_is_taken_away(test)).await
     })
     .await;
 }

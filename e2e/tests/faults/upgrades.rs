@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run};
+use catnap_e2e::fixture::{Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run, run_with};
 use futures::future::try_join_all;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, api::ListParams};
@@ -19,73 +19,60 @@ const CLIENTS: usize = 8;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn restarting_the_activators_loses_no_request() {
-    run("restarting_activators", Needs::Launcher, async |test| {
-        test.installation().install(&["activator.replicas=2"]).await?;
-        let outcome = async {
-            deploy(test, &hello("warm", json!({}))).await?;
-            deploy_resting(test, &hello("cold", json!({"scale": {"idle": {"after": "1s"}}}))).await?;
-            let count = AtomicUsize::new(0);
-            let (stop, stopped) = watch::channel(false);
-            let load = try_join_all((0..CLIENTS).map(|client| {
-                let (count, stopped) = (&count, stopped.clone());
-                async move {
-                    // Connections of its own, so that both activators and every kind of connection are met.
-                    let http = Http::new(&Resolver::new(test.client.clone()))?;
-                    let http = if client % 2 == 0 { http.http1 } else { http.h2c };
-                    while !*stopped.borrow() {
-                        let asked = count.fetch_add(1, Ordering::Relaxed);
-                        let path = if asked % 50 == 0 {
-                            url(test, "cold", "/")
-                        } else {
-                            url(test, "warm", "/sleep?ms=10")
-                        };
-                        let response =
-                            http.get(path).send().await.with_context(|| format!("request {asked}"))?;
-                        body(response).await.with_context(|| format!("request {asked}"))?;
-                    }
-                    anyhow::Ok(())
+    run_with("restarting_activators", &["activator.replicas=2"], async |test| {
+        deploy(test, &hello("warm", json!({}))).await?;
+        deploy_resting(test, &hello("cold", json!({"scale": {"idle": {"after": "1s"}}}))).await?;
+        let count = AtomicUsize::new(0);
+        let (stop, stopped) = watch::channel(false);
+        let load = try_join_all((0..CLIENTS).map(|client| {
+            let (count, stopped) = (&count, stopped.clone());
+            async move {
+                // Connections of its own, so that both activators and every kind of connection are met.
+                let http = Http::new(&Resolver::new(test.client.clone()))?;
+                let http = if client % 2 == 0 { http.http1 } else { http.h2c };
+                while !*stopped.borrow() {
+                    let asked = count.fetch_add(1, Ordering::Relaxed);
+                    let path = if asked % 50 == 0 {
+                        url(test, "cold", "/")
+                    } else {
+                        url(test, "warm", "/sleep?ms=10")
+                    };
+                    let response = http.get(path).send().await.with_context(|| format!("request {asked}"))?;
+                    body(response).await.with_context(|| format!("request {asked}"))?;
                 }
-            }));
-            let restart = async {
-                let system = ["--namespace", SYSTEM_NAMESPACE];
-                let restart = ["rollout", "restart", "deployment/catnap-activator"];
-                let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
-                test.kubectl(&[&restart[..], &system].concat(), "").await?;
-                test.kubectl(&[&wait[..], &system].concat(), "").await?;
-                stop.send_replace(true);
                 anyhow::Ok(())
-            };
-            tokio::try_join!(load, restart)?;
-            let count = count.into_inner();
-            anyhow::ensure!(count > 200, "only {count} requests were sent meanwhile");
-            Ok(())
-        }
-        .await;
-        test.installation().install(&["activator.replicas=1"]).await?;
-        outcome
+            }
+        }));
+        let restart = async {
+            let system = ["--namespace", SYSTEM_NAMESPACE];
+            let restart = ["rollout", "restart", "deployment/catnap-activator"];
+            let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
+            test.kubectl(&[&restart[..], &system].concat(), "").await?;
+            test.kubectl(&[&wait[..], &system].concat(), "").await?;
+            stop.send_replace(true);
+            anyhow::Ok(())
+        };
+        tokio::try_join!(load, restart)?;
+        let count = count.into_inner();
+        anyhow::ensure!(count > 200, "only {count} requests were sent meanwhile");
+        Ok(())
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_activators_let_a_function_rest_and_wake() {
-    run("two_activators", Needs::Launcher, async |test| {
-        test.installation().install(&["activator.replicas=2"]).await?;
-        let outcome = async {
-            deploy(test, &hello("hello", json!({}))).await?;
-            for _ in 0..4 {
-                resting(test, "hello").await?;
-                // A client of its own: a new connection, which may meet either activator.
-                let http = Http::new(&Resolver::new(test.client.clone()))?;
-                let response = http.http1.get(url(test, "hello", "/")).send().await?;
-                anyhow::ensure!(is_cold(&response), "{response:?}");
-                body(response).await?;
-            }
-            Ok(())
+    run_with("two_activators", &["activator.replicas=2"], async |test| {
+        deploy(test, &hello("hello", json!({}))).await?;
+        for _ in 0..4 {
+            resting(test, "hello").await?;
+            // A client of its own: a new connection, which may meet either activator.
+            let http = Http::new(&Resolver::new(test.client.clone()))?;
+            let response = http.http1.get(url(test, "hello", "/")).send().await?;
+            anyhow::ensure!(is_cold(&response), "{response:?}");
+            body(response).await?;
         }
-        .await;
-        test.installation().install(&["activator.replicas=1"]).await?;
-        outcome
+        Ok(())
     })
     .await;
 }

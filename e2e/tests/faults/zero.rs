@@ -3,7 +3,7 @@
 use std::{pin::pin, time::Duration};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Forward, Needs, Resolver, Sink, eventually, run};
+use catnap_e2e::fixture::{Context, Forward, Needs, Resolver, Sink, eventually, run, run_with};
 use futures::{TryStreamExt as _, future::try_join_all};
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::api::{ListParams, WatchEvent, WatchParams};
@@ -141,34 +141,28 @@ enum Meets {
 }
 
 async fn pinned(name: &str, component: &'static str, point: &'static str, meets: Meets) {
-    run(name, Needs::Launcher, async |test| {
-        test.installation().install(&["image.tag=failpoints"]).await?;
-        let outcome = async {
-            let sink = test.sink().await?;
-            deploy(test, &recording("hello", &sink)).await?;
-            let paused = FailPoint::pause(test, component, point).await?;
-            record(test, "hello", "before").await?;
-            paused.reached().await?;
-            // Sent while the step is held up, and again right after it went on.
-            let during = record(test, "hello", "during");
-            let after = async {
-                eventually("the request is held or answered", PATIENCE, async || {
-                    let there = held(test, "hello").await? > 0 || sink.reports().await.contains_key("during");
-                    Ok(there.then_some(()))
-                })
-                .await?;
-                paused.set("continue").await?;
-                record(test, "hello", "after").await
-            };
-            let (cold, _) = tokio::try_join!(during, after)?;
-            anyhow::ensure!(cold || meets == Meets::Either, "the zero was not written");
-            resting(test, "hello").await?;
-            anyhow::ensure!(record(test, "hello", "cold").await?);
-            sink.expect_each_once(["before", "during", "after", "cold"].map(str::to_owned)).await
-        }
-        .await;
-        test.installation().install(&[]).await?;
-        outcome
+    run_with(name, &["image.tag=failpoints"], async |test| {
+        let sink = test.sink().await?;
+        deploy(test, &recording("hello", &sink)).await?;
+        let paused = FailPoint::pause(test, component, point).await?;
+        record(test, "hello", "before").await?;
+        paused.reached().await?;
+        // Sent while the step is held up, and again right after it went on.
+        let during = record(test, "hello", "during");
+        let after = async {
+            eventually("the request is held or answered", PATIENCE, async || {
+                let there = held(test, "hello").await? > 0 || sink.reports().await.contains_key("during");
+                Ok(there.then_some(()))
+            })
+            .await?;
+            paused.set("continue").await?;
+            record(test, "hello", "after").await
+        };
+        let (cold, _) = tokio::try_join!(during, after)?;
+        anyhow::ensure!(cold || meets == Meets::Either, "the zero was not written");
+        resting(test, "hello").await?;
+        anyhow::ensure!(record(test, "hello", "cold").await?);
+        sink.expect_each_once(["before", "during", "after", "cold"].map(str::to_owned)).await
     })
     .await;
 }

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use catnap_crds::Function;
 use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
 use catnap_e2e::functions::{apply, condition, condition_is, deploy, get, hello, nginx_image};
+use futures::future::try_join;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use serde_json::{Value, json};
@@ -19,8 +20,8 @@ const TOLD: Duration = Duration::from_secs(60);
 struct Trouble {
     /// What the user writes, over the example.
     spec: Value,
-    /// What is in the way: objects to be made where so many pods run already.
-    obstacle: fn(&Context, u32) -> Vec<Value>,
+    /// What is in the way, if anything but the manifest: objects to be made where so many pods run already.
+    obstacle: Option<fn(&Context, u32) -> Vec<Value>>,
     /// Status and reason of the condition.
     verdict: (&'static str, &'static str),
     /// Must be in the message.
@@ -30,8 +31,10 @@ struct Trouble {
     caller: &'static str,
 }
 
-fn nothing(_: &Context, _: u32) -> Vec<Value> {
-    Vec::new()
+impl Trouble {
+    fn obstacles(&self, test: &Context, pods: u32) -> Vec<Value> {
+        self.obstacle.map(|obstacle| obstacle(test, pods)).unwrap_or_default()
+    }
 }
 
 /// Has the trouble happen to a new function and to one that serves.
@@ -40,12 +43,17 @@ async fn happens(name: &str, trouble: Trouble) {
 }
 
 async fn happens_in(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
-    to_a_new_one(test, trouble).await.context("a new function")?;
-    to_one_that_serves(test, trouble).await.context("a function that serves")
+    let new = async || to_a_new_one(test, trouble).await.context("a new function");
+    let serving = async || to_one_that_serves(test, trouble).await.context("a function that serves");
+    if trouble.obstacle.is_none() {
+        return Box::pin(try_join(new(), serving())).await.map(drop);
+    }
+    new().await?;
+    serving().await
 }
 
 async fn to_a_new_one(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
-    put_in_the_way(test, (trouble.obstacle)(test, 0)).await?;
+    put_in_the_way(test, trouble.obstacles(test, 0)).await?;
     let mut manifest = hello("new", trouble.spec.clone());
     manifest["spec"]["timeouts"] = json!({"activation": "5s"});
     let applied = Instant::now();
@@ -61,11 +69,11 @@ async fn to_a_new_one(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
 }
 
 async fn to_one_that_serves(test: &Context, trouble: &Trouble) -> anyhow::Result<()> {
-    remove(test, (trouble.obstacle)(test, 0)).await?;
+    remove(test, trouble.obstacles(test, 0)).await?;
     let always = json!({"scale": {"min": 1}});
     let function = deploy(test, &hello("serves", always.clone())).await?;
     let good = function.status.and_then(|status| status.latest_ready_revision).context("no revision")?;
-    put_in_the_way(test, (trouble.obstacle)(test, 1)).await?;
+    put_in_the_way(test, trouble.obstacles(test, 1)).await?;
     let mut manifest = hello("serves", trouble.spec.clone());
     manifest["spec"]["scale"]["min"] = json!(1);
     let applied = Instant::now();
@@ -77,7 +85,7 @@ async fn to_one_that_serves(test: &Context, trouble: &Trouble) -> anyhow::Result
     };
     let traffic = function.status.map(|status| status.traffic).unwrap_or_default();
     anyhow::ensure!(traffic.len() == 1 && traffic[0].revision == good, "{traffic:?}");
-    remove(test, (trouble.obstacle)(test, 1)).await
+    remove(test, trouble.obstacles(test, 1)).await
 }
 
 /// Ends with the first request that is not answered by the function.
@@ -219,7 +227,7 @@ async fn an_image_that_is_missing() {
     let verdict = ("False", "ImagePullFailed");
     let words = "catnap.invalid/nothing:1";
     let (event, caller) = ("RevisionFailed", "ImagePullFailed");
-    happens("image", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("image", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 /// Where the registry listens: on each node, for the node alone. From there images are pulled without TLS.
@@ -284,7 +292,7 @@ async fn an_image_that_needs_a_pull_secret_which_is_missing() {
         let verdict = ("False", "ImagePullFailed");
         let words = "no basic auth credentials";
         let (event, caller) = ("RevisionFailed", "ImagePullFailed");
-        happens_in(test, &Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await
+        happens_in(test, &Trouble { spec, obstacle: None, verdict, words, event, caller }).await
     })
     .await;
 }
@@ -295,7 +303,7 @@ async fn a_container_that_crashes() {
     let verdict = ("False", "CrashLoop");
     let words = "exit code";
     let (event, caller) = ("RevisionFailed", "CrashLoop");
-    happens("crash", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("crash", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,7 +312,7 @@ async fn a_command_that_is_not_in_the_image() {
     let verdict = ("False", "ContainerCannotStart");
     let words = "absent";
     let (event, caller) = ("RevisionFailed", "Stalled");
-    happens("command", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("command", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -313,7 +321,7 @@ async fn a_readiness_check_that_fails() {
     let verdict = ("Unknown", "NeverReady");
     let words = "GET /status/500 on port 8080 is not answered";
     let (event, caller) = ("RevisionNotReady", "ActivationTimeout");
-    happens("readiness", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("readiness", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -322,7 +330,7 @@ async fn a_port_that_nobody_listens_on() {
     let verdict = ("Unknown", "NeverReady");
     let words = "nothing accepts connections on port 9999";
     let (event, caller) = ("RevisionNotReady", "ActivationTimeout");
-    happens("port", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("port", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -331,7 +339,7 @@ async fn a_quota_that_is_used_up() {
     let verdict = ("Unknown", "QuotaExceeded");
     let words = "exceeded quota: quota";
     let (event, caller) = ("RevisionNotReady", "QuotaExceeded");
-    happens("quota", Trouble { spec, obstacle: quota, verdict, words, event, caller }).await;
+    happens("quota", Trouble { spec, obstacle: Some(quota), verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -340,7 +348,7 @@ async fn no_node_with_room() {
     let verdict = ("Unknown", "Unschedulable");
     let words = "Insufficient cpu";
     let (event, caller) = ("RevisionNotReady", "Unschedulable");
-    happens("room", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("room", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,7 +357,8 @@ async fn a_policy_against_its_pods() {
     let verdict = ("False", "PodRejected");
     let (event, caller) = ("RevisionFailed", "Stalled");
     let obstacle = |test: &Context, _: u32| house_rule(test, "", "v1", "pods");
-    happens("pods", Trouble { spec, obstacle, verdict, words: HOUSE_RULE, event, caller }).await;
+    happens("pods", Trouble { spec, obstacle: Some(obstacle), verdict, words: HOUSE_RULE, event, caller })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -358,7 +367,11 @@ async fn a_policy_against_its_deployment() {
     let verdict = ("False", "Forbidden");
     let (event, caller) = ("RevisionFailed", "Stalled");
     let obstacle = |test: &Context, _: u32| house_rule(test, "apps", "v1", "deployments");
-    happens("deployments", Trouble { spec, obstacle, verdict, words: HOUSE_RULE, event, caller }).await;
+    happens(
+        "deployments",
+        Trouble { spec, obstacle: Some(obstacle), verdict, words: HOUSE_RULE, event, caller },
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -368,7 +381,8 @@ async fn a_webhook_that_is_down() {
     let verdict = ("Unknown", "WriteFailed");
     let (event, caller) = ("RevisionNotReady", "ActivationTimeout");
     let obstacle = webhook_that_is_down;
-    happens("webhook", Trouble { spec, obstacle, verdict, words: NO_WEBHOOK, event, caller }).await;
+    happens("webhook", Trouble { spec, obstacle: Some(obstacle), verdict, words: NO_WEBHOOK, event, caller })
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -377,7 +391,7 @@ async fn a_template_that_the_api_server_refuses() {
     let verdict = ("False", "InvalidPodTemplate");
     let words = "may not specify more than 1 volume type";
     let (event, caller) = ("RevisionFailed", "Stalled");
-    happens("template", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("template", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -387,5 +401,5 @@ async fn a_template_that_contradicts_the_function() {
     let verdict = ("False", "InvalidPodTemplate");
     let words = "9000 is not spec.port, 8080";
     let (event, caller) = ("RevisionFailed", "Stalled");
-    happens("contradiction", Trouble { spec, obstacle: nothing, verdict, words, event, caller }).await;
+    happens("contradiction", Trouble { spec, obstacle: None, verdict, words, event, caller }).await;
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Http, Needs, Resolver, eventually, run};
+use catnap_e2e::fixture::{Context, Http, Needs, Resolver, eventually, run, run_with};
 use catnap_e2e::functions::{PATIENCE, deploy, hello, url};
 use futures::future::{join_all, try_join_all};
 use serde_json::json;
@@ -170,11 +170,8 @@ const MOST_VALUES: [&str; 2] =
 
 #[tokio::test(flavor = "multi_thread")]
 async fn beyond_the_most_connections_idle_ones_go_and_others_are_told_why() {
-    run("most_connections", Needs::Launcher, async |test| {
-        test.installation().install(&MOST_VALUES).await?;
-        let outcome = Box::pin(beyond_the_most_connections(test)).await;
-        test.installation().install(&[]).await?;
-        outcome
+    run_with("most_connections", &MOST_VALUES, async |test| {
+        Box::pin(beyond_the_most_connections(test)).await
     })
     .await;
 }

@@ -18,7 +18,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, Sink, eventually, run, within};
+use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, Sink, eventually, run_with, within};
 use catnap_e2e::functions::{PATIENCE, catnap_pods, deploy, hello};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
@@ -50,40 +50,32 @@ fn drain() -> String {
     format!("activator.drainTimeoutSeconds={}", DRAIN_TIMEOUT.as_secs())
 }
 
-async fn two_activators(test: &Context) -> anyhow::Result<()> {
-    test.installation().install(&["activator.replicas=2", &drain()]).await
+/// Runs a test with two activators and traffic.
+async fn beside_traffic(name: &str, test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>) {
+    run_with(name, &["activator.replicas=2", &drain()], async |context| with_traffic(context, test).await)
+        .await;
 }
 
-/// Runs a test against what `install` does, with the functions that the traffic calls.
+/// Makes the functions that the traffic calls, and runs a test once it flows.
 async fn with_traffic(
-    name: &str,
-    install: impl AsyncFnOnce(&Context) -> anyhow::Result<()>,
+    context: &Context,
     test: impl AsyncFnOnce(&Context, Traffic, &Sink) -> anyhow::Result<()>,
-) {
-    run(name, Needs::Launcher, async |context| {
-        let outcome = async {
-            install(context).await?;
-            let sink = context.sink().await?;
-            let env = json!([{"name": "SINK_URL", "value": sink.url()}]);
-            // Two pods, always: what is tried here is not how it grows.
-            let warm = hello(WARM, json!({"env": env, "scale": {"min": 2, "max": 2}}));
-            let cold = COLD.map(|name| hello(name, json!({"env": env})));
-            try_join_all([warm].iter().chain(&cold).map(|function| deploy(context, function))).await?;
-            let traffic = Traffic::start(context).await?;
-            eventually("the traffic flows", PATIENCE, async || {
-                let journal = &traffic.shared.journal;
-                let cold = journal.count(|_, _, event| matches!(event, Event::Cold));
-                let answered = journal.count(|_, _, event| matches!(event, Event::Answered { .. }));
-                Ok((answered > 2_000 && cold >= COLD.len()).then_some(()))
-            })
-            .await?;
-            test(context, traffic, &sink).await
-        }
-        .await;
-        context.installation().install(&["activator.replicas=1"]).await?;
-        outcome
+) -> anyhow::Result<()> {
+    let sink = context.sink().await?;
+    let env = json!([{"name": "SINK_URL", "value": sink.url()}]);
+    // Two pods, always: what is tried here is not how it grows.
+    let warm = hello(WARM, json!({"env": env, "scale": {"min": 2, "max": 2}}));
+    let cold = COLD.map(|name| hello(name, json!({"env": env})));
+    try_join_all([warm].iter().chain(&cold).map(|function| deploy(context, function))).await?;
+    let traffic = Traffic::start(context).await?;
+    eventually("the traffic flows", PATIENCE, async || {
+        let journal = &traffic.shared.journal;
+        let cold = journal.count(|_, _, event| matches!(event, Event::Cold));
+        let answered = journal.count(|_, _, event| matches!(event, Event::Answered { .. }));
+        Ok((answered > 2_000 && cold >= COLD.len()).then_some(()))
     })
-    .await;
+    .await?;
+    test(context, traffic, &sink).await
 }
 
 /// A line for people, with the test's output.
@@ -150,7 +142,7 @@ fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
-    with_traffic("mixed_rolling_restart", two_activators, async |test, traffic, sink| {
+    beside_traffic("mixed_rolling_restart", async |test, traffic, sink| {
         let restarted = restart_activators(test).await?;
         let gone = Instant::now();
         let shared = traffic.stop().await?;
@@ -184,7 +176,7 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
 /// Requests to functions at zero are left out of that: a cold start has a time of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_activator_loses_only_what_was_in_flight_there() {
-    with_traffic("mixed_kill", two_activators, async |test, traffic, sink| {
+    beside_traffic("mixed_kill", async |test, traffic, sink| {
         let victim = catnap_pods(test, "activator").await?.into_iter().next().context("no activator")?;
         let address = victim.status.as_ref().and_then(|status| status.pod_ip.as_deref());
         let address: IpAddr = address.context("an activator without an address")?.parse()?;

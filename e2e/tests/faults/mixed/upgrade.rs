@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, eventually};
+use catnap_e2e::fixture::{Context, Needs, SYSTEM_NAMESPACE, Sink, eventually, run};
 use catnap_e2e::functions::{PATIENCE, catnap_pods, condition, pods};
 use k8s_openapi::api::apps::v1::{ControllerRevision, Deployment};
 use k8s_openapi::api::core::v1::Pod;
@@ -14,18 +14,13 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Map, Value, json};
 
 use super::journal::{Event, Journal, Kind};
-use super::traffic::{COLD, TOLD, WARM};
+use super::traffic::{COLD, TOLD, Traffic, WARM};
 use super::{
     DRAIN_TIMEOUT, all_met_one_that_went, drain, previous, rate, say, some_were_in_flight, with_traffic,
 };
 
 /// As long as all parts of Catnap start, the callers want more than two cores have; they must not have been let alone either.
 const LEAST_RATE: f64 = 250.0;
-
-async fn install_previous(test: &Context) -> anyhow::Result<()> {
-    let chart = previous::chart()?;
-    test.installation().install_chart(chart.path(), &[&drain()]).await
-}
 
 /// What "previous" means here, for no version was ever released: another build of the same sources (that with fail points, none of
 /// which is set), a chart with the defaults of a simple one (one of each, no budgets, priorities or admission policies), and a
@@ -34,59 +29,62 @@ async fn install_previous(test: &Context) -> anyhow::Result<()> {
 /// of the sources understand each other, nor that a later one makes the same Deployments of the Functions that are there.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgrade_under_mixed_traffic_and_the_way_back_lose_nothing() {
-    with_traffic("mixed_upgrade", install_previous, async |test, traffic, sink| {
-        let journal = &traffic.shared.journal;
-        let installation = test.installation();
-        let old = previous::build()?;
-        let all_old = |found: &BTreeMap<&str, Vec<String>>| found.values().all(|builds| *builds == [old]);
-        let first = installed(test).await?;
-        anyhow::ensure!(all_old(&first.builds) && !first.knows_rollouts, "{first:?}");
-        let before = standing(test).await?;
-
-        let upgraded = Instant::now();
-        installation.upgrade().await?;
-        let second = installed(test).await?;
-        let two_new = |builds: &Vec<String>| builds.len() == 2 && builds.iter().all(|build| build != old);
-        anyhow::ensure!(second.builds.values().all(two_new) && second.knows_rollouts, "{second:?}");
-        drained(test).await?;
-        all_woken(journal, upgraded).await?;
-        let between = standing(test).await?;
-        anyhow::ensure!(before == between, "the upgrade changed {before:#} to {between:#}");
-
-        let back = Instant::now();
-        installation.roll_back().await?;
-        let third = installed(test).await?;
-        anyhow::ensure!(all_old(&third.builds) && !third.knows_rollouts, "{third:?}");
-        drained(test).await?;
-        all_woken(journal, back).await?;
-        let after = standing(test).await?;
-        anyhow::ensure!(before == after, "the way back changed {before:#} to {after:#}");
-
-        let ended = Instant::now();
-        let shared = traffic.stop().await?;
-        let journal = &shared.journal;
-        let rate = rate(journal, upgraded, ended);
-        let least = journal.least_in_a_second(upgraded, ended);
-        let took = ended - upgraded;
-        say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
-        // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
-        journal.nothing_bad_but(|at, event| {
-            let begun = if at < back { upgraded } else { back };
-            matches!(event, Event::Fin { .. }) && at >= begun + DRAIN_TIMEOUT
-        })?;
-        for (begun, over) in [(upgraded, back), (back, Instant::now())] {
-            all_met_one_that_went(journal, &TOLD, begun, over)?;
-            some_were_in_flight(journal, begun)?;
-        }
-        let recorded = shared.recorded.lock().clone();
-        sink.expect_each_once(recorded).await?;
-        anyhow::ensure!(
-            rate >= LEAST_RATE && least > 0,
-            "only {rate:.0} requests a second, and {least} in one"
-        );
-        Ok(())
+    run("mixed_upgrade", Needs::Launcher, async |test| {
+        let chart = previous::chart()?;
+        test.installation().install_chart(chart.path(), &[&drain()]).await?;
+        with_traffic(test, upgraded_and_back).await
     })
     .await;
+}
+
+async fn upgraded_and_back(test: &Context, traffic: Traffic, sink: &Sink) -> anyhow::Result<()> {
+    let journal = &traffic.shared.journal;
+    let installation = test.installation();
+    let old = previous::build()?;
+    let all_old = |found: &BTreeMap<&str, Vec<String>>| found.values().all(|builds| *builds == [old]);
+    let first = installed(test).await?;
+    anyhow::ensure!(all_old(&first.builds) && !first.knows_rollouts, "{first:?}");
+    let before = standing(test).await?;
+
+    let upgraded = Instant::now();
+    installation.upgrade().await?;
+    let second = installed(test).await?;
+    let two_new = |builds: &Vec<String>| builds.len() == 2 && builds.iter().all(|build| build != old);
+    anyhow::ensure!(second.builds.values().all(two_new) && second.knows_rollouts, "{second:?}");
+    drained(test).await?;
+    all_woken(journal, upgraded).await?;
+    let between = standing(test).await?;
+    anyhow::ensure!(before == between, "the upgrade changed {before:#} to {between:#}");
+
+    let back = Instant::now();
+    installation.roll_back().await?;
+    let third = installed(test).await?;
+    anyhow::ensure!(all_old(&third.builds) && !third.knows_rollouts, "{third:?}");
+    drained(test).await?;
+    all_woken(journal, back).await?;
+    let after = standing(test).await?;
+    anyhow::ensure!(before == after, "the way back changed {before:#} to {after:#}");
+
+    let ended = Instant::now();
+    let shared = traffic.stop().await?;
+    let journal = &shared.journal;
+    let rate = rate(journal, upgraded, ended);
+    let least = journal.least_in_a_second(upgraded, ended);
+    let took = ended - upgraded;
+    say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
+    // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
+    journal.nothing_bad_but(|at, event| {
+        let begun = if at < back { upgraded } else { back };
+        matches!(event, Event::Fin { .. }) && at >= begun + DRAIN_TIMEOUT
+    })?;
+    for (begun, over) in [(upgraded, back), (back, Instant::now())] {
+        all_met_one_that_went(journal, &TOLD, begun, over)?;
+        some_were_in_flight(journal, begun)?;
+    }
+    let recorded = shared.recorded.lock().clone();
+    sink.expect_each_once(recorded).await?;
+    anyhow::ensure!(rate >= LEAST_RATE && least > 0, "only {rate:.0} requests a second, and {least} in one");
+    Ok(())
 }
 
 /// Waits until no activator is on its way out. Not only for those that were there: where the number changes as well, the
