@@ -1,6 +1,8 @@
 //! `docs/performance.md`, made of the newest results: every figure with its bar, the missed ones included.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -24,22 +26,36 @@ needs (the floor) or against others that do the same, measured in turns in the s
 machine, ratios hardly do. The spread is the least and the most of single rounds. A missed bar stays here until it is met.
 ";
 
-/// Writes the page about all results of a directory.
+/// Writes the page about all results of a directory. Sections of benchmarks that have none there stay as they are.
 pub(crate) fn write(arguments: &PageArgs, results: &Path) -> anyhow::Result<()> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(results)
+    let PageArgs { page } = arguments;
+    let before = match std::fs::read_to_string(page) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.with_context(|| format!("reading {}", page.display()))?,
+    };
+    let mut sections = sections(&before);
+    let found = std::fs::read_dir(results)
         .with_context(|| format!("there are no results in {}", results.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "json"))
-        .collect();
-    paths.sort();
-    let mut page = INTRODUCTION.to_owned();
-    for path in paths {
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+    for path in found {
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let report =
+        let report: Report =
             serde_json::from_str(&text).with_context(|| format!("{} is no report", path.display()))?;
-        section(&mut page, &report)?;
+        let mut text = String::new();
+        section(&mut text, &report)?;
+        sections.insert(report.name, text);
     }
-    std::fs::write(&arguments.page, page).with_context(|| format!("writing {}", arguments.page.display()))
+    let sections: String = sections.into_values().collect();
+    std::fs::write(page, format!("{INTRODUCTION}{sections}"))
+        .with_context(|| format!("writing {}", page.display()))
+}
+
+/// The sections of a page, by benchmark.
+fn sections(page: &str) -> BTreeMap<String, String> {
+    let parts = page.split("\n## ").skip(1);
+    let named = parts.map(|part| (part.lines().next().unwrap_or_default(), format!("\n## {part}")));
+    named.map(|(name, section)| (name.to_owned(), section)).collect()
 }
 
 fn section(page: &mut String, report: &Report) -> anyhow::Result<()> {
@@ -146,6 +162,38 @@ mod tests {
             line(&Row::plain("rounds counted", "", 40.0)),
             "| rounds counted | 40 |  |  |  |  |  |  |"
         );
+    }
+
+    #[test]
+    fn sections_without_a_new_result_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let report = |name: &str, commit: &str| Report {
+            name: name.into(),
+            commit: commit.into(),
+            unix_seconds: 0,
+            cores: String::new(),
+            rows: vec![Row::plain("rounds counted", "", 40.0)],
+        };
+        let arguments = PageArgs { page: directory.path().join("page.md") };
+        let mut pages = Vec::new();
+        for results in
+            [[report("cold", "a"), report("burst", "a")], [report("cold", "b"), report("cold", "b")]]
+        {
+            let newest = directory.path().join(&results[0].commit);
+            std::fs::create_dir(&newest).unwrap();
+            for report in results {
+                let path = newest.join(format!("{}.json", report.name));
+                std::fs::write(path, serde_json::to_vec(&report).unwrap()).unwrap();
+            }
+            write(&arguments, &newest).unwrap();
+            pages.push(std::fs::read_to_string(&arguments.page).unwrap());
+        }
+        let expected = pages[0].replace(
+            "`make bench-cold`, 1970-01-01, commit `a`",
+            "`make bench-cold`, 1970-01-01, commit `b`",
+        );
+        assert_ne!(pages[0], expected);
+        assert_eq!(pages[1], expected);
     }
 
     #[test]
