@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use catnap_activator_core::{FunctionName, Listener};
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -162,13 +164,14 @@ impl Client {
     async fn drive_http2(self: &Arc<Self>, transport: Transport) -> Result<(), hyper::Error> {
         let service = {
             let client = Arc::clone(self);
-            service_fn(move |request| {
+            service_fn(move |request: Request<Incoming>| {
                 client.note_request();
-                exchange::serve(
-                    Arc::clone(&client),
-                    request.map(|body| ClientBody::Http2(Http2Body::new(body))),
-                    Instant::now(),
-                )
+                let client = Arc::clone(&client);
+                // All of it in the task of its stream: what fails there is no other stream's.
+                async move {
+                    let request = request.map(|body| ClientBody::Http2(Http2Body::new(body)));
+                    exchange::serve(client, request, Instant::now()).await
+                }
             })
         };
         let mut builder = http2::Builder::new(TokioExecutor::new());

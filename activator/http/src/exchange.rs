@@ -75,7 +75,7 @@ struct Exchange {
 }
 
 /// Answers one request. `began`: when its head was here.
-// No `async fn`: what one is given it keeps until its end.
+// No `async fn`: its future would hold the arguments besides what is made of them.
 pub(crate) fn serve(
     client: Arc<Client>,
     request: Request<ClientBody>,
@@ -136,8 +136,8 @@ impl Exchange {
                 let body = Replay::new(body, Arc::clone(&record.progress), socket);
                 let (head, trace) = Head::new(parts, host, &client.caller, client.sampling());
                 record.describe(line, &asker.request_id, trace);
-                let timeout = asker.grpc.then(|| headers::grpc_timeout(head.headers())).flatten();
-                let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+                let deadline = headers::grpc_timeout(head.headers())
+                    .map(|timeout| tokio::time::Instant::now() + timeout);
                 let (client, limits) = (Arc::clone(client), None);
                 let exchange = Self { client, destination, head, body, record, asker, deadline, limits };
                 Ok(Box::write(Box::new_uninit(), exchange))
@@ -290,8 +290,8 @@ impl Exchange {
     }
 
     /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.
+    // No `async fn`, see `serve`.
     fn attempt(&mut self, slot: Slot) -> impl Future<Output = Result<Answered, Failure>> + Send {
-        self.record.dispatched(&slot);
         let worker = Arc::clone(&self.client.worker);
         let protocol = slot.protocol();
         let mut want = if self.head.upgrade(protocol).is_some() {
@@ -306,6 +306,9 @@ impl Exchange {
         let until = self.limits.map(|limits| limits.unattended());
         let mut lease = Lease::new(slot, pool, until);
         async move {
+            if let Some(slot) = lease.slot() {
+                self.record.dispatched(slot);
+            }
             loop {
                 let Some(body) = self.body.attempt() else { return Err(self.no_head(lease)) };
                 self.record.wait(StepKind::Connect);

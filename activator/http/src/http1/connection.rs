@@ -35,6 +35,7 @@ pub(crate) struct Connection {
 
 /// Where the request is written.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is that of nearly every request")]
 enum Uploading {
     /// By whoever waits for the response.
     Here(Upload),

@@ -18,26 +18,26 @@ pub(super) struct Head {
     pub(super) status: StatusCode,
     pub(super) version: Version,
     pub(super) headers: HeaderMap,
-    named: Named,
+    counts: Counts,
 }
 
-/// How many fields a head has that say where its message ends, and its connection. What it has not is not searched for.
+/// How many there were of the fields that a codec acts on, when the head was parsed. What is not there is not searched for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Named {
-    pub(super) lengths: usize,
-    pub(super) codings: usize,
-    pub(super) connections: usize,
-    pub(super) trailers: usize,
-    pub(super) expectations: usize,
+pub(super) struct Counts {
+    pub(super) content_length: usize,
+    pub(super) transfer_encoding: usize,
+    pub(super) connection: usize,
+    pub(super) te: usize,
+    pub(super) expect: usize,
 }
 
-impl Named {
+impl Counts {
     fn note(&mut self, name: &HeaderName) {
-        self.lengths += usize::from(*name == CONTENT_LENGTH);
-        self.codings += usize::from(*name == TRANSFER_ENCODING);
-        self.connections += usize::from(*name == CONNECTION);
-        self.trailers += usize::from(*name == TE);
-        self.expectations += usize::from(*name == EXPECT);
+        self.content_length += usize::from(*name == CONTENT_LENGTH);
+        self.transfer_encoding += usize::from(*name == TRANSFER_ENCODING);
+        self.connection += usize::from(*name == CONNECTION);
+        self.te += usize::from(*name == TE);
+        self.expect += usize::from(*name == EXPECT);
     }
 }
 
@@ -92,12 +92,12 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
         Err(_) => return Err("the head is malformed"),
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let (headers, named) = header_map(bytes, response.headers)?;
+    let (headers, counts) = header_map(bytes, response.headers)?;
     Ok(Head {
         status: status.ok_or("the status code is out of range")?,
         version: if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
         headers,
-        named,
+        counts,
     })
 }
 
@@ -117,18 +117,18 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
 }
 
 /// The values share the bytes that were read.
-pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Named), &'static str> {
-    let mut named = Named::default();
+pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Counts), &'static str> {
+    let mut counts = Counts::default();
     // Room for what a proxy adds.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields {
         let name =
             HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| "a field's name is malformed")?;
         let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value));
-        named.note(&name);
+        counts.note(&name);
         headers.append(name, value.map_err(|_| "a field's value is malformed")?);
     }
-    Ok((headers, named))
+    Ok((headers, counts))
 }
 
 impl Head {
@@ -139,8 +139,8 @@ impl Head {
 
     /// How long the body is. `to_head`: the request's method was HEAD. Fields that only say it wrongly are removed.
     pub(super) fn length(&mut self, to_head: bool) -> Result<Length, &'static str> {
-        let coded = self.named.codings > 0;
-        let length = content_length(&self.headers, self.named)?;
+        let coded = self.counts.transfer_encoding > 0;
+        let length = content_length(&self.headers, self.counts)?;
         if coded && self.version == Version::HTTP_10 {
             return Err("HTTP/1.0 has no transfer codings");
         }
@@ -157,19 +157,19 @@ impl Head {
                 Err("its transfer coding is unknown")
             };
         }
-        single_length(&mut self.headers, self.named);
+        single_length(&mut self.headers, self.counts);
         Ok(length.map_or(Length::UntilClose, Length::Known))
     }
 
     /// The pod takes another request on this connection.
     pub(super) fn keeps_alive(&self) -> bool {
-        keeps_alive(&self.headers, self.version, self.named)
+        keeps_alive(&self.headers, self.version, self.counts)
     }
 }
 
 /// What the sender of a head wants of the connection (RFC 9112 9.3).
-pub(super) fn keeps_alive(headers: &HeaderMap, version: Version, named: Named) -> bool {
-    if named.connections == 0 {
+pub(super) fn keeps_alive(headers: &HeaderMap, version: Version, counts: Counts) -> bool {
+    if counts.connection == 0 {
         return version != Version::HTTP_10;
     }
     let says = |option: &str| {
@@ -183,8 +183,8 @@ pub(super) fn keeps_alive(headers: &HeaderMap, version: Version, named: Named) -
 }
 
 /// Several lengths that agree: one is enough.
-pub(super) fn single_length(headers: &mut HeaderMap, named: Named) {
-    if named.lengths > 1
+pub(super) fn single_length(headers: &mut HeaderMap, counts: Counts) {
+    if counts.content_length > 1
         && let Some(first) = headers.remove(CONTENT_LENGTH)
     {
         headers.insert(CONTENT_LENGTH, first);
@@ -192,9 +192,9 @@ pub(super) fn single_length(headers: &mut HeaderMap, named: Named) {
 }
 
 /// The one length that all `Content-Length` fields name.
-pub(super) fn content_length(headers: &HeaderMap, named: Named) -> Result<Option<u64>, &'static str> {
+pub(super) fn content_length(headers: &HeaderMap, counts: Counts) -> Result<Option<u64>, &'static str> {
     let mut length = None;
-    if named.lengths == 0 {
+    if counts.content_length == 0 {
         return Ok(length);
     }
     for value in headers.get_all(CONTENT_LENGTH) {

@@ -13,15 +13,17 @@ use crate::socket::Socket;
 const CHUNK_END: &[u8] = b"\r\n";
 const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// A piece of at most so many bytes is copied behind what waits: one buffer is written for less than two.
-const SMALL: usize = 1024;
-/// With so much to write no more of the body is asked for.
-const ENOUGH: usize = 4 * 1024;
+const SMALL_BYTES: usize = 1024;
+/// With so much to write behind the head no more of the body is asked for.
+const ENOUGH_BYTES: usize = 4 * 1024;
 
 /// What is to be written, and where more comes from.
-pub(super) struct Outgoing<B> {
-    /// The head, or what is around a chunk; kept between messages.
+pub(super) struct Outgoing<B: Body> {
+    /// The head, what is around chunks, and small pieces; kept between messages.
     framing: Vec<u8>,
     framing_written: usize,
+    /// Bytes at the beginning of the framing that are the head.
+    head: usize,
     /// Bytes at the end of the framing that come behind the data.
     behind: usize,
     data: Bytes,
@@ -29,6 +31,8 @@ pub(super) struct Outgoing<B> {
     delimited: Delimited,
     /// Bytes that the head promises and the body has not brought.
     promised: u64,
+    /// Why there is no more of the body. What came before is written first.
+    broken: Option<Box<OutgoingError<B::Error>>>,
     failed: bool,
 }
 
@@ -56,16 +60,18 @@ pub(super) enum OutgoingError<E> {
     Io(io::Error),
 }
 
-impl<B> Default for Outgoing<B> {
+impl<B: Body> Default for Outgoing<B> {
     fn default() -> Self {
         Self {
             framing: Vec::new(),
             framing_written: 0,
+            head: 0,
             behind: 0,
             data: Bytes::new(),
             body: None,
             delimited: Delimited::Length(0),
             promised: 0,
+            broken: None,
             failed: false,
         }
     }
@@ -77,6 +83,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.framing.clear();
         self.framing_written = 0;
         self.delimited = write_head(&mut self.framing, &body);
+        self.head = self.framing.len();
         self.promised = if let Delimited::Length(length) = self.delimited { length } else { 0 };
         let more = self.chunked() || self.promised > 0 || !body.is_end_stream();
         self.body = more.then_some(body);
@@ -87,6 +94,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         if self.nothing_waits() {
             self.framing = Vec::new();
             self.framing_written = 0;
+            self.head = 0;
         }
     }
 
@@ -102,7 +110,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
 
     /// All of the message is with the kernel.
     pub(super) fn ended(&self) -> bool {
-        self.body.is_none() && self.nothing_waits()
+        self.body.is_none() && self.broken.is_none() && self.nothing_waits()
     }
 
     /// The socket took no more.
@@ -117,6 +125,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     fn fail(&mut self) {
         self.failed = true;
         self.body = None;
+        self.broken = None;
         self.framing_written = self.framing.len();
         self.data = Bytes::new();
     }
@@ -130,10 +139,17 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     ) -> Poll<Result<(), OutgoingError<B::Error>>> {
         loop {
             if let Err(error) = ready!(self.poll_next(context)) {
-                self.fail();
-                return Poll::Ready(Err(error));
+                self.body = None;
+                self.broken = Some(Box::new(error));
             }
-            let Some(slices) = self.unwritten() else { return Poll::Ready(Ok(())) };
+            // Without a whole head nobody has a use for what follows it.
+            let unknown = self.broken.is_some() && self.framing_written < self.head;
+            let slices = self.unwritten().filter(|_| !unknown);
+            let Some(slices) = slices else {
+                let Some(error) = self.broken.take() else { return Poll::Ready(Ok(())) };
+                self.fail();
+                return Poll::Ready(Err(*error));
+            };
             match ready!(send(context, &slices)) {
                 Ok(count) => self.written(count),
                 Err(error) => {
@@ -145,15 +161,12 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
     }
 
     /// Ready when something is to be written, or nothing will be any more. What is there of the body goes with the head.
+    /// An error is told when there is one, and what came before may be written yet.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Result<(), OutgoingError<B::Error>>> {
-        while self.data.is_empty() && self.framing.len() - self.framing_written < ENOUGH {
+        while self.data.is_empty() && self.waits_behind_head() < ENOUGH_BYTES {
             let Some(body) = &mut self.body else { break };
             let polled =
                 if body.is_end_stream() { Poll::Ready(None) } else { Pin::new(body).poll_frame(context) };
-            if self.nothing_waits() {
-                self.framing.clear();
-                self.framing_written = 0;
-            }
             match polled {
                 Poll::Ready(Some(Ok(frame))) => self.frame(frame)?,
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(OutgoingError::Body(error))),
@@ -183,6 +196,24 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         let of_data = (count - of_before).min(self.data.len());
         self.data.advance(of_data);
         self.framing_written += count - of_before - of_data;
+        if self.data.is_empty() {
+            // An empty piece would keep the buffer that it was read to.
+            self.data = Bytes::new();
+            self.forget_written();
+        }
+    }
+
+    /// Makes room, where that moves little.
+    fn forget_written(&mut self) {
+        if self.framing_written == self.framing.len() || self.framing_written >= ENOUGH_BYTES {
+            self.framing.drain(..self.framing_written);
+            self.head = self.head.saturating_sub(self.framing_written);
+            self.framing_written = 0;
+        }
+    }
+
+    fn waits_behind_head(&self) -> usize {
+        self.framing.len().saturating_sub(self.framing_written.max(self.head))
     }
 
     fn nothing_waits(&self) -> bool {
@@ -203,7 +234,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                     // Writing to memory cannot fail.
                     let _ = write!(self.framing, "{:x}\r\n", data.len());
                 }
-                if data.len() <= SMALL {
+                if data.len() <= SMALL_BYTES {
                     self.framing.extend_from_slice(&data);
                 } else {
                     self.data = data;
@@ -308,7 +339,7 @@ impl<'a> std::ops::Deref for Slices<'a> {
     }
 }
 
-impl<B> std::fmt::Debug for Outgoing<B> {
+impl<B: Body> std::fmt::Debug for Outgoing<B> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("Outgoing").field("failed", &self.failed).finish_non_exhaustive()
     }

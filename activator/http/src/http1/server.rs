@@ -142,7 +142,7 @@ async fn refuse(client: &Client, downstream: &Mutex<Downstream>, unparsable: &Un
 }
 
 /// One request, from its head to the last byte of its response, and of its body.
-// No `async fn`, as what follows: what one is given it keeps until its end, beside what it makes of it.
+// No `async fn`, see `exchange::serve`.
 fn exchange(
     client: &Arc<Client>,
     downstream: &Arc<Mutex<Downstream>>,
@@ -178,6 +178,7 @@ fn exchange(
 }
 
 /// Sends a response, then waits for the end of the request if somebody still reads it.
+// No `async fn`, see `exchange::serve`.
 fn respond(
     client: &Client,
     downstream: &Mutex<Downstream>,

@@ -1,10 +1,13 @@
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::Waker;
 
 use bytes::BytesMut;
 use futures::{Stream, StreamExt as _, stream};
 use http_body_util::{Full, StreamBody};
+use proptest::{collection::vec, option};
 use rstest::rstest;
 
 use super::*;
@@ -133,14 +136,129 @@ async fn small_pieces_go_with_the_head_as_one(#[case] delimited: Delimited) {
 }
 
 #[tokio::test]
-async fn of_a_body_no_more_is_taken_than_the_socket_takes() {
+async fn of_a_body_that_the_socket_does_not_take_little_is_taken() {
     let mut outgoing = Outgoing::default();
-    let (body, taken) = pieces(SMALL, 100);
+    let (body, taken) = pieces(SMALL_BYTES, 100);
     outgoing.begin(|_, _| Delimited::Chunks, body);
     for _ in 0..20 {
         let sent = poll_fn(|context| Poll::Ready(outgoing.poll(context, |_, _| Poll::Pending).map_err(drop)));
         assert!(sent.await.is_pending());
     }
     let taken = taken.load(Relaxed);
-    assert!(taken <= ENOUGH / SMALL, "{taken} pieces");
+    assert!(taken <= ENOUGH_BYTES / SMALL_BYTES, "{taken} pieces");
+}
+
+/// A body that brings one of these each time it is asked; `None`: nothing yet.
+struct Script {
+    steps: VecDeque<Option<Result<Vec<u8>, ()>>>,
+    /// It knows when it is over.
+    foresees: bool,
+}
+
+impl Body for Script {
+    type Data = Bytes;
+    type Error = ();
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
+        match self.get_mut().steps.pop_front() {
+            Some(Some(step)) => Poll::Ready(Some(step.map(|piece| Frame::data(piece.into())))),
+            Some(None) => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.foresees && self.steps.is_empty()
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn however_the_socket_takes_it_the_message_is_the_same(
+        chunked: bool,
+        breaks_off: bool,
+        foresees: bool,
+        head in 1_usize..6_000,
+        pieces in vec(option::weighted(0.7, 0_usize..2_500), 0..30),
+        takes in vec(0_usize..3_000, 1..20),
+    ) {
+        let mut expected = vec![b'h'; head];
+        let mut steps = VecDeque::new();
+        for (piece, letter) in pieces.iter().zip((b'a'..=b'z').cycle()) {
+            let piece = piece.map(|size| vec![letter; size]);
+            if let Some(piece) = piece.as_ref().filter(|piece| !piece.is_empty()) {
+                if chunked {
+                    expected.extend(format!("{:x}\r\n", piece.len()).into_bytes());
+                }
+                expected.extend(piece);
+                if chunked {
+                    expected.extend(b"\r\n");
+                }
+            }
+            steps.push_back(piece.map(Ok));
+        }
+        if breaks_off {
+            steps.push_back(Some(Err(())));
+        } else if chunked {
+            expected.extend(b"0\r\n\r\n");
+        }
+        let mut outgoing = Outgoing::default();
+        let write_head = |buffer: &mut Vec<u8>, _: &Script| {
+            buffer.resize(head, b'h');
+            if chunked { Delimited::Chunks } else { Delimited::Close }
+        };
+        outgoing.begin(write_head, Script { steps, foresees });
+
+        let mut context = Context::from_waker(Waker::noop());
+        let mut takes = takes.into_iter().chain([1_000]).cycle();
+        let mut written = Vec::new();
+        let mut most = 0;
+        let sent = loop {
+            let polled = outgoing.poll(&mut context, |_, slices| {
+                let mut left = takes.next().unwrap();
+                let before = written.len();
+                for slice in slices {
+                    let part = &slice[..slice.len().min(left)];
+                    written.extend_from_slice(part);
+                    left -= part.len();
+                }
+                if written.len() == before { Poll::Pending } else { Poll::Ready(Ok(written.len() - before)) }
+            });
+            most = most.max(outgoing.capacity());
+            if let Poll::Ready(sent) = polled {
+                break sent;
+            }
+        };
+        assert_eq!(sent.is_err(), breaks_off, "{sent:?}");
+        if breaks_off && written.len() < head {
+            assert!(expected.starts_with(&written));
+        } else {
+            assert!(written == expected, "{} bytes of {}", written.len(), expected.len());
+        }
+        assert!(most < 2 * (head + 2 * ENOUGH_BYTES), "{most} bytes of buffer");
+    }
+}
+
+#[test]
+fn a_buffer_that_is_never_empty_does_not_grow() {
+    let mut outgoing = Outgoing::default();
+    outgoing.begin(|_, _| Delimited::Chunks, pieces(SMALL_BYTES, 1_000).0);
+    let mut most = 0;
+    let mut context = Context::from_waker(Waker::noop());
+    let mut take = false;
+    loop {
+        let polled = outgoing.poll(&mut context, |_, slices| {
+            take = !take;
+            let waits: usize = slices.iter().map(|slice| slice.len()).sum();
+            if take { Poll::Ready(Ok(waits.min(SMALL_BYTES))) } else { Poll::Pending }
+        });
+        if polled.is_ready() {
+            break;
+        }
+        most = most.max(outgoing.capacity());
+    }
+    assert!(most < 4 * ENOUGH_BYTES, "{most} bytes of buffer");
 }

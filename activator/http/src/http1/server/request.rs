@@ -11,7 +11,7 @@ use httparse::{ParserConfig, Status};
 
 use crate::config::{HEAD_BYTES, HEAD_FIELDS};
 use crate::headers::lists;
-use crate::http1::head::{self, Length, Named, fields_end};
+use crate::http1::head::{self, Counts, Length, fields_end};
 use crate::observe::Line;
 pub(super) use error::RequestError;
 use error::is_token;
@@ -100,15 +100,15 @@ fn parse(bytes: &Bytes) -> Result<Head, RequestError> {
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| RequestError::Target)?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let (mut headers, named) =
+    let (mut headers, counts) =
         head::header_map(bytes, parsed.headers).map_err(|_| RequestError::Malformed)?;
-    let keeps_alive = head::keeps_alive(&headers, version, named);
-    let (length, clear) = length(&mut headers, version, named)?;
-    let expects = named.expectations > 0
+    let keeps_alive = head::keeps_alive(&headers, version, counts);
+    let (length, clear) = length(&mut headers, version, counts)?;
+    let expects = counts.expect > 0
         && version == Version::HTTP_11
         && length != Length::Known(0)
         && headers.get(EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"));
-    let takes_trailers = named.trailers > 0 && lists(&headers, &TE, "trailers");
+    let takes_trailers = counts.te > 0 && lists(&headers, &TE, "trailers");
     let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -120,8 +120,8 @@ fn parse(bytes: &Bytes) -> Result<Head, RequestError> {
 
 /// How long the body is (RFC 9112 6.3), and whether nothing else was said of that. What says it wrongly, or a second time, is
 /// removed.
-fn length(headers: &mut HeaderMap, version: Version, named: Named) -> Result<(Length, bool), RequestError> {
-    if named.codings > 0 {
+fn length(headers: &mut HeaderMap, version: Version, counts: Counts) -> Result<(Length, bool), RequestError> {
+    if counts.transfer_encoding > 0 {
         if version == Version::HTTP_10 {
             return Err(RequestError::CodingInHttp10);
         }
@@ -131,14 +131,14 @@ fn length(headers: &mut HeaderMap, version: Version, named: Named) -> Result<(Le
         let clear = headers.remove(CONTENT_LENGTH).is_none();
         return Ok((Length::Chunked, clear));
     }
-    let Some(length) = head::content_length(headers, named).map_err(RequestError::Length)? else {
+    let Some(length) = head::content_length(headers, counts).map_err(RequestError::Length)? else {
         return Ok((Length::Known(0), true));
     };
     // Whoever counts with a sign would be lost.
     if i64::try_from(length).is_err() {
         return Err(RequestError::Length("Content-Length is too large"));
     }
-    head::single_length(headers, named);
+    head::single_length(headers, counts);
     Ok((Length::Known(length), true))
 }
 
