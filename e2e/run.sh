@@ -35,7 +35,8 @@ fi
 # Helm is there now, if only among the cluster's programs.
 CATNAP_REQUIRE_HELM=1 group xtask --test chart
 # They wait more than they compute.
-group catnap-e2e --test parallel -- --test-threads 4
+cores=$(nproc)
+group catnap-e2e --test parallel -- --test-threads "${RUST_TEST_THREADS:-$((cores > 4 ? cores : 4))}"
 group catnap-e2e --test faults -- --test-threads 1
 
 if [ -s "$target/e2e/skipped.txt" ]; then

@@ -90,7 +90,8 @@ where
     frame(name, needs, Some(&[]), test).await;
 }
 
-/// As [`run`] alone on the launcher's cluster, with Catnap installed with these values (`name=value`) of the chart.
+/// As [`run`] alone on the launcher's cluster, with Catnap installed with these values (`name=value`) of the chart. They stay until a
+/// test wants others.
 ///
 /// # Panics
 /// As [`run`].
@@ -132,6 +133,9 @@ where
     let prepared = async {
         if let Some(values) = values {
             environment.install(values).await?;
+            if needs == Needs::Launcher {
+                environment.installation().ready().await?;
+            }
         }
         Context::new(name, environment).await
     };
@@ -151,7 +155,8 @@ where
     if failed {
         record::write(name, environment, &[&context.namespace, SYSTEM_NAMESPACE]).await;
         if needs == Needs::Launcher {
-            environment.restore().await;
+            // Whatever it left, the next one gets what it wants.
+            environment.installation().forget().await;
         }
     }
     context.clean_up().await;
