@@ -252,7 +252,12 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
         ready!(sent)?;
         flushed.map_err(OutgoingError::Io)
     });
-    sent.await?;
+    let sent = sent.await;
+    if let Err(OutgoingError::Body(_) | OutgoingError::Length) = sent {
+        // Of a body that broke off all that came arrives, under TLS too.
+        let _ = poll_fn(|context| Pin::new(&mut downstream.lock().transport).poll_flush(context)).await;
+    }
+    sent?;
     // It is whole: a reset would take back what the client has not read yet.
     socket.delimit_by_close(false);
     Ok(())
