@@ -143,6 +143,9 @@ where
         Ok(context) => context,
         Err(error) => {
             record::write(name, environment, &[SYSTEM_NAMESPACE]).await;
+            if needs == Needs::Launcher {
+                abandon(environment).await;
+            }
             panic!("preparing {name}: {error:#}");
         }
     };
@@ -155,8 +158,7 @@ where
     if failed {
         record::write(name, environment, &[&context.namespace, SYSTEM_NAMESPACE]).await;
         if needs == Needs::Launcher {
-            // Whatever it left, the next one gets what it wants.
-            environment.installation().forget().await;
+            abandon(environment).await;
         }
     }
     context.clean_up().await;
@@ -165,6 +167,12 @@ where
         Ok(Ok(Err(error))) => panic!("{name}: {error:?}"),
         Ok(Err(_)) => panic!("{name}: not done after {TIMEOUT:?}"),
         Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+async fn abandon(environment: &Environment) {
+    if let Err(error) = environment.installation().abandon().await {
+        note(&format!("the next test may find what this one left: {error:#}"));
     }
 }
 
