@@ -139,8 +139,7 @@ impl Exchange {
                 let deadline = headers::grpc_timeout(head.headers())
                     .map(|timeout| tokio::time::Instant::now() + timeout);
                 let (client, limits) = (Arc::clone(client), None);
-                let exchange = Self { client, destination, head, body, record, asker, deadline, limits };
-                Ok(Box::write(Box::new_uninit(), exchange))
+                Ok(Box::new(Self { client, destination, head, body, record, asker, deadline, limits }))
             }
             Err(refusal) => {
                 // Where its next request begins is not certain, or what comes next is no request.

@@ -24,20 +24,20 @@ pub(super) struct Head {
 /// How many there were of the fields that a codec acts on, when the head was parsed. What is not there is not searched for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counts {
-    pub(super) content_length: usize,
-    pub(super) transfer_encoding: usize,
-    pub(super) connection: usize,
-    pub(super) te: usize,
-    pub(super) expect: usize,
+    pub(super) content_length: u16,
+    pub(super) transfer_encoding: u16,
+    pub(super) connection: u16,
+    pub(super) te: u16,
+    pub(super) expect: u16,
 }
 
 impl Counts {
     fn note(&mut self, name: &HeaderName) {
-        self.content_length += usize::from(*name == CONTENT_LENGTH);
-        self.transfer_encoding += usize::from(*name == TRANSFER_ENCODING);
-        self.connection += usize::from(*name == CONNECTION);
-        self.te += usize::from(*name == TE);
-        self.expect += usize::from(*name == EXPECT);
+        self.content_length += u16::from(*name == CONTENT_LENGTH);
+        self.transfer_encoding += u16::from(*name == TRANSFER_ENCODING);
+        self.connection += u16::from(*name == CONNECTION);
+        self.te += u16::from(*name == TE);
+        self.expect += u16::from(*name == EXPECT);
     }
 }
 
@@ -92,11 +92,11 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
         Err(_) => return Err("the head is malformed"),
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let (headers, counts) = header_map(bytes, response.headers)?;
+    let mut counts = Counts::default();
     Ok(Head {
         status: status.ok_or("the status code is out of range")?,
         version: if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
-        headers,
+        headers: header_map(bytes, response.headers, &mut counts)?,
         counts,
     })
 }
@@ -110,15 +110,18 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
     let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
     match httparse::parse_headers(bytes, &mut fields) {
         Ok(Status::Complete((length, fields))) if length == bytes.len() => {
-            header_map(bytes, fields).map(|(headers, _)| headers)
+            header_map(bytes, fields, &mut Counts::default())
         }
         Ok(_) | Err(_) => Err("a trailer is no field, or there are more than 256"),
     }
 }
 
-/// The values share the bytes that were read.
-pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Counts), &'static str> {
-    let mut counts = Counts::default();
+/// The values share the bytes that were read. What there is of some is counted.
+pub(super) fn header_map(
+    bytes: &Bytes,
+    fields: &[Header<'_>],
+    counts: &mut Counts,
+) -> Result<HeaderMap, &'static str> {
     // Room for what a proxy adds.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields {
@@ -128,7 +131,7 @@ pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(Header
         counts.note(&name);
         headers.append(name, value.map_err(|_| "a field's value is malformed")?);
     }
-    Ok((headers, counts))
+    Ok(headers)
 }
 
 impl Head {
