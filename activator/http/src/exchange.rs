@@ -1,6 +1,7 @@
 //! One request from its head to its response: admitted, perhaps held, sent to a pod, perhaps sent again.
 
 use std::future::pending;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -185,11 +186,14 @@ impl Exchange {
             };
             self.limit(function, &slot);
             let progress = Arc::clone(&self.record.progress);
-            let attempted = tokio::select! {
-                biased;
-                // The sweep does not look again at what it ended: a head that comes now comes too late.
-                expiry = progress.expired() => Err(Failure::TimedOut(expiry)),
-                attempted = self.attempt(slot) => attempted,
+            let attempted = {
+                let mut attempt = pin!(self.attempt(slot));
+                tokio::select! {
+                    biased;
+                    // The sweep does not look again at what it ended: a head that comes now comes too late.
+                    expiry = progress.expired() => Err(Failure::TimedOut(expiry)),
+                    attempted = &mut attempt => attempted,
+                }
             };
             admission = match attempted {
                 Ok(answered) => return Ok(answered),

@@ -11,7 +11,7 @@ mod request;
 mod response;
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Instant;
@@ -159,20 +159,22 @@ fn exchange(
     let (body, here) = Downstream::begin(downstream, length, expects_continue);
     let request = request.map(|()| ClientBody::Http1(body));
     async move {
-        let served = async move {
-            match exchange::serve(Arc::clone(client), request, began).await {
-                Ok(response) => respond(client, downstream, response, asked).await,
+        // Futures are awaited where they were made: `await` and `select!` would move what all of their states need.
+        let mut served = pin!(async move {
+            let response = pin!(exchange::serve(Arc::clone(client), request, began)).await;
+            match response {
+                Ok(response) => pin!(respond(client, downstream, response, asked)).await,
                 Err(exchange::ClientLeft) => After::ClientLeft,
             }
-        };
-        let left = async move {
+        });
+        let mut left = pin!(async move {
             // Nobody reads what is here already from the socket.
             if here { client.socket.hang_up_unread().await } else { client.socket.hang_up().await }
-        };
+        });
         tokio::select! {
             biased;
-            after = served => after,
-            () = left => After::ClientLeft,
+            after = &mut served => after,
+            () = &mut left => After::ClientLeft,
         }
     }
 }
