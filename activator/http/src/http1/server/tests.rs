@@ -6,16 +6,18 @@ use std::task::Context;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
-use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use futures::{FutureExt, stream};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, Full, StreamBody};
 use parking_lot::Mutex;
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::client::TlsStream;
 
 use super::downstream::Downstream;
-use super::{Http1RequestBodyError, send};
+use super::{Http1RequestBodyError, OutgoingError, send};
 use crate::http1::chunked::Decoded;
 use crate::http1::coding::Coding;
 use crate::http1::head::Length;
@@ -32,6 +34,15 @@ async fn pair() -> (TcpStream, Arc<Socket>) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (stream, peer) = listener.accept().await.unwrap();
     (client, Arc::new(Socket::new(stream, peer).unwrap()))
+}
+
+/// Both ends once they shook hands.
+async fn under_tls(client: TcpStream, socket: &Arc<Socket>) -> (TlsStream<TcpStream>, Transport) {
+    let (server, connector, name) = tls::tests::pair();
+    let acceptor = TlsAcceptor::from(server);
+    let (client, stream) =
+        tokio::join!(connector.connect(name, client), acceptor.accept(Io::upstream(Arc::clone(socket))));
+    (client.unwrap(), Transport::Tls(Box::new(stream.unwrap())))
 }
 
 /// A request whose client waits for 100 (Continue) and reads nothing; a part of its body came all the same.
@@ -112,15 +123,10 @@ async fn what_follows_a_large_body_does_not_keep_its_buffer() {
 #[tokio::test]
 async fn a_body_under_tls_does_not_wait_for_what_was_said_before_its_response() {
     let (client, socket) = pair().await;
-    let (server, connector, name) = tls::tests::pair();
-    let acceptor = TlsAcceptor::from(server);
-    let (client, stream) =
-        tokio::join!(connector.connect(name, client), acceptor.accept(Io::upstream(Arc::clone(&socket))));
-    let (mut client, stream) = (client.unwrap(), stream.unwrap());
+    let (mut client, transport) = under_tls(client, &socket).await;
     // The client reads nothing.
     socket.stream.writable().await.unwrap();
     while socket.stream.try_write(&[0; 4_096]).is_ok() {}
-    let transport = Transport::Tls(Box::new(stream));
     let downstream = Arc::new(Mutex::new(Downstream::new(transport, BytesMut::new())));
     let (mut body, _) = Downstream::begin(&downstream, Length::Known(5), true);
     let reading = tokio::spawn(async move { body.frame().await });
@@ -179,4 +185,30 @@ async fn a_response_that_is_sent_is_not_taken_back() {
     let mut response = String::new();
     tokio::time::timeout(SOON, client.read_to_string(&mut response)).await.unwrap().unwrap();
     assert_eq!(response, "hello");
+}
+
+#[tokio::test]
+async fn what_came_before_a_body_broke_off_leaves_tls() {
+    /// More than the kernel takes, less than TLS does.
+    const CAME: usize = 60_000;
+    let (client, socket) = pair().await;
+    SockRef::from(&client).set_recv_buffer_size(4_096).unwrap();
+    SockRef::from(&socket.stream).set_send_buffer_size(4_096).unwrap();
+    let (mut client, transport) = under_tls(client, &socket).await;
+    let downstream = Mutex::new(Downstream::new(transport, BytesMut::new()));
+    let mut outgoing = Outgoing::default();
+    let pieces = [Ok(Frame::data(Bytes::from(vec![b'x'; CAME]))), Err("broken off")];
+    outgoing.begin(|_, _| Delimited::Length(2 * CAME as u64), StreamBody::new(stream::iter(pieces)));
+    let sending = async {
+        let sent = send(&socket, &downstream, &mut outgoing, false).await;
+        socket.finish().unwrap();
+        sent
+    };
+    let mut received = Vec::new();
+    let (sent, _) =
+        tokio::time::timeout(SOON, async { tokio::join!(sending, client.read_to_end(&mut received)) })
+            .await
+            .unwrap();
+    assert!(matches!(sent, Err(OutgoingError::Body("broken off"))), "{sent:?}");
+    assert_eq!(received.len(), CAME);
 }
