@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::config::STREAM_WINDOW;
 use crate::http1::{Http1Body, Http1Error, Http1RequestBody, Http1RequestBodyError};
 use crate::http2_body::{Http2Body, Http2Error};
 use crate::io::{Io, Stream};
@@ -40,6 +41,17 @@ impl ClientBodyError {
     /// The client is there, but what it sent is no body (RFC 9112 7.1): why.
     pub(crate) fn malformed(&self) -> Option<&'static str> {
         if let Self::Http1(Http1RequestBodyError::Malformed(what)) = self { Some(*what) } else { None }
+    }
+}
+
+impl ClientBody {
+    /// True when the rest of it is certainly not here: it never comes once the client left.
+    pub(crate) fn lacks_bytes(&self) -> bool {
+        match self {
+            Self::Http1(body) => body.lacks_bytes(),
+            // More than its stream's window is nowhere on the way.
+            Self::Http2(body) => body.size_hint().lower() > u64::from(STREAM_WINDOW),
+        }
     }
 }
 

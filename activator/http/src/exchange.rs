@@ -326,6 +326,7 @@ impl Exchange {
                 };
                 let answered;
                 if lease.limited() {
+                    lease.watch(self.body.watched());
                     // The exchange goes on without its client, when this is dropped.
                     let progress = Arc::clone(self.body.progress());
                     (answered, lease) = Sent::new(Box::pin(sending), lease, progress).await;

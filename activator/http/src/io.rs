@@ -17,6 +17,9 @@ use crate::socket::Socket;
 /// Beginning of every HTTP/2 connection with prior knowledge (RFC 9113 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// More than TLS has read at any time and not given: a record, and what it decrypted of another (RFC 8446 5.1).
+const TLS_HOLDS: u64 = 64 * 1024;
+
 /// What a client speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -98,6 +101,14 @@ impl Transport {
         match self {
             Self::Plain(io) => io,
             Self::Tls(stream) => stream.get_mut().0,
+        }
+    }
+
+    /// Most bytes that are here and were not read yet.
+    pub(crate) fn unread(&self) -> u64 {
+        match self {
+            Self::Plain(io) => io.socket.unread(),
+            Self::Tls(stream) => stream.get_ref().0.socket.unread() + TLS_HOLDS,
         }
     }
 

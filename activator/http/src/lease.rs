@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use catnap_activator_core::Slot;
 use catnap_wire::message::PodUid;
+use http::Response;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::PodBody;
 use crate::pool::{Pool, Want};
 use crate::progress::Progress;
-use crate::upstream::{ConnectError, Link};
+use crate::request_body::Watched;
+use crate::upstream::{ConnectError, Link, SendError};
 
 /// How long the pod may take to end an exchange whose request broke off, and to take another request after one.
 const SETTLING: Duration = Duration::from_secs(1);
@@ -28,6 +30,8 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     /// The last moment of what goes on without its client.
     until: Option<Instant>,
+    /// The request's body, if there is one and the exchange outlives its client.
+    upload: Option<Watched>,
     /// How long the pod says that it keeps the connection.
     pub(crate) keep_alive: Option<Duration>,
 }
@@ -36,12 +40,13 @@ impl Lease {
     /// `until`: the last moment of what goes on without its client; `None` for as long as the pod likes.
     pub(crate) fn new(slot: Slot, pool: Arc<Pool>, until: Option<Instant>) -> Self {
         pool.used(slot.pod());
-        Self { pod: Arc::clone(slot.pod()), slot: Some(slot), link: None, pool, until, keep_alive: None }
+        let (pod, slot) = (Arc::clone(slot.pod()), Some(slot));
+        Self { pod, slot, link: None, pool, until, upload: None, keep_alive: None }
     }
 
-    /// When the exchange ends at the latest once its client left.
-    pub(crate) fn until(&self) -> Option<Instant> {
-        self.until
+    /// The exchange will outlive its client. `upload`: the request's body, if there is one.
+    pub(crate) fn watch(&mut self, upload: Option<Watched>) {
+        self.upload = upload;
     }
 
     pub(crate) fn slot(&self) -> Option<&Slot> {
@@ -118,18 +123,56 @@ impl Lease {
         }
     }
 
+    /// Nobody waits for what was sent any more: with a limit the response is awaited and dropped all the same.
+    pub(crate) fn go_on<S>(self, sending: S, request: Arc<Progress>)
+    where
+        S: Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static,
+    {
+        if self.is_half_sent(&request) {
+            drop(sending);
+            return self.break_off(request);
+        }
+        let until = self.until;
+        let going_on = async move {
+            match sending.await {
+                Ok(response) => self.read_out(response.into_body(), request).await,
+                Err(_) => self.settle(&request).await,
+            }
+        };
+        spawn(async move {
+            before(until, going_on).await;
+        });
+    }
+
     /// The client left: with a limit the rest of the response is read and dropped first.
     pub(crate) fn leave(self, response: PodBody, request: Arc<Progress>) {
-        if self.limited() {
-            let until = self.until;
-            spawn(async move {
-                before(until, self.read_out(response, request)).await;
-            });
+        if !self.limited() {
+            return;
         }
+        if self.is_half_sent(&request) {
+            drop(response);
+            return self.break_off(request);
+        }
+        let until = self.until;
+        spawn(async move {
+            before(until, self.read_out(response, request)).await;
+        });
+    }
+
+    /// True when the client left before the end of its upload. A pod that does not read would have us find that out never: it
+    /// comes behind what waits for the pod.
+    fn is_half_sent(&self, request: &Progress) -> bool {
+        // After a time limit the client may still be there.
+        let left = request.expiry().is_none();
+        let half_sent = left && self.upload.as_ref().is_some_and(Watched::lacks_bytes);
+        if half_sent {
+            request.break_request(None);
+        }
+        half_sent
     }
 
     /// Reads the response to its end for nobody.
-    pub(crate) async fn read_out(self, mut response: PodBody, request: Arc<Progress>) {
+    async fn read_out(self, mut response: PodBody, request: Arc<Progress>) {
         loop {
             match response.frame().await {
                 Some(Ok(_)) => {}
@@ -141,7 +184,7 @@ impl Lease {
 
     /// The exchange broke off: the client its upload, or the pod what it began. A pod with a limit gets the end of the
     /// connection and a moment to end its own side, which it may have done already. A stream is over when it was reset.
-    pub(crate) async fn settle(self, request: &Progress) {
+    async fn settle(self, request: &Progress) {
         match &self.link {
             Some(link) if self.limited() && !link.is_shared() => link.socket.linger(SETTLING).await,
             Some(_) if self.limited() && request.broken() => tokio::time::sleep(SETTLING).await,
@@ -178,7 +221,7 @@ impl Drop for Lease {
 }
 
 /// What becomes of the future before `until`; it is dropped then, with what it holds.
-pub(crate) async fn before<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
+async fn before<T>(until: Option<Instant>, future: impl Future<Output = T>) -> Option<T> {
     match until {
         Some(until) => timeout_at(until, future).await.ok(),
         None => Some(future.await),
@@ -186,7 +229,7 @@ pub(crate) async fn before<T>(until: Option<Instant>, future: impl Future<Output
 }
 
 /// Goes on without the exchange's own task, which ends with its client.
-pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     // There is none only when the worker itself ends, and every connection with it.
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(future);

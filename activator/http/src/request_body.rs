@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -32,6 +32,7 @@ pub(crate) enum RequestBodyError {
 }
 
 /// Where the body comes from, with what was read of it.
+#[derive(Debug)]
 struct Source<B> {
     incoming: B,
     kept: Kept,
@@ -43,7 +44,7 @@ struct Source<B> {
 
 /// What was read of a body. A piece may be one byte of a large buffer and hold all of that: only the first one is shared, and most
 /// bodies have no other; the others are copied.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Kept {
     first: Bytes,
     others: Vec<u8>,
@@ -59,6 +60,10 @@ pub(crate) struct Replay<B = ClientBody> {
     socket: Option<Arc<Socket>>,
 }
 
+/// Somebody's view of a body who does not keep it.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched(Weak<Mutex<Source<ClientBody>>>);
+
 /// One attempt's view of the body.
 pub(crate) struct RequestBody<B = ClientBody> {
     source: Option<Arc<Mutex<Source<B>>>>,
@@ -69,6 +74,20 @@ pub(crate) struct RequestBody<B = ClientBody> {
     ended: bool,
     progress: Arc<Progress>,
     awaited: AwaitedUpload,
+}
+
+impl Replay {
+    /// The body, for whoever goes on without its client. `None`: there is none.
+    pub(crate) fn watched(&self) -> Option<Watched> {
+        self.source.as_ref().map(|source| Watched(Arc::downgrade(source)))
+    }
+}
+
+impl Watched {
+    /// True when the rest of the body is certainly not here: it never comes once the client left.
+    pub(crate) fn lacks_bytes(&self) -> bool {
+        self.0.upgrade().is_some_and(|source| source.lock().incoming.lacks_bytes())
+    }
 }
 
 impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {

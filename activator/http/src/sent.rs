@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use http::Response;
 
 use crate::body::PodBody;
-use crate::lease::{Lease, before, spawn};
+use crate::lease::Lease;
 use crate::progress::Progress;
 use crate::upstream::SendError;
 
@@ -44,17 +44,8 @@ impl<S: Future<Output = Answer> + Send + 'static> Future for Sent<S> {
 
 impl<S: Future<Output = Answer> + Send + 'static> Drop for Sent<S> {
     fn drop(&mut self) {
-        let Some((sending, lease)) = self.under_way.take() else { return };
-        let request = Arc::clone(&self.request);
-        let until = lease.until();
-        let going_on = async move {
-            match sending.await {
-                Ok(response) => lease.read_out(response.into_body(), request).await,
-                Err(_) => lease.settle(&request).await,
-            }
-        };
-        spawn(async move {
-            before(until, going_on).await;
-        });
+        if let Some((sending, lease)) = self.under_way.take() {
+            lease.go_on(sending, Arc::clone(&self.request));
+        }
     }
 }

@@ -313,6 +313,11 @@ impl Socket {
         self.poll_now(PollFlags::IN).contains(PollFlags::IN)
     }
 
+    /// Bytes that wait in the kernel.
+    pub(crate) fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
+    }
+
     fn poll_now(&self, flags: PollFlags) -> PollFlags {
         let mut descriptors = [PollFd::new(&self.stream, flags)];
         match poll(&mut descriptors, Some(&Timespec::default())) {

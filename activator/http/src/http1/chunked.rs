@@ -14,7 +14,7 @@ use super::head::{self, fields_end};
 const LINE_BYTES: usize = 4 * 1024;
 /// Longest trailer section.
 const TRAILER_BYTES: usize = 16 * 1024;
-/// A chunk of less is rather copied than a piece, and later a write, of its own.
+/// A chunk of less is rather copied than a piece of its own, each of which costs whoever passes it on.
 const SMALL_BYTES: usize = 1024;
 
 /// How far the body is.

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Http1Error;
-use super::outgoing::{Delimited, Outgoing, OutgoingError, poll_write};
+use super::outgoing::{Delimited, OnBreak, Outgoing, OutgoingError, poll_write};
 use crate::io::{Io, Stream};
 use crate::request_body::RequestBody;
 use crate::socket::Socket;
@@ -24,6 +24,11 @@ const READ_MOST: usize = 64 * 1024;
 
 /// A request on its way to a pod.
 type Upload = Outgoing<RequestBody>;
+
+/// None yet.
+fn upload() -> Upload {
+    Upload::new(OnBreak::WriteAtOnce)
+}
 
 /// A connection to a pod.
 #[derive(Debug)]
@@ -56,7 +61,7 @@ pub(super) enum Rest {
 impl Connection {
     /// Over a connected socket.
     pub(crate) fn new(socket: Arc<Socket>) -> Self {
-        Self { socket, read: BytesMut::new(), upload: Uploading::Here(Upload::default()) }
+        Self { socket, read: BytesMut::new(), upload: Uploading::Here(upload()) }
     }
 
     /// Begins a request, which is written as it is polled. `write_head` says how long the body is; `None`: it goes in chunks.
@@ -134,7 +139,7 @@ impl Connection {
         if let Uploading::Here(upload) = &mut self.upload
             && !upload.ended()
         {
-            let mut upload = std::mem::take(upload);
+            let mut upload = std::mem::replace(upload, self::upload());
             let socket = Arc::clone(&self.socket);
             let task = tokio::spawn(async move {
                 let result = poll_fn(|context| poll_upload(&mut upload, &socket, context)).await;

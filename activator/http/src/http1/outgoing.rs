@@ -31,8 +31,9 @@ pub(super) struct Outgoing<B: Body> {
     delimited: Delimited,
     /// Bytes that the head promises and the body has not brought.
     promised: u64,
-    /// Why there is no more of the body. What came before is written first.
+    /// Why there is no more of the body.
     broken: Option<Box<OutgoingError<B::Error>>>,
+    on_break: OnBreak,
     failed: bool,
 }
 
@@ -47,6 +48,15 @@ pub(super) enum Delimited {
     Chunks,
     /// By the last chunk, which may have trailers.
     ChunksAndTrailers,
+}
+
+/// What becomes of what came before a body broke off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OnBreak {
+    /// It is written: a client may have a use for it.
+    Write,
+    /// It is written as far as the socket takes it at once: a pod has no use for it, and may not be reading.
+    WriteAtOnce,
 }
 
 /// Why a message was not written to its end.
@@ -72,12 +82,17 @@ impl<B: Body> Default for Outgoing<B> {
             delimited: Delimited::Length(0),
             promised: 0,
             broken: None,
+            on_break: OnBreak::Write,
             failed: false,
         }
     }
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
+    pub(super) fn new(on_break: OnBreak) -> Self {
+        Self { on_break, ..Self::default() }
+    }
+
     /// Begins a message. `write_head` fills the buffer and says how the body ends.
     pub(super) fn begin(&mut self, write_head: impl FnOnce(&mut Vec<u8>, &B) -> Delimited, body: B) {
         self.framing.clear();
@@ -113,7 +128,7 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
         self.body.is_none() && self.broken.is_none() && self.nothing_waits()
     }
 
-    /// The socket took no more.
+    /// It was not written to its end, and will not be.
     pub(super) fn failed(&self) -> bool {
         self.failed
     }
@@ -150,9 +165,16 @@ impl<B: Body<Data = Bytes> + Unpin> Outgoing<B> {
                 self.fail();
                 return Poll::Ready(Err(*error));
             };
-            match ready!(send(context, &slices)) {
-                Ok(count) => self.written(count),
-                Err(error) => {
+            match send(context, &slices) {
+                Poll::Ready(Ok(count)) => self.written(count),
+                Poll::Pending => match self.broken.take_if(|_| self.on_break == OnBreak::WriteAtOnce) {
+                    None => return Poll::Pending,
+                    Some(error) => {
+                        self.fail();
+                        return Poll::Ready(Err(*error));
+                    }
+                },
+                Poll::Ready(Err(error)) => {
                     self.fail();
                     return Poll::Ready(Err(OutgoingError::Io(error)));
                 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Notify;
 
 fn limited(limit: u32) -> Setup {
     Setup { limit, ..Setup::default() }
@@ -132,6 +133,81 @@ async fn a_half_sent_upload_frees_its_slot_when_the_pod_closes() {
     drop(client);
     until("the pod ended it", || pod.seen.open_connections.load(SeqCst) == 0).await;
     until("the slot is free", || bed.state("hello").in_flight == 0).await;
+}
+
+/// A pod that reads a request's head, then nothing until it is told to.
+async fn late_reader(reads: &Arc<Notify>) -> (Pod, Arc<AtomicUsize>) {
+    let (reads, read) = (Arc::clone(reads), Arc::new(AtomicUsize::new(0)));
+    let counted = Arc::clone(&read);
+    let pod = Pod::raw(move |_, mut stream| {
+        let (reads, counted) = (Arc::clone(&reads), Arc::clone(&counted));
+        async move {
+            let mut buffer = vec![0; 64 * 1024];
+            while !buffer[..counted.load(SeqCst)].windows(4).any(|end| end == b"\r\n\r\n") {
+                let read = counted.load(SeqCst);
+                counted.fetch_add(stream.read(&mut buffer[read..=read]).await.unwrap(), SeqCst);
+            }
+            counted.store(0, SeqCst);
+            reads.notified().await;
+            loop {
+                match stream.read(&mut buffer).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(count) => counted.fetch_add(count, SeqCst),
+                };
+            }
+        }
+    })
+    .await;
+    (pod, read)
+}
+
+/// Sends so much of an upload as all buffers on the way take, then leaves. Gives its length.
+async fn upload_to_nobody(bed: &Bed, promised: usize, most: usize) -> usize {
+    let mut client = Raw::connect(bed.address()).await;
+    client
+        .send(format!("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: {promised}\r\n\r\n"))
+        .await;
+    let chunk = vec![1; 64 * 1024];
+    let mut sent = 0;
+    while sent < most {
+        let part = &chunk[..chunk.len().min(most - sent)];
+        let Ok(written) = tokio::time::timeout(Duration::from_secs(2), client.stream.write(part)).await
+        else {
+            // Full buffers do not stop a reset.
+            client.stream.set_zero_linger().unwrap();
+            break;
+        };
+        sent += written.unwrap();
+    }
+    sent
+}
+
+#[tokio::test]
+async fn a_half_sent_upload_frees_the_slot_of_a_pod_that_reads_nothing() {
+    let bed = Bed::start();
+    let (pod, _) = late_reader(&Arc::default()).await;
+    bed.function_with("hello", limited(1), &[pod.address]);
+    upload_to_nobody(&bed, 500_000_000, 500_000_000).await;
+    bed.until_ended(1).await;
+    let free = until("the slot is free", || bed.state("hello").in_flight == 0);
+    tokio::time::timeout(Duration::from_secs(3), free).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_upload_that_is_here_goes_on_without_its_client() {
+    /// More than the pod's own buffer has room for, less than all on the way have.
+    const UPLOAD: usize = 3_000_000;
+    let bed = Bed::start();
+    let reads = Arc::new(Notify::new());
+    let (pod, read) = late_reader(&reads).await;
+    bed.function_with("hello", limited(1), &[pod.address]);
+    assert_eq!(upload_to_nobody(&bed, UPLOAD, UPLOAD).await, UPLOAD);
+    bed.until_ended(1).await;
+    // Longer than a slot is kept whose upload broke off.
+    let kept = until("the slot is free", || bed.state("hello").in_flight == 0);
+    tokio::time::timeout(Duration::from_millis(1_500), kept).await.unwrap_err();
+    reads.notify_one();
+    until("all of it is with the pod", || read.load(SeqCst) == UPLOAD).await;
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::task::{Wake, Waker};
 
 use bytes::BytesMut;
 use futures::{Stream, StreamExt as _, stream};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{Full, StreamBody};
 use proptest::{collection::vec, option};
 use rstest::rstest;
@@ -39,21 +40,37 @@ async fn written(delimited: Delimited, pieces: &[&'static str]) -> (String, bool
 }
 
 #[rstest]
-#[case(0, &[], true)]
-#[case(5, &["he", "", "llo"], true)]
-#[case(5, &[], false)]
-#[case(6, &["he", "llo"], false)]
-#[case(4, &["he", "llo"], false)]
-#[case(0, &["hello"], false)]
+#[case(0, &[], "", true)]
+#[case(5, &["he", "", "llo"], "hello", true)]
+#[case(5, &[], "", false)]
+#[case(6, &["he", "llo"], "hello", false)]
+// Nothing is written behind the end.
+#[case(4, &["he", "llo"], "he", false)]
+#[case(0, &["hello"], "", false)]
 #[tokio::test]
 async fn a_body_is_as_long_as_its_head_says(
     #[case] length: u64,
     #[case] pieces: &[&'static str],
+    #[case] expected: &str,
     #[case] whole: bool,
 ) {
-    let (bytes, ended_well) = written(Delimited::Length(length), pieces).await;
-    assert_eq!(ended_well, whole);
-    assert!(bytes.len() as u64 <= length, "nothing is written behind the end: {bytes}");
+    assert_eq!(written(Delimited::Length(length), pieces).await, (expected.into(), whole));
+}
+
+#[rstest]
+#[case(OnBreak::Write, false)]
+#[case(OnBreak::WriteAtOnce, true)]
+fn a_break_waits_for_who_has_a_use_for_what_came_before(#[case] on_break: OnBreak, #[case] told: bool) {
+    let mut outgoing = Outgoing::new(on_break);
+    let pieces = [Ok(Frame::data(Bytes::from_static(b"hello"))), Err(())];
+    outgoing.begin(|_, _| Delimited::Close, StreamBody::new(stream::iter(pieces)));
+    let mut context = Context::from_waker(Waker::noop());
+    assert_eq!(outgoing.poll(&mut context, |_, _| Poll::Pending).is_ready(), told);
+    if !told {
+        let polled = outgoing.poll(&mut context, |_, _| Poll::Ready(Ok(5)));
+        assert!(matches!(polled, Poll::Ready(Err(OutgoingError::Body(())))), "{polled:?}");
+    }
+    assert!(outgoing.failed());
 }
 
 #[tokio::test]
@@ -151,6 +168,8 @@ async fn of_a_body_that_the_socket_does_not_take_little_is_taken() {
 /// A body that brings one of these each time it is asked; `None`: nothing yet.
 struct Script {
     steps: VecDeque<Option<Result<Vec<u8>, ()>>>,
+    /// It ends with these.
+    trailers: Option<HeaderMap>,
     /// It knows when it is over.
     foresees: bool,
 }
@@ -160,18 +179,19 @@ impl Body for Script {
     type Error = ();
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ()>>> {
-        match self.get_mut().steps.pop_front() {
+        let this = self.get_mut();
+        match this.steps.pop_front() {
             Some(Some(step)) => Poll::Ready(Some(step.map(|piece| Frame::data(piece.into())))),
             Some(None) => {
                 context.waker().wake_by_ref();
                 Poll::Pending
             }
-            None => Poll::Ready(None),
+            None => Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.foresees && self.steps.is_empty()
+        self.foresees && self.steps.is_empty() && self.trailers.is_none()
     }
 }
 
@@ -189,7 +209,10 @@ proptest::proptest! {
         chunked: bool,
         length: bool,
         breaks_off: bool,
+        at_once: bool,
         foresees: bool,
+        trailers: bool,
+        with_trailers: bool,
         head in 1_usize..6_000,
         pieces in vec(option::weighted(0.7, 0_usize..2_500), 0..30),
         takes in vec(0_usize..3_000, 1..20),
@@ -212,11 +235,18 @@ proptest::proptest! {
         if breaks_off {
             steps.push_back(Some(Err(())));
         } else if chunked {
-            expected.extend(b"0\r\n\r\n");
+            expected.extend(b"0\r\n");
+            if trailers && with_trailers {
+                expected.extend(b"x: y\r\n");
+            }
+            expected.extend(b"\r\n");
         }
+        let fields = HeaderMap::from_iter([(HeaderName::from_static("x"), HeaderValue::from_static("y"))]);
+        let trailers = trailers.then_some(fields);
         let write_head = |buffer: &mut Vec<u8>, _: &Script| {
             buffer.resize(head, b'h');
             match (chunked, length) {
+                (true, _) if with_trailers => Delimited::ChunksAndTrailers,
                 (true, _) => Delimited::Chunks,
                 (false, true) => Delimited::Length((expected.len() - head) as u64),
                 (false, false) => Delimited::Close,
@@ -226,10 +256,11 @@ proptest::proptest! {
         let waker = Waker::from(Arc::clone(&woken));
         let mut context = Context::from_waker(&waker);
         let mut takes = takes.into_iter().chain([1_000]).cycle();
-        let mut outgoing = Outgoing::default();
+        let mut outgoing = Outgoing::new(if at_once { OnBreak::WriteAtOnce } else { OnBreak::Write });
         // What a message leaves behind is not the next one's.
         for _ in 0..2 {
-            outgoing.begin(write_head, Script { steps: steps.clone(), foresees });
+            let script = Script { steps: steps.clone(), trailers: trailers.clone(), foresees };
+            outgoing.begin(write_head, script);
             let mut written = Vec::new();
             let mut most = 0;
             let sent = loop {
@@ -253,7 +284,7 @@ proptest::proptest! {
             };
             assert_eq!(sent.is_err(), breaks_off, "{sent:?}");
             assert_eq!((outgoing.failed(), outgoing.ended()), (breaks_off, true));
-            if breaks_off && written.len() < head {
+            if breaks_off && (at_once || written.len() < head) {
                 assert!(expected.starts_with(&written));
             } else {
                 assert!(written == expected, "{} bytes of {}", written.len(), expected.len());

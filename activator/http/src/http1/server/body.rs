@@ -42,6 +42,11 @@ impl Http1RequestBody {
     pub(super) fn empty() -> Self {
         Self { downstream: None, size: SizeHint::with_exact(0) }
     }
+
+    /// True when the rest of it is not here: it never comes once the client left.
+    pub(crate) fn lacks_bytes(&self) -> bool {
+        self.downstream.as_ref().is_some_and(|downstream| downstream.lock().lacks_body())
+    }
 }
 
 impl Body for Http1RequestBody {

@@ -199,6 +199,12 @@ impl Downstream {
         poll_read_buf(Pin::new(&mut self.transport), context, &mut (&mut self.read).limit(room))
     }
 
+    /// True when the rest of the body is not here. What a body in chunks lacks is not known.
+    pub(super) fn lacks_body(&self) -> bool {
+        let here = self.read.len() as u64 + self.transport.unread();
+        self.body.left().is_some_and(|left| left > here)
+    }
+
     /// True when the body will give nothing more.
     fn body_is_over(&self) -> bool {
         self.reading == Reading::Broken || self.body.ended()
