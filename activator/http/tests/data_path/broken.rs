@@ -2,7 +2,7 @@
 
 use crate::bed::{Bed, Setup, until};
 use crate::client::{Raw, get};
-use crate::pod::{Pod, describe, nobody};
+use crate::pod::{NOBODY, Pod, describe};
 use catnap_activator_http::Outcome;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -30,7 +30,7 @@ pub(crate) async fn read_request(stream: &mut TcpStream, body: usize) -> bool {
 async fn a_refused_connection_is_tried_on_another_pod() {
     let bed = Bed::start();
     let pod = Pod::http1(describe).await;
-    bed.function_with("hello", Setup::default(), &[nobody().await, pod.address]);
+    bed.function_with("hello", Setup::default(), &[NOBODY, pod.address]);
     for number in 0..20 {
         let mut client = Raw::connect(bed.address()).await;
         client.post("hello.default", b"exactly once").await;
@@ -45,7 +45,7 @@ async fn a_refused_connection_is_tried_on_another_pod() {
 #[tokio::test]
 async fn a_refused_request_is_held_until_a_pod_answers() {
     let bed = Bed::start();
-    bed.function_with("hello", Setup::default(), &[nobody().await]);
+    bed.function_with("hello", Setup::default(), &[NOBODY]);
     let mut client = Raw::connect(bed.address()).await;
     client.post("hello.default", b"patient").await;
     bed.until_held("hello", 1).await;

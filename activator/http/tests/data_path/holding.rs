@@ -1,7 +1,7 @@
 //! Requests that wait for a pod.
 
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Raw, empty, http2, request};
+use crate::client::{Raw, empty, get, http2, request};
 use crate::pod::{Pod, describe, reply};
 use bytes::Bytes;
 use catnap_activator_core::Protocol;
@@ -68,6 +68,8 @@ async fn the_client_is_told_to_continue_only_at_dispatch() {
         .send("POST / HTTP/1.1\r\nHost: hello.default\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         .await;
     bed.until_held("hello", 1).await;
+    // What was said before this answer is here with it.
+    assert_eq!(get(bed.address(), "nobody.default", "/").await.status, 404);
     let mut early = [0; 1];
     let nothing = client.stream.try_read(&mut early);
     assert_eq!(nothing.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

@@ -121,6 +121,8 @@ async fn nothing_is_said_while_a_request_is_held() {
     let head = "Content-Length: 5\r\nExpect: 100-continue\r\n\r\n";
     client.send(format!("POST / HTTP/1.1\r\nHost: hello.default\r\n{head}")).await;
     bed.until_held("hello", 1).await;
+    // What was said before this answer is here with it.
+    assert_eq!(get(bed.address(), "nobody.default", "/").await.status, 404);
     let early = client.stream.try_read(&mut [0; 64]);
     assert!(early.is_err(), "{early:?}");
     let pod = Pod::http1(describe).await;

@@ -272,7 +272,7 @@ async fn a_pod_that_goes_away_politely_loses_nothing() {
 
 #[tokio::test]
 async fn an_idle_connection_is_told_to_go() {
-    let bed = Bed::configured(|config| config.idle_timeout = std::time::Duration::from_millis(50));
+    let bed = Bed::configured(|config| config.idle_timeout = std::time::Duration::from_secs(1));
     let mut client = http2(bed.address()).await;
     let response = client.send_request(request("GET", "http://nobody.default/", empty())).await.unwrap();
     assert_eq!(response.status(), 404);
@@ -281,7 +281,7 @@ async fn an_idle_connection_is_told_to_go() {
 
 #[tokio::test]
 async fn a_connection_without_requests_is_no_late_head() {
-    let bed = Bed::configured(|config| config.head_timeout = std::time::Duration::from_millis(50));
+    let bed = Bed::configured(|config| config.head_timeout = std::time::Duration::from_secs(1));
     let mut client = http2(bed.address()).await;
     let mut slow = Raw::connect(bed.address()).await;
     slow.send("GET / HTT").await;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
@@ -47,6 +47,25 @@ impl Drop for Open<'_> {
     }
 }
 
+/// Counts one more connection while it lives.
+struct OpenConnection(Arc<Seen>);
+
+impl OpenConnection {
+    fn count(seen: &Arc<Seen>) -> Self {
+        // Who sees that it was made sees that it is open.
+        let open = seen.open_connections.fetch_add(1, SeqCst) + 1;
+        seen.most_connections.fetch_max(open, SeqCst);
+        seen.connections.fetch_add(1, SeqCst);
+        Self(Arc::clone(seen))
+    }
+}
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.open_connections.fetch_sub(1, SeqCst);
+    }
+}
+
 /// A server of the test. It ends with the test's runtime.
 pub(crate) struct Pod {
     pub(crate) address: SocketAddr,
@@ -66,13 +85,12 @@ impl Pod {
         tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (seen, script) = (Arc::clone(&counted), Arc::clone(&script));
-                let number = seen.connections.load(SeqCst);
+                let script = Arc::clone(&script);
+                let number = counted.connections.load(SeqCst);
                 // Counted before the next one is accepted.
-                seen.connections.fetch_add(1, SeqCst);
-                let total = AtomicUsize::new(0);
+                let open = OpenConnection::count(&counted);
                 tokio::spawn(async move {
-                    let _open = Open::count(&total, &seen.open_connections, &seen.most_connections);
+                    let _open = open;
                     script(number, stream).await;
                 });
             }
@@ -153,7 +171,5 @@ pub(crate) async fn describe(request: Request<Incoming>) -> Reply {
     reply(text)
 }
 
-/// An address where nothing listens.
-pub(crate) async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
-}
+/// An address where nothing listens: the kernel gives nobody this port who asks for any.
+pub(crate) const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);

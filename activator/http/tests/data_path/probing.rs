@@ -1,6 +1,6 @@
 //! Asking a pod whether it answers.
 
-use crate::pod::{Pod, nobody, reply};
+use crate::pod::{NOBODY, Pod, reply};
 use catnap_activator_core::{Probe, Protocol};
 use catnap_activator_http::{ProbeError, probe};
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ fn of(address: SocketAddr, protocol: Protocol, path: &str) -> Probe {
 async fn a_port_that_answers_is_enough_without_a_path() {
     let pod = Pod::raw(|_, _| async {}).await;
     probe(&of(pod.address, Protocol::Http1, "")).await.unwrap();
-    let refused = probe(&of(nobody().await, Protocol::Http1, "")).await;
+    let refused = probe(&of(NOBODY, Protocol::Http1, "")).await;
     assert!(matches!(refused, Err(ProbeError::Connect(_))), "{refused:?}");
 }
 

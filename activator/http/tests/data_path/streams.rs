@@ -71,8 +71,8 @@ async fn events_pass_one_by_one() {
 #[tokio::test]
 async fn a_quiet_stream_outlives_the_timeouts_of_its_connection() {
     let bed = Bed::configured(|config| {
-        config.head_timeout = Duration::from_millis(100);
-        config.idle_timeout = Duration::from_millis(100);
+        config.head_timeout = Duration::from_secs(1);
+        config.idle_timeout = Duration::from_secs(1);
     });
     let (pod, senders) = events(Protocol::Http1, 3).await;
     bed.function_with("hello", Setup::default(), &[pod.address]);

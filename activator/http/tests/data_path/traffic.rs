@@ -22,7 +22,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 
 use crate::bed::{Bed, function_name, until, within};
 use crate::client::{Raw, empty, get, http2, request};
-use crate::pod::{Pod, nobody, reply};
+use crate::pod::{NOBODY, Pod, reply};
 
 /// Two revisions, the first and the second, with these percents; `next` is a tag of the second.
 fn traffic(percents: [u32; 2]) -> FunctionRoute {
@@ -178,7 +178,7 @@ async fn a_request_that_is_sent_again_stays_with_its_revision() {
     for number in 0..200 {
         // A pod that failed is avoided until it did well: made anew, it is asked again.
         if number % 10 == 0 {
-            let failing = if number < 100 { broken.address } else { nobody().await };
+            let failing = if number < 100 { broken.address } else { NOBODY };
             bed.pods_of(1, &[]);
             bed.pods_of(1, &[first.address, failing]);
         }
@@ -237,7 +237,7 @@ async fn who_is_held_stays_or_moves_when_the_weights_change() {
 async fn a_request_that_moved_counts_for_the_revision_that_it_waited_for_last() {
     let bed = Bed::start();
     bed.split([100, 0]);
-    bed.pods_of(1, &[nobody().await]);
+    bed.pods_of(1, &[NOBODY]);
     let mut client = Raw::connect(bed.address()).await;
     client.get("hello.default", "/").await;
     until("its pod has refused it", || bed.held_by(1) == 1).await;
