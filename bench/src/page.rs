@@ -1,4 +1,5 @@
-//! `docs/performance.md`, made of the newest results: every figure with its bar, the missed ones included.
+//! `docs/performance.md`, made of the newest results: every figure with its bar, the missed ones included. A section whose
+//! benchmark has no result here stays as it is, and one whose benchmark is gone goes by hand.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -23,7 +24,8 @@ const INTRODUCTION: &str = "# Performance
 
 Made by `catnap-bench page` from the newest result of each benchmark. A figure is held against what the platform alone
 needs (the floor) or against others that do the same, measured in turns in the same run: absolute times move with the
-machine, ratios hardly do. The spread is the least and the most of single rounds. A missed bar stays here until it is met.
+machine, ratios less. The spread is the least and the most of single rounds. A missed bar stays here until it is met; one
+whose spread reaches past it is neither met nor missed for sure.
 ";
 
 /// Writes the page about all results of a directory. Sections of benchmarks that have none there stay as they are.

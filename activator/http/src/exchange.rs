@@ -75,7 +75,7 @@ struct Exchange {
     limits: Option<Limits>,
 }
 
-/// Answers one request. `began`: when its head was here.
+/// Answers one request, which begins with the call, not with the first poll. `began`: when its head was here.
 // No `async fn`: its future would hold the arguments besides what is made of them.
 pub(crate) fn serve(
     client: Arc<Client>,
@@ -292,7 +292,8 @@ impl Exchange {
         self.head.idempotent() && self.body.is_kept()
     }
 
-    /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once.
+    /// Sends the request to the slot's pod. A pooled connection that turns out to be closed is replaced once. The slot is in the
+    /// future from the call on.
     // No `async fn`, see `serve`.
     fn attempt(&mut self, slot: Slot) -> impl Future<Output = Result<Answered, Failure>> + Send {
         let worker = Arc::clone(&self.client.worker);

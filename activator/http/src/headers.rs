@@ -270,12 +270,8 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|option| option.trim().parse().ok())
+        let named: Vec<HeaderName> = members(headers, &CONNECTION)
+            .filter_map(|option| HeaderName::from_bytes(option).ok())
             // Without it nothing could be routed; no sender may name it.
             .filter(|name| name != HOST)
             .collect();
@@ -291,15 +287,20 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 
 /// True when the comma-separated field lists the token.
 pub(crate) fn lists(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        // A `TE` member may carry a weight.
-        .any(|member| {
-            member.split(';').next().is_some_and(|member| member.trim().eq_ignore_ascii_case(token))
-        })
+    members(headers, name).any(|member| {
+        // One of `TE` may carry a weight.
+        let name = member.split(|byte| *byte == b';').next().unwrap_or_default();
+        name.trim_ascii_end().eq_ignore_ascii_case(token.as_bytes())
+    })
+}
+
+/// The members of a comma-separated field. One that is no token hides none beside it.
+pub(crate) fn members<'headers>(
+    headers: &'headers HeaderMap,
+    name: &HeaderName,
+) -> impl Iterator<Item = &'headers [u8]> {
+    let values = headers.get_all(name).into_iter();
+    values.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).map(<[u8]>::trim_ascii)
 }
 
 /// `timeout` of a `Keep-Alive` field, in seconds.

@@ -69,6 +69,16 @@ fn an_underscore_is_found_wherever_it_is() {
 }
 
 #[test]
+fn a_member_that_is_no_token_hides_none_beside_it() {
+    let mut headers = map(&[("host", "hello.default"), ("x-hop", "1"), ("upgrade", "websocket")]);
+    headers.insert(CONNECTION, HeaderValue::from_bytes(b"X-Hop, \xff, upgrade").unwrap());
+    assert_eq!(upgrade(Version::HTTP_11, &headers).unwrap(), "websocket");
+    headers.append(UPGRADE, HeaderValue::from_bytes(b"\xff,h2c").unwrap());
+    assert!(clean_request(Version::HTTP_11, &mut headers).upgrade.is_none());
+    assert_eq!(headers, map(&[("host", "hello.default")]));
+}
+
+#[test]
 fn an_upgrade_counts_only_when_connection_names_it() {
     let mut asked = map(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket")]);
     assert_eq!(clean_request(Version::HTTP_11, &mut asked).upgrade.unwrap(), "websocket");

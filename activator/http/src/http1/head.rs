@@ -11,6 +11,7 @@ use httparse::{Header, ParserConfig, Status};
 use memchr::memchr;
 
 use super::HEAD_FIELDS;
+use crate::headers::members;
 
 /// The head of a response.
 #[derive(Debug)]
@@ -92,11 +93,11 @@ pub(super) fn parse(bytes: &Bytes) -> Result<Head, &'static str> {
         Err(_) => return Err("the head is malformed"),
     }
     let status = response.code.and_then(|code| StatusCode::from_u16(code).ok());
-    let mut counts = Counts::default();
+    let (headers, counts) = header_map(bytes, response.headers)?;
     Ok(Head {
         status: status.ok_or("the status code is out of range")?,
         version: if response.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 },
-        headers: header_map(bytes, response.headers, &mut counts)?,
+        headers,
         counts,
     })
 }
@@ -110,18 +111,15 @@ pub(super) fn parse_fields(bytes: &Bytes) -> Result<HeaderMap, &'static str> {
     let mut fields = [httparse::EMPTY_HEADER; HEAD_FIELDS];
     match httparse::parse_headers(bytes, &mut fields) {
         Ok(Status::Complete((length, fields))) if length == bytes.len() => {
-            header_map(bytes, fields, &mut Counts::default())
+            header_map(bytes, fields).map(|(fields, _)| fields)
         }
         Ok(_) | Err(_) => Err("a trailer is no field, or there are more than 256"),
     }
 }
 
-/// The values share the bytes that were read. What there is of some is counted.
-pub(super) fn header_map(
-    bytes: &Bytes,
-    fields: &[Header<'_>],
-    counts: &mut Counts,
-) -> Result<HeaderMap, &'static str> {
+/// The values share the bytes that were read.
+pub(super) fn header_map(bytes: &Bytes, fields: &[Header<'_>]) -> Result<(HeaderMap, Counts), &'static str> {
+    let mut counts = Counts::default();
     // Room for what a proxy adds.
     let mut headers = HeaderMap::with_capacity(fields.len() + 2);
     for field in fields {
@@ -131,7 +129,7 @@ pub(super) fn header_map(
         counts.note(&name);
         headers.append(name, value.map_err(|_| "a field's value is malformed")?);
     }
-    Ok(headers)
+    Ok((headers, counts))
 }
 
 impl Head {
@@ -175,10 +173,8 @@ pub(super) fn keeps_alive(headers: &HeaderMap, version: Version, counts: Counts)
     if counts.connection == 0 {
         return version != Version::HTTP_10;
     }
-    let says = |option: &str| {
-        let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-        values.flat_map(|value| value.split(',')).any(|said| said.trim().eq_ignore_ascii_case(option))
-    };
+    let says =
+        |option: &str| members(headers, &CONNECTION).any(|said| said.eq_ignore_ascii_case(option.as_bytes()));
     if version == Version::HTTP_10 {
         return says("keep-alive") && !says("close");
     }
@@ -274,6 +270,7 @@ mod tests {
     #[case("HTTP/1.1 200 OK\r\n\r\n", true)]
     #[case("HTTP/1.1 200 OK\r\nconnection: Close\r\n\r\n", false)]
     #[case("HTTP/1.1 200 OK\r\nconnection: x\r\nconnection: y, close\r\n\r\n", false)]
+    #[case("HTTP/1.1 200 OK\r\nconnection: close, \u{e9}\r\n\r\n", false)]
     #[case("HTTP/1.0 200 OK\r\n\r\n", false)]
     #[case("HTTP/1.0 200 OK\r\nconnection: keep-alive\r\n\r\n", true)]
     fn connections_are_kept_as_the_pod_says(#[case] text: &str, #[case] kept: bool) {

@@ -141,7 +141,7 @@ async fn refuse(client: &Client, downstream: &Mutex<Downstream>, unparsable: &Un
     write_all(downstream, &bytes).await;
 }
 
-/// One request, from its head to the last byte of its response, and of its body.
+/// One request, from its head to the last byte of its response, and of its body. It begins with the call, not with the first poll.
 // No `async fn`, see `exchange::serve`.
 fn exchange(
     client: &Arc<Client>,
@@ -256,7 +256,7 @@ async fn send<B: Body<Data = Bytes> + Unpin>(
     });
     let sent = sent.await;
     if let Err(OutgoingError::Body(_) | OutgoingError::Length) = sent {
-        // Of a body that broke off all that came arrives, under TLS too.
+        // Of a body that broke off all that came is with the kernel, under TLS too. A reset may still take it back.
         let _ = poll_fn(|context| Pin::new(&mut downstream.lock().transport).poll_flush(context)).await;
     }
     sent?;

@@ -100,9 +100,8 @@ fn parse(bytes: &Bytes) -> Result<Head, RequestError> {
     let uri = Uri::from_maybe_shared(bytes.slice_ref(target.as_bytes()));
     let uri = uri.map_err(|_| RequestError::Target)?;
     let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-    let mut counts = Counts::default();
-    let mut headers =
-        head::header_map(bytes, parsed.headers, &mut counts).map_err(|_| RequestError::Malformed)?;
+    let (mut headers, counts) =
+        head::header_map(bytes, parsed.headers).map_err(|_| RequestError::Malformed)?;
     let keeps_alive = head::keeps_alive(&headers, version, counts);
     let (length, clear) = length(&mut headers, version, counts)?;
     let expects = counts.expect > 0
