@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::journal::Event;
 use super::traffic::{TOLD, Traffic, Trust, WARM};
-use super::{all_met_one_that_went, drain, rate, restart_activators, say, some_were_in_flight};
+use super::{all_met_one_that_went, drain, got_through, restart_activators, some_were_in_flight};
 
 /// The Secret with the certificate of all hosts that Catnap makes.
 const SECRET: &str = "e2e-edge";
@@ -69,20 +69,13 @@ async fn rolling_restart(test: &Context) -> anyhow::Result<()> {
     let gone = Instant::now();
     let shared = traffic.stop().await?;
     let journal = &shared.journal;
-    let rate = rate(journal, restarted, gone);
-    let least = journal.least_in_a_second(restarted, gone);
-    let took = gone - restarted;
-    say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
+    let got = got_through(journal, restarted, gone);
 
     journal.nothing_bad_but(|_, _| false)?;
     let [keep_alive, http2, ..] = TOLD;
     all_met_one_that_went(journal, &[keep_alive, http2], restarted, Instant::now())?;
     some_were_in_flight(journal, restarted)?;
-    anyhow::ensure!(
-        rate >= LEAST_RATE && least >= LEAST_IN_A_SECOND,
-        "only {rate:.0} requests a second, and {least} in one"
-    );
-    Ok(())
+    got.ensure(LEAST_RATE, LEAST_IN_A_SECOND)
 }
 
 /// Puts a certificate of its own into the install namespace; clients that trust it alone.

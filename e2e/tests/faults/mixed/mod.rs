@@ -140,6 +140,36 @@ fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
     journal.answered(from, until) as f64 / (until - from).as_secs_f64()
 }
 
+/// What the callers together got through between two moments.
+struct Got {
+    /// Requests a second.
+    rate: f64,
+    /// Requests in the whole second in which they were the fewest.
+    least: usize,
+}
+
+impl Got {
+    /// Fails when it is less than so many requests a second, or than `least` in one of them.
+    fn ensure(&self, rate: f64, least: usize) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.rate >= rate && self.least >= least,
+            "only {:.0} requests a second, and {} in one",
+            self.rate,
+            self.least
+        );
+        Ok(())
+    }
+}
+
+/// What they got through between two moments; says it, with all that happened.
+fn got_through(journal: &Journal, from: Instant, until: Instant) -> Got {
+    let rate = rate(journal, from, until);
+    let least = journal.least_in_a_second(from, until);
+    let took = until - from;
+    say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
+    Got { rate, least }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
     beside_traffic("mixed_rolling_restart", async |test, traffic, sink| {
@@ -147,10 +177,7 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
         let gone = Instant::now();
         let shared = traffic.stop().await?;
         let journal = &shared.journal;
-        let rate = rate(journal, restarted, gone);
-        let least = journal.least_in_a_second(restarted, gone);
-        let took = gone - restarted;
-        say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
+        let got = got_through(journal, restarted, gone);
 
         // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
         journal.nothing_bad_but(|at, event| {
@@ -160,11 +187,7 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
         some_were_in_flight(journal, restarted)?;
         let recorded = shared.recorded.lock().clone();
         sink.expect_each_once(recorded).await?;
-        anyhow::ensure!(
-            rate >= LEAST_RATE && least >= LEAST_IN_A_SECOND,
-            "only {rate:.0} requests a second, and {least} in one"
-        );
-        Ok(())
+        got.ensure(LEAST_RATE, LEAST_IN_A_SECOND)
     })
     .await;
 }
