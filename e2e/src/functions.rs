@@ -192,6 +192,17 @@ pub async fn catnap_pods(test: &Context, component: &str) -> anyhow::Result<Vec<
     Ok(found.into_iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()).collect())
 }
 
+/// Restarts the pods of a Deployment of Catnap, and waits until others have replaced them.
+///
+/// `patience`: whole seconds, fewer than the 90 that a command has.
+pub async fn restart(test: &Context, deployment: &str, patience: Duration) -> anyhow::Result<()> {
+    let system = ["--namespace", SYSTEM_NAMESPACE];
+    let deployment = format!("deployment/{deployment}");
+    test.kubectl(&[&["rollout", "restart", &deployment][..], &system].concat(), "").await?;
+    let bound = format!("--timeout={}s", patience.as_secs());
+    test.kubectl(&[&["rollout", "status", &deployment, &bound][..], &system].concat(), "").await.map(drop)
+}
+
 /// What `/debug/state` of each activator shows of a function.
 pub async fn known_to_activators(test: &Context, name: &str) -> anyhow::Result<Vec<Value>> {
     let path = format!("/debug/state?function={}/{name}", test.namespace);

@@ -20,7 +20,8 @@ use tokio::time::{sleep_until, timeout};
 
 use crate::activators::{is_ready, process_of};
 use catnap_e2e::functions::{
-    PATIENCE, body, catnap_pods, deploy, deploy_resting, deployment, get, hello, is_cold, replicas, resting,
+    PATIENCE, body, catnap_pods, deploy, deploy_resting, deployment, get, hello, is_cold, replicas, restart,
+    resting,
 };
 
 const LEASE: &str = "catnap-autoscaler";
@@ -88,24 +89,7 @@ async fn a_leader_that_is_killed_is_replaced_within_the_lease_time() {
 #[tokio::test(flavor = "multi_thread")]
 async fn restarting_all_autoscalers_changes_no_count() {
     under_steady_load("leaders_restarted", async |test| {
-        test.kubectl(
-            &["--namespace", SYSTEM_NAMESPACE, "rollout", "restart", "deployment/catnap-autoscaler"],
-            "",
-        )
-        .await?;
-        test.kubectl(
-            &[
-                "--namespace",
-                SYSTEM_NAMESPACE,
-                "rollout",
-                "status",
-                "deployment/catnap-autoscaler",
-                "--timeout",
-                "60s",
-            ],
-            "",
-        )
-        .await?;
+        restart(test, "catnap-autoscaler", Duration::from_secs(60)).await?;
         stays(WINDOW).await;
         // And without any word.
         let holder = holder(&leases(test).get(LEASE).await?);

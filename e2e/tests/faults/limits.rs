@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, Forward, Http, Resolver, SYSTEM_NAMESPACE, eventually, run_with};
-use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, hello, url};
+use catnap_e2e::fixture::{Context, Forward, Http, Resolver, eventually, run_with};
+use catnap_e2e::functions::{PATIENCE, body, catnap_pods, deploy, hello, restart, url};
 use futures::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
@@ -171,11 +171,7 @@ async fn a_limit_holds_while_activators_come_and_go() {
             })
             .await?;
             met.no_pod_is_free_for_long().await?;
-            let system = ["--namespace", SYSTEM_NAMESPACE];
-            test.kubectl(&[&["rollout", "restart", "deployment/catnap-activator"][..], &system].concat(), "")
-                .await?;
-            let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
-            test.kubectl(&[&wait[..], &system].concat(), "").await?;
+            restart(test, "catnap-activator", Duration::from_secs(85)).await?;
             for replicas in [2, 3] {
                 test.installation().install(&[&format!("activator.replicas={replicas}")]).await?;
             }

@@ -1,6 +1,7 @@
 //! Restarting, uninstalling and installing Catnap under its functions.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use catnap_e2e::fixture::{Http, Needs, Resolver, SYSTEM_NAMESPACE, eventually, run, run_with};
@@ -11,7 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use catnap_e2e::functions::{
-    PATIENCE, body, deploy, deploy_resting, deployment, hello, is_cold, resting, url,
+    PATIENCE, body, deploy, deploy_resting, deployment, hello, is_cold, restart, resting, url,
 };
 
 /// Clients that ask at the same time; half of them over HTTP/2.
@@ -43,16 +44,12 @@ async fn restarting_the_activators_loses_no_request() {
                 anyhow::Ok(())
             }
         }));
-        let restart = async {
-            let system = ["--namespace", SYSTEM_NAMESPACE];
-            let restart = ["rollout", "restart", "deployment/catnap-activator"];
-            let wait = ["rollout", "status", "deployment/catnap-activator", "--timeout=85s"];
-            test.kubectl(&[&restart[..], &system].concat(), "").await?;
-            test.kubectl(&[&wait[..], &system].concat(), "").await?;
+        let restarting = async {
+            restart(test, "catnap-activator", Duration::from_secs(85)).await?;
             stop.send_replace(true);
             anyhow::Ok(())
         };
-        tokio::try_join!(load, restart)?;
+        tokio::try_join!(load, restarting)?;
         let count = count.into_inner();
         anyhow::ensure!(count > 200, "only {count} requests were sent meanwhile");
         Ok(())
