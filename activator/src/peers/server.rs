@@ -3,10 +3,12 @@
 //! Every pod can reach this port. Who shows no certificate that an activator's Lease names has a short time, and a place among
 //! the strangers that it may lose to another one; whoever shows one is let in as the activator of that Lease.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catnap_activator_core::PeerId;
+use catnap_runtime::listen::accept_until;
 use catnap_runtime::places::Places;
 use catnap_runtime::tls::{Known, SelfMade, TlsError, shown};
 use catnap_runtime::{CancellationToken, Causes};
@@ -55,41 +57,30 @@ impl Server {
     pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let shared = Arc::new(self);
         let strangers = Places::new(MAX_STRANGERS, MAX_STRANGERS_PER_ADDRESS);
-        loop {
-            let accepted = tokio::select! {
-                () = stop.cancelled() => return,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((socket, address)) => {
-                    let place = strangers.take(address.ip());
-                    let (server, stop) = (Arc::clone(&shared), stop.clone());
-                    tokio::spawn(async move {
-                        let admitted = tokio::select! {
-                            admitted = server.admit(socket) => admitted,
-                            () = place.lost() => Err(ConnectionError::Crowded),
-                            () = stop.cancelled() => return,
-                        };
-                        drop(place);
-                        let outcome = match admitted {
-                            Ok((socket, peer)) => tokio::select! {
-                                ended = server.serve_peer(socket, peer) => ended,
-                                () = stop.cancelled() => return,
-                            },
-                            Err(error) => Err(error),
-                        };
-                        if let Err(error) = outcome {
-                            debug!(%address, error = %Causes(&error), "connection on the peer port ended");
-                        }
-                    });
+        let failed = |error: &io::Error| warn!(%error, "cannot accept a connection on the peer port");
+        accept_until(listener, &stop, failed, |socket, address| {
+            let place = strangers.take(address.ip());
+            let (server, stop) = (Arc::clone(&shared), stop.clone());
+            tokio::spawn(async move {
+                let admitted = tokio::select! {
+                    admitted = server.admit(socket) => admitted,
+                    () = place.lost() => Err(ConnectionError::Crowded),
+                    () = stop.cancelled() => return,
+                };
+                drop(place);
+                let outcome = match admitted {
+                    Ok((socket, peer)) => tokio::select! {
+                        ended = server.serve_peer(socket, peer) => ended,
+                        () = stop.cancelled() => return,
+                    },
+                    Err(error) => Err(error),
+                };
+                if let Err(error) = outcome {
+                    debug!(%address, error = %Causes(&error), "connection on the peer port ended");
                 }
-                Err(error) => {
-                    warn!(%error, "cannot accept a connection on the peer port");
-                    // Out of file descriptors, most likely: do not spin until some are free.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-            }
-        }
+            });
+        })
+        .await;
     }
 
     async fn admit(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, PeerId), ConnectionError> {

@@ -3,10 +3,12 @@
 //! Every pod can reach this port. A connection on which no stream was accepted yet has little time, and a place that it may lose
 //! to another one; those of activators and operators are as few as there are of them.
 
+use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catnap_runtime::listen::accept_until;
 use catnap_runtime::places::{Place, Places};
 use catnap_runtime::{CancellationToken, Causes};
 use catnap_wire::limits::MAX_FRAME_BYTES;
@@ -46,39 +48,28 @@ pub(crate) async fn serve(
 ) {
     let tls = TlsAcceptor::from(tls);
     let strangers = Places::new(MAX_STRANGERS, MAX_STRANGERS_PER_ADDRESS);
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let place = strangers.take(peer.ip());
-                let proved = CancellationToken::new();
-                let measurements = MeasurementsServer::new(measurements.on_connection(proved.clone()))
-                    .max_decoding_message_size(MAX_FRAME_BYTES);
-                let rates = RatesServer::new(rates.on_connection(proved.clone()))
-                    .max_decoding_message_size(MAX_FRAME_BYTES);
-                let serving = serve_connection(stream, tls.clone(), measurements, rates);
-                let connection = once_proved(serving, proved, place);
-                let stop = stop.clone();
-                tokio::spawn(async move {
-                    let served = tokio::select! {
-                        () = stop.cancelled() => return,
-                        served = connection => served,
-                    };
-                    if let Err(error) = served {
-                        tracing::debug!(%peer, error = %Causes(&error), "connection ended");
-                    }
-                });
+    let failed = |error: &io::Error| tracing::warn!(%error, "cannot accept a connection");
+    accept_until(listener, &stop, failed, |stream, peer| {
+        let place = strangers.take(peer.ip());
+        let proved = CancellationToken::new();
+        let measurements = MeasurementsServer::new(measurements.on_connection(proved.clone()))
+            .max_decoding_message_size(MAX_FRAME_BYTES);
+        let rates =
+            RatesServer::new(rates.on_connection(proved.clone())).max_decoding_message_size(MAX_FRAME_BYTES);
+        let serving = serve_connection(stream, tls.clone(), measurements, rates);
+        let connection = once_proved(serving, proved, place);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            let served = tokio::select! {
+                () = stop.cancelled() => return,
+                served = connection => served,
+            };
+            if let Err(error) = served {
+                tracing::debug!(%peer, error = %Causes(&error), "connection ended");
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                // Out of file descriptors, most likely: do not spin until some are free.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+        });
+    })
+    .await;
 }
 
 /// Why a connection ended early.

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Causes;
 
-use crate::listen::{every_address, listen};
+use crate::listen::{accept_until, every_address, listen};
 use crate::places::Places;
 
 #[cfg(feature = "failpoints")]
@@ -208,34 +208,22 @@ pub async fn serve(listener: AdminListener, admin: Admin, stop: CancellationToke
     let AdminListener { socket, debug_endpoints } = listener;
     let admin = Arc::new(Shown::from(admin));
     let places = Places::new(MAX_CONNECTIONS, MAX_CONNECTIONS);
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => return,
-            accepted = socket.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let place = places.take(peer.ip());
-                let connection =
-                    serve_connection(stream, Arc::clone(&admin), debug_endpoints.are_for(peer.ip()));
-                let stop = stop.clone();
-                tokio::spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = place.lost() => tracing::debug!(%peer, "too many admin connections: an old one is closed"),
-                        ended = timeout(CONNECTION_TIMEOUT, connection) => if ended.is_err() {
-                            tracing::debug!(%peer, "an admin connection took too long");
-                        },
-                    }
-                });
+    let failed = |error: &io::Error| tracing::warn!(%error, "cannot accept an admin connection");
+    accept_until(socket, &stop, failed, |stream, peer| {
+        let place = places.take(peer.ip());
+        let connection = serve_connection(stream, Arc::clone(&admin), debug_endpoints.are_for(peer.ip()));
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = place.lost() => tracing::debug!(%peer, "too many admin connections: an old one is closed"),
+                ended = timeout(CONNECTION_TIMEOUT, connection) => if ended.is_err() {
+                    tracing::debug!(%peer, "an admin connection took too long");
+                },
             }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept an admin connection");
-                // Out of file descriptors, most likely: do not spin until some are free.
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
+        });
+    })
+    .await;
 }
 
 async fn serve_connection(stream: TcpStream, admin: Arc<Shown>, may_debug: bool) {
