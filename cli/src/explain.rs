@@ -7,15 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use catnap_autoscaler_api::state::State;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::connection::{ConnectionArguments, ConnectionError};
+use crate::debug_state::ask_state;
 use crate::exit::{Exit, Failure};
 use crate::inside::{self, InsideError};
 use crate::name;
@@ -24,8 +21,6 @@ use crate::terminal::{Terminal, WriteError, printable};
 
 /// Longest wait for the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Largest answer: some KiB for each revision that is told of, and more than an autoscaler ever tells of.
-const MAX_BYTES: usize = 64 << 20;
 
 /// Flags of `catnap explain`.
 #[derive(Debug, clap::Args)]
@@ -160,18 +155,7 @@ async fn ask(authority: &str, namespace: &str, function: &str) -> Result<Bytes, 
         source,
     };
     let stream = TcpStream::connect(authority).await.map_err(|error| failed(error.into()))?;
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
-    // Its errors are those of the request.
-    let connection = tokio::spawn(connection);
-    let request = Request::get(format!("/debug/state?function={namespace}/{function}"))
-        .header(HOST, authority)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed(error.into()))?;
-    let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(failed)?.to_bytes();
-    connection.abort();
+    let (status, body) = ask_state(stream, authority, namespace, function).await.map_err(failed)?;
     if status == StatusCode::OK {
         return Ok(body);
     }

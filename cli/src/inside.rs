@@ -4,13 +4,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use bytes::Bytes;
 use catnap_autoscaler_api::state::{Explained, State};
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::client::conn::http1;
-use hyper::header::HOST;
-use hyper::{Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::StatusCode;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::Api;
 use serde::de::DeserializeOwned;
@@ -18,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::connection::Connection;
 use crate::connection::call::{Act, CallError};
+use crate::debug_state::ask_state;
 use crate::exit::{Exit, Failure};
 use crate::forward;
 
@@ -25,8 +21,6 @@ use crate::forward;
 const ADMIN_PORT: u16 = 9090;
 /// Lease of the autoscaler that leads.
 const LEASE: &str = "catnap-autoscaler";
-/// Largest answer: some KiB for each revision that is told of.
-const MAX_BYTES: usize = 64 << 20;
 
 /// Why a process of Catnap cannot be asked, or says nothing.
 #[derive(Debug, thiserror::Error)]
@@ -165,22 +159,9 @@ async fn ask<T: DeserializeOwned>(
     namespace: &str,
     function: &str,
 ) -> Result<T, InsideError> {
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| {
-        let who = who.clone();
-        InsideError::Ask { who, source }
-    };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.into()))?;
-    // Its errors are those of the request.
-    let connection = tokio::spawn(connection);
-    let request = Request::get(format!("/debug/state?function={namespace}/{function}"))
-        .header(HOST, "localhost")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| failed(error.into()))?;
-    let response = sender.send_request(request).await.map_err(|error| failed(error.into()))?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), MAX_BYTES).collect().await.map_err(failed)?.to_bytes();
-    connection.abort();
+    let (status, body) = ask_state(stream, "localhost", namespace, function)
+        .await
+        .map_err(|source| InsideError::Ask { who: who.clone(), source })?;
     if status != StatusCode::OK {
         return Err(InsideError::Refused { who: who.clone(), status });
     }

@@ -5,6 +5,7 @@ mod age;
 mod cluster;
 mod completion;
 mod connection;
+mod debug_state;
 mod delete;
 mod deploy;
 mod describe;
