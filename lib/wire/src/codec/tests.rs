@@ -98,10 +98,10 @@ fn a_name_that_is_too_long_is_refused_with_its_field() {
     assert_eq!(refused, Err(DecodeError::BadName { field: "revision.name", bytes: MAX_NAME_BYTES + 1 }));
 }
 
-/// Each number of a frame at its bound and one beyond it.
 /// A frame with this number in one place.
 type FrameOf<'a> = &'a dyn Fn(u64) -> ActivatorFrame;
 
+/// Each number of a frame at its bound and one beyond it.
 #[test]
 fn every_number_is_bounded() {
     let requests = MAX_REQUESTS;
