@@ -1,10 +1,11 @@
 //! What tests of several crates share: an API server in memory that keeps objects, records calls and fails on demand; a network
-//! that can be cut; and the checks of the pages on flags and metrics.
+//! that can be cut; and the checks of flags, and of the pages on flags and metrics.
 //!
 //! It knows as much of Kubernetes as controllers rely on (names, UIDs, resourceVersions, preconditions, server-side
 //! apply without field ownership) and nothing of what controllers of the cluster do.
 
 mod api;
+pub mod flags;
 pub mod flags_page;
 pub mod metrics_page;
 mod object;
