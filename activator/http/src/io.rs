@@ -108,7 +108,7 @@ impl Transport {
     pub(crate) fn unread(&self) -> u64 {
         match self {
             Self::Plain(io) => io.socket.unread(),
-            Self::Tls(stream) => stream.get_ref().0.socket.unread() + TLS_HOLDS,
+            Self::Tls(stream) => stream.get_ref().0.socket.unread().saturating_add(TLS_HOLDS),
         }
     }
 

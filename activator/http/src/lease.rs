@@ -149,7 +149,9 @@ impl Lease {
         if !self.limited() {
             return;
         }
-        if self.is_half_sent(&request) {
+        // A stream whose response began goes on for its pod, whoever drops that: its end is awaited.
+        let shared = self.link.as_ref().is_some_and(Link::is_shared);
+        if !shared && self.is_half_sent(&request) {
             drop(response);
             return self.break_off(request);
         }

@@ -32,7 +32,6 @@ pub(crate) enum RequestBodyError {
 }
 
 /// Where the body comes from, with what was read of it.
-#[derive(Debug)]
 struct Source<B> {
     incoming: B,
     kept: Kept,
@@ -44,7 +43,7 @@ struct Source<B> {
 
 /// What was read of a body. A piece may be one byte of a large buffer and hold all of that: only the first one is shared, and most
 /// bodies have no other; the others are copied.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Kept {
     first: Bytes,
     others: Vec<u8>,
@@ -61,7 +60,7 @@ pub(crate) struct Replay<B = ClientBody> {
 }
 
 /// Somebody's view of a body who does not keep it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Watched(Weak<Mutex<Source<ClientBody>>>);
 
 /// One attempt's view of the body.

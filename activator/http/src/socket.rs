@@ -313,9 +313,9 @@ impl Socket {
         self.poll_now(PollFlags::IN).contains(PollFlags::IN)
     }
 
-    /// Bytes that wait in the kernel.
+    /// Most bytes that wait in the kernel.
     pub(crate) fn unread(&self) -> u64 {
-        rustix::io::ioctl_fionread(&self.stream).unwrap_or(0)
+        rustix::io::ioctl_fionread(&self.stream).unwrap_or(u64::MAX)
     }
 
     fn poll_now(&self, flags: PollFlags) -> PollFlags {

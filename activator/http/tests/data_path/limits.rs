@@ -1,9 +1,13 @@
 //! `concurrency.limit`: what a pod has open never exceeds it.
 
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Raw, get};
+use crate::client::{Raw, get, http2, request};
 use crate::pod::{Pod, reply};
+use bytes::Bytes;
 use catnap_activator_core::Protocol;
+use http::header::CONTENT_LENGTH;
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -194,8 +198,40 @@ async fn a_half_sent_upload_frees_the_slot_of_a_pod_that_reads_nothing() {
 }
 
 #[tokio::test]
+async fn a_half_sent_upload_over_http2_frees_it_too() {
+    let bed = Bed::start();
+    let (pod, _) = late_reader(&Arc::default()).await;
+    bed.function_with("hello", limited(1), &[pod.address]);
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&taken);
+    let piece = Bytes::from(vec![1; 64 * 1024]);
+    let pieces = futures::stream::repeat_with(move || {
+        counted.fetch_add(1, SeqCst);
+        Ok(Frame::data(piece.clone()))
+    });
+    let mut call = request("POST", "http://hello.default/", StreamBody::new(pieces).boxed());
+    call.headers_mut().insert(CONTENT_LENGTH, 500_000_000.into());
+    let mut client = http2(bed.address()).await;
+    let leaves = tokio::spawn(client.send_request(call));
+    // Until no window on the way is open.
+    let mut look = tokio::time::interval(Duration::from_millis(500));
+    let mut before = 0;
+    let stands_still = async {
+        while before == 0 || before < taken.load(SeqCst) {
+            before = taken.load(SeqCst);
+            look.tick().await;
+        }
+    };
+    within("nothing more is taken", stands_still).await;
+    leaves.abort();
+    bed.until_ended(1).await;
+    let free = until("the slot is free", || bed.state("hello").in_flight == 0);
+    tokio::time::timeout(Duration::from_secs(3), free).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_upload_that_is_here_goes_on_without_its_client() {
-    /// More than the pod's own buffer has room for, less than all on the way have.
+    /// More than any reads at once, less than all on the way take.
     const UPLOAD: usize = 3_000_000;
     let bed = Bed::start();
     let reads = Arc::new(Notify::new());

@@ -199,10 +199,9 @@ impl Downstream {
         poll_read_buf(Pin::new(&mut self.transport), context, &mut (&mut self.read).limit(room))
     }
 
-    /// True when the rest of the body is not here. What a body in chunks lacks is not known.
+    /// True when the rest of the body is certainly not here. Of a body in chunks only the chunk that is under way is known.
     pub(super) fn lacks_body(&self) -> bool {
-        let here = self.read.len() as u64 + self.transport.unread();
-        self.body.left().is_some_and(|left| left > here)
+        self.body.expected() > self.transport.unread().saturating_add(self.read.len() as u64)
     }
 
     /// True when the body will give nothing more.

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -10,11 +10,13 @@ use futures::{FutureExt, stream};
 use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, StreamBody};
 use parking_lot::Mutex;
+use rstest::rstest;
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::client::TlsStream;
+use tokio_util::either::Either;
 
 use super::downstream::Downstream;
 use super::{Http1RequestBodyError, OutgoingError, send};
@@ -81,6 +83,48 @@ async fn whoever_waits_for_a_body_hears_that_it_will_not_come() {
     downstream.lock().give_up_body();
     let ended = tokio::time::timeout(SOON, waiting).await.unwrap().unwrap();
     assert!(matches!(ended, Some(Err(Http1RequestBodyError::Closed))), "{ended:?}");
+}
+
+/// What came of a request whose client left, and whether that is less than its body.
+#[rstest]
+#[case(Length::Known(10), "", "0123456789", false)]
+#[case(Length::Known(10), "01234", "56789", false)]
+#[case(Length::Known(10), "01234", "5678", true)]
+#[case(Length::Known(10), "01234", "56789GET / HTTP/1.1\r\n\r\n", false)]
+#[case(Length::Known(10), "0123456789GET", "", false)]
+#[case(Length::Known(10), "", "", true)]
+// The end of one in chunks is known when it is read, and what of a chunk is missing.
+#[case(Length::Chunked, "5\r\nhe", "", true)]
+#[case(Length::Chunked, "5\r\nhe", "llo", false)]
+#[case(Length::Chunked, "5\r\nhello\r\n", "", false)]
+#[tokio::test]
+async fn what_a_body_lacks_is_known(
+    #[case] length: Length,
+    #[case] read: &str,
+    #[case] unread: &str,
+    #[case] lacks: bool,
+) {
+    for tls in [false, true] {
+        let (client, socket) = pair().await;
+        let (mut client, transport) = if tls {
+            let (client, transport) = under_tls(client, &socket).await;
+            (Either::Left(client), transport)
+        } else {
+            (Either::Right(client), Transport::Plain(Io::upstream(Arc::clone(&socket))))
+        };
+        let mut downstream = Downstream::new(transport, BytesMut::from(read));
+        downstream.body = Coding::new(length);
+        if length == Length::Chunked {
+            let _ = downstream.poll_body(&mut Context::from_waker(Waker::noop()));
+        }
+        client.write_all(unread.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        tokio::time::timeout(SOON, socket.hang_up()).await.unwrap();
+        // Of TLS it is known roughly.
+        assert_eq!(downstream.lacks_body(), lacks && !tls, "under TLS: {tls}");
+        downstream.body = Coding::new(Length::Known(1_000_000));
+        assert!(downstream.lacks_body());
+    }
 }
 
 #[tokio::test]
