@@ -130,7 +130,7 @@ impl Lease {
     {
         if self.is_half_sent(&request) {
             drop(sending);
-            return self.break_off(request);
+            return self.end_half_sent(request);
         }
         let until = self.until;
         let going_on = async move {
@@ -153,7 +153,7 @@ impl Lease {
         let shared = self.link.as_ref().is_some_and(Link::is_shared);
         if !shared && self.is_half_sent(&request) {
             drop(response);
-            return self.break_off(request);
+            return self.end_half_sent(request);
         }
         let until = self.until;
         spawn(async move {
@@ -165,12 +165,13 @@ impl Lease {
     /// comes behind what waits for the pod.
     fn is_half_sent(&self, request: &Progress) -> bool {
         // After a time limit the client may still be there.
-        let left = request.expiry().is_none();
-        let half_sent = left && self.upload.as_ref().is_some_and(Watched::lacks_bytes);
-        if half_sent {
-            request.break_request(None);
-        }
-        half_sent
+        request.expiry().is_none() && self.upload.as_ref().is_some_and(Watched::lacks_bytes)
+    }
+
+    /// What nobody could read to its end has broken off.
+    fn end_half_sent(self, request: Arc<Progress>) {
+        request.break_request(None);
+        self.break_off(request);
     }
 
     /// Reads the response to its end for nobody.
