@@ -23,16 +23,23 @@ pub struct Process {
 }
 
 impl Process {
-    /// The process that has this id now; `None` when there is none or it is a zombie.
+    /// The process that has this id now; `None` when there is none or all its threads have ended.
     pub fn find(id: i32) -> Option<Self> {
-        let stat = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        Self::of(id, &fs::read_to_string(format!("/proc/{id}/stat")).ok()?)
+    }
+
+    /// By what `/proc/<id>/stat` says (proc(5)).
+    fn of(id: i32, stat: &str) -> Option<Self> {
         // The second field is the program's name in parentheses and may hold anything, spaces and parentheses too.
         let (_, fields) = stat.rsplit_once(')')?;
-        let mut fields = fields.split_whitespace();
-        if matches!(fields.next()?, "Z" | "X") {
+        let fields: Vec<_> = fields.split_whitespace().collect();
+        let field = |number: usize| fields.get(number - 3).copied();
+        // A killed process' first thread may be a zombie while others still end, and until the last has ended the
+        // process has its files: a port that it listened on is in use. The zombie counts as a thread itself.
+        if matches!(field(3)?, "Z" | "X") && field(20)?.parse::<u32>().ok()? <= 1 {
             return None;
         }
-        Some(Self { id, started_ticks: fields.nth(18)?.parse().ok()? })
+        Some(Self { id, started_ticks: field(22)?.parse().ok()? })
     }
 
     /// Whether this very process still runs (a stopped one does).
@@ -86,6 +93,22 @@ mod tests {
         let own = Process::find(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(own.is_running());
         assert!(!Process { started_ticks: own.started_ticks + 1, ..own }.is_running());
+    }
+
+    #[test]
+    fn a_process_is_gone_when_its_last_thread_has_ended() {
+        let of = |state: &str, threads: u32| {
+            Process::of(
+                7,
+                &format!("7 (a) Z (b) {state} 1 7 7 0 -1 4228364 0 0 0 0 0 3 0 0 20 0 {threads} 0 5512 0 0"),
+            )
+        };
+        let running = Some(Process { id: 7, started_ticks: 5512 });
+        assert_eq!(of("S", 1), running);
+        assert_eq!(of("T", 12), running);
+        assert_eq!(of("Z", 2), running);
+        assert_eq!(of("Z", 1), None);
+        assert_eq!(of("X", 0), None);
     }
 
     #[test]
