@@ -326,8 +326,8 @@ impl Exchange {
                     }
                 };
                 let answered;
+                lease.watch(self.body.watched());
                 if lease.limited() {
-                    lease.watch(self.body.watched());
                     // The exchange goes on without its client, when this is dropped.
                     let progress = Arc::clone(self.body.progress());
                     (answered, lease) = Sent::new(Box::pin(sending), lease, progress).await;

@@ -30,7 +30,7 @@ pub(crate) struct Lease {
     pool: Arc<Pool>,
     /// The last moment of what goes on without its client.
     until: Option<Instant>,
-    /// The request's body, if there is one and the exchange outlives its client.
+    /// The request's body, if there is one.
     upload: Option<Watched>,
     /// How long the pod says that it keeps the connection.
     pub(crate) keep_alive: Option<Duration>,
@@ -44,7 +44,7 @@ impl Lease {
         Self { pod, slot, link: None, pool, until, upload: None, keep_alive: None }
     }
 
-    /// The exchange will outlive its client. `upload`: the request's body, if there is one.
+    /// A request is on its way. `upload`: its body, if there is one.
     pub(crate) fn watch(&mut self, upload: Option<Watched>) {
         self.upload = upload;
     }
@@ -61,6 +61,7 @@ impl Lease {
     /// Gets a connection to the pod, in place of the one it may have.
     pub(crate) async fn connect(&mut self, want: Want, timeout: Duration) -> Result<&mut Link, ConnectError> {
         self.close();
+        self.upload = None;
         let Some(slot) = &self.slot else { return Err(ConnectError::GivenUp) };
         let link = self.pool.link(slot, want, timeout).await?;
         Ok(self.link.insert(link))
@@ -92,13 +93,17 @@ impl Lease {
 
     /// The pod sent its last byte: pools the connection and frees the slot.
     pub(crate) fn finish(mut self) {
-        let Some(mut link) = self.link.take_if(|link| !link.is_shared()) else { return };
+        let Some(mut link) = self.link.take() else { return };
+        if link.is_shared() {
+            // What it takes of the upload behind its response it wants.
+            return;
+        }
         if link.is_ready() {
             self.put(link);
             return;
         }
         if !link.is_uploading() {
-            link.socket.close();
+            link.socket().close();
             return;
         }
         let mut until = self.until;
@@ -111,7 +116,7 @@ impl Lease {
             if before(until, link.ready()).await == Some(true) {
                 self.put(link);
             } else {
-                link.socket.close();
+                link.socket().close();
             }
         });
     }
@@ -119,7 +124,7 @@ impl Lease {
     /// Both sides said all that they wanted on a connection that carries no HTTP any more.
     pub(crate) fn end_tunnel(mut self) {
         if let Some(link) = self.link.take() {
-            link.socket.close();
+            link.socket().close();
         }
     }
 
@@ -149,9 +154,7 @@ impl Lease {
         if !self.limited() {
             return;
         }
-        // A stream whose response began goes on for its pod, whoever drops that: its end is awaited.
-        let shared = self.link.as_ref().is_some_and(Link::is_shared);
-        if !shared && self.is_half_sent(&request) {
+        if self.is_half_sent(&request) {
             drop(response);
             return self.end_half_sent(request);
         }
@@ -189,7 +192,7 @@ impl Lease {
     /// connection and a moment to end its own side, which it may have done already. A stream is over when it was reset.
     async fn settle(self, request: &Progress) {
         match &self.link {
-            Some(link) if self.limited() && !link.is_shared() => link.socket.linger(SETTLING).await,
+            Some(link) if self.limited() && !link.is_shared() => link.socket().linger(SETTLING).await,
             Some(_) if self.limited() && request.broken() => tokio::time::sleep(SETTLING).await,
             Some(_) | None => {}
         }
@@ -209,7 +212,7 @@ impl Lease {
     /// The exchange ends here, whatever the pod still has to say.
     fn close(&mut self) {
         if let Some(link) = self.link.take_if(|link| !link.is_shared()) {
-            link.socket.reset();
+            link.socket().reset();
         }
         self.link = None;
     }
@@ -217,6 +220,11 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if let Some(link) = self.link.take_if(|link| link.is_shared())
+            && let Some(upload) = self.upload.take_if(|upload| !upload.is_over())
+        {
+            self.pool.strand(&self.pod, &link, upload, self.slot.take());
+        }
         // Before the slot: see above.
         self.close();
         self.pool.unused(&self.pod);

@@ -16,7 +16,11 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::request_body::Watched;
 use crate::upstream::{ConnectError, Link};
+use stranded::Stranded;
+
+mod stranded;
 
 /// Idle connections are closed after this time: some servers close theirs after 5 s.
 const IDLE: Duration = Duration::from_secs(4);
@@ -40,6 +44,7 @@ struct Connections {
     idle: Vec<Idle>,
     /// HTTP/2 connections; each counts as one use of itself.
     shared: Vec<Idle>,
+    stranded: Vec<Stranded>,
     connecting: Option<Connecting>,
     used: usize,
     peaks: [usize; PEAK_SECONDS],
@@ -93,12 +98,12 @@ impl Pool {
         let now = Instant::now();
         if want != Want::New {
             while let Some(Idle { mut link, since, until }) = idle.pop() {
-                let recent = want == Want::Any || (now - since < FRESH && !link.socket.hung_up());
+                let recent = want == Want::Any || (now - since < FRESH && !link.socket().hung_up());
                 if recent && now < until && link.is_ready() {
                     link.reused = true;
                     return Some(link);
                 }
-                link.socket.close();
+                link.socket().close();
                 if want == Want::Recent {
                     break;
                 }
@@ -106,7 +111,7 @@ impl Pool {
         } else if slot.limited()
             && let Some(spare) = idle.pop()
         {
-            spare.link.socket.close();
+            spare.link.socket().close();
         }
         None
     }
@@ -157,8 +162,14 @@ impl Pool {
     /// Begins no more streams on an HTTP/2 connection that refused one; those that are open go on.
     pub(crate) fn forget(&self, pod: &PodUid, link: &Link) {
         if let Some(connections) = self.pods.lock().get_mut(pod) {
-            connections.shared.retain(|shared| !Arc::ptr_eq(&shared.link.socket, &link.socket));
+            connections.shared.retain(|shared| !Arc::ptr_eq(shared.link.connected(), link.connected()));
         }
+    }
+
+    /// Keeps the slot of an exchange that is over here for as long as the pod has its stream, and ends that.
+    pub(crate) fn strand(&self, pod: &PodUid, link: &Link, upload: Watched, slot: Option<Slot>) {
+        let stranded = Stranded::new(link, upload, slot);
+        self.pods.lock().entry(Arc::clone(pod)).or_default().stranded.push(stranded);
     }
 
     /// Counts a use of a pod's connections, from the dispatch to `unused`.
@@ -183,30 +194,36 @@ impl Pool {
         let connections = pods.entry(Arc::clone(pod)).or_default();
         let most = connections.peaks.iter().copied().max().unwrap_or(0).max(FEWEST);
         if longest.is_zero() || connections.idle.len() >= most {
-            link.socket.close();
+            link.socket().close();
         } else {
             connections.idle.push(Idle::new(link, longest));
         }
     }
 
-    /// Once a second: closes what was idle for long, and forgets pods that have no connection.
+    /// Once a second: closes what was idle for long or is of no more use, and forgets pods that have no connection.
     pub(crate) fn sweep(&self) {
         let now = Instant::now();
+        // Whose slot is next may have its request sent at once: not under the lock.
+        let mut over = Vec::new();
         self.pods.lock().retain(|_, connections| {
             connections.idle.retain(|idle| {
                 let keep = now < idle.until && idle.link.is_ready();
                 if !keep {
-                    idle.link.socket.close();
+                    idle.link.socket().close();
                 }
                 keep
             });
+            over.append(&mut connections.end_stranded(now));
             connections.shared.retain_mut(|shared| shared.keep_shared(now));
             connections.peaks.rotate_right(1);
             connections.peaks[0] = connections.used;
             connections.used > 0
                 || connections.connecting.is_some()
-                || !(connections.idle.is_empty() && connections.shared.is_empty())
+                || !(connections.idle.is_empty()
+                    && connections.shared.is_empty()
+                    && connections.stranded.is_empty())
         });
+        drop(over);
     }
 }
 
@@ -248,7 +265,7 @@ impl Idle {
 
     /// Only the pool's own use is left, for long; or the pod closed it.
     fn keep_shared(&mut self, now: Instant) -> bool {
-        if self.link.uses() > 1 {
+        if self.link.connected().uses() > 1 {
             self.until = now + IDLE;
         }
         now < self.until && self.link.is_ready()

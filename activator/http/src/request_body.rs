@@ -83,6 +83,11 @@ impl Replay {
 }
 
 impl Watched {
+    /// True when no attempt will read it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
     /// True when the rest of the body is certainly not here: it never comes once the client left.
     pub(crate) fn lacks_bytes(&self) -> bool {
         self.0.upgrade().is_some_and(|source| source.lock().incoming.lacks_bytes())
@@ -199,6 +204,11 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
                 let length = frame.data_ref().map_or(0, Bytes::len);
                 this.progress.count_request(length);
                 Poll::Ready(Some(Ok(frame)))
+            }
+            // All of it came, and was not read, before its client left: the codec tells of the latter alone.
+            Poll::Ready(Some(Err(_))) if source.incoming.size_hint().exact() == Some(0) => {
+                this.ended = true;
+                Poll::Ready(None)
             }
             Poll::Ready(Some(Err(error))) => {
                 this.progress.break_request(error.malformed());

@@ -90,16 +90,18 @@ enum Sender {
 #[derive(Debug)]
 pub(crate) struct Link {
     sender: Sender,
-    pub(crate) socket: Arc<Socket>,
-    streams: Arc<Streams>,
+    connected: Arc<Connected>,
     /// It carried a request before, so the pod may have closed it since.
     pub(crate) reused: bool,
 }
 
-/// Streams of an HTTP/2 connection.
+/// A connection, with or without the right to use it.
 #[derive(Debug)]
-struct Streams {
+pub(crate) struct Connected {
+    pub(crate) socket: Arc<Socket>,
+    /// Uses that are open: over HTTP/2 streams, and the pool's own.
     open: AtomicUsize,
+    /// As many streams may be open.
     allowed: AtomicUsize,
 }
 
@@ -134,10 +136,13 @@ impl Link {
 
     /// Speaks HTTP over a connected socket.
     async fn over(socket: Arc<Socket>, protocol: Protocol) -> Result<Self, hyper::Error> {
-        let streams =
-            Arc::new(Streams { open: AtomicUsize::new(0), allowed: AtomicUsize::new(FIRST_STREAMS) });
+        let connected = Arc::new(Connected {
+            socket: Arc::clone(&socket),
+            open: AtomicUsize::new(1),
+            allowed: AtomicUsize::new(FIRST_STREAMS),
+        });
         let sender = match protocol {
-            Protocol::Http1 => Sender::Http1(Home::of(Connection::new(Arc::clone(&socket)))),
+            Protocol::Http1 => Sender::Http1(Home::of(Connection::new(socket))),
             Protocol::H2c => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());
                 builder
@@ -149,15 +154,15 @@ impl Link {
                     .max_header_list_size(u32::try_from(HEAD_BYTES).unwrap_or(u32::MAX))
                     .keep_alive_interval(PING_INTERVAL)
                     .keep_alive_timeout(PING_TIMEOUT);
-                let io = TokioIo::new(Io::upstream(Arc::clone(&socket)));
+                let io = TokioIo::new(Io::upstream(socket));
                 let (sender, connection) = builder.handshake(io).await?;
-                let allowed = Arc::clone(&streams);
+                let streams = Arc::clone(&connected);
                 tokio::spawn(async move {
                     let mut connection = pin!(connection);
                     let ended = std::future::poll_fn(|context| {
                         let polled = connection.as_mut().poll(context);
                         if polled.is_pending() {
-                            allowed.allowed.store(connection.current_max_send_streams(), Relaxed);
+                            streams.allowed.store(connection.current_max_send_streams(), Relaxed);
                         }
                         polled
                     });
@@ -168,21 +173,20 @@ impl Link {
                 Sender::Http2(sender)
             }
         };
-        streams.open.fetch_add(1, Relaxed);
-        Ok(Self { sender, socket, streams, reused: false })
+        Ok(Self { sender, connected, reused: false })
     }
 
     /// One more exchange on an HTTP/2 connection, when the pod allows one.
     pub(crate) fn share(&self) -> Option<Self> {
         let Sender::Http2(sender) = &self.sender else { return None };
-        if sender.is_closed() || self.streams.open.load(Relaxed) >= self.streams.allowed.load(Relaxed) {
+        let Connected { open, allowed, .. } = &*self.connected;
+        if sender.is_closed() || open.load(Relaxed) >= allowed.load(Relaxed) {
             return None;
         }
-        self.streams.open.fetch_add(1, Relaxed);
+        open.fetch_add(1, Relaxed);
         Some(Self {
             sender: Sender::Http2(sender.clone()),
-            socket: Arc::clone(&self.socket),
-            streams: Arc::clone(&self.streams),
+            connected: Arc::clone(&self.connected),
             reused: true,
         })
     }
@@ -192,9 +196,13 @@ impl Link {
         matches!(self.sender, Sender::Http2(_))
     }
 
-    /// Uses of the connection that are open, this one included.
-    pub(crate) fn uses(&self) -> usize {
-        self.streams.open.load(Relaxed)
+    /// The connection, which this is one use of.
+    pub(crate) fn connected(&self) -> &Arc<Connected> {
+        &self.connected
+    }
+
+    pub(crate) fn socket(&self) -> &Arc<Socket> {
+        &self.connected.socket
     }
 
     /// True when the connection takes a request now.
@@ -226,7 +234,7 @@ impl Link {
         body: RequestBody,
     ) -> impl Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static {
         match &mut self.sender {
-            Sender::Http1(home) => send_http1(home, &self.socket, head, body).left_future(),
+            Sender::Http1(home) => send_http1(home, &self.connected.socket, head, body).left_future(),
             Sender::Http2(sender) => {
                 let sending = sender.try_send_request(head.http2_request(body));
                 let answered = async move {
@@ -241,6 +249,13 @@ impl Link {
                 answered.right_future()
             }
         }
+    }
+}
+
+impl Connected {
+    /// Uses of the connection that are open.
+    pub(crate) fn uses(&self) -> usize {
+        self.open.load(Relaxed)
     }
 }
 
@@ -278,7 +293,7 @@ fn send_http1(
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.streams.open.fetch_sub(1, Relaxed);
+        self.connected.open.fetch_sub(1, Relaxed);
     }
 }
 

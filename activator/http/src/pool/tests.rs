@@ -137,7 +137,7 @@ async fn an_idle_connection_is_kept_for_four_seconds_and_less_than_the_pod_keeps
         pool.sweep();
         let link = pool.take(&slot, Want::Any).unwrap_or_else(|| panic!("{says:?}: gone too soon"));
         assert!(link.reused);
-        let socket = Arc::clone(&link.socket);
+        let socket = Arc::clone(link.socket());
         pool.put(slot.pod(), link, says);
         pass(&pool, &slot, kept);
         assert!(!socket.is_leaving());
@@ -146,7 +146,7 @@ async fn an_idle_connection_is_kept_for_four_seconds_and_less_than_the_pod_keeps
     }
     let (pool, _listener, slot, mut links) = pool_and_links(2).await;
     let link = links.remove(0);
-    let socket = Arc::clone(&link.socket);
+    let socket = Arc::clone(link.socket());
     pool.put(slot.pod(), link, Some(SECOND));
     assert!(socket.is_leaving(), "one second less one second is no time");
     pool.put(slot.pod(), links.remove(0), None);
@@ -193,7 +193,7 @@ async fn what_cannot_be_sent_again_takes_a_connection_that_was_idle_for_half_a_s
     }
     pass(&pool, &slot, Duration::from_millis(100));
     let link = pool.take(&slot, Want::Recent).expect("it is recent");
-    let socket = Arc::clone(&link.socket);
+    let socket = Arc::clone(link.socket());
     pool.put(slot.pod(), link, None);
     pass(&pool, &slot, Duration::from_millis(500));
     assert!(pool.take(&slot, Want::Recent).is_none(), "a fresh one is made");

@@ -1,4 +1,5 @@
 use super::*;
+use crate::http2_body::Http2Error;
 use http_body_util::BodyExt;
 
 /// Frames that a client sends, and its end.
@@ -106,6 +107,36 @@ async fn nothing_is_kept_once_the_response_began() {
     body.frame().await.unwrap().unwrap();
     assert_eq!(source.lock().kept.bytes(), 0);
     assert!(body.frame().await.is_none());
+}
+
+/// A body that breaks off, of which so much is said to be missing.
+struct Broken(Option<u64>);
+
+impl Body for Broken {
+    type Data = Bytes;
+    type Error = ClientBodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, ClientBodyError>>> {
+        Poll::Ready(Some(Err(ClientBodyError::Http2(Http2Error::CutShort))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+#[tokio::test]
+async fn a_body_is_whole_when_all_of_its_length_came() {
+    for (missing, whole) in [(Some(0), true), (Some(1), false), (None, false)] {
+        let replay = Replay::new(Broken(missing), Arc::default(), None);
+        let mut body = replay.attempt().unwrap();
+        assert_eq!(body.frame().await.is_none(), whole, "{missing:?}");
+        assert_eq!(body.is_end_stream(), whole);
+        assert_eq!(replay.progress().broken(), !whole);
+    }
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::Request;
+use http_body::Frame;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Empty, Full};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::client::conn::http2::SendRequest;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -67,7 +68,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
 
     /// Sends a request with a body.
     pub(crate) async fn post(&mut self, host: &str, body: &[u8]) {
-        self.send(format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n\r\n", body.len())).await;
+        self.request_with("POST", host, body).await;
+    }
+
+    /// Sends a request with a body, for which a pod's connection that was idle for long is used again.
+    pub(crate) async fn put(&mut self, host: &str, body: &[u8]) {
+        self.request_with("PUT", host, body).await;
+    }
+
+    async fn request_with(&mut self, method: &str, host: &str, body: &[u8]) {
+        let length = body.len();
+        self.send(format!("{method} / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\n\r\n")).await;
         self.send(body).await;
     }
 
@@ -168,6 +179,12 @@ pub(crate) fn empty() -> Body {
 
 pub(crate) fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
+}
+
+/// A body of which only this much comes.
+pub(crate) fn half(bytes: &'static str) -> Body {
+    let sent = futures::stream::iter([Ok(Frame::data(Bytes::from(bytes)))]);
+    StreamBody::new(futures::StreamExt::chain(sent, futures::stream::pending())).boxed()
 }
 
 pub(crate) fn request(method: &str, uri: &str, body: Body) -> Request<Body> {

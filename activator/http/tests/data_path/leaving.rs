@@ -1,22 +1,10 @@
 //! Clients that go away while a pod works for them: with a limit the slot stays taken for as long as the pod is at it.
 
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Body, empty, http2, request};
+use crate::client::{empty, http2, request};
 use crate::pod::{Pod, reply};
-use bytes::Bytes;
 use catnap_activator_core::Protocol;
-use catnap_activator_http::Outcome;
-use http_body::Frame;
-use http_body_util::{BodyExt, StreamBody};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
-
-/// A body of which only this much comes.
-pub(crate) fn half(bytes: &'static str) -> Body {
-    let sent = futures::stream::iter([Ok(Frame::data(Bytes::from(bytes)))]);
-    StreamBody::new(futures::StreamExt::chain(sent, futures::stream::pending())).boxed()
-}
 
 #[tokio::test]
 async fn with_a_limit_a_stream_whose_client_left_keeps_its_slot_until_the_pod_ends_it() {
@@ -50,30 +38,5 @@ async fn with_a_limit_a_stream_whose_client_left_keeps_its_slot_until_the_pod_en
         assert_eq!(within("the next one", stays).await.unwrap().unwrap().status(), 200);
         assert_eq!(pod.connections(), 1, "nothing was reset");
         until("the slot is free", || bed.state("hello").in_flight == 0).await;
-    }
-}
-
-#[tokio::test]
-async fn a_half_sent_upload_frees_its_slot_after_a_second_at_most() {
-    for protocol in [Protocol::Http1, Protocol::H2c] {
-        let bed = Bed::start();
-        let handler = |request: http::Request<hyper::body::Incoming>| async {
-            let _ = request.into_body().collect().await;
-            reply("ok")
-        };
-        let pod = match protocol {
-            Protocol::Http1 => Pod::http1(handler).await,
-            Protocol::H2c => Pod::h2c(handler).await,
-        };
-        bed.function_with("hello", Setup { protocol, limit: 1, ..Setup::default() }, &[pod.address]);
-        let mut client = http2(bed.address()).await;
-        let upload = request("POST", "http://hello.default/", half("half of it"));
-        let leaves = tokio::spawn(client.send_request(upload));
-        until("the pod has it", || pod.seen.open_requests.load(SeqCst) == 1).await;
-        leaves.abort();
-        assert_eq!(bed.until_ended(1).await[0].outcome, Outcome::ClientLeft);
-        let free = until("the slot is free", || bed.state("hello").in_flight == 0);
-        tokio::time::timeout(Duration::from_secs(3), free).await.unwrap();
-        until("the pod is told", || pod.seen.open_requests.load(SeqCst) == 0).await;
     }
 }

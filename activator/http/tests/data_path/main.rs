@@ -30,3 +30,4 @@ mod timeouts;
 mod tls;
 mod traffic;
 mod tunnels;
+mod uploads;

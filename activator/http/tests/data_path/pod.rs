@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::fmt::Write;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, Weak};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -15,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::net::{TcpListener, TcpStream};
 
 pub(crate) type Reply = Response<BoxBody<Bytes, Infallible>>;
@@ -24,10 +26,30 @@ pub(crate) type Reply = Response<BoxBody<Bytes, Infallible>>;
 pub(crate) struct Seen {
     pub(crate) connections: AtomicUsize,
     pub(crate) open_connections: AtomicUsize,
+    /// Of a pod that serves HTTP.
     pub(crate) most_connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
     pub(crate) open_requests: AtomicUsize,
     pub(crate) most_requests: AtomicUsize,
+    ends: Mutex<Vec<Weak<OwnedFd>>>,
+}
+
+impl Seen {
+    /// Counts this one and the others to which nobody has said their end. Their tasks may not have heard of that yet: the kernel
+    /// has.
+    fn count_open(&self, stream: &TcpStream) -> Arc<OwnedFd> {
+        let end = Arc::new(stream.as_fd().try_clone_to_owned().unwrap());
+        let mut ends = self.ends.lock().unwrap();
+        ends.push(Arc::downgrade(&end));
+        ends.retain(|end| end.upgrade().is_some_and(|end| !hung_up(&end)));
+        self.most_connections.fetch_max(ends.len(), SeqCst);
+        end
+    }
+}
+
+fn hung_up(end: &OwnedFd) -> bool {
+    let mut asked = [PollFd::new(end, PollFlags::RDHUP)];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
 }
 
 /// Counts one more while it lives.
@@ -53,8 +75,7 @@ struct OpenConnection(Arc<Seen>);
 impl OpenConnection {
     fn count(seen: &Arc<Seen>) -> Self {
         // Who sees that it was made sees that it is open.
-        let open = seen.open_connections.fetch_add(1, SeqCst) + 1;
-        seen.most_connections.fetch_max(open, SeqCst);
+        seen.open_connections.fetch_add(1, SeqCst);
         seen.connections.fetch_add(1, SeqCst);
         Self(Arc::clone(seen))
     }
@@ -101,23 +122,34 @@ impl Pod {
     pub(crate) async fn http1<F: Future<Output = Reply> + Send + 'static>(
         handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(false, handler).await
+        Self::serve(None, handler).await
     }
 
     pub(crate) async fn h2c<F: Future<Output = Reply> + Send + 'static>(
         handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     ) -> Self {
-        Self::serve(true, handler).await
+        Self::serve(Some(http2::Builder::new(TokioExecutor::new())), handler).await
+    }
+
+    /// Takes no more than these bytes of a stream that it does not read.
+    pub(crate) async fn h2c_with_window<F: Future<Output = Reply> + Send + 'static>(
+        bytes: u32,
+        handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let mut server = http2::Builder::new(TokioExecutor::new());
+        server.initial_stream_window_size(bytes);
+        Self::serve(Some(server), handler).await
     }
 
     async fn serve<F: Future<Output = Reply> + Send + 'static>(
-        http2: bool,
+        http2: Option<http2::Builder<TokioExecutor>>,
         handler: impl Fn(Request<Incoming>) -> F + Clone + Send + Sync + 'static,
     ) -> Self {
         let seen: Arc<std::sync::OnceLock<Arc<Seen>>> = Arc::default();
         let counted = Arc::clone(&seen);
         let pod = Self::raw(move |_, stream| {
-            let (handler, counted) = (handler.clone(), Arc::clone(&counted));
+            let (handler, counted, http2) = (handler.clone(), Arc::clone(&counted), http2.clone());
+            let open = counted.get().map(|seen| seen.count_open(&stream));
             let service = service_fn(move |request| {
                 let (handler, counted) = (handler.clone(), Arc::clone(&counted));
                 async move {
@@ -127,10 +159,11 @@ impl Pod {
                 }
             });
             async move {
+                let _open = open;
                 let io = TokioIo::new(stream);
                 // Clients that leave are part of the tests.
-                if http2 {
-                    let _ = http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await;
+                if let Some(http2) = http2 {
+                    let _ = http2.serve_connection(io, service).await;
                 } else {
                     let _ = http1::Builder::new().serve_connection(io, service).with_upgrades().await;
                 }

@@ -65,7 +65,7 @@ async fn the_protocol_is_agreed_on_and_the_function_learns_of_https() {
         assert_eq!(stream.get_ref().1.alpn_protocol(), offered.first().copied());
         let mut client = Raw::over(stream);
         for _ in 0..2 {
-            client.post("hello.default", b"12345").await;
+            client.put("hello.default", b"12345").await;
             let answer = client.answer().await;
             told(answer.text());
             assert!(answer.text().ends_with("body: 5\n"), "{}", answer.text());
@@ -80,7 +80,7 @@ async fn the_protocol_is_agreed_on_and_the_function_learns_of_https() {
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
     let mut client = http2_over(stream).await;
     for _ in 0..2 {
-        let call = request("POST", "https://hello.default/", full("12345"));
+        let call = request("PUT", "https://hello.default/", full("12345"));
         let response = client.send_request(call).await.unwrap();
         let text = response.into_body().collect().await.unwrap().to_bytes();
         told(std::str::from_utf8(&text).unwrap());

@@ -127,6 +127,22 @@ async fn what_a_body_lacks_is_known(
     }
 }
 
+/// The kernel does not know of what TLS has taken from it and nobody has read.
+#[tokio::test]
+async fn what_tls_holds_of_a_body_is_not_lacking() {
+    let (client, socket) = pair().await;
+    let (mut client, transport) = under_tls(client, &socket).await;
+    let mut downstream = Downstream::new(transport, BytesMut::new());
+    downstream.body = Coding::new(Length::Chunked);
+    client.write_all(format!("2710\r\n{:10000}\r\n0\r\n\r\n", "").as_bytes()).await.unwrap();
+    client.shutdown().await.unwrap();
+    tokio::time::timeout(SOON, socket.hang_up()).await.unwrap();
+    let piece = poll_fn(|context| downstream.poll_body(context)).await.unwrap();
+    let Decoded::Data(piece) = piece else { panic!("{piece:?}") };
+    assert!(piece.len() < 10_000, "some of it is still in the codec");
+    assert!(!downstream.lacks_body());
+}
+
 #[tokio::test]
 async fn small_pieces_of_a_large_body_share_a_buffer() {
     let (mut client, socket) = pair().await;

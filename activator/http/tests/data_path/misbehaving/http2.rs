@@ -2,11 +2,10 @@
 
 use super::{LIMITS, impatient, reason, say};
 use crate::bed::{Bed, Setup, until, within};
-use crate::client::{Raw, empty, get, http2, request};
+use crate::client::{Raw, empty, get, half, http2, request};
 use crate::hardening::frames::{
     DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
 };
-use crate::leaving::half;
 use crate::pod::{Pod, describe};
 use catnap_activator_core::Protocol;
 use catnap_activator_http::Outcome;
