@@ -215,6 +215,19 @@ pub async fn known_to_activators(test: &Context, name: &str) -> anyhow::Result<V
     Ok(states)
 }
 
+/// Waits until every activator sends all requests for a function to this revision: the status says so a moment before.
+pub async fn sent_to(test: &Context, name: &str, revision: &str) -> anyhow::Result<()> {
+    eventually(&format!("every activator sends all to {revision}"), PATIENCE, async || {
+        let known = known_to_activators(test, name).await?;
+        let told = known.iter().all(|state| {
+            let mut shares = state["functions"][0]["traffic"].as_array().into_iter().flatten();
+            shares.any(|share| share["revision"] == revision && share["percent"] == 100)
+        });
+        Ok((told && !known.is_empty()).then_some(()))
+    })
+    .await
+}
+
 /// Requests to a function that all activators hold now, for its revisions or for want of one.
 pub async fn held(test: &Context, name: &str) -> anyhow::Result<u64> {
     let mut held = 0;

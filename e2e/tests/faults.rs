@@ -19,6 +19,8 @@ mod kubelet;
 mod leaders;
 #[path = "faults/learned.rs"]
 mod learned;
+#[path = "faults/leases.rs"]
+mod leases;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/mixed/mod.rs"]

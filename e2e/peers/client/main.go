@@ -23,6 +23,7 @@ const (
 	warmRequests = 200
 	parallel     = 20
 	bodyBytes    = 8 << 20
+	chunks       = 3
 )
 
 type caller struct {
@@ -165,19 +166,21 @@ func (calls *caller) echo(body io.Reader) {
 }
 
 func (calls *caller) stream() {
-	response := calls.do("GET", "/stream?chunks=5&interval_ms=50", nil)
+	response := calls.do("GET", fmt.Sprintf("/stream?chunks=%d&interval_ms=1000", chunks), nil)
 	lines := bufio.NewScanner(response.Body)
-	began := time.Now()
-	for number := 0; lines.Scan(); number++ {
-		if lines.Text() != fmt.Sprintf("chunk %d", number) {
-			log.Fatalf("chunk %d is %q", number, lines.Text())
+	var came []time.Time
+	for lines.Scan() {
+		if lines.Text() != fmt.Sprintf("chunk %d", len(came)) {
+			log.Fatalf("chunk %d is %q", len(came), lines.Text())
 		}
-		if number == 0 && time.Since(began) > 100*time.Millisecond {
-			log.Fatal("the first chunk waited for others")
-		}
+		came = append(came, time.Now())
 	}
-	if lines.Err() != nil {
-		log.Fatalf("the stream ended with %v", lines.Err())
+	if lines.Err() != nil || len(came) != chunks {
+		log.Fatalf("the stream ended after %d chunks with %v", len(came), lines.Err())
+	}
+	// They were sent two seconds apart: half of that is for a first one that was late.
+	if came[chunks-1].Sub(came[0]) < time.Second {
+		log.Fatal("the first chunk waited for others")
 	}
 	response.Body.Close()
 }

@@ -122,13 +122,13 @@ pub(super) fn kill(name: &str, at_most: Duration) -> Result<bool, Error> {
     failure.map_or(Ok(gone), Err)
 }
 
-/// Removes it from every hierarchy; what could not be removed.
-pub(super) fn remove(name: &str) -> Result<Vec<PathBuf>, Error> {
+/// Removes it from every hierarchy, each cgroup in at most this long; what could not be removed.
+pub(super) fn remove(name: &str, at_most: Duration) -> Result<Vec<PathBuf>, Error> {
     let mut left = Vec::new();
     for hierarchy in Hierarchies::find()?.all {
         for directory in tree(&hierarchy.join(name)) {
             // The kernel lets a cgroup go a moment after its last process.
-            let removed = wait(Duration::from_secs(2), || match fs::remove_dir(&directory) {
+            let removed = wait(at_most, || match fs::remove_dir(&directory) {
                 Ok(()) => true,
                 Err(error) => error.kind() == std::io::ErrorKind::NotFound,
             });

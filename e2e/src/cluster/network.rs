@@ -3,9 +3,9 @@
 //! The machine has 10.89.0.1 on the bridge `catnap0`; node N is the namespace `catnap-nodeN` with 10.89.0.1N and the
 //! pods 10.88.N.0/24. Nothing is routed beyond the machine.
 
-use std::fs;
+use std::{fs, time::Duration};
 
-use super::{Error, command};
+use super::{Error, command, process::wait};
 
 /// The machine's address on the bridge, where the API server listens.
 pub const HOST_ADDRESS: &str = "10.89.0.1";
@@ -19,6 +19,8 @@ pub(super) const POD_RANGE: &str = "10.88.0.0/16";
 pub(super) const DNS_ADDRESS: &str = "10.96.0.10";
 
 const BRIDGE: &str = "catnap0";
+/// For a link that is on its way out to be gone.
+const LINK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A node's network namespace.
 pub(super) fn namespace(number: usize) -> String {
@@ -91,14 +93,18 @@ pub(super) fn remove() -> Result<(), Error> {
         match found.split_once(' ') {
             Some(("namespace", name)) => command::run("ip", &["netns", "delete", name])?,
             Some((_, name)) => match command::run("ip", &["link", "delete", name]) {
-                // The end of a pair is gone a moment after its namespace.
-                Err(Error::Command { output, .. }) if output.contains("Cannot find device") => String::new(),
+                // The end of a pair goes a moment after its namespace: before `ip` finds it, or between that and its deletion.
+                Err(_) if wait(LINK_TIMEOUT, || !is_there(name)) => String::new(),
                 result => result?,
             },
             None => continue,
         };
     }
     Ok(())
+}
+
+fn is_there(link: &str) -> bool {
+    fs::exists(format!("/sys/class/net/{link}")).unwrap_or(false)
 }
 
 /// What of ours is there: `namespace NAME` and `link NAME`.
@@ -110,10 +116,6 @@ pub(super) fn existing() -> Vec<String> {
         }
     }
     let links = (1..=3).map(link).chain([BRIDGE.to_owned()]);
-    found.extend(
-        links
-            .filter(|name| fs::exists(format!("/sys/class/net/{name}")).unwrap_or(false))
-            .map(|name| format!("link {name}")),
-    );
+    found.extend(links.filter(|name| is_there(name)).map(|name| format!("link {name}")));
     found
 }

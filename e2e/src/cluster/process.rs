@@ -68,14 +68,16 @@ impl Process {
     }
 }
 
-/// Asks a condition every few milliseconds until it holds or the time is over; whether it held.
+/// Asks a condition every few milliseconds until it holds, or does not when the time is over; whether it held.
 pub(super) fn wait(at_most: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + at_most;
     loop {
+        // Not when it was answered: the machine may have been busy with others since.
+        let asked = Instant::now();
         if condition() {
             return true;
         }
-        if Instant::now() >= deadline {
+        if asked >= deadline {
             return false;
         }
         std::thread::sleep(Duration::from_millis(5));

@@ -16,7 +16,7 @@ use super::{
     record::{RUNTIME, Record},
 };
 
-/// For all processes of a cgroup to be gone after SIGKILL.
+/// For all processes of a cgroup to be gone after SIGKILL, and then for the cgroup.
 const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Ends the cluster of this record, or what one without a record has left.
@@ -44,7 +44,7 @@ pub(super) fn tear_down(record: Option<&Record>) -> Result<(), Error> {
     network::remove()?;
     let mut left = Vec::new();
     for name in cgroups {
-        left.extend(cgroup::remove(&name)?);
+        left.extend(cgroup::remove(&name, KILL_TIMEOUT)?);
     }
     for (path, value) in record.iter().flat_map(|record| &record.kernel_settings) {
         fs::write(path, value).map_err(Error::file("restoring", path))?;

@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use catnap_e2e::functions::{
-    PATIENCE, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, resting, url,
+    PATIENCE, apply, body, catnap_pods, deploy, deploy_resting, get, held, hello, is_cold, resting, url,
 };
+use catnap_e2e::lateness::{Lateness, less_than};
 
 /// Functions that go to zero side by side.
 const FUNCTIONS: usize = 10;
@@ -27,6 +28,8 @@ const STEP: Duration = Duration::from_millis(11);
 /// From the end of the last request to the first offset. Idle time of one second counts from the end of the second of the
 /// last request, and is looked at once a second: zero comes 1 to 3 s after the last request.
 const FIRST: Duration = Duration::from_millis(900);
+/// From the first of many requests on a cold function to the replicas for all of them.
+const ASKED_WITHIN: Duration = Duration::from_millis(50);
 /// Requests that came before the zero, and that came after it, at least: the offsets were around it.
 const EACH_SIDE: usize = 20;
 
@@ -143,9 +146,14 @@ enum Meets {
 async fn pinned(name: &str, component: &'static str, point: &'static str, meets: Meets) {
     run_with(name, &["image.tag=failpoints"], async |test| {
         let sink = test.sink().await?;
-        deploy(test, &recording("hello", &sink)).await?;
+        let goes_to_zero = recording("hello", &sink);
+        // Not before the step is held up, however long that takes.
+        let mut stays = goes_to_zero.clone();
+        stays["spec"]["scale"]["min"] = json!(1);
+        deploy(test, &stays).await?;
         let paused = FailPoint::pause(test, component, point).await?;
         record(test, "hello", "before").await?;
+        apply(test, &goes_to_zero).await?;
         paused.reached().await?;
         // Sent while the step is held up, and again right after it went on.
         let during = record(test, "hello", "during");
@@ -213,49 +221,58 @@ async fn a_request_when_the_pod_was_deleted_is_served_once() {
 async fn fifty_requests_on_a_cold_function_ask_for_five_replicas_at_once() {
     run("fifty_at_once", Needs::Launcher, async |test| {
         deploy_resting(test, &hello("hello", json!({"concurrency": {"limit": 10}}))).await?;
-        // What a client needs to open fifty connections and to encode fifty requests is not Catnap's.
-        let activator = Resolver::new(test.client.clone()).activator().await?;
-        let mut streams = try_join_all((0..50).map(|_| TcpStream::connect(activator))).await?;
-        let host = format!("hello.{}", test.namespace);
-        let request = format!("GET /sleep?ms=500 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        // Looking again and again would take time from those that are measured.
-        let deployments = test.api::<Deployment>();
-        let version = deployments.list(&ListParams::default()).await?.metadata.resource_version;
-        let watch = WatchParams::default().timeout(60);
-        let mut events = pin!(deployments.watch(&watch, &version.unwrap_or_default()).await?);
-        let first = Instant::now();
-        let requests = async {
-            for stream in &mut streams {
-                stream.write_all(request.as_bytes()).await?;
-            }
-            try_join_all(streams.iter_mut().map(async |stream| {
-                let mut answer = String::new();
-                stream.read_to_string(&mut answer).await?;
-                anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
-                anyhow::Ok(())
-            }))
-            .await
-        };
-        let asked = async {
-            let mut counts = Vec::new();
-            while let Some(event) = events.try_next().await? {
-                if let WatchEvent::Modified(deployment) = event {
-                    let count = deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
-                    counts.push(count);
-                    if count >= 5 {
-                        return anyhow::Ok((first.elapsed(), counts));
-                    }
-                }
-            }
-            anyhow::bail!("replicas were {counts:?} when the watch ended")
-        };
-        let (_, (took, counts)) = futures::try_join!(requests, asked)?;
-        anyhow::ensure!(counts.last() == Some(&5), "{counts:?}");
-        anyhow::ensure!(
-            took < Duration::from_millis(50),
-            "{counts:?} replicas were asked for after {took:?}"
-        );
+        Lateness::watch()?
+            .measured("fifty at once", async |_| {
+                resting(test, "hello").await?;
+                let (first, took) = fifty_at_once(test).await?;
+                let what = "replicas for fifty requests";
+                Ok(less_than(ASKED_WITHIN, first.into_std(), took, what))
+            })
+            .await?;
         body(get(test, "hello", "/").await?).await.map(drop)
     })
     .await;
+}
+
+/// Sends fifty requests to a function at zero: when, and how long it took until replicas for all of them were asked for.
+async fn fifty_at_once(test: &Context) -> anyhow::Result<(Instant, Duration)> {
+    // What a client needs to open fifty connections and to encode fifty requests is not Catnap's.
+    let activator = Resolver::new(test.client.clone()).activator().await?;
+    let mut streams = try_join_all((0..50).map(|_| TcpStream::connect(activator))).await?;
+    let host = format!("hello.{}", test.namespace);
+    let request = format!("GET /sleep?ms=500 HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+    // Looking again and again would take time from those that are measured.
+    let deployments = test.api::<Deployment>();
+    let version = deployments.list(&ListParams::default()).await?.metadata.resource_version;
+    let watch = WatchParams::default().timeout(60);
+    let mut events = pin!(deployments.watch(&watch, &version.unwrap_or_default()).await?);
+    let first = Instant::now();
+    let requests = async {
+        for stream in &mut streams {
+            stream.write_all(request.as_bytes()).await?;
+        }
+        try_join_all(streams.iter_mut().map(async |stream| {
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            anyhow::ensure!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+            anyhow::Ok(())
+        }))
+        .await
+    };
+    let asked = async {
+        let mut counts = Vec::new();
+        while let Some(event) = events.try_next().await? {
+            if let WatchEvent::Modified(deployment) = event {
+                let count = deployment.spec.and_then(|spec| spec.replicas).unwrap_or_default();
+                counts.push(count);
+                if count >= 5 {
+                    return anyhow::Ok((first.elapsed(), counts));
+                }
+            }
+        }
+        anyhow::bail!("replicas were {counts:?} when the watch ended")
+    };
+    let (_, (took, counts)) = futures::try_join!(requests, asked)?;
+    anyhow::ensure!(counts.last() == Some(&5), "{counts:?}");
+    Ok((first, took))
 }

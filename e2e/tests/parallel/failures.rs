@@ -1,17 +1,33 @@
 //! What a caller gets, and what the status says, when a function cannot come up or goes away.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
+use anyhow::Context as _;
 use catnap_crds::Function;
-use catnap_e2e::fixture::{Needs, eventually, run, within};
+use catnap_e2e::fixture::{Context, Needs, eventually, run, within};
 use kube::api::DeleteParams;
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::timeout;
 
 use catnap_e2e::functions::{
     PATIENCE, apply, body, condition, condition_is, deploy, deploy_resting, deployments, get, held, hello,
     pods,
 };
+
+/// From when kubelet says that an image cannot be pulled, until a caller hears of it.
+const TOLD_WITHIN: Duration = Duration::from_secs(10);
+
+/// Waits until kubelet says that the image of `hello` cannot be pulled.
+async fn pull_failed(test: &Context) -> anyhow::Result<()> {
+    eventually("a pull fails", PATIENCE, async || {
+        let pods = pods(test, "hello").await?;
+        let containers = pods.iter().filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref());
+        let mut reasons =
+            containers.flatten().filter_map(|it| it.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+        Ok(reasons.any(|reason| matches!(reason, "ErrImagePull" | "ImagePullBackOff")).then_some(()))
+    })
+    .await
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_cannot_be_pulled_is_told_to_the_caller() {
@@ -21,12 +37,17 @@ async fn an_image_that_cannot_be_pulled_is_told_to_the_caller() {
             function.status.as_ref().is_some_and(|status| !status.revisions.is_empty())
         })
         .await?;
-        let asked = Instant::now();
-        let response = get(test, "hello", "/").await?;
-        let took = asked.elapsed();
+        let mut answer = pin!(get(test, "hello", "/"));
+        let response = tokio::select! {
+            response = &mut answer => response?,
+            // What comes before, such as a sandbox, is as slow as the machine is.
+            failed = pull_failed(test) => {
+                failed?;
+                timeout(TOLD_WITHIN, answer).await.context("not told in time")??
+            }
+        };
         anyhow::ensure!(response.status() == 503, "{response:?}");
         anyhow::ensure!(response.headers()["catnap-reason"] == "ImagePullFailed", "{response:?}");
-        anyhow::ensure!(took < Duration::from_secs(10), "it took {took:?}");
         let function = within(Duration::from_secs(60), &test.api::<Function>(), "hello", |function| {
             condition_is(function, "Stalled", "True")
         })

@@ -104,13 +104,6 @@ impl Journal {
         })
     }
 
-    /// Requests answered in the whole second between two moments in which the fewest were.
-    pub(crate) fn least_in_a_second(&self, from: Instant, until: Instant) -> usize {
-        let seconds = (until - from).as_secs();
-        let start = |second| from + Duration::from_secs(second);
-        (0..seconds).map(|second| self.answered(start(second), start(second + 1))).min().unwrap_or(0)
-    }
-
     /// Fails if anything bad happened that is not `expected`: requests that were lost, wrong answers, connections that
     /// nobody took, and tunnels that were ended by the other side.
     pub(crate) fn nothing_bad_but(

@@ -5,31 +5,25 @@ mod edge;
 mod http1;
 mod http2;
 mod journal;
+mod killed;
 mod paths;
 mod previous;
+mod throughput;
 mod traffic;
 mod tunnel;
 mod upgrade;
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
-use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, Sink, eventually, run_with, within};
+use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE, Sink, eventually, run_with};
 use catnap_e2e::functions::{PATIENCE, catnap_pods, deploy, hello};
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt as _};
-use nix::sys::signal::{Signal, kill};
 use serde_json::json;
-use tokio::time::interval;
 
-use crate::activators::{is_ready, process_of};
 use journal::{Event, Journal, Kind};
-use paths::connections_of;
+use throughput::Throughput;
 use traffic::{COLD, Traffic, WARM};
 
 /// What the callers together must get through, however many of them wait for a new connection.
@@ -40,10 +34,8 @@ const LEAST_IN_A_SECOND: usize = 250;
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 /// A response that still goes on this long after the restart began took it through the drain.
 const LONG: Duration = Duration::from_secs(5);
-/// A caller whose activator was killed has an answer over another connection after this long.
-const GOES_ON: Duration = Duration::from_secs(1);
-/// Between two looks at what connections there are.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A response that began less than this ago is in flight for more than `LONG` yet, if it is one of those that take 10 s and more.
+const JUST_BEGAN: Duration = Duration::from_secs(1);
 
 /// A value of the chart.
 fn drain() -> String {
@@ -85,8 +77,9 @@ fn say(line: &str) {
 }
 
 /// Restarts the activators, and waits until those that were there are gone; when it began.
-async fn restart_activators(test: &Context) -> anyhow::Result<Instant> {
+async fn restart_activators(test: &Context, journal: &Journal) -> anyhow::Result<Instant> {
     let old = catnap_pods(test, "activator").await?;
+    a_long_response_began(journal).await?;
     let restarted = Instant::now();
     let system = ["--namespace", SYSTEM_NAMESPACE];
     let restart = ["rollout", "restart", "deployment/catnap-activator"];
@@ -125,6 +118,20 @@ fn all_met_one_that_went(
     Ok(())
 }
 
+/// Waits until a response began that will be in flight for long. Those of all callers begin together and may end together: at many
+/// moments none has much left.
+async fn a_long_response_began(journal: &Journal) -> anyhow::Result<()> {
+    eventually("a long response began", PATIENCE, async || {
+        let now = Instant::now();
+        let begun = journal.count(|at, caller, event| {
+            let long = matches!(caller.kind, Kind::Streaming | Kind::Http2) && caller.number >= 2;
+            long && matches!(event, Event::Began { .. }) && at + JUST_BEGAN > now
+        });
+        Ok((begun > 0).then_some(()))
+    })
+    .await
+}
+
 /// Fails unless a response was in flight when something began, and came to its end long after.
 fn some_were_in_flight(journal: &Journal, begin: Instant) -> anyhow::Result<()> {
     let spanning = journal.count(|at, caller, event| {
@@ -135,49 +142,14 @@ fn some_were_in_flight(journal: &Journal, begin: Instant) -> anyhow::Result<()> 
     Ok(())
 }
 
-/// Requests a second between two moments.
-fn rate(journal: &Journal, from: Instant, until: Instant) -> f64 {
-    journal.answered(from, until) as f64 / (until - from).as_secs_f64()
-}
-
-/// What the callers together got through between two moments.
-struct Got {
-    /// Requests a second.
-    rate: f64,
-    /// Requests in the whole second in which they were the fewest.
-    least: usize,
-}
-
-impl Got {
-    /// Fails when it is less than so many requests a second, or than `least` in one of them.
-    fn ensure(&self, rate: f64, least: usize) -> anyhow::Result<()> {
-        anyhow::ensure!(
-            self.rate >= rate && self.least >= least,
-            "only {:.0} requests a second, and {} in one",
-            self.rate,
-            self.least
-        );
-        Ok(())
-    }
-}
-
-/// What they got through between two moments; says it, with all that happened.
-fn got_through(journal: &Journal, from: Instant, until: Instant) -> Got {
-    let rate = rate(journal, from, until);
-    let least = journal.least_in_a_second(from, until);
-    let took = until - from;
-    say(&format!("{rate:.0} requests a second, at least {least}, for {took:?}; {}", journal.summary()));
-    Got { rate, least }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
     beside_traffic("mixed_rolling_restart", async |test, traffic, sink| {
-        let restarted = restart_activators(test).await?;
+        let restarted = restart_activators(test, &traffic.shared.journal).await?;
         let gone = Instant::now();
         let shared = traffic.stop().await?;
         let journal = &shared.journal;
-        let got = got_through(journal, restarted, gone);
+        let through = Throughput::between(&shared, restarted, gone);
 
         // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
         journal.nothing_bad_but(|at, event| {
@@ -187,84 +159,7 @@ async fn a_rolling_restart_under_mixed_traffic_loses_nothing() {
         some_were_in_flight(journal, restarted)?;
         let recorded = shared.recorded.lock().clone();
         sink.expect_each_once(recorded).await?;
-        got.ensure(LEAST_RATE, LEAST_IN_A_SECOND)
-    })
-    .await;
-}
-
-/// What "others go on within 1 s" means here. A killed activator's address refuses connections at once, for its pod stays; the
-/// Service leads new connections there until kubelet, the API server and kube-proxy have all noticed, which is seconds. So a
-/// caller that was refused a connection opens another one at once, as HTTP clients do, and each that lost a request or a
-/// connection, or was refused one, must have an answer to something that it asked after the kill within a second of the kill.
-/// Requests to functions at zero are left out of that: a cold start has a time of its own.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_killed_activator_loses_only_what_was_in_flight_there() {
-    beside_traffic("mixed_kill", async |test, traffic, sink| {
-        let victim = catnap_pods(test, "activator").await?.into_iter().next().context("no activator")?;
-        let address = victim.status.as_ref().and_then(|status| status.pod_ip.as_deref());
-        let address: IpAddr = address.context("an activator without an address")?.parse()?;
-        let process = process_of(&victim)?;
-        let killed = Instant::now();
-        kill(process, Signal::SIGKILL)?;
-        // At once and again: of connections that broke it is not known for long, and until the process is gone the kernel takes
-        // further ones for it.
-        let mut connections = BTreeSet::new();
-        let mut looks = interval(LOOK_EVERY);
-        while killed.elapsed() < GOES_ON {
-            looks.tick().await;
-            connections.extend(connections_of(traffic.shared.activator).await?);
-        }
-        let journal = &traffic.shared.journal;
-        let name = victim.name_any();
-        let api: Api<Pod> = Api::namespaced(test.client.clone(), SYSTEM_NAMESPACE);
-        within(PATIENCE, &api, &name, |pod| {
-            let containers = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
-            is_ready(pod) && containers.into_iter().any(|container| container.restart_count > 0)
-        })
-        .await?;
-        let restarted = Instant::now();
-        eventually("functions at zero wake again", PATIENCE, async || {
-            let woken = journal.callers(|at, _, event| at > restarted && matches!(event, Event::Cold)).len();
-            Ok((woken == COLD.len()).then_some(()))
-        })
-        .await?;
-        let ended = Instant::now();
-        let shared = traffic.stop().await?;
-        let journal = &shared.journal;
-        let rate = rate(journal, killed, ended);
-        let interrupted = journal.callers(|at, _, event| at >= killed && event.interrupts());
-        let went_on = journal.first_answers_after(killed);
-        let slowest = interrupted
-            .iter()
-            .filter(|caller| caller.kind != Kind::Cold)
-            .map(|caller| (went_on.get(caller).copied().unwrap_or(Duration::MAX), *caller))
-            .max();
-        let refused = journal.last(|event| matches!(event, Event::Refused)).map(|at| at - killed);
-        say(&format!(
-            "{rate:.0} requests a second for {:?}; slowest to go on: {slowest:?}; last refused after {refused:?}; {}",
-            ended - killed,
-            journal.summary()
-        ));
-
-        let there = |local: &SocketAddr| connections.contains(&(local.port(), address));
-        journal.nothing_bad_but(|at, event| match event {
-            Event::Refused => at >= killed,
-            Event::Lost { local, .. } | Event::Fin { local } => {
-                there(local) && at >= killed && at < killed + GOES_ON
-            }
-            _ => false,
-        })?;
-        let lost = journal.count(|_, _, event| matches!(event, Event::Lost { .. }));
-        anyhow::ensure!(lost > 0, "nobody noticed the kill");
-        anyhow::ensure!(slowest.is_some_and(|(after, _)| after < GOES_ON), "slowest to go on: {slowest:?}");
-        // What was lost may have been served once, or not.
-        let reports = sink.reports().await;
-        let answered = shared.recorded.lock();
-        let missing: Vec<_> = answered.iter().filter(|id| !reports.contains_key(*id)).collect();
-        let doubled: Vec<_> = reports.iter().filter(|(_, times)| **times > 1).collect();
-        anyhow::ensure!(missing.is_empty() && doubled.is_empty(), "missing {missing:?}, doubled {doubled:?}");
-        anyhow::ensure!(rate >= LEAST_RATE, "only {rate:.0} requests a second");
-        Ok(())
+        through.ensure(LEAST_RATE, LEAST_IN_A_SECOND)
     })
     .await;
 }

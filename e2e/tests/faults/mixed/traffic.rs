@@ -16,6 +16,7 @@ use std::{
 use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, DOMAIN, Resolver};
 use catnap_e2e::functions::deployment;
+use catnap_e2e::lateness::Lateness;
 use kube::ResourceExt as _;
 use parking_lot::Mutex;
 use tokio::{
@@ -75,6 +76,8 @@ pub(crate) struct Trust {
 /// What all callers share.
 pub(crate) struct Shared {
     pub(crate) journal: Journal,
+    /// The callers are of no use while the machine stands still.
+    pub(crate) lateness: Lateness,
     pub(crate) activator: SocketAddr,
     /// Set for callers at the edge.
     trust: Option<Trust>,
@@ -96,7 +99,7 @@ impl Traffic {
     /// Starts all callers, inside the cluster.
     pub(crate) async fn start(test: &Context) -> anyhow::Result<Self> {
         let activator = Resolver::new(test.client.clone()).activator().await?;
-        let mut traffic = Self::lasting(test, activator, None);
+        let mut traffic = Self::lasting(test, activator, None)?;
         let Self { shared, callers, .. } = &mut traffic;
         for caller in numbered(Kind::NewConnections, NEW_CONNECTIONS.0) {
             callers.spawn(http1::new_connections(Arc::clone(shared), caller, NEW_CONNECTIONS.1));
@@ -115,10 +118,15 @@ impl Traffic {
     }
 
     /// Starts those whose connections last; with `trust` at the edge.
-    pub(crate) fn lasting(test: &Context, activator: SocketAddr, trust: Option<Trust>) -> Self {
+    pub(crate) fn lasting(
+        test: &Context,
+        activator: SocketAddr,
+        trust: Option<Trust>,
+    ) -> anyhow::Result<Self> {
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::new(Shared {
             journal: Journal::default(),
+            lateness: Lateness::watch()?,
             activator,
             trust,
             recorded: Mutex::default(),
@@ -136,7 +144,7 @@ impl Traffic {
         for caller in numbered(Kind::Streaming, STREAMING) {
             callers.spawn(http1::streaming(Arc::clone(&shared), caller));
         }
-        Self { shared, stop, callers }
+        Ok(Self { shared, stop, callers })
     }
 
     /// Lets every caller finish what it is at.

@@ -14,9 +14,11 @@ use kube::{Api, ResourceExt as _};
 use serde_json::{Map, Value, json};
 
 use super::journal::{Event, Journal, Kind};
+use super::throughput::Throughput;
 use super::traffic::{COLD, TOLD, Traffic, WARM};
 use super::{
-    DRAIN_TIMEOUT, all_met_one_that_went, drain, got_through, previous, some_were_in_flight, with_traffic,
+    DRAIN_TIMEOUT, a_long_response_began, all_met_one_that_went, drain, previous, some_were_in_flight,
+    with_traffic,
 };
 
 /// As long as all parts of Catnap start, the callers want more than two cores have; they must not have been let alone either.
@@ -46,6 +48,7 @@ async fn upgraded_and_back(test: &Context, traffic: Traffic, sink: &Sink) -> any
     anyhow::ensure!(all_old(&first.builds) && !first.knows_rollouts, "{first:?}");
     let before = standing(test).await?;
 
+    a_long_response_began(journal).await?;
     let upgraded = Instant::now();
     installation.upgrade().await?;
     let second = installed(test).await?;
@@ -56,6 +59,7 @@ async fn upgraded_and_back(test: &Context, traffic: Traffic, sink: &Sink) -> any
     let between = standing(test).await?;
     anyhow::ensure!(before == between, "the upgrade changed {before:#} to {between:#}");
 
+    a_long_response_began(journal).await?;
     let back = Instant::now();
     installation.roll_back().await?;
     let third = installed(test).await?;
@@ -68,7 +72,7 @@ async fn upgraded_and_back(test: &Context, traffic: Traffic, sink: &Sink) -> any
     let ended = Instant::now();
     let shared = traffic.stop().await?;
     let journal = &shared.journal;
-    let got = got_through(journal, upgraded, ended);
+    let through = Throughput::between(&shared, upgraded, ended);
     // Only a tunnel that nobody ends is ended for its client, by a FIN and after all the time that there is.
     journal.nothing_bad_but(|at, event| {
         let begun = if at < back { upgraded } else { back };
@@ -80,7 +84,7 @@ async fn upgraded_and_back(test: &Context, traffic: Traffic, sink: &Sink) -> any
     }
     let recorded = shared.recorded.lock().clone();
     sink.expect_each_once(recorded).await?;
-    got.ensure(LEAST_RATE, 1)
+    through.ensure(LEAST_RATE, 1)
 }
 
 /// Waits until no activator is on its way out. Not only for those that were there: where the number changes as well, the
