@@ -214,11 +214,15 @@ mod tests {
     fn a_look_ends_soon(#[case] cron: &str, #[case] zone: &str) {
         let window = schedule(cron, zone, "1h").window().unwrap();
         let at = "2026-05-05T03:30:00Z".parse().unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..10 {
-            assert_eq!((window.open_until(at), window.next(at)), (None, None));
-        }
-        let took = start.elapsed();
+        let ten_looks = || {
+            let start = std::time::Instant::now();
+            for _ in 0..10 {
+                assert_eq!((window.open_until(at), window.next(at)), (None, None));
+            }
+            start.elapsed()
+        };
+        // The machine may stand still during one of them.
+        let took = (0..5).map(|_| ten_looks()).min().unwrap();
         assert!(took < std::time::Duration::from_millis(100), "ten looks took {took:?}");
     }
 }

@@ -154,7 +154,7 @@ async fn no_end_of_the_answer_within_the_timeout_ends_with_6() {
     let half = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf".to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let arguments = parsed(&["--address", &address, "--timeout", "1s"]).unwrap();
+    let arguments = parsed(&["--address", &address, "--timeout", "5s"]).unwrap();
     let mut fake = FakeTerminal::piped();
     let connection = connection::fake(&cluster());
     let invoking = invoke(&arguments, &connection, io::empty(), &mut fake.terminal);
@@ -167,7 +167,7 @@ async fn no_end_of_the_answer_within_the_timeout_ends_with_6() {
     let (_open, ended) = tokio::join!(answering, invoking);
     let error = ended.unwrap_err();
     assert_eq!(error.exit(), Exit::TimeOver);
-    assert_eq!(error.to_string(), "function/hello has not answered within 1 s");
+    assert_eq!(error.to_string(), "function/hello has not answered within 5 s");
     assert_eq!(fake.out.take(), "half");
 }
 

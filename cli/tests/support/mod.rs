@@ -229,9 +229,15 @@ impl Run {
 
     /// Waits until no replica of the function exists.
     pub(crate) fn await_no_processes(&self) {
+        self.await_processes(0);
+    }
+
+    /// Waits until so many replicas of the function exist.
+    pub(crate) fn await_processes(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
-        while self.processes() > 0 {
-            assert!(Instant::now() < deadline, "a replica is left; catnap said:\n{}", self.seen.join("\n"));
+        while self.processes() != count {
+            let said = self.seen.join("\n");
+            assert!(Instant::now() < deadline, "there are {}; catnap said:\n{said}", self.processes());
         }
     }
 }

@@ -45,7 +45,8 @@ async fn until(mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(Duration::from_secs(20), looking).await.unwrap();
 }
 
-#[tokio::test]
+// A page is fresh for as long as the test likes.
+#[tokio::test(start_paused = true)]
 async fn all_who_ask_at_once_share_one_page() {
     let (page, renderings, go) = page();
     let asked: Vec<_> = (0..64)
@@ -66,7 +67,8 @@ async fn all_who_ask_at_once_share_one_page() {
     assert!(pages[0].starts_with(b"# HELP renderings So many"), "{:?}", pages[0]);
 }
 
-#[tokio::test]
+// A page is fresh for as long as the test likes.
+#[tokio::test(start_paused = true)]
 async fn who_asks_and_leaves_does_not_start_another_rendering() {
     let (page, renderings, go) = page();
     for _ in 0..50 {
