@@ -42,6 +42,11 @@ impl ClientBodyError {
     pub(crate) fn malformed(&self) -> Option<&'static str> {
         if let Self::Http1(Http1RequestBodyError::Malformed(what)) = self { Some(*what) } else { None }
     }
+
+    /// True when the HTTP/2 connection ended, and nothing was said of the stream.
+    pub(crate) fn lost_connection(&self) -> bool {
+        matches!(self, Self::Http2(error) if error.lost_connection())
+    }
 }
 
 impl ClientBody {

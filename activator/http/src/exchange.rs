@@ -337,6 +337,8 @@ impl Exchange {
                 match answered {
                     Ok(response) => return Ok((response, lease)),
                     Err(SendError { never_sent, source }) => {
+                        // Its stream is over, or its connection.
+                        lease.watch(None);
                         tracing::debug!(
                             error = &source as &dyn std::error::Error,
                             never_sent,

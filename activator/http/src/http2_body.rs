@@ -3,6 +3,7 @@
 //! The codec takes a stream that its sender reset with `NO_ERROR` for one that ended. Only `END_STREAM` ends a body (RFC 9113
 //! 8.1): what lacks it is cut short, and must not look whole to whoever it is passed on to.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -19,6 +20,15 @@ pub(crate) enum Http2Error {
     /// It was reset before its end, as if nothing was wrong.
     #[error("the stream was reset without an error before its end")]
     CutShort,
+}
+
+impl Http2Error {
+    /// True when the connection ended, and nothing was said of the stream.
+    pub(crate) fn lost_connection(&self) -> bool {
+        let Self::Codec(error) = self else { return false };
+        let cause = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+        cause.is_some_and(|error| error.is_io() || error.is_go_away())
+    }
 }
 
 /// A body on its way over HTTP/2.

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crate::body::PodBody;
-use crate::pool::{Pool, Want};
+use crate::pool::{Pool, Unfinished, Want};
 use crate::progress::Progress;
 use crate::request_body::Watched;
 use crate::upstream::{ConnectError, Link, SendError};
@@ -95,7 +95,9 @@ impl Lease {
     pub(crate) fn finish(mut self) {
         let Some(mut link) = self.link.take() else { return };
         if link.is_shared() {
-            // What it takes of the upload behind its response it wants.
+            if let Some(upload) = self.upload.take_if(|upload| !upload.is_over()) {
+                self.pool.keep(&self.pod, Unfinished::wanted(link, upload));
+            }
             return;
         }
         if link.is_ready() {
@@ -149,9 +151,13 @@ impl Lease {
         });
     }
 
-    /// The client left: with a limit the rest of the response is read and dropped first.
-    pub(crate) fn leave(self, response: PodBody, request: Arc<Progress>) {
+    /// The client left: with a limit the rest of the response is read and dropped first. `answered`: it is there, and has all that it
+    /// waits for.
+    pub(crate) fn leave(self, response: PodBody, request: Arc<Progress>, answered: bool) {
         if !self.limited() {
+            if answered && self.link.as_ref().is_some_and(Link::is_shared) {
+                self.finish();
+            }
             return;
         }
         if self.is_half_sent(&request) {
@@ -223,7 +229,8 @@ impl Drop for Lease {
         if let Some(link) = self.link.take_if(|link| link.is_shared())
             && let Some(upload) = self.upload.take_if(|upload| !upload.is_over())
         {
-            self.pool.strand(&self.pod, &link, upload, self.slot.take());
+            let slot = self.slot.take_if(|slot| slot.limited());
+            self.pool.keep(&self.pod, Unfinished::abandoned(link, upload, slot));
         }
         // Before the slot: see above.
         self.close();

@@ -16,11 +16,10 @@ use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::request_body::Watched;
 use crate::upstream::{ConnectError, Link};
-use stranded::Stranded;
+pub(crate) use unfinished::Unfinished;
 
-mod stranded;
+mod unfinished;
 
 /// Idle connections are closed after this time: some servers close theirs after 5 s.
 const IDLE: Duration = Duration::from_secs(4);
@@ -44,7 +43,7 @@ struct Connections {
     idle: Vec<Idle>,
     /// HTTP/2 connections; each counts as one use of itself.
     shared: Vec<Idle>,
-    stranded: Vec<Stranded>,
+    unfinished: Vec<Unfinished>,
     connecting: Option<Connecting>,
     used: usize,
     peaks: [usize; PEAK_SECONDS],
@@ -166,10 +165,9 @@ impl Pool {
         }
     }
 
-    /// Keeps the slot of an exchange that is over here for as long as the pod has its stream, and ends that.
-    pub(crate) fn strand(&self, pod: &PodUid, link: &Link, upload: Watched, slot: Option<Slot>) {
-        let stranded = Stranded::new(link, upload, slot);
-        self.pods.lock().entry(Arc::clone(pod)).or_default().stranded.push(stranded);
+    /// Keeps a stream until its upload is over.
+    pub(crate) fn keep(&self, pod: &PodUid, stream: Unfinished) {
+        self.pods.lock().entry(Arc::clone(pod)).or_default().unfinished.push(stream);
     }
 
     /// Counts a use of a pod's connections, from the dispatch to `unused`.
@@ -213,7 +211,7 @@ impl Pool {
                 }
                 keep
             });
-            over.append(&mut connections.end_stranded(now));
+            over.append(&mut connections.end_stuck(now));
             connections.shared.retain_mut(|shared| shared.keep_shared(now));
             connections.peaks.rotate_right(1);
             connections.peaks[0] = connections.used;
@@ -221,7 +219,7 @@ impl Pool {
                 || connections.connecting.is_some()
                 || !(connections.idle.is_empty()
                     && connections.shared.is_empty()
-                    && connections.stranded.is_empty())
+                    && connections.unfinished.is_empty())
         });
         drop(over);
     }

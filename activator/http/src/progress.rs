@@ -180,7 +180,7 @@ impl Progress {
         let rest = self.rest().take();
         let begun = rest.is_some();
         if let Some((incoming, lease)) = rest {
-            lease.leave(incoming, Arc::clone(self));
+            lease.leave(incoming, Arc::clone(self), false);
         }
         self.waker.wake();
         begun

@@ -39,6 +39,8 @@ struct Source<B> {
     lost: bool,
     /// The attempt that may read.
     attempt: u32,
+    /// That attempt is still there to read.
+    attempted: bool,
 }
 
 /// What was read of a body. A piece may be one byte of a large buffer and hold all of that: only the first one is shared, and most
@@ -59,9 +61,12 @@ pub(crate) struct Replay<B = ClientBody> {
     socket: Option<Arc<Socket>>,
 }
 
-/// Somebody's view of a body who does not keep it.
+/// An attempt as it is seen by somebody who keeps neither it nor the body.
 #[derive(Debug)]
-pub(crate) struct Watched(Weak<Mutex<Source<ClientBody>>>);
+pub(crate) struct Watched {
+    source: Weak<Mutex<Source<ClientBody>>>,
+    attempt: u32,
+}
 
 /// One attempt's view of the body.
 pub(crate) struct RequestBody<B = ClientBody> {
@@ -76,21 +81,25 @@ pub(crate) struct RequestBody<B = ClientBody> {
 }
 
 impl Replay {
-    /// The body, for whoever goes on without its client. `None`: there is none.
+    /// The last attempt, for whoever goes on without its client. `None`: there is no body.
     pub(crate) fn watched(&self) -> Option<Watched> {
-        self.source.as_ref().map(|source| Watched(Arc::downgrade(source)))
+        let source = self.source.as_ref()?;
+        Some(Watched { source: Arc::downgrade(source), attempt: source.lock().attempt })
     }
 }
 
 impl Watched {
-    /// True when no attempt will read it any more.
+    /// True when the attempt is given up, or has come to its end.
     pub(crate) fn is_over(&self) -> bool {
-        self.0.strong_count() == 0
+        self.source.upgrade().is_none_or(|source| {
+            let source = source.lock();
+            source.attempt != self.attempt || !source.attempted
+        })
     }
 
     /// True when the rest of the body is certainly not here: it never comes once the client left.
     pub(crate) fn lacks_bytes(&self) -> bool {
-        self.0.upgrade().is_some_and(|source| source.lock().incoming.lacks_bytes())
+        self.source.upgrade().is_some_and(|source| source.lock().incoming.lacks_bytes())
     }
 }
 
@@ -99,7 +108,8 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
     pub(crate) fn new(incoming: B, progress: Arc<Progress>, socket: Option<Arc<Socket>>) -> Self {
         let size = incoming.size_hint();
         let source = (!incoming.is_end_stream()).then(|| {
-            Arc::new(Mutex::new(Source { incoming, kept: Kept::default(), lost: false, attempt: 0 }))
+            let kept = Kept::default();
+            Arc::new(Mutex::new(Source { incoming, kept, lost: false, attempt: 0, attempted: false }))
         });
         Self { source, size, progress, socket }
     }
@@ -140,6 +150,7 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Replay<B> {
                     return None;
                 }
                 source.attempt += 1;
+                source.attempted = true;
                 (source.attempt, source.kept.frames())
             }
         };
@@ -205,8 +216,10 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
                 this.progress.count_request(length);
                 Poll::Ready(Some(Ok(frame)))
             }
-            // All of it came, and was not read, before its client left: the codec tells of the latter alone.
-            Poll::Ready(Some(Err(_))) if source.incoming.size_hint().exact() == Some(0) => {
+            // All of it came before the connection was lost: the codec tells of the latter alone.
+            Poll::Ready(Some(Err(error)))
+                if error.lost_connection() && source.incoming.size_hint().exact() == Some(0) =>
+            {
                 this.ended = true;
                 Poll::Ready(None)
             }
@@ -229,6 +242,17 @@ impl<B: Body<Data = Bytes, Error = ClientBodyError> + Unpin> Body for RequestBod
     fn size_hint(&self) -> SizeHint {
         // Codecs ask once, before they read.
         self.size
+    }
+}
+
+impl<B> Drop for RequestBody<B> {
+    fn drop(&mut self) {
+        if let Some(source) = &self.source {
+            let mut source = source.lock();
+            if source.attempt == self.attempt {
+                source.attempted = false;
+            }
+        }
     }
 }
 

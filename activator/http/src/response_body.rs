@@ -126,9 +126,10 @@ impl Drop for ResponseBody {
     fn drop(&mut self) {
         let Some(record) = self.record.as_ref().filter(|_| self.from_pod) else { return };
         let progress = Arc::clone(&record.progress);
+        let answered = record.outcome == Outcome::Answered;
         let rest = progress.rest().take();
         match rest {
-            Some((incoming, lease)) => lease.leave(incoming, progress),
+            Some((incoming, lease)) => lease.leave(incoming, progress, answered),
             None => self.timed_out(),
         }
     }

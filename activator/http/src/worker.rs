@@ -181,7 +181,9 @@ impl Worker {
             stall: stall_timeout,
         });
         self.own_pool.sweep();
-        if self.number == 0 {
+        // The first one whose thread is not gone.
+        let first = self.peers.iter().position(|peer| !peer.hand_over.is_closed());
+        if first == Some(self.number) {
             self.limited_pool.sweep();
         }
     }

@@ -35,7 +35,7 @@ async fn many_clients_never_exceed_the_limit() {
                     if (number + turn) % 2 == 0 {
                         client.get("hello.default", "/").await;
                     } else {
-                        client.put("hello.default", b"body").await;
+                        client.post("hello.default", b"body").await;
                     }
                     if (number + turn) % 5 == 0 {
                         // Leaves somewhere on the way.

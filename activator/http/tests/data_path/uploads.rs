@@ -1,8 +1,8 @@
-//! Clients that go away before the end of their upload, or behind it, while a pod with a limit has the request.
+//! Clients that go away before the end of their upload, or behind it, and streams whose upload is not over with their response.
 
 use crate::bed::{Bed, Setup, until, within};
 use crate::client::{Raw, get, half, http2, request};
-use crate::hardening::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block, frame};
+use crate::hardening::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, frame};
 use crate::pod::{Open, Pod, Reply, reply};
 use bytes::Bytes;
 use catnap_activator_core::Protocol;
@@ -10,11 +10,12 @@ use catnap_activator_http::Outcome;
 use http::header::CONTENT_LENGTH;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
+use rstest::rstest;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 
 fn limited(limit: u32) -> Setup {
     Setup { limit, ..Setup::default() }
@@ -190,96 +191,150 @@ async fn a_half_sent_upload_over_http2_frees_its_slot_after_a_second_at_most() {
     }
 }
 
+/// An error code (RFC 9113 7).
+const CANCEL: u32 = 8;
 /// What an HTTP/2 pod takes of an upload before it reads any.
 const WINDOW: u32 = 1_000;
 
-/// Begins an upload over HTTP/2 and sends so much of it.
-async fn upload_over_http2(bed: &Bed, promised: usize, sends: usize) -> Frames {
+/// Begins an upload over HTTP/2 and sends so much of it, but not its end.
+async fn upload_over_http2(bed: &Bed, path: &str, promised: usize, sends: usize) -> Frames {
     // The pod's window is known from its first answer on.
     assert_eq!(get(bed.address(), "hello.default", "/").await.status, 200);
     let mut client = Frames::connect(bed.address(), &[]).await;
     let length = promised.to_string();
-    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "hello.default"), (":path", "/")];
+    let head = [(":method", "POST"), (":scheme", "http"), (":authority", "hello.default"), (":path", path)];
     let fields = [&head[..], &[("content-length", &length)]].concat();
     assert!(client.send(&frame(HEADERS, END_HEADERS, 1, &block(&fields))).await);
     let mut left = sends;
     while left > 0 {
         let piece = left.min(16_384);
         left -= piece;
-        let flags = if left == 0 && sends == promised { END_STREAM } else { 0 };
-        assert!(client.send(&frame(DATA, flags, 1, &vec![1; piece])).await);
+        assert!(client.send(&frame(DATA, 0, 1, &vec![1; piece])).await);
     }
     client
 }
 
+/// How an upload ends of which the pod has not read all.
+#[rstest]
+// The client is gone: it has said all that it had to say.
+#[case(END_STREAM, None, true)]
+// It takes it back.
+#[case(0, Some(CANCEL), false)]
 #[tokio::test]
-async fn an_upload_that_is_here_goes_on_without_its_http2_connection() {
+async fn an_upload_that_is_here_goes_on_without_its_http2_connection(
+    #[case] last: u8,
+    #[case] reset: Option<u32>,
+    #[case] whole: bool,
+) {
     const UPLOAD: usize = 40_000;
     let bed = Bed::start();
     let reads = Arc::new(Notify::new());
-    let (waits, whole) = (Arc::clone(&reads), Arc::new(AtomicUsize::new(0)));
-    let counted = Arc::clone(&whole);
+    let (waits, (tell, mut told)) = (Arc::clone(&reads), mpsc::unbounded_channel());
     let pod = Pod::h2c_with_window(WINDOW, move |request| {
-        let (reads, whole) = (Arc::clone(&waits), Arc::clone(&counted));
+        let (reads, tell) = (Arc::clone(&waits), tell.clone());
         async move {
-            if request.method() != "POST" {
-                return reply("ok");
+            if request.method() == "POST" {
+                reads.notified().await;
+                let body = request.into_body().collect().await;
+                tell.send(body.map(|body| body.to_bytes().len()).ok()).unwrap();
             }
-            reads.notified().await;
-            whole.store(request.into_body().collect().await.unwrap().to_bytes().len(), SeqCst);
             reply("ok")
         }
     })
     .await;
     bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(1) }, &[pod.address]);
-    let mut client = upload_over_http2(&bed, UPLOAD, UPLOAD).await;
+    let mut client = upload_over_http2(&bed, "/", UPLOAD, UPLOAD - 1).await;
     until("the pod has it", || pod.requests() == 2).await;
+    assert!(client.send(&frame(DATA, last, 1, &[1])).await);
+    if let Some(code) = reset {
+        assert!(client.send(&frame(RST_STREAM, 0, 1, &code.to_be_bytes())).await);
+    }
     client.stream.shutdown().await.unwrap();
     bed.until_ended(2).await;
     assert_eq!(bed.state("hello").in_flight, 1);
     reads.notify_one();
-    until("all of it is with the pod", || whole.load(SeqCst) == UPLOAD).await;
+    let read = within("the pod's end of it", told.recv()).await.unwrap();
+    assert_eq!(read, whole.then_some(UPLOAD));
     until("the slot is free", || bed.state("hello").in_flight == 0).await;
 }
 
-/// Answers an upload at once with the head of a response, and reads nothing of it. Gives the streams that are open so, too. A
-/// request for `/long` is answered when it is told to.
-async fn early_answerer(told: &Arc<Notify>) -> (Pod, Arc<AtomicUsize>) {
-    let open = Arc::new(AtomicUsize::new(0));
-    let (counted, told) = (Arc::clone(&open), Arc::clone(told));
-    let pod = Pod::h2c_with_window(WINDOW, move |request| {
-        let (open, told) = (Arc::clone(&counted), Arc::clone(&told));
-        async move {
-            if request.uri().path() == "/long" {
-                told.notified().await;
+/// A pod that answers before it reads.
+struct EarlyAnswerer {
+    pod: Pod,
+    /// Streams of uploads whose response has begun and never ends; nothing is read of them.
+    open: Arc<AtomicUsize>,
+    /// What was read of an upload to `/whole`, whose response is whole before.
+    read: Arc<AtomicUsize>,
+    /// Lets a request for `/long` be answered, or what goes to `/whole` be read.
+    go: Arc<Notify>,
+}
+
+impl EarlyAnswerer {
+    async fn start() -> Self {
+        let (open, read, go) =
+            (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default(), Arc::<Notify>::default());
+        let shared = (Arc::clone(&open), Arc::clone(&read), Arc::clone(&go));
+        let pod = Pod::h2c_with_window(WINDOW, move |request| {
+            let (open, read, go) = shared.clone();
+            async move {
+                match (request.method().as_str(), request.uri().path()) {
+                    ("POST", "/whole") => {
+                        tokio::spawn(async move {
+                            go.notified().await;
+                            let body = request.into_body().collect().await;
+                            read.store(body.map_or(0, |body| body.to_bytes().len()), SeqCst);
+                        });
+                    }
+                    ("POST", _) => {
+                        let body = futures::stream::once(async move {
+                            let _unread = request.into_body();
+                            let _open = Open::count(&AtomicUsize::new(0), &open, &AtomicUsize::new(0));
+                            std::future::pending().await
+                        });
+                        return Reply::new(StreamBody::new(body).boxed());
+                    }
+                    (_, "/long") => go.notified().await,
+                    _ => {}
+                }
+                reply("ok")
             }
-            if request.method() != "POST" {
-                return reply("ok");
+        })
+        .await;
+        Self { pod, open, read, go }
+    }
+
+    /// Waits until requests go over another connection than the first, which stays as it is.
+    async fn until_left_alone(&self, bed: &Bed) {
+        let asking = async {
+            while self.pod.connections() == 1 {
+                assert_eq!(get(bed.address(), "hello.default", "/").await.status, 200);
             }
-            let body = futures::stream::once(async move {
-                let _unread = request.into_body();
-                let _open = Open::count(&AtomicUsize::new(0), &open, &AtomicUsize::new(0));
-                std::future::pending().await
-            });
-            Reply::new(StreamBody::new(body).boxed())
-        }
-    })
-    .await;
-    (pod, open)
+        };
+        within("the connection gets no more streams", asking).await;
+        // Longer than it takes to see that no stream is left but those that are stuck.
+        let reset = until("it is reset", || self.open.load(SeqCst) == 0);
+        tokio::time::timeout(Duration::from_millis(1_500), reset).await.unwrap_err();
+    }
+}
+
+/// An upload whose response has begun is left half-sent.
+async fn leave_half_sent(bed: &Bed, pod: &EarlyAnswerer, ended: usize) {
+    let mut client = upload_over_http2(bed, "/", 500_000_000, 65_535).await;
+    assert_eq!(client.until_answered(1).await.heads.len(), 1);
+    until("the pod has its stream", || pod.open.load(SeqCst) == 1).await;
+    drop(client);
+    bed.until_ended(ended).await;
 }
 
 #[tokio::test]
 async fn a_half_sent_upload_ends_at_an_http2_pod_that_answers_and_reads_nothing() {
     for limit in [1, 0] {
         let bed = Bed::start();
-        let (pod, open) = early_answerer(&Arc::default()).await;
-        bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(limit) }, &[pod.address]);
-        let mut client = upload_over_http2(&bed, 500_000_000, 65_535).await;
-        assert_eq!(client.until_answered(1).await.heads.len(), 1);
-        until("the pod has its stream", || open.load(SeqCst) == 1).await;
-        drop(client);
-        bed.until_ended(2).await;
-        until("the pod has it no more", || open.load(SeqCst) == 0).await;
+        let pod = EarlyAnswerer::start().await;
+        bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(limit) }, &[pod.pod.address]);
+        leave_half_sent(&bed, &pod, 2).await;
+        assert_eq!(bed.state("hello").in_flight, u64::from(limit));
+        until("the pod has it no more", || pod.open.load(SeqCst) == 0).await;
         until("the slot is free", || bed.state("hello").in_flight == 0).await;
     }
 }
@@ -287,26 +342,34 @@ async fn a_half_sent_upload_ends_at_an_http2_pod_that_answers_and_reads_nothing(
 #[tokio::test]
 async fn a_half_sent_upload_keeps_its_slot_while_others_use_its_connection() {
     let bed = Bed::start();
-    let told = Arc::new(Notify::new());
-    let (pod, open) = early_answerer(&told).await;
-    bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(3) }, &[pod.address]);
+    let pod = EarlyAnswerer::start().await;
+    bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(3) }, &[pod.pod.address]);
     let address = bed.address();
     let other = tokio::spawn(async move { get(address, "hello.default", "/long").await });
-    until("the pod has it", || pod.requests() == 1).await;
-    let mut client = upload_over_http2(&bed, 500_000_000, 65_535).await;
-    assert_eq!(client.until_answered(1).await.heads.len(), 1);
-    drop(client);
-    bed.until_ended(2).await;
-    let another = async {
-        while pod.connections() == 1 {
-            assert_eq!(get(address, "hello.default", "/").await.status, 200);
-        }
-    };
-    within("the connection gets no more streams", another).await;
-    assert_eq!(open.load(SeqCst), 1, "it was not reset");
+    until("the pod has it", || pod.pod.requests() == 1).await;
+    leave_half_sent(&bed, &pod, 2).await;
+    pod.until_left_alone(&bed).await;
     assert_eq!(bed.state("hello").in_flight, 2);
-    told.notify_one();
+    pod.go.notify_one();
     assert_eq!(within("the other's answer", other).await.unwrap().status, 200);
-    until("the pod has the upload no more", || open.load(SeqCst) == 0).await;
+    until("the pod has the upload no more", || pod.open.load(SeqCst) == 0).await;
     until("the slots are free", || bed.state("hello").in_flight == 0).await;
+}
+
+#[tokio::test]
+async fn an_upload_goes_on_behind_its_response_beside_one_that_was_left() {
+    const UPLOAD: usize = 40_000;
+    let bed = Bed::start();
+    let pod = EarlyAnswerer::start().await;
+    bed.function_with("hello", Setup { protocol: Protocol::H2c, ..limited(3) }, &[pod.pod.address]);
+    let mut client = upload_over_http2(&bed, "/whole", UPLOAD, UPLOAD - 1).await;
+    assert_eq!(client.until_answered(1).await.heads.len(), 1);
+    assert!(client.send(&frame(DATA, END_STREAM, 1, &[1])).await);
+    bed.until_ended(2).await;
+    assert_eq!(bed.state("hello").in_flight, 0, "its response was whole");
+    leave_half_sent(&bed, &pod, 4).await;
+    pod.until_left_alone(&bed).await;
+    pod.go.notify_one();
+    until("all of it is with the pod", || pod.read.load(SeqCst) == UPLOAD).await;
+    until("the pod has the other no more", || pod.open.load(SeqCst) == 0).await;
 }

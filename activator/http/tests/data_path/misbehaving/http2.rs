@@ -58,6 +58,9 @@ async fn a_stream_that_is_reset_before_its_head_is_asked_again_only_where_that_i
         client.post("hello.default", b"").await;
         assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
         assert_eq!(read.load(SeqCst), 1);
+        client.put("hello.default", b"body").await;
+        assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
+        assert_eq!(read.swap(1, SeqCst), 3);
         client.get("hello.default", "/").await;
         assert_eq!(reason(&client.answer().await), (502, Some("UpstreamReset")));
         assert_eq!((read.load(SeqCst), pod.connections()), (3, 1));
