@@ -2,7 +2,7 @@
 //! there, makes a measurement say nothing of what was measured.
 //!
 //! A thread on each CPU sleeps a millisecond at a time and notes when it overslept. No bound grows by it: one that was missed
-//! meanwhile is measured again.
+//! meanwhile, and by no more than that explains, is measured again.
 
 use std::{
     fmt::Display,
@@ -30,6 +30,8 @@ const NAP: Duration = Duration::from_millis(1);
 const NOTED: Duration = Duration::from_millis(1);
 /// Lateness by more than this disturbs a measurement, or by more than a fifth of it where that is less.
 const DISTURBS: Duration = Duration::from_millis(100);
+/// What a late CPU holds up is held up again by what it is late with then: a bound is missed by this much more at the most.
+const HELD_UP: u32 = 4;
 /// How often a measurement is taken before it is given up.
 const ATTEMPTS: usize = 5;
 
@@ -54,13 +56,15 @@ struct Sleeper {
 #[derive(Debug)]
 pub struct Missed {
     span: Range<Instant>,
+    /// `None` when it is no bound on a time.
+    by: Option<Duration>,
     what: String,
 }
 
 impl Missed {
-    /// `span`: what happened in it decides whether the bound is missed. `what`: tells people of it.
+    /// `span`: what happened in it decides whether the bound is missed, which is none on a time. `what`: tells people of it.
     pub fn new(span: Range<Instant>, what: impl Display) -> Self {
-        Self { span, what: what.to_string() }
+        Self { span, by: None, what: what.to_string() }
     }
 }
 
@@ -73,7 +77,8 @@ pub fn less_than(bound: Duration, begin: Instant, took: Duration, what: impl Dis
         return Ok(());
     }
     // What a stall after that held up was late already.
-    Err(Missed::new(begin..begin + bound, format!("{what}: {took:?}, not less than {bound:?}")))
+    let what = format!("{what}: {took:?}, not less than {bound:?}");
+    Err(Missed { span: begin..begin + bound, by: Some(took.saturating_sub(bound)), what })
 }
 
 impl Lateness {
@@ -122,24 +127,34 @@ impl Lateness {
         self.most(span) > DISTURBS.min(length / 5)
     }
 
-    /// Takes a measurement, which gets the number of those before it, until it keeps its bound. Only where this machine was late
-    /// meanwhile is it taken again.
+    /// Whether that explains why a bound was missed.
+    fn excuses(&self, missed: &Missed) -> bool {
+        let of_cpu = |cpu: &Arc<Mutex<Sleeper>>| {
+            let sleeper = cpu.lock().unwrap_or_else(PoisonError::into_inner);
+            sleeper.all(&missed.span, Instant::now())
+        };
+        let late: Duration = self.cpus.iter().map(of_cpu).sum();
+        self.disturbed(&missed.span) && missed.by.is_none_or(|by| by <= HELD_UP * late)
+    }
+
+    /// Takes a measurement, which gets the number of those before it, until it keeps its bound. Only where it misses that because
+    /// this machine was late meanwhile is it taken again.
     ///
     /// # Errors
-    /// When the bound is missed though no CPU was late, when the machine was late each time, and at once when the measurement itself
+    /// When the bound is missed and no CPU was late enough for that, when the machine was late each time, and at once when the measurement itself
     /// fails.
     pub async fn measured<T>(
         &self,
         what: &str,
         take: impl AsyncFnMut(usize) -> anyhow::Result<Result<T, Missed>>,
     ) -> anyhow::Result<T> {
-        undisturbed(what, |span| self.disturbed(span), take).await
+        undisturbed(what, |missed| self.excuses(missed), take).await
     }
 }
 
 async fn undisturbed<T>(
     what: &str,
-    disturbed: impl Fn(&Range<Instant>) -> bool,
+    excused: impl Fn(&Missed) -> bool,
     mut take: impl AsyncFnMut(usize) -> anyhow::Result<Result<T, Missed>>,
 ) -> anyhow::Result<T> {
     for attempt in 0..ATTEMPTS {
@@ -147,7 +162,7 @@ async fn undisturbed<T>(
         match Box::pin(take(attempt)).await? {
             Ok(kept) => return Ok(kept),
             Err(missed) => {
-                anyhow::ensure!(disturbed(&missed.span), "{what}: {}", missed.what);
+                anyhow::ensure!(excused(&missed), "{what}: {}", missed.what);
                 note(&format!(
                     "{what}: this machine stood still meanwhile, which says nothing: {}",
                     missed.what
@@ -176,12 +191,19 @@ impl Sleeper {
         self.due = now + NAP;
     }
 
-    /// The most by which it was late in a span of time; it may be late right now, too.
+    /// By how much it was late each time in a span of time; it may be late right now, too.
+    fn each(&self, span: &Range<Instant>, now: Instant) -> impl Iterator<Item = Duration> {
+        let overlaps = |late: &Range<Instant>| late.start < span.end && late.end > span.start;
+        let all = self.late.iter().cloned().chain([self.due..now]).filter(overlaps);
+        all.map(|late| late.end.saturating_duration_since(late.start))
+    }
+
     fn most(&self, span: &Range<Instant>, now: Instant) -> Duration {
-        let current = self.due..now;
-        let overlaps = |late: &&Range<Instant>| late.start < span.end && late.end > span.start;
-        let all = self.late.iter().chain([&current]).filter(overlaps);
-        all.map(|late| late.end.saturating_duration_since(late.start)).max().unwrap_or_default()
+        self.each(span, now).max().unwrap_or_default()
+    }
+
+    fn all(&self, span: &Range<Instant>, now: Instant) -> Duration {
+        self.each(span, now).sum()
     }
 }
 

@@ -60,6 +60,25 @@ fn a_short_measurement_is_disturbed_by_less() {
     }
 }
 
+/// A CPU that was late by 200 ms explains an end that comes 800 ms too late, and not another.
+#[test]
+fn only_what_a_late_cpu_explains_is_excused() {
+    let start = Instant::now();
+    let sleeper = |late| Sleeper { due: start + Duration::from_secs(60), late };
+    let late = vec![start..start + milliseconds(150), start + milliseconds(500)..start + milliseconds(550)];
+    let cpus = [sleeper(late), sleeper(Vec::new())].map(|cpu| Arc::new(Mutex::new(cpu)));
+    let lateness = Lateness { cpus: cpus.into(), threads: Vec::new(), stopped: Arc::default() };
+    let excuses = |begin, took| {
+        let missed = less_than(Duration::from_secs(1), begin, milliseconds(took), "it").unwrap_err();
+        lateness.excuses(&missed)
+    };
+    assert!(excuses(start, 1_800));
+    assert!(!excuses(start, 1_801));
+    // 50 ms in it disturb nothing.
+    assert!(!excuses(start + milliseconds(200), 1_001));
+    assert!(lateness.excuses(&Missed::new(start..start + milliseconds(100), "too few")));
+}
+
 #[test]
 fn every_cpu_of_this_process_is_looked_at() {
     let lateness = Lateness::watch().unwrap();

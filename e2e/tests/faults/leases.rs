@@ -1,27 +1,18 @@
-//! The Leases by which parts of Catnap lead, and when they change hands as their holders say.
+//! The Leases by which parts of Catnap lead, and when they change hands.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use anyhow::Context as _;
 use catnap_e2e::fixture::{Context, SYSTEM_NAMESPACE};
 use futures::TryStreamExt as _;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::jiff::Timestamp;
 use kube::Api;
 use kube::api::{WatchEvent, WatchParams};
 
 /// A Lease in new hands.
 pub(crate) struct Taken {
     pub(crate) holder: String,
-    at: Timestamp,
-}
-
-impl Taken {
-    /// How long after a moment it was taken, by the clock of this machine, which its pods have too.
-    pub(crate) fn after(&self, moment: Timestamp) -> Duration {
-        // Negative: the clock was set.
-        Duration::try_from(self.at.duration_since(moment)).unwrap_or_default()
-    }
+    /// When that was seen.
+    pub(crate) at: Instant,
 }
 
 pub(crate) fn leases(test: &Context) -> Api<Lease> {
@@ -48,8 +39,7 @@ pub(crate) async fn next_holder(
             if let WatchEvent::Modified(lease) = event
                 && let Some(holder) = holder(&lease).filter(|holder| before.as_ref() != Some(holder))
             {
-                let acquired = lease.spec.and_then(|spec| spec.acquire_time);
-                return Ok(Taken { holder, at: acquired.context("a Lease without a time")?.0 });
+                return Ok(Taken { holder, at: Instant::now() });
             }
         }
         anyhow::bail!("the watch of {name} ended")

@@ -8,7 +8,6 @@ use catnap_e2e::fixture::{Context, eventually, run_with, within};
 use catnap_e2e::functions::{PATIENCE, apply, body, catnap_pods, deploy, get, hello, ready};
 use catnap_e2e::lateness::{Lateness, Missed, less_than};
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::jiff::Timestamp;
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -73,7 +72,7 @@ async fn hands_over(
     let before = functions.get("hello").await?;
     let led = next_holder(test, LEASE).await?;
     let process = process_of(leader)?;
-    let (begin, clock) = (Instant::now(), Timestamp::now());
+    let begin = Instant::now();
     kill(process, signal)?;
     apply(test, edit).await?;
     let edited = Instant::now();
@@ -85,7 +84,9 @@ async fn hands_over(
     let status = async { within(WATCHED, &functions, "hello", observed).await.map(|_| Instant::now()) };
     let leads = async { timeout(WATCHED, led).await.context("nobody leads")? };
     let (seen, taken) = tokio::try_join!(status, leads)?;
-    let leads = taken.after(clock);
+    let leader = format!("{}_", leader.metadata.name.as_deref().unwrap_or_default());
+    anyhow::ensure!(!taken.holder.starts_with(&leader), "{} leads again", taken.holder);
+    let leads = taken.at - begin;
     println!("from {signal}: {leads:?} to the Lease, {:?} to the status of an edit", seen - begin);
     Ok(less_than(bound, begin, leads, "the Lease")
         .and_then(|()| less_than(bound, edited, seen - edited, "the status of an edit")))

@@ -90,7 +90,9 @@ async fn follow(test: &Context, function: &Value) -> anyhow::Result<Result<(), M
 
     let (outcome, asked) = Box::pin(asked_during(test, step(test, first, all))).await?;
     let Followed { begin, ready, served, settled, ended } = outcome.with_context(|| format!("{asked:#?}"))?;
-    let (before, after): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| asked.at < begin);
+    // What the load is when its clients end one after the other is no part of it.
+    let (before, after): (Vec<_>, Vec<_>) =
+        asked.iter().filter(|asked| asked.at < ended).partition(|asked| asked.at < begin);
     let counts = |of: &[&Asked]| of.iter().map(|asked| asked.replicas).collect::<Vec<_>>();
     anyhow::ensure!(counts(&before) == [1], "one request at once: {before:?}");
     let rising = counts(&after);
@@ -101,10 +103,10 @@ async fn follow(test: &Context, function: &Value) -> anyhow::Result<Result<(), M
     let times = after.iter().map(|asked| (asked.replicas, asked.at.duration_since(begin)));
     println!("{served} requests; asked for {:?}; nobody waits after {settled:?}", times.collect::<Vec<_>>());
     let seen = ready.max(begin + SEEN_WITHIN);
-    for (replicas, by) in [(first, begin + FIRST_WITHIN), (all, seen + ALL_WITHIN)] {
+    for (replicas, since, bound) in [(first, begin, FIRST_WITHIN), (all, seen, ALL_WITHIN)] {
         let reached = after.iter().find(|asked| asked.replicas >= replicas).context("not asked for")?;
-        let kept =
-            less_than(by - begin, begin, reached.at - begin, format!("{replicas} replicas: {after:?}"));
+        let took = reached.at.saturating_duration_since(since);
+        let kept = less_than(bound, since, took, format!("{replicas} replicas: {after:?}"));
         if kept.is_err() {
             return Ok(kept);
         }

@@ -26,6 +26,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// An activator that was killed.
 struct Killed {
     at: Instant,
+    /// All is as before.
+    over: Instant,
     address: IpAddr,
     /// Of every connection the port that its client had, and where it led.
     connections: BTreeSet<(u16, IpAddr)>,
@@ -54,6 +56,9 @@ async fn a_killed_activator_loses_only_what_was_in_flight_there() {
         let shared = traffic.stop().await?;
         let journal = &shared.journal;
         let first = kills.first().context("nothing was killed")?.at;
+        // Nobody has noticed since that it was interrupted.
+        let judged = kills.last().map(|killed| killed.others_went_on(journal));
+        anyhow::ensure!(matches!(judged, Some(Ok(()))), "{judged:?}");
         let through = Throughput::between(&shared, first, ended);
 
         journal.nothing_bad_but(|at, event| kills.iter().any(|killed| killed.explains(at, event)))?;
@@ -87,6 +92,7 @@ impl Killed {
         let mut looks = interval(LOOK_EVERY);
         loop {
             let is_last = at.elapsed() >= GOES_ON && kill(process, None).is_err();
+            anyhow::ensure!(at.elapsed() < PATIENCE, "a killed process is still there");
             looks.tick().await;
             connections.extend(connections_of(shared.activator).await?);
             if is_last {
@@ -100,7 +106,7 @@ impl Killed {
             Ok((shared.journal.callers(is_woken).len() == COLD.len()).then_some(()))
         })
         .await?;
-        Ok(Self { at, address, connections })
+        Ok(Self { at, over: Instant::now(), address, connections })
     }
 
     /// Whether a connection led to it.
@@ -110,7 +116,7 @@ impl Killed {
 
     /// Whether something bad came of the kill. When it was read says nothing of that: connection tracking knows whose it was.
     fn explains(&self, at: Instant, event: &Event) -> bool {
-        at >= self.at
+        (self.at..self.over).contains(&at)
             && match event {
                 Event::Refused => true,
                 Event::Lost { local, .. } | Event::Fin { local } => self.led_here(local),
