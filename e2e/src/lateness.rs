@@ -55,16 +55,32 @@ struct Sleeper {
 /// A bound that was missed in a span of time.
 #[derive(Debug)]
 pub struct Missed {
+    /// What happened in it decides whether the bound is missed.
     span: Range<Instant>,
-    /// `None` when it is no bound on a time.
-    by: Option<Duration>,
+    excuse: Excuse,
     what: String,
 }
 
+/// What explains that a bound was missed.
+#[derive(Debug)]
+enum Excuse {
+    /// Any disturbance.
+    Any,
+    /// Disturbances that can have taken so long together, up to a moment.
+    HeldUp { by: Duration, until: Instant },
+    /// A CPU that was late by this much.
+    Late(Duration),
+}
+
 impl Missed {
-    /// `span`: what happened in it decides whether the bound is missed, which is none on a time. `what`: tells people of it.
+    /// Any disturbance explains it. `what`: tells people of it.
     pub fn new(span: Range<Instant>, what: impl Display) -> Self {
-        Self { span, by: None, what: what.to_string() }
+        Self { span, excuse: Excuse::Any, what: what.to_string() }
+    }
+
+    /// A CPU that was late by so much explains it.
+    pub fn by_late_cpu(span: Range<Instant>, late: Duration, what: impl Display) -> Self {
+        Self { span, excuse: Excuse::Late(late), what: what.to_string() }
     }
 }
 
@@ -78,7 +94,10 @@ pub fn less_than(bound: Duration, begin: Instant, took: Duration, what: impl Dis
     }
     // What a stall after that held up was late already.
     let what = format!("{what}: {took:?}, not less than {bound:?}");
-    Err(Missed { span: begin..begin + bound, by: Some(took.saturating_sub(bound)), what })
+    let by = took.saturating_sub(bound);
+    // One that never came is not late any more at some time.
+    let until = begin.checked_add(took).unwrap_or_else(Instant::now);
+    Err(Missed { span: begin..begin + bound, excuse: Excuse::HeldUp { by, until }, what })
 }
 
 impl Lateness {
@@ -123,18 +142,24 @@ impl Lateness {
 
     /// Whether what was measured in a span of time says nothing.
     pub fn disturbed(&self, span: &Range<Instant>) -> bool {
-        let length = span.end.saturating_duration_since(span.start);
-        self.most(span) > DISTURBS.min(length / 5)
+        self.most(span) > disturbs(span)
     }
 
     /// Whether that explains why a bound was missed.
     fn excuses(&self, missed: &Missed) -> bool {
-        let of_cpu = |cpu: &Arc<Mutex<Sleeper>>| {
-            let sleeper = cpu.lock().unwrap_or_else(PoisonError::into_inner);
-            sleeper.all(&missed.span, Instant::now())
-        };
-        let late: Duration = self.cpus.iter().map(of_cpu).sum();
-        self.disturbed(&missed.span) && missed.by.is_none_or(|by| by <= HELD_UP * late)
+        match missed.excuse {
+            Excuse::Any => self.disturbed(&missed.span),
+            Excuse::Late(late) => self.most(&missed.span) >= late,
+            Excuse::HeldUp { by, until } => {
+                let (least, whole) = (disturbs(&missed.span), missed.span.start..until);
+                let of_cpu = |cpu: &Arc<Mutex<Sleeper>>| -> Duration {
+                    let sleeper = cpu.lock().unwrap_or_else(PoisonError::into_inner);
+                    sleeper.each(&whole, Instant::now()).filter(|late| *late > least).sum()
+                };
+                let late: Duration = self.cpus.iter().map(of_cpu).sum();
+                self.disturbed(&missed.span) && by <= HELD_UP * late
+            }
+        }
     }
 
     /// Takes a measurement, which gets the number of those before it, until it keeps its bound. Only where it misses that because
@@ -150,6 +175,11 @@ impl Lateness {
     ) -> anyhow::Result<T> {
         undisturbed(what, |missed| self.excuses(missed), take).await
     }
+}
+
+/// Lateness by more than this disturbs what was measured in a span of time.
+fn disturbs(span: &Range<Instant>) -> Duration {
+    DISTURBS.min(span.end.saturating_duration_since(span.start) / 5)
 }
 
 async fn undisturbed<T>(
@@ -200,10 +230,6 @@ impl Sleeper {
 
     fn most(&self, span: &Range<Instant>, now: Instant) -> Duration {
         self.each(span, now).max().unwrap_or_default()
-    }
-
-    fn all(&self, span: &Range<Instant>, now: Instant) -> Duration {
-        self.each(span, now).sum()
     }
 }
 

@@ -96,7 +96,7 @@ impl Lease {
         let Some(mut link) = self.link.take() else { return };
         if link.is_shared() {
             if let Some(upload) = self.upload.take_if(|upload| !upload.is_over()) {
-                self.pool.keep(&self.pod, Unfinished::wanted(link, upload));
+                self.pool.keep(&self.pod, Unfinished::wanted(link, upload, self.until));
             }
             return;
         }
@@ -131,7 +131,7 @@ impl Lease {
     }
 
     /// Nobody waits for what was sent any more: with a limit the response is awaited and dropped all the same.
-    pub(crate) fn go_on<S>(self, sending: S, request: Arc<Progress>)
+    pub(crate) fn go_on<S>(mut self, sending: S, request: Arc<Progress>)
     where
         S: Future<Output = Result<Response<PodBody>, SendError>> + Send + 'static,
     {
@@ -141,10 +141,12 @@ impl Lease {
         }
         let until = self.until;
         let going_on = async move {
-            match sending.await {
-                Ok(response) => self.read_out(response.into_body(), request).await,
-                Err(_) => self.settle(&request).await,
+            if let Ok(response) = sending.await {
+                return self.read_out(response.into_body(), request).await;
             }
+            // Its stream is over, or its connection.
+            self.upload = None;
+            self.settle(&request).await;
         };
         spawn(async move {
             before(until, going_on).await;
@@ -184,11 +186,14 @@ impl Lease {
     }
 
     /// Reads the response to its end for nobody.
-    async fn read_out(self, mut response: PodBody, request: Arc<Progress>) {
+    async fn read_out(mut self, mut response: PodBody, request: Arc<Progress>) {
         loop {
             match response.frame().await {
                 Some(Ok(_)) => {}
-                Some(Err(_)) => return self.settle(&request).await,
+                Some(Err(_)) => {
+                    self.upload = None;
+                    return self.settle(&request).await;
+                }
                 None => return self.finish(),
             }
         }

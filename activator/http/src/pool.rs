@@ -124,6 +124,13 @@ impl Pool {
                 if let Some(link) = connections.shared.iter_mut().find_map(Idle::share) {
                     return Ok(link);
                 }
+                let over = connections.take_finished();
+                if !over.is_empty() {
+                    // These had the places.
+                    drop(pods);
+                    drop(over);
+                    continue;
+                }
                 if let Some(connecting) = &connections.connecting {
                     (connecting.clone(), None)
                 } else {
@@ -211,7 +218,8 @@ impl Pool {
                 }
                 keep
             });
-            over.append(&mut connections.end_stuck(now));
+            over.append(&mut connections.take_finished());
+            connections.end_stuck(now);
             connections.shared.retain_mut(|shared| shared.keep_shared(now));
             connections.peaks.rotate_right(1);
             connections.peaks[0] = connections.used;

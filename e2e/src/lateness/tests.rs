@@ -60,23 +60,27 @@ fn a_short_measurement_is_disturbed_by_less() {
     }
 }
 
-/// A CPU that was late by 200 ms explains an end that comes 800 ms too late, and not another.
+/// CPUs that were late by 400 ms explain an end that comes 1,600 ms too late, and not another.
 #[test]
 fn only_what_a_late_cpu_explains_is_excused() {
     let start = Instant::now();
     let sleeper = |late| Sleeper { due: start + Duration::from_secs(60), late };
-    let late = vec![start..start + milliseconds(150), start + milliseconds(500)..start + milliseconds(550)];
+    // 50 ms disturb nothing, and what comes after the bound holds up what is late already.
+    let late = [(0, 150), (500, 550), (1_200, 1_450)];
+    let late = late.map(|(from, until)| start + milliseconds(from)..start + milliseconds(until)).to_vec();
     let cpus = [sleeper(late), sleeper(Vec::new())].map(|cpu| Arc::new(Mutex::new(cpu)));
     let lateness = Lateness { cpus: cpus.into(), threads: Vec::new(), stopped: Arc::default() };
     let excuses = |begin, took| {
         let missed = less_than(Duration::from_secs(1), begin, milliseconds(took), "it").unwrap_err();
         lateness.excuses(&missed)
     };
-    assert!(excuses(start, 1_800));
-    assert!(!excuses(start, 1_801));
-    // 50 ms in it disturb nothing.
-    assert!(!excuses(start + milliseconds(200), 1_001));
-    assert!(lateness.excuses(&Missed::new(start..start + milliseconds(100), "too few")));
+    assert!(excuses(start, 2_600));
+    assert!(!excuses(start, 2_601));
+    assert!(!excuses(start + milliseconds(160), 1_001));
+    let first = start..start + milliseconds(100);
+    assert!(lateness.excuses(&Missed::new(first.clone(), "too few")));
+    assert!(lateness.excuses(&Missed::by_late_cpu(first.clone(), milliseconds(150), "free")));
+    assert!(!lateness.excuses(&Missed::by_late_cpu(first, milliseconds(151), "free")));
 }
 
 #[test]

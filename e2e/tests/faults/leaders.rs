@@ -82,7 +82,10 @@ async fn hands_over(test: &Context, (leader, next): &(Pod, Pod)) -> anyhow::Resu
     let leads = async { timeout(WATCHED, led).await.context("nobody leads")? };
     let decided = Box::pin(decided(test, &admin, begin));
     let (taken, raised, decided, woken) = tokio::try_join!(leads, raised, decided, woken)?;
-    anyhow::ensure!(taken.holder.starts_with(&identity(next)?), "{} leads, not the other one", taken.holder);
+    if !taken.holder.starts_with(&identity(next)?) {
+        let what = format!("{} leads, not the other one", taken.holder);
+        return Ok(Err(Missed::new(begin..begin + HAND_OVER, what)));
+    }
     let leads = taken.at - begin;
     println!(
         "from SIGTERM: {leads:?} to the Lease, {decided:?} to a decision from all history; a cold function's count after \

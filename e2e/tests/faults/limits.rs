@@ -89,12 +89,12 @@ impl Met {
     }
 
     async fn longest_free(&self) -> anyhow::Result<Result<(), Missed>> {
+        let begun = Instant::now();
         // What is told first is of the time before.
         self.go_on(50).await?;
         for of in [&self.free, &self.late] {
             of.store(0, Ordering::Relaxed);
         }
-        let begun = Instant::now();
         self.noting.store(true, Ordering::Relaxed);
         tokio::select! {
             served = self.go_on(500) => served?,
@@ -107,7 +107,7 @@ impl Met {
             return Ok(Ok(()));
         }
         let what = format!("a pod was free for {free:?}, with clients that were late by {late:?}");
-        Ok(Err(Missed::new(begun..Instant::now(), what)))
+        Ok(Err(Missed::by_late_cpu(begun..Instant::now(), free.saturating_sub(BESIDE_FREE) / STEPS, what)))
     }
 }
 

@@ -85,7 +85,9 @@ async fn hands_over(
     let leads = async { timeout(WATCHED, led).await.context("nobody leads")? };
     let (seen, taken) = tokio::try_join!(status, leads)?;
     let leader = format!("{}_", leader.metadata.name.as_deref().unwrap_or_default());
-    anyhow::ensure!(!taken.holder.starts_with(&leader), "{} leads again", taken.holder);
+    if taken.holder.starts_with(&leader) {
+        return Ok(Err(Missed::new(begin..begin + bound, format!("{} leads again", taken.holder))));
+    }
     let leads = taken.at - begin;
     println!("from {signal}: {leads:?} to the Lease, {:?} to the status of an edit", seen - begin);
     Ok(less_than(bound, begin, leads, "the Lease")

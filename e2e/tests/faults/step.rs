@@ -103,10 +103,10 @@ async fn follow(test: &Context, function: &Value) -> anyhow::Result<Result<(), M
     let times = after.iter().map(|asked| (asked.replicas, asked.at.duration_since(begin)));
     println!("{served} requests; asked for {:?}; nobody waits after {settled:?}", times.collect::<Vec<_>>());
     let seen = ready.max(begin + SEEN_WITHIN);
-    for (replicas, since, bound) in [(first, begin, FIRST_WITHIN), (all, seen, ALL_WITHIN)] {
+    for (replicas, by) in [(first, begin + FIRST_WITHIN), (all, seen + ALL_WITHIN)] {
         let reached = after.iter().find(|asked| asked.replicas >= replicas).context("not asked for")?;
-        let took = reached.at.saturating_duration_since(since);
-        let kept = less_than(bound, since, took, format!("{replicas} replicas: {after:?}"));
+        let kept =
+            less_than(by - begin, begin, reached.at - begin, format!("{replicas} replicas: {after:?}"));
         if kept.is_err() {
             return Ok(kept);
         }

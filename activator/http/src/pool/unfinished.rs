@@ -2,7 +2,8 @@
 //!
 //! A pod that ended its response may want the rest. Where the client has left the stream is to be reset, but the codec resets none
 //! whose response has begun while its upload waits for the pod's window. Then its connection takes no more streams, and is reset
-//! when it has no others: a pod that reads nothing ends nobody else's exchange.
+//! when it has no others: a pod that reads nothing ends nobody else's exchange. What the codec took of an upload to its end, and
+//! still has, is not among them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,32 +24,36 @@ const BREAKING_OFF: Duration = Duration::from_secs(1);
 pub(crate) struct Unfinished {
     link: Link,
     upload: Watched,
-    /// Since when its client is not there any more; `None` when the pod may take its time.
-    left: Option<Instant>,
+    /// When it should be over; `None` for as long as the pod likes.
+    until: Option<Instant>,
     /// Taken until the stream is over.
     _slot: Option<Slot>,
 }
 
 impl Unfinished {
-    /// The pod ended its response, and may go on reading.
-    pub(crate) fn wanted(link: Link, upload: Watched) -> Self {
-        Self { link, upload, left: None, _slot: None }
+    /// The pod ended its response, and may go on reading `until` then.
+    pub(crate) fn wanted(link: Link, upload: Watched, until: Option<Instant>) -> Self {
+        Self { link, upload, until, _slot: None }
     }
 
     /// The client left before the end. `slot`: what the pod has open counts until its stream is over.
     pub(crate) fn abandoned(link: Link, upload: Watched, slot: Option<Slot>) -> Self {
-        Self { link, upload, left: Some(Instant::now()), _slot: slot }
+        Self { link, upload, until: Some(Instant::now() + BREAKING_OFF), _slot: slot }
     }
 
     fn is_stuck(&self, now: Instant) -> bool {
-        self.left.is_some_and(|left| now - left >= BREAKING_OFF)
+        self.until.is_some_and(|until| until <= now)
     }
 }
 
 impl Connections {
-    /// Ends connections on which every stream is stuck. Gives the streams that are over.
-    pub(super) fn end_stuck(&mut self, now: Instant) -> Vec<Unfinished> {
-        let over = self.unfinished.extract_if(.., |stream| stream.upload.is_over()).collect();
+    /// Takes out the streams that are over.
+    pub(super) fn take_finished(&mut self) -> Vec<Unfinished> {
+        self.unfinished.extract_if(.., |stream| stream.upload.is_over()).collect()
+    }
+
+    /// Ends connections on which every stream is stuck.
+    pub(super) fn end_stuck(&mut self, now: Instant) {
         let mut stuck: HashMap<*const Connected, usize> = HashMap::new();
         for stream in self.unfinished.iter().filter(|stream| stream.is_stuck(now)) {
             *stuck.entry(Arc::as_ptr(stream.link.connected())).or_default() += 1;
@@ -60,6 +65,5 @@ impl Connections {
                 connection.socket.reset();
             }
         }
-        over
     }
 }

@@ -5,7 +5,7 @@ use crate::client::{Raw, get, half, http2, request};
 use crate::hardening::frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RST_STREAM, block, frame};
 use crate::pod::{Open, Pod, Reply, reply};
 use bytes::Bytes;
-use catnap_activator_core::Protocol;
+use catnap_activator_core::{Protocol, Timeouts};
 use catnap_activator_http::Outcome;
 use http::header::CONTENT_LENGTH;
 use http_body::Frame;
@@ -372,4 +372,17 @@ async fn an_upload_goes_on_behind_its_response_beside_one_that_was_left() {
     pod.go.notify_one();
     until("all of it is with the pod", || pod.read.load(SeqCst) == UPLOAD).await;
     until("the pod has the other no more", || pod.open.load(SeqCst) == 0).await;
+}
+
+#[tokio::test]
+async fn an_upload_that_is_not_read_behind_its_response_ends_with_the_time_of_its_request() {
+    let bed = Bed::start();
+    let pod = EarlyAnswerer::start().await;
+    let timeouts = Timeouts { request: Some(Duration::from_secs(1)), ..Timeouts::default() };
+    let setup = Setup { protocol: Protocol::H2c, timeouts, ..limited(1) };
+    bed.function_with("hello", setup, &[pod.pod.address]);
+    let mut client = upload_over_http2(&bed, "/whole", 500_000_000, 65_535).await;
+    assert_eq!(client.until_answered(1).await.heads.len(), 1);
+    drop(client);
+    until("its connection ended", || pod.pod.seen.open_connections.load(SeqCst) == 0).await;
 }

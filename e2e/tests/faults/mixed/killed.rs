@@ -116,9 +116,9 @@ impl Killed {
 
     /// Whether something bad came of the kill. When it was read says nothing of that: connection tracking knows whose it was.
     fn explains(&self, at: Instant, event: &Event) -> bool {
-        (self.at..self.over).contains(&at)
+        at >= self.at
             && match event {
-                Event::Refused => true,
+                Event::Refused => at < self.over,
                 Event::Lost { local, .. } | Event::Fin { local } => self.led_here(local),
                 _ => false,
             }
